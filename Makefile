@@ -1,0 +1,73 @@
+# Two commands to start: `make run` and `make test`. `make help` lists the rest.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+SOURCES := $(shell find src native -type f -not -name '*.pyc')
+STAMP  := $(VENV)/.installed
+TOOLS  := $(VENV)/.tools
+NATIVE  = $(shell $(BIN)/python -c "from perimortem.agent.library import find_library; print(find_library().parent)")
+
+.DEFAULT_GOAL := help
+.PHONY: help run test fast-tests check bench test-deps programs clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@echo
+	@echo 'make run CMD="./your-program --its-options"  watches any other command'
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(STAMP): $(BIN)/python pyproject.toml $(SOURCES)
+	$(BIN)/python -m pip install --quiet '.[test]'
+	@touch $@
+
+$(TOOLS): $(STAMP)
+	$(BIN)/python -m pip install --quiet '.[test,dev]'
+	@touch $@
+
+examples/bin/silent-death: examples/silent-death/server.c examples/silent-death/gpu_rt.c $(STAMP)
+	@mkdir -p examples/bin
+	$(CC) -shared -fPIC -O1 -g -o examples/bin/libgpu_rt.so examples/silent-death/gpu_rt.c
+	$(CC) -O1 -g -I$(NATIVE)/include -o $@ examples/silent-death/server.c \
+	  -Lexamples/bin -lgpu_rt -L$(NATIVE) -l:libperimortem.so.0 -lpthread \
+	  -Wl,-rpath,$(abspath examples/bin) -Wl,-rpath,$(NATIVE)
+
+run: $(STAMP) ## Set up, and watch a bundled program die (CMD="..." for another command)
+ifdef CMD
+	$(BIN)/perimortem run -- $(CMD)
+else
+	@$(MAKE) --no-print-directory examples/bin/silent-death
+	@echo '$$ perimortem run -- examples/bin/silent-death'
+	@$(BIN)/perimortem run --threshold 1 -- examples/bin/silent-death || true
+endif
+
+programs: $(STAMP) ## Build the programs that the tests crash, hang and kill
+	@$(MAKE) --no-print-directory -C tests/programs NATIVE=$(NATIVE)
+
+test: $(STAMP) programs ## Set up, and run every test
+	$(BIN)/python -m pytest
+
+fast-tests: $(STAMP)
+	$(BIN)/python -m pytest -q tests/unit
+
+check: $(TOOLS) fast-tests ## ruff, mypy --strict for linux and win32, import-linter, fast tests
+	$(BIN)/ruff check src tools tests bench
+	$(BIN)/ruff format --check src tools tests bench
+	$(BIN)/mypy --platform linux
+	$(BIN)/mypy --platform win32
+	$(BIN)/lint-imports
+	$(BIN)/python tools/generate_recorder_header.py --check
+
+bench: $(TOOLS) programs ## Measure ratios against peers, side by side in one run
+	$(BIN)/python -m bench
+
+test-deps: ## Install what the tests compare with (needs root; CI)
+	apt-get update
+	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+	  gcc g++ make cmake ninja-build pkg-config python3-venv gdb lldb elfutils binutils libc6-dbg
+
+clean: ## Remove what was built
+	rm -rf $(VENV) build examples/bin tests/programs/bin bench/bin

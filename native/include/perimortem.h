@@ -1,0 +1,66 @@
+/* perimortem.h: say that you live, so that the monitor can tell when and how you stopped.
+ *
+ * Every function is thread-safe, never blocks on the monitor, never raises a signal and never ends
+ * the program. Without a recorder (no directory, disk full, after fork) every call does nothing.
+ * A beat is one clock read and one store: no system call. See docs/recorder.md.
+ *
+ *     perimortem_open();
+ *     int frame = perimortem_heartbeat("render", 2.0);
+ *     while (running) { draw(); perimortem_beat(frame); }
+ */
+#ifndef PERIMORTEM_H
+#define PERIMORTEM_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define PERIMORTEM_API __attribute__((visibility("default")))
+#else
+#define PERIMORTEM_API
+#endif
+
+#define PERIMORTEM_VERSION "0.1.0"
+
+/* Create this process's recorder file and start the thread that beats "process" and emits
+ * "system.stats" once a second. Returns 0, or an errno value; calling it again returns 0.
+ * Directory: $PERIMORTEM_RUN_DIR, else $XDG_RUNTIME_DIR/perimortem, else /run/perimortem for root,
+ * else /tmp/perimortem-<uid>. */
+PERIMORTEM_API int perimortem_open(void);
+
+/* Path of this process's recorder file, or NULL when there is none. */
+PERIMORTEM_API const char *perimortem_recorder_path(void);
+
+/* Register (or find again) the heartbeat `name` (at most 31 bytes). It is judged hung when no beat
+ * came for `threshold_s` seconds; 0 takes the monitor's default. Returns a handle for the calls
+ * below, or -1 when there is no recorder or all 64 are taken; -1 is a valid handle that does
+ * nothing. */
+PERIMORTEM_API int perimortem_heartbeat(const char *name, double threshold_s);
+
+/* The work behind this heartbeat progresses. */
+PERIMORTEM_API void perimortem_beat(int heartbeat);
+
+/* Not judged until perimortem_resume(): for a modal wait of unknown length. */
+PERIMORTEM_API void perimortem_pause(int heartbeat);
+
+/* Judged again, counting from now. */
+PERIMORTEM_API void perimortem_resume(int heartbeat);
+
+/* Not judged for the next `seconds`: for a load whose length is known. */
+PERIMORTEM_API void perimortem_extend(int heartbeat, double seconds);
+
+/* This heartbeat has ended on purpose and is watched no more. */
+PERIMORTEM_API void perimortem_retire(int heartbeat);
+
+/* Write one event: a name (at most 31 bytes) and a JSON object as text (at most 456 bytes; a longer
+ * one is replaced by its size). Returns 0, or -1 when it was not written whole. */
+PERIMORTEM_API int perimortem_emit(const char *name, const char *json);
+
+/* This process is about to end on purpose. Called for you by exit() and by return from main. */
+PERIMORTEM_API void perimortem_goodbye(int status);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,20 @@
+/* Whose code is at an address? Safe in a signal handler, on a small stack, under seccomp. */
+#ifndef PERIMORTEM_CALLER_H
+#define PERIMORTEM_CALLER_H
+
+#include <stdint.h>
+
+typedef struct pmr_caller {
+  uint32_t kind; /* PMR_EXIT_CALLER_* */
+  uint64_t module_offset;
+  const char *module; /* path, or an empty string */
+} pmr_caller;
+
+/* Remember the modules that are loaded now; called before main. */
+void pmr_remember_modules(void);
+
+/* `may_read` is 0 where a system call could be fatal (seccomp): then only remembered modules are
+ * known. Not reentrant: the caller sees to it. */
+void pmr_find_caller(uintptr_t address, int may_read, pmr_caller *caller);
+
+#endif

@@ -1,0 +1,250 @@
+/* Stand before exec: the recorder of an image that is replaced must not speak for the next one, and
+ * children, which nobody watches, must not carry the preload.
+ *
+ * In the watched process itself the environment stays as it is, so that the agent comes along; a mark
+ * in the recorder says that an exec was begun. If the new image carries the agent it makes a new
+ * recorder; if not, the mark stays, and the monitor knows that the goodbye of that image cannot be
+ * known. In any other process our library is taken out of LD_PRELOAD: a child may be a program that
+ * bears no preload (AddressSanitizer, another libc, a chroot).
+ *
+ * All this may run in a vfork child or a signal handler: no allocation, no lock. */
+#define _GNU_SOURCE
+#include <alloca.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "../src/clock.h"
+#include "../src/compat.h"
+#include "../src/recorder.h"
+#include "exit_hooks.h"
+#include "perimortem.h"
+
+#define ENVIRONMENT_MAX 8192
+#define PRELOAD "LD_PRELOAD="
+#define OWN_NAME "libperimortem_preload.so"
+
+extern char **environ;
+
+typedef int (*execve_function)(const char *, char *const *, char *const *);
+typedef int (*fexecve_function)(int, char *const *, char *const *);
+typedef int (*spawn_function)(pid_t *, const char *, const posix_spawn_file_actions_t *,
+                              const posix_spawnattr_t *, char *const *, char *const *);
+
+static execve_function real_execve, real_execvpe;
+static fexecve_function real_fexecve;
+static spawn_function real_posix_spawn, real_posix_spawnp;
+
+void pmr_prepare_exec_hooks(void) {
+  real_execve = (execve_function)(uintptr_t)dlsym(RTLD_NEXT, "execve");
+  real_execvpe = (execve_function)(uintptr_t)dlsym(RTLD_NEXT, "execvpe");
+  real_fexecve = (fexecve_function)(uintptr_t)dlsym(RTLD_NEXT, "fexecve");
+  real_posix_spawn = (spawn_function)(uintptr_t)dlsym(RTLD_NEXT, "posix_spawn");
+  real_posix_spawnp = (spawn_function)(uintptr_t)dlsym(RTLD_NEXT, "posix_spawnp");
+}
+
+/* Another library's constructor may have been faster than ours. */
+static void resolve_at_need(void) {
+  if (!real_execve) pmr_prepare_exec_hooks();
+}
+
+/* The recorder when this is the watched process itself: not a fork (base is NULL there), and not a
+ * vfork child, which runs in our memory under another pid. */
+static unsigned char *own_recorder(void) {
+  unsigned char *base = pmr_base();
+  if (pmr_under_seccomp) return base; /* not even getpid may be asked then */
+  return base && ((pmr_header *)(void *)base)->pid == (uint32_t)getpid() ? base : NULL;
+}
+
+static void mark_exec(unsigned char *base, uint64_t when_ns) {
+  atomic_store_explicit(pmr_word_at(base, PMR_LIVE(exec_ns)), when_ns, memory_order_release);
+}
+
+/* LD_PRELOAD without our library, into `to`, which has room for all of `entry`. */
+static void strip_preload(const char *entry, char *to) {
+  size_t length = strlen(PRELOAD);
+  memcpy(to, entry, length);
+  for (const char *at = entry + length; *at;) {
+    size_t part = strcspn(at, ": ");
+    if (part && !memmem(at, part, OWN_NAME, strlen(OWN_NAME))) {
+      if (to[length - 1] != '=') to[length++] = ':';
+      memcpy(to + length, at, part);
+      length += part;
+    }
+    at += part + (at[part] != '\0');
+  }
+  to[length] = '\0';
+}
+
+static int is_our_preload(const char *entry) {
+  return strncmp(entry, PRELOAD, strlen(PRELOAD)) == 0 && strstr(entry, OWN_NAME) != NULL;
+}
+
+/* What an environment without us needs: 0 entries when we are not in it, or when it is too large. */
+static void measure(char *const *environment, size_t *entries, size_t *preload_size) {
+  *entries = 0;
+  *preload_size = 0;
+  for (size_t i = 0; environment && environment[i]; i++) {
+    if (i == ENVIRONMENT_MAX) {
+      *preload_size = 0;
+      break;
+    }
+    if (is_our_preload(environment[i])) *preload_size = strlen(environment[i]) + 1;
+    *entries = i + 1;
+  }
+  if (*preload_size == 0) *entries = 0;
+}
+
+static char *const *strip_environment(char *const *from, char **to, char *preload) {
+  size_t kept = 0;
+  for (size_t i = 0; from[i]; i++) {
+    if (!is_our_preload(from[i])) {
+      to[kept++] = from[i];
+      continue;
+    }
+    strip_preload(from[i], preload);
+    if (preload[strlen(PRELOAD)]) to[kept++] = preload; /* none left: no variable either */
+  }
+  to[kept] = NULL;
+  return to;
+}
+
+/* A forked child has this to itself; a vfork child, and threads of one process, have their stacks. */
+static char *fork_environment[ENVIRONMENT_MAX + 1];
+
+/* `environment` without us, in the frame of the calling function (or static, after a fork: a handler
+ * may run there on a stack of 8 KiB). */
+#define WITHOUT_US(environment, result)                                             \
+  char *const *result = (environment);                                              \
+  size_t entries_, preload_size_;                                                   \
+  measure(result, &entries_, &preload_size_);                                       \
+  if (entries_) {                                                                   \
+    char **room_ = pmr_base() ? alloca((entries_ + 1) * sizeof(char *)) : fork_environment; \
+    result = strip_environment(result, room_, alloca(preload_size_));               \
+  }
+
+static int exec_marked(execve_function real, const char *path, char *const *argv,
+                       char *const *environment) {
+  unsigned char *base = own_recorder();
+  if (base && !pmr_under_seccomp) {
+    mark_exec(base, pmr_now_ns());
+    int result = real(path, argv, environment);
+    mark_exec(base, 0); /* it failed: this image goes on */
+    return result;
+  }
+  /* A child; or a program that goes on under a filter, in which the agent's start could kill it. */
+  if (base) mark_exec(base, pmr_now_ns());
+  WITHOUT_US(environment, stripped);
+  int result = real(path, argv, stripped);
+  if (base) mark_exec(base, 0);
+  return result;
+}
+
+PERIMORTEM_API int execve(const char *path, char *const argv[], char *const environment[]) {
+  resolve_at_need();
+  return exec_marked(real_execve, path, argv, environment);
+}
+
+PERIMORTEM_API int execv(const char *path, char *const argv[]) {
+  resolve_at_need();
+  return exec_marked(real_execve, path, argv, environ);
+}
+
+PERIMORTEM_API int execvpe(const char *file, char *const argv[], char *const environment[]) {
+  resolve_at_need();
+  return exec_marked(real_execvpe, file, argv, environment);
+}
+
+PERIMORTEM_API int execvp(const char *file, char *const argv[]) {
+  resolve_at_need();
+  return exec_marked(real_execvpe, file, argv, environ);
+}
+
+PERIMORTEM_API int fexecve(int fd, char *const argv[], char *const environment[]) {
+  resolve_at_need();
+  unsigned char *base = own_recorder();
+  if (base) mark_exec(base, pmr_now_ns());
+  int result;
+  if (base && !pmr_under_seccomp) {
+    result = real_fexecve(fd, argv, environment);
+  } else {
+    WITHOUT_US(environment, stripped);
+    result = real_fexecve(fd, argv, stripped);
+  }
+  if (base) mark_exec(base, 0);
+  return result;
+}
+
+PERIMORTEM_API int execveat(int fd, const char *path, char *const argv[], char *const environment[],
+                            int flags) {
+  unsigned char *base = own_recorder();
+  if (base) mark_exec(base, pmr_now_ns());
+  int result;
+  if (base && !pmr_under_seccomp) {
+    result = (int)pmr_real_syscall(SYS_execveat, fd, (long)path, (long)argv, (long)environment, flags, 0);
+  } else {
+    WITHOUT_US(environment, stripped);
+    result = (int)pmr_real_syscall(SYS_execveat, fd, (long)path, (long)argv, (long)stripped, flags, 0);
+  }
+  if (base) mark_exec(base, 0);
+  return result;
+}
+
+/* The list forms: count the arguments, then lay them out as an array. */
+#define COLLECT_ARGUMENTS(first, list, array)                       \
+  size_t count = 0;                                                 \
+  va_start(list, first);                                            \
+  for (const char *a = (first); a; a = va_arg(list, const char *)) count++; \
+  va_end(list);                                                     \
+  char **array = alloca((count + 1) * sizeof(char *));              \
+  va_start(list, first);                                            \
+  array[0] = (char *)(uintptr_t)(first);                            \
+  for (size_t i = 1; i <= count; i++) array[i] = va_arg(list, char *)
+
+PERIMORTEM_API int execl(const char *path, const char *first, ...) {
+  va_list list;
+  COLLECT_ARGUMENTS(first, list, argv);
+  va_end(list);
+  resolve_at_need();
+  return exec_marked(real_execve, path, argv, environ);
+}
+
+PERIMORTEM_API int execlp(const char *file, const char *first, ...) {
+  va_list list;
+  COLLECT_ARGUMENTS(first, list, argv);
+  va_end(list);
+  resolve_at_need();
+  return exec_marked(real_execvpe, file, argv, environ);
+}
+
+PERIMORTEM_API int execle(const char *path, const char *first, ...) {
+  va_list list;
+  COLLECT_ARGUMENTS(first, list, argv);
+  char *const *environment = va_arg(list, char *const *);
+  va_end(list);
+  resolve_at_need();
+  return exec_marked(real_execve, path, argv, environment);
+}
+
+PERIMORTEM_API int posix_spawn(pid_t *pid, const char *path,
+                               const posix_spawn_file_actions_t *actions,
+                               const posix_spawnattr_t *attributes, char *const argv[],
+                               char *const environment[]) {
+  resolve_at_need();
+  WITHOUT_US(environment, stripped);
+  return real_posix_spawn(pid, path, actions, attributes, argv, stripped);
+}
+
+PERIMORTEM_API int posix_spawnp(pid_t *pid, const char *file,
+                                const posix_spawn_file_actions_t *actions,
+                                const posix_spawnattr_t *attributes, char *const argv[],
+                                char *const environment[]) {
+  resolve_at_need();
+  WITHOUT_US(environment, stripped);
+  return real_posix_spawnp(pid, file, actions, attributes, argv, stripped);
+}

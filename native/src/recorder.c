@@ -1,0 +1,279 @@
+/* Create, size and map the recorder file of this process. */
+#define _GNU_SOURCE
+#include "recorder.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "crc32.h"
+#include "perimortem.h"
+
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK 18 /* Linux 4.14 */
+#endif
+
+static pmr_live no_recorder;
+_Atomic(pmr_live *) pmr_current = &no_recorder;
+
+static pthread_mutex_t open_mutex = PTHREAD_MUTEX_INITIALIZER;
+static char recorder_path[512];
+
+void pmr_copy_name(char *to, uint32_t size, const char *from) {
+  uint32_t i = 0;
+  for (; from && from[i] && i + 1 < size; i++) to[i] = from[i];
+  memset(to + i, 0, size - i);
+}
+
+/* Read a small /proc file whole; the length, or -1. */
+static ssize_t read_small(const char *path, char *buffer, size_t size) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return -1;
+  ssize_t length = read(fd, buffer, size - 1);
+  close(fd);
+  if (length >= 0) buffer[length] = '\0';
+  return length;
+}
+
+/* Field 22 of /proc/self/stat; the command name before it may hold spaces and brackets. */
+static uint64_t read_start_time_ticks(void) {
+  char text[1024];
+  if (read_small("/proc/self/stat", text, sizeof text) <= 0) return 0;
+  char *at = strrchr(text, ')');
+  if (!at) return 0;
+  for (int field = 2; field < 22; field++) {
+    at = strchr(at + 1, ' ');
+    if (!at) return 0;
+  }
+  return strtoull(at, NULL, 10);
+}
+
+static void read_boot_id(char boot_id[16]) {
+  char text[64];
+  memset(boot_id, 0, 16);
+  if (read_small("/proc/sys/kernel/random/boot_id", text, sizeof text) < 36) return;
+  int nibbles = 0;
+  for (const char *c = text; *c && nibbles < 32; c++) {
+    int value = *c >= '0' && *c <= '9' ? *c - '0' : *c >= 'a' && *c <= 'f' ? *c - 'a' + 10 : -1;
+    if (value < 0) continue;
+    boot_id[nibbles / 2] = (char)((unsigned char)boot_id[nibbles / 2] << 4 | value);
+    nibbles++;
+  }
+}
+
+static int find_directory(char *path, size_t size) {
+  const char *given = getenv("PERIMORTEM_RUN_DIR");
+  const char *runtime = getenv("XDG_RUNTIME_DIR");
+  int length;
+  if (given && given[0] == '/')
+    length = snprintf(path, size, "%s", given);
+  else if (runtime && runtime[0] == '/')
+    length = snprintf(path, size, "%s/perimortem", runtime);
+  else if (geteuid() == 0)
+    length = snprintf(path, size, "/run/perimortem");
+  else
+    length = snprintf(path, size, "/tmp/perimortem-%u", (unsigned)geteuid());
+  return length > 0 && (size_t)length < size ? 0 : ENAMETOOLONG;
+}
+
+/* The directory must be ours alone: anything else could be swapped under us. */
+static int open_directory(const char *path, int *directory_fd) {
+  struct stat facts;
+  if (mkdir(path, 0700) != 0 && errno != EEXIST) return errno;
+  int fd = open(path, O_DIRECTORY | O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0) return errno;
+  /* By number: glibc offers fstat as a symbol only from 2.33 on. */
+  if (syscall(SYS_fstat, fd, &facts) != 0 || facts.st_uid != geteuid() ||
+      (facts.st_mode & (S_IWGRP | S_IWOTH))) {
+    close(fd);
+    return EPERM;
+  }
+  *directory_fd = fd;
+  return 0;
+}
+
+static uint32_t choose_slot_count(void) {
+  const char *given = getenv("PERIMORTEM_EVENT_SLOTS");
+  unsigned long count = given ? strtoul(given, NULL, 10) : 0;
+  if (count < 8 || count > PMR_EVENT_SLOT_COUNT_MAX) return PMR_EVENT_SLOT_COUNT_DEFAULT;
+  return (uint32_t)count;
+}
+
+static void fill_header(unsigned char *base, uint64_t size, uint32_t slots, uint64_t start_ticks,
+                        uint32_t flags) {
+  pmr_header header;
+  struct timespec wall;
+  memset(&header, 0, sizeof header);
+  memcpy(header.magic, PMR_MAGIC, sizeof header.magic);
+  header.version = PMR_VERSION;
+  header.header_size = sizeof header;
+  header.file_size = size;
+  header.pid = (uint32_t)getpid();
+  header.flags = flags;
+  header.start_time_ticks = start_ticks;
+  read_boot_id(header.boot_id);
+  header.created_monotonic_ns = pmr_now_ns();
+  clock_gettime(CLOCK_REALTIME, &wall);
+  header.created_realtime_ns = (uint64_t)wall.tv_sec * 1000000000u + (uint64_t)wall.tv_nsec;
+  header.ring_offset = PMR_RING_OFFSET;
+  header.slot_size = PMR_EVENT_SLOT_SIZE;
+  header.slot_count = slots;
+  header.crash_area_offset = PMR_CRASH_AREA_OFFSET;
+  header.crash_area_size = PMR_CRASH_AREA_SIZE;
+  header.crash_area_version = PMR_CRASH_AREA_VERSION;
+  header.exit_note_offset = PMR_EXIT_NOTE_OFFSET;
+  header.heartbeat_max = PMR_MAX_HEARTBEATS;
+  header.crc32 = pmr_crc32(0, &header, offsetof(pmr_header, crc32));
+  memcpy(base, &header, sizeof header);
+
+  char name[16] = {0};
+  prctl(PR_GET_NAME, name, 0, 0, 0);
+  pmr_copy_name((char *)base + PMR_PROCESS_NAME_OFFSET, PMR_PROCESS_NAME_SIZE, name);
+}
+
+/* Reserve every block now: a store into a hole of a full tmpfs would be a SIGBUS. A process under a
+ * file-size limit gets no recorder, for the reservation itself would be a SIGXFSZ. */
+static int reserve(int fd, uint64_t size) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+      limit.rlim_cur < size)
+    return EFBIG;
+  return posix_fallocate(fd, 0, (off_t)size);
+}
+
+static int map_file(int directory_fd, uint64_t size, const char *name, unsigned char **base) {
+  int error;
+  unlinkat(directory_fd, name, 0);
+  int fd = openat(directory_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd < 0) return errno;
+  error = reserve(fd, size);
+  if (error == 0) {
+    void *mapped = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (mapped == MAP_FAILED)
+      error = errno;
+    else
+      *base = mapped;
+  }
+  close(fd);
+  if (error) unlinkat(directory_fd, name, 0);
+  return error;
+}
+
+static void forget_parent_recorder(void) {
+  pmr_live *live = pmr_get_live();
+  if (live != &no_recorder) live->base = NULL;
+}
+
+static pmr_live *make_live_page(void) {
+  void *page = mmap(NULL, PMR_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) return NULL;
+  if (madvise(page, PMR_PAGE_SIZE, MADV_WIPEONFORK) != 0)
+    pthread_atfork(NULL, NULL, forget_parent_recorder);
+  return page;
+}
+
+static int create_in(int directory_fd, const char *directory, uint32_t flags) {
+  uint32_t slots = choose_slot_count();
+  uint64_t size = PMR_RING_OFFSET + (uint64_t)slots * PMR_EVENT_SLOT_SIZE;
+  uint64_t ticks = read_start_time_ticks();
+  unsigned char *base = NULL;
+  char building[80], name[64];
+  if (ticks == 0) return ENOENT; /* no /proc: nobody could tell us from a later pid */
+
+  snprintf(name, sizeof name, "%u-%llu.rec", (unsigned)getpid(), (unsigned long long)ticks);
+  snprintf(building, sizeof building, ".%s.new", name);
+  int error = map_file(directory_fd, size, building, &base);
+  if (error) return error;
+  pmr_live *live = make_live_page();
+  if (!live) {
+    munmap(base, size);
+    unlinkat(directory_fd, building, 0);
+    return ENOMEM;
+  }
+  pmr_crc32_prepare();
+  fill_header(base, size, slots, ticks, flags);
+  atomic_store_explicit(pmr_word_at(base, PMR_LIVE(ready)), 1, memory_order_release);
+  /* After exec in the same pid a file of that name is there: replaced whole, never truncated. */
+  if (renameat(directory_fd, building, directory_fd, name) != 0) {
+    error = errno;
+    munmap(base, size);
+    munmap(live, PMR_PAGE_SIZE);
+    unlinkat(directory_fd, building, 0);
+    return error;
+  }
+  snprintf(recorder_path, sizeof recorder_path, "%s/%s", directory, name);
+  live->slot_count = slots;
+  live->base = base;
+  atomic_store_explicit(&pmr_current, live, memory_order_release);
+  return 0;
+}
+
+int pmr_create(uint32_t flags) {
+  char directory[400];
+  int directory_fd = -1;
+  int error = find_directory(directory, sizeof directory);
+  if (!error) error = open_directory(directory, &directory_fd);
+  if (error) return error;
+  error = create_in(directory_fd, directory, flags);
+  close(directory_fd);
+  return error;
+}
+
+static void say_goodbye_at_exit(void) {
+  unsigned char *base = pmr_base();
+  if (!base) return;
+  /* exit() called by a library or from another thread is not the program's own goodbye. */
+  pmr_exit_note *note = (pmr_exit_note *)(void *)(base + PMR_EXIT_NOTE_OFFSET);
+  pmr_word *state = (pmr_word *)(void *)&note->state;
+  int status = -1;
+  if (atomic_load_explicit(state, memory_order_acquire) == PMR_EXIT_NOTE_WRITTEN) {
+    if (note->caller != PMR_EXIT_CALLER_VIRTUAL_MACHINE &&
+        (note->caller == PMR_EXIT_CALLER_LIBRARY || !note->is_main_thread))
+      return;
+    status = note->status;
+  }
+  perimortem_goodbye(status);
+}
+
+int pmr_open(uint32_t flags) {
+  int saved_errno = errno;
+  int error = 0;
+  pthread_mutex_lock(&open_mutex);
+  if (pmr_get_live() == &no_recorder) {
+    error = pmr_create(flags);
+    if (!error) atexit(say_goodbye_at_exit);
+  }
+  pthread_mutex_unlock(&open_mutex);
+  errno = saved_errno;
+  return error;
+}
+
+int perimortem_open(void) {
+  static int has_sampler;
+  int error = pmr_open(0);
+  if (error || !pmr_base()) return error;
+  int saved_errno = errno;
+  pthread_mutex_lock(&open_mutex);
+  if (!has_sampler) {
+    has_sampler = 1;
+    pmr_start_sampler(); /* without the thread the program's own beats still count */
+  }
+  pthread_mutex_unlock(&open_mutex);
+  errno = saved_errno;
+  return 0;
+}
+
+unsigned char *pmr_base(void) { return pmr_get_live()->base; }
+
+const char *perimortem_recorder_path(void) { return pmr_base() ? recorder_path : NULL; }

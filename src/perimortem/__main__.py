@@ -1,0 +1,5 @@
+"""``python -m perimortem``."""
+
+from perimortem.cli.main import main
+
+main()

@@ -1,0 +1,184 @@
+"""From everything that was observed of a target to the conclusion: verdict, evidence, where. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from perimortem.analyze.evidence import derive_evidence, describe_note
+from perimortem.analyze.observations import BeatAge, Observations, Request
+from perimortem.analyze.verdict import (
+    Beat,
+    EndedBy,
+    Facts,
+    Goodbye,
+    HangSeen,
+    Row,
+    StatusKind,
+    find_row,
+)
+from perimortem.exits.signals import (
+    KERNEL_RAISED,
+    OWN_FAULT,
+    SIGKILL,
+    SIGPIPE,
+    STOP_REQUEST,
+)
+from perimortem.model.evidence import Evidence
+from perimortem.model.exits import Exit, ExitKind, Sender
+from perimortem.model.verdict import Verdict
+
+_ANSWER_WINDOW_S = {2: 2.0, 15: 15.0}
+"""An exit so soon after INT or TERM is its answer (a REPL takes Ctrl-C and goes on; a server takes its
+time to stop). HUP means "reload" to a daemon: only its own status counts. Arbitrary."""
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What the monitor concludes."""
+
+    verdict: Verdict
+    row: Row
+    silent: bool | None
+    where: str | None
+    beats: tuple[BeatAge, ...]
+    last_beat: BeatAge | None
+    sender: Sender | None
+    evidence: tuple[Evidence, ...]
+
+
+def conclude(seen: Observations) -> Conclusion:
+    """The verdict and what it rests on."""
+    beats = _derive_beats(seen)
+    last_beat = choose_last_beat(beats)
+    goodbye = _derive_goodbye(seen)
+    request = _last_request(seen)
+    facts = Facts(
+        status=derive_status_kind(seen.exit),
+        goodbye=goodbye,
+        beat=_derive_beat(beats),
+        hang=_derive_hang(seen),
+        ended_by=_derive_ended_by(seen, request),
+    )
+    row = find_row(facts)
+    was_told = goodbye is Goodbye.SAID
+    is_end = seen.exit.kind not in (ExitKind.RUNNING, ExitKind.NOT_STARTED)
+    return Conclusion(
+        verdict=row.verdict,
+        row=row,
+        silent=None if goodbye is Goodbye.NO_AGENT or not is_end else not was_told,
+        where=_derive_where(seen),
+        beats=beats,
+        last_beat=last_beat,
+        sender=request.sender if request and facts.ended_by is EndedBy.ANOTHER else None,
+        evidence=tuple(derive_evidence(seen, goodbye, last_beat, request, row)),
+    )
+
+
+def derive_status_kind(end: Exit) -> StatusKind:
+    """The column of the verdict table for an exit."""
+    if end.kind is ExitKind.NOT_STARTED:
+        return StatusKind.NOT_STARTED
+    if end.kind is ExitKind.RUNNING:
+        return StatusKind.RUNNING
+    if end.kind is ExitKind.EXITED:
+        return StatusKind.ZERO if end.code == 0 else StatusKind.NONZERO
+    if end.kind is ExitKind.SIGNALED and end.signal is not None:
+        if end.signal == SIGKILL:
+            return StatusKind.SIGKILL
+        if end.signal == SIGPIPE:
+            return StatusKind.STOP_REQUEST  # the reader of its output went away
+        if end.signal in OWN_FAULT or end.signal in KERNEL_RAISED:
+            return StatusKind.FAULT
+        return StatusKind.STOP_REQUEST if end.signal in STOP_REQUEST else StatusKind.OTHER_SIGNAL
+    return StatusKind.UNKNOWN
+
+
+def choose_last_beat(beats: tuple[BeatAge, ...]) -> BeatAge | None:
+    """The heartbeat that tells most: the stalest when one is stale, else the program's own newest.
+
+    "process" is the agent's, and says only that the kernel scheduled it: it comes last.
+    """
+    stale = [beat for beat in beats if beat.stale]
+    if stale:
+        return max(stale, key=lambda beat: beat.age_ns / beat.threshold_ns)
+    beaten = [beat for beat in beats if beat.heartbeat.beaten]
+    return min(beaten, key=lambda b: (b.heartbeat.name == "process", b.age_ns), default=None)
+
+
+def _derive_beats(seen: Observations) -> tuple[BeatAge, ...]:
+    heartbeats = seen.recording.pulse.heartbeats if seen.recording else ()
+    goodbye_ns = seen.recording.pulse.goodbye_ns if seen.recording else None
+    if seen.observed and not any(beat.name == seen.observed.name for beat in heartbeats):
+        heartbeats = (*heartbeats, seen.observed)
+    return tuple(
+        BeatAge(
+            heartbeat=heartbeat,
+            age_ns=max(0, seen.ended_ns - heartbeat.beat_ns),
+            threshold_ns=seen.watch.threshold_ns(heartbeat),
+            stale=seen.watch.deadline_ns(heartbeat, goodbye_ns) <= seen.ended_ns,
+        )
+        for heartbeat in heartbeats
+    )
+
+
+def _derive_beat(beats: tuple[BeatAge, ...]) -> Beat:
+    if any(beat.stale for beat in beats):
+        return Beat.STALE
+    return Beat.FRESH if any(beat.heartbeat.beaten for beat in beats) else Beat.NONE
+
+
+def _derive_goodbye(seen: Observations) -> Goodbye:
+    if not seen.has_agent or seen.recording is None:
+        return Goodbye.NO_AGENT
+    note = seen.recording.exit_note
+    # A library's _exit after the program's goodbye (in a destructor, say) is still the library's.
+    if note is not None and not note.is_wanted:
+        return Goodbye.FOREIGN
+    if seen.recording.pulse.goodbye_ns is not None:
+        return Goodbye.SAID
+    return Goodbye.NO_AGENT if seen.leaves_unseen else Goodbye.NONE
+
+
+def _derive_hang(seen: Observations) -> HangSeen:
+    if seen.hang_open:
+        return HangSeen.OPEN
+    return HangSeen.RECOVERED if seen.hang_count else HangSeen.NONE
+
+
+def _last_request(seen: Observations) -> Request | None:
+    """The request that this end answers; a signal that was handled and outlived is none."""
+    for request in reversed(seen.requests):
+        if request.signal == seen.exit.signal:
+            return request
+        if seen.exit.kind is not ExitKind.EXITED or request.signal not in STOP_REQUEST:
+            continue
+        window_s = _ANSWER_WINDOW_S.get(request.signal, 0.0)
+        is_answer = (seen.ended_ns - request.at_ns) / 1e9 <= window_s
+        if is_answer or seen.exit.code == 128 + request.signal:
+            return request
+    return None
+
+
+def _derive_ended_by(seen: Observations, request: Request | None) -> EndedBy:
+    if seen.kernel.oom_kill and seen.exit.signal in (SIGKILL, None):
+        return EndedBy.OOM
+    if request is not None:
+        return EndedBy.ANOTHER
+    note = seen.recording.exit_note if seen.recording else None
+    if seen.kernel.fault or seen.kernel.seccomp or (note and seen.exit.kind is ExitKind.EXITED):
+        return EndedBy.ITSELF
+    if note is not None and seen.exit.signal == 6:
+        return EndedBy.ITSELF
+    return EndedBy.UNKNOWN
+
+
+def _derive_where(seen: Observations) -> str | None:
+    note = seen.recording.exit_note if seen.recording else None
+    is_plain_leave = note is not None and note.is_wanted and seen.exit.code == 0
+    if note is not None and not is_plain_leave:
+        return describe_note(note)
+    fault = seen.kernel.fault
+    if fault is not None and fault.module:
+        offset = "" if fault.module_offset is None else f"+{fault.module_offset:#x}"
+        return f"faulted in {fault.module}{offset}"
+    return None

@@ -1,0 +1,144 @@
+"""The evidence of a verdict: each fact in words, with its source and how sure it is. Pure."""
+
+from __future__ import annotations
+
+from perimortem.analyze.observations import BeatAge, Observations, Request
+from perimortem.analyze.verdict import Goodbye, Row
+from perimortem.exits.decode import describe_exit
+from perimortem.exits.signals import KERNEL_RAISED, OWN_FAULT, SIGKILL, signal_name
+from perimortem.model.evidence import Confidence, Evidence
+from perimortem.model.exits import Exit, ExitKind, ExitSource
+from perimortem.model.recording import ExitCaller, ExitNote
+
+_LOGGED_FAULTS = frozenset({4, 7, 8, 11})
+"""ILL, BUS, FPE, SEGV: the kernel logs them when no handler takes them."""
+
+
+def describe_note(note: ExitNote) -> str:
+    """ "_exit called in libgpu_rt.so+0x41d0a, thread infer"."""
+    place = "unknown code"
+    if note.module:
+        place = f"{note.module.rsplit('/', 1)[-1]}+{note.module_offset:#x}"
+    thread = "main thread" if note.is_main_thread else f"thread {note.thread_name} ({note.tid})"
+    return f"{note.function} called in {place}, {thread}"
+
+
+def derive_evidence(
+    seen: Observations,
+    goodbye: Goodbye,
+    last_beat: BeatAge | None,
+    request: Request | None,
+    row: Row,
+) -> list[Evidence]:
+    """Every fact that the verdict rests on, each with its source; the rule that was applied last."""
+    facts = [_exit_evidence(seen.exit)]
+    note = seen.recording.exit_note if seen.recording else None
+    if note is not None:
+        facts.append(Evidence(describe_note(note), "agent", Confidence.OBSERVED))
+        if note.caller is not ExitCaller.UNKNOWN and not note.is_wanted:
+            reason = (
+                "from another thread than main"
+                if note.caller is not ExitCaller.LIBRARY
+                else "by a library, not by the program or its language runtime"
+            )
+            facts.append(Evidence(f"it was ended {reason}", "agent", Confidence.DERIVED))
+    if goodbye is Goodbye.SAID:
+        facts.append(Evidence("it said goodbye", "recorder", Confidence.OBSERVED))
+    elif goodbye is Goodbye.NO_AGENT and seen.leaves_unseen:
+        text = "a Go program leaves by a system call of its own: a goodbye cannot be known"
+        facts.append(Evidence(text, "ELF file", Confidence.OBSERVED))
+    elif goodbye is Goodbye.NO_AGENT:
+        facts.append(
+            Evidence(
+                "no agent was in it: a goodbye or a last beat cannot be known",
+                seen.recording_error or "recorder",
+                Confidence.OBSERVED,
+            )
+        )
+    elif seen.exit.kind is not ExitKind.RUNNING:
+        facts.append(Evidence("it said no goodbye", "recorder", Confidence.OBSERVED))
+    if last_beat is not None:
+        facts.append(_beat_evidence(last_beat, seen))
+    facts += [_request_evidence(other, seen) for other in seen.requests[-3:]]
+    facts += _kernel_evidence(seen)
+    if seen.exit.signal is not None and request is None:
+        facts += _sender_evidence(seen)
+    facts.append(
+        Evidence(
+            f"{row.verdict}: {row.why}", f"verdict table, row {row.number}", Confidence.DERIVED
+        )
+    )
+    return facts
+
+
+def _exit_evidence(end: Exit) -> Evidence:
+    known = end.source is not ExitSource.NONE
+    source = end.source.value if known else "no source"
+    return Evidence(f"it {describe_exit(end)}", source, Confidence.OBSERVED)
+
+
+def _beat_evidence(beat: BeatAge, seen: Observations) -> Evidence:
+    name, age_s = beat.heartbeat.name, beat.age_ns / 1e9
+    when = "the end of the watch" if seen.exit.kind is ExitKind.RUNNING else "the end"
+    if not beat.heartbeat.beaten:
+        text = f"heartbeat {name} was registered {age_s:.1f} s before {when} and never beat"
+    else:
+        limit = f"limit {beat.threshold_ns / 1e9:g} s"
+        text = f"heartbeat {name} beat last {age_s:.1f} s before {when} ({limit})"
+    return Evidence(text, "recorder", Confidence.OBSERVED)
+
+
+def _request_evidence(request: Request, seen: Observations) -> Evidence:
+    before_s = max(0.0, (seen.ended_ns - request.at_ns) / 1e9)
+    if request.from_terminal:
+        who = "the terminal (Ctrl-C or hang-up)"
+    elif request.sender is not None:
+        who = f"process {request.sender.pid}"
+        who += f" ({request.sender.name})" if request.sender.name else ""
+    else:
+        who = "another process"
+    return Evidence(
+        f"{signal_name(request.signal)} came from {who} {before_s:.1f} s before and was passed on",
+        "siginfo",
+        Confidence.OBSERVED,
+    )
+
+
+def _kernel_evidence(seen: Observations) -> list[Evidence]:
+    words = (
+        seen.kernel.fault.text if seen.kernel.fault else None,
+        seen.kernel.oom_kill,
+        seen.kernel.seccomp,
+    )
+    return [Evidence(text, "kernel log", Confidence.OBSERVED) for text in words if text]
+
+
+def _sender_evidence(seen: Observations) -> list[Evidence]:
+    if seen.kernel.oom_kill or seen.kernel.fault or seen.kernel.seccomp:
+        return []
+    note = seen.recording.exit_note if seen.recording else None
+    if note is not None and seen.exit.signal == 6:
+        return []
+    if seen.kernel.is_readable and seen.exit.signal in _LOGGED_FAULTS:
+        return [
+            Evidence(
+                "the kernel logged no fault of it: the signal was sent by a process, or raised again "
+                "by a handler of its own",
+                "kernel log",
+                Confidence.DERIVED,
+            )
+        ]
+    if seen.exit.signal in OWN_FAULT or seen.exit.signal in KERNEL_RAISED:
+        return [
+            Evidence(
+                "raised by the program itself: nothing was seen sending it",
+                "exit status",
+                Confidence.ASSUMED,
+            )
+        ]
+    facts = []
+    if seen.kernel.is_readable and seen.exit.signal == SIGKILL:
+        text = "not the out-of-memory killer: the kernel logged no such kill"
+        facts.append(Evidence(text, "kernel log", Confidence.DERIVED))
+    text = "sent by a process or the kernel; which one was not seen"
+    return [*facts, Evidence(text, "exit status", Confidence.ASSUMED)]

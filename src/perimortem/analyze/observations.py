@@ -1,0 +1,50 @@
+"""What a conclusion is drawn from: everything that was seen of one target by its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from perimortem.model.exits import Exit, Sender
+from perimortem.model.kernel import KernelWords
+from perimortem.model.recording import Heartbeat, Recording
+from perimortem.watch.target import TargetWatch
+
+
+@dataclass(frozen=True)
+class Request:
+    """A signal that was seen going to the target: passed on by us, or Ctrl-C to the whole group."""
+
+    signal: int
+    sender: Sender | None
+    at_ns: int
+    from_terminal: bool
+
+
+@dataclass(frozen=True)
+class Observations:
+    """What was seen of one target by its end, or by the end of the watch. Times CLOCK_MONOTONIC."""
+
+    exit: Exit
+    ended_ns: int
+    recording: Recording | None
+    observed: Heartbeat | None
+    """What the monitor itself saw of the process, from outside."""
+    recording_error: str | None
+    has_agent: bool
+    leaves_unseen: bool
+    """It ends by a system call of its own (Go): that it said no goodbye means nothing."""
+    watch: TargetWatch
+    hang_open: bool
+    hang_count: int
+    requests: tuple[Request, ...]
+    kernel: KernelWords
+
+
+@dataclass(frozen=True)
+class BeatAge:
+    """A heartbeat at the end."""
+
+    heartbeat: Heartbeat
+    age_ns: int
+    threshold_ns: int
+    stale: bool

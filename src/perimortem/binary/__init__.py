@@ -1,0 +1,1 @@
+"""Declared fixed-layout records, and the small readers of binary structure built on them. Pure."""

@@ -1,0 +1,60 @@
+"""The dynamic linker's own list of libraries (struct r_debug and link_map in link.h)."""
+
+from __future__ import annotations
+
+import struct
+
+from perimortem.binary.elf import DT_DEBUG, PT_DYNAMIC, PT_PHDR, iter_dynamic, parse_program_headers
+from perimortem.model.snapshot import DsoDebug, LinkMapEntry, MemoryRange, ReadMemory
+
+AT_PHDR, AT_PHENT, AT_PHNUM, AT_BASE = 3, 4, 5, 7
+_OBJECTS_MAX = 4096
+
+
+def parse_auxv(raw: bytes) -> dict[int, int]:
+    """/proc/PID/auxv as {AT_*: value}."""
+    return {
+        key: value for key, value in struct.iter_unpack("<QQ", raw[: len(raw) // 16 * 16]) if key
+    }
+
+
+def read_dso_debug(
+    auxv: dict[int, int], read: ReadMemory
+) -> tuple[DsoDebug, list[MemoryRange]] | None:
+    """The list and the memory it lies in; None for a static program or before the linker ran."""
+    headers_at, count = auxv.get(AT_PHDR, 0), auxv.get(AT_PHNUM, 0)
+    if not headers_at or auxv.get(AT_PHENT) != 56 or count > 512:
+        return None
+    headers = list(parse_program_headers(read(headers_at, 56 * count)))
+    bias = next((headers_at - h.address for h in headers if h.type == PT_PHDR), 0)
+    dynamic = next((h for h in headers if h.type == PT_DYNAMIC), None)
+    if dynamic is None:
+        return None
+    dynamic_at = bias + dynamic.address
+    dynamic_bytes = read(dynamic_at, min(dynamic.memory_size, 8192))
+    debug_at = dict(iter_dynamic(dynamic_bytes)).get(DT_DEBUG, 0)
+    head = read(debug_at, 40) if debug_at else b""
+    if len(head) < 40:
+        return None
+    version, map_at, _, _, loader_base = struct.unpack("<QQQQQ", head)
+    memory = [
+        MemoryRange(headers_at, 56 * count),
+        MemoryRange(dynamic_at, len(dynamic_bytes)),
+        MemoryRange(debug_at, 40),
+    ]
+    objects: list[LinkMapEntry] = []
+    seen: set[int] = set()
+    while map_at and map_at not in seen and len(objects) < _OBJECTS_MAX:
+        seen.add(map_at)
+        node = read(map_at, 40)
+        if len(node) < 40:
+            break
+        base, name_at, dynamic_of, following, _ = struct.unpack("<QQQQQ", node)
+        name = read(name_at, 256).split(b"\0", 1)[0] if name_at else b""
+        memory += [MemoryRange(map_at, 40), MemoryRange(name_at, len(name) + 1)]
+        objects.append(LinkMapEntry(base, name.decode("utf-8", "backslashreplace"), dynamic_of))
+        map_at = following
+    return (
+        DsoDebug(version & 0xFFFFFFFF, loader_base, dynamic_at, dynamic_bytes, tuple(objects)),
+        memory,
+    )

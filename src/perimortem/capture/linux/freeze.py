@@ -1,0 +1,153 @@
+"""Stop every thread of a process, and let them all run on, whatever happens in between.
+
+PTRACE_SEIZE and PTRACE_INTERRUPT send no signal that the program could see. A stop may be ours
+(PTRACE_EVENT_STOP) or a signal on its way to the thread: that signal is kept and handed back at the
+detach. A thread that does not stop in time (vfork parent, uninterruptible sleep) is left out, with a
+word in the soft errors; it can be detached only when it stops, or by the end of its tracer: that is
+one reason why dumps are taken by a process of their own, which ends right after.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+
+assert sys.platform == "linux"
+
+from perimortem.capture.linux import ptrace
+from perimortem.capture.linux.access import denied_error
+from perimortem.errors import ProcessGone
+
+STOP_DEADLINE_S = 0.1
+"""How long the stops may take together; who sleeps uninterruptibly longer goes without registers."""
+_POLL_S = 0.0002
+_ROUNDS_MAX = 16
+"""Threads may be born while others are stopped; each round catches the new ones."""
+
+
+class Freeze:
+    """All threads of ``pid``, stopped until :meth:`thaw`. Use as a context manager."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.soft_errors: list[str] = []
+        self.stopped: list[int] = []
+        """Threads that are stopped now, in thread id order."""
+        self.running: list[int] = []
+        """Threads that did not stop in time."""
+        self.paused_ns = 0
+        self._seized: dict[int, int] = {}
+        """Seized thread to the signal that must be handed back (0 for none)."""
+        self._since_ns = 0
+
+    def __enter__(self) -> Freeze:
+        self._since_ns = time.perf_counter_ns()
+        try:
+            self._stop_all()
+        except BaseException:
+            self.thaw()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.thaw()
+
+    def thaw(self) -> None:
+        """Let every thread run on. Safe to call again."""
+        for tid, signal in self._seized.items():
+            try:
+                ptrace.detach(tid, signal)
+            except OSError as error:
+                if error.errno != errno.ESRCH:
+                    raise
+                # Not stopped (never came to its stop), or gone: our end detaches it.
+                self._detach_running(tid)
+        if self._seized:
+            self.paused_ns = time.perf_counter_ns() - self._since_ns
+        self._seized = {}
+
+    def _stop_all(self) -> None:
+        deadline = time.monotonic() + STOP_DEADLINE_S
+        for _ in range(_ROUNDS_MAX):
+            fresh = [tid for tid in self._list_threads() if tid not in self._seized]
+            fresh = [tid for tid in fresh if tid not in self.running and self._seize(tid)]
+            if not fresh:
+                break
+            self._await_stops(fresh, deadline)
+        if not self._seized:
+            raise ProcessGone(f"process {self.pid} has ended", why="no thread of it is alive")
+        self.stopped.sort()
+
+    def _list_threads(self) -> list[int]:
+        try:
+            return [int(name) for name in os.listdir(f"/proc/{self.pid}/task")]
+        except OSError as error:
+            raise ProcessGone(f"process {self.pid} has ended") from error
+
+    def _seize(self, tid: int) -> bool:
+        try:
+            ptrace.seize(tid)
+        except OSError as error:
+            if error.errno == errno.ESRCH or _is_dead(self.pid, tid):
+                return False
+            raise denied_error(self.pid, error) from error
+        self._seized[tid] = 0
+        try:
+            ptrace.interrupt(tid)
+        except OSError:
+            del self._seized[tid]
+            return False
+        return True
+
+    def _await_stops(self, tids: list[int], deadline: float) -> None:
+        waiting = list(tids)
+        while waiting:
+            waiting = [tid for tid in waiting if not self._has_stopped(tid)]
+            if waiting and time.monotonic() > deadline:
+                for tid in waiting:
+                    self.running.append(tid)
+                    self.soft_errors.append(
+                        f"thread {tid} did not stop within {STOP_DEADLINE_S * 1e3:.0f} ms "
+                        "(in an uninterruptible sleep or a vfork): its registers are missing"
+                    )
+                return
+            if waiting:
+                time.sleep(_POLL_S)
+
+    def _has_stopped(self, tid: int) -> bool:
+        """True when the thread needs no more waiting for: stopped, or gone."""
+        try:
+            pid, status = os.waitpid(tid, ptrace.WALL | os.WNOHANG)
+        except ChildProcessError:
+            self._seized.pop(tid, None)
+            return True
+        if pid == 0:
+            return False
+        if not os.WIFSTOPPED(status):
+            self._seized.pop(tid, None)
+            return True
+        if status >> 16 != ptrace.PTRACE_EVENT_STOP:
+            self._seized[tid] = os.WSTOPSIG(status)
+        self.stopped.append(tid)
+        return True
+
+    def _detach_running(self, tid: int) -> None:
+        """A thread that comes to its stop late must not stay there: look once more."""
+        try:
+            pid, status = os.waitpid(tid, ptrace.WALL | os.WNOHANG)
+            if pid and os.WIFSTOPPED(status):
+                is_ours = status >> 16 == ptrace.PTRACE_EVENT_STOP
+                ptrace.detach(tid, 0 if is_ours else os.WSTOPSIG(status))
+        except OSError:
+            return
+
+
+def _is_dead(pid: int, tid: int) -> bool:
+    """A leader that left by pthread_exit is a zombie among living threads; SEIZE says EPERM."""
+    try:
+        with open(f"/proc/{pid}/task/{tid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except (OSError, IndexError):
+        return True

@@ -1,0 +1,65 @@
+"""Modules of a process from its mappings, identified by the build-id in its own memory."""
+
+from __future__ import annotations
+
+import re
+
+from perimortem.binary.elf import read_build_id, read_elf
+from perimortem.model.snapshot import Module, ReadMemory, Region
+
+_DELETED = " (deleted)"
+
+
+def derive_modules(
+    regions: tuple[Region, ...], read: ReadMemory, executable: str | None
+) -> tuple[Module, ...]:
+    """One module for each ELF file that is mapped executable; the program itself first.
+
+    The mappings of one file are merged; the base is its offset-0 mapping.
+    """
+    groups: list[list[Region]] = []
+    for region in regions:
+        is_file = region.path.startswith("/") or region.path == "[vdso]"
+        if not is_file:
+            continue
+        # A second offset-0 mapping begins a second load of the same file (dlmopen).
+        if groups and groups[-1][0].path == region.path and region.file_offset != 0:
+            groups[-1].append(region)
+        elif region.file_offset == 0:
+            groups.append([region])
+    modules = []
+    for group in groups:
+        if any(region.executable for region in group):
+            module = _read_module(group, read)
+            if module is not None:
+                modules.append(module)
+    modules.sort(key=lambda module: module.path != executable)
+    return tuple(modules)
+
+
+def _read_module(group: list[Region], read: ReadMemory) -> Module | None:
+    base = group[0].start
+
+    def read_image(offset: int, size: int) -> bytes:
+        return read(base + offset, size)
+
+    elf = read_elf(read_image)
+    if elf is None:
+        return None
+    path = group[0].path
+    path = path.removesuffix(_DELETED)
+    return Module(
+        base=base,
+        size=group[-1].end - base,
+        path="linux-gate.so" if path == "[vdso]" else path,
+        build_id=read_build_id(elf, read_image, in_memory=True),
+        version=_version_of(path),
+    )
+
+
+def _version_of(path: str) -> tuple[int, int, int, int]:
+    """libfoo.so.1.2.3 is version 1.2.3.0."""
+    match = re.search(r"\.so((?:\.\d{1,4}){1,4})$", path)
+    numbers = [int(part) for part in match[1].split(".")[1:]] if match else []
+    padded = (*numbers, 0, 0, 0, 0)
+    return padded[0], padded[1], padded[2], padded[3]

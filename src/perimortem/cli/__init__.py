@@ -1,0 +1,1 @@
+"""The command line: options in, accounts out. Every command takes ``--json``."""

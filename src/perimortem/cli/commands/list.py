@@ -1,0 +1,89 @@
+"""``perimortem list``."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from perimortem.cli.options import json_option
+from perimortem.errors import UsageError
+
+EXAMPLES = """\b
+Examples:
+  perimortem list
+  perimortem list --since 1h
+  perimortem list --since 2026-11-20 --until 2026-11-21 server
+  perimortem list 4711"""
+
+_UNITS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
+
+
+@click.command("list", epilog=EXAMPLES)
+@click.option("--since", metavar="TIME", help="Ended at or after: 30min, 1h, 2d, or a date.")
+@click.option("--until", metavar="TIME", help="Ended at or before.")
+@click.option("-a", "--all", "with_clean", is_flag=True, help="Clean exits, too.")
+@json_option
+@click.argument("who", metavar="[PID|NAME]", required=False)
+def command(
+    since: str | None, until: str | None, with_clean: bool, as_json: bool, who: str | None
+) -> int:
+    """List incidents, the newest last."""
+    from dataclasses import asdict
+
+    from perimortem.cli.output import echo_json
+    from perimortem.store.database import Store
+    from perimortem.store.paths import ensure_data_dir, find_data_dir
+
+    data_dir = ensure_data_dir(find_data_dir())
+    with Store(data_dir / "incidents.db") as store:
+        rows = store.list_incidents(
+            since=_parse_time(since),
+            until=_parse_time(until),
+            pid=int(who) if who and who.isdigit() else None,
+            name=who if who and not who.isdigit() else None,
+            with_clean=with_clean,
+        )
+    if as_json:
+        echo_json([asdict(row) for row in rows])
+        return 0
+    if not rows:
+        click.echo("no incidents" + ("" if with_clean else " (clean exits: --all)"), err=True)
+        return 0
+    for line in _render(rows):
+        click.echo(line)
+    return 0
+
+
+def _render(rows: list[Any]) -> list[str]:
+    table = [("ID", "ENDED", "VERDICT", "PID", "NAME", "DUMP")]
+    for row in rows:
+        ended = datetime.fromisoformat(row.ended_at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        pid = "-" if row.pid is None else str(row.pid)
+        table.append(
+            (str(row.number), ended, row.verdict, pid, row.name, "*" if row.has_dump else "")
+        )
+    widths = [max(len(line[i]) for line in table) for i in range(6)]
+    return [
+        "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in table
+    ]
+
+
+def _parse_time(text: str | None) -> str | None:
+    """A point in time as the store writes it: RFC 3339 in UTC."""
+    if text is None:
+        return None
+    ago = re.fullmatch(r"(\d{1,9}) ?(s|min|m|h|d)(?: ago)?", text)
+    if ago:
+        moment = datetime.now(UTC) - timedelta(seconds=int(ago[1]) * _UNITS[ago[2]])
+    else:
+        try:
+            moment = datetime.fromisoformat(text).astimezone(UTC)
+        except ValueError as error:
+            raise UsageError(
+                f"'{text}' is not a time",
+                remedy="examples: 30min, 2d, 2026-11-21, 2026-11-21T12:00",
+            ) from error
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,0 +1,94 @@
+"""``perimortem``: the group of commands, loaded late so that each starts fast."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from perimortem import __version__
+from perimortem.errors import PerimortemError, UnsupportedPlatform, UsageError
+
+_COMMANDS = {
+    "run": "Run a command, watch it, and tell how it ended.",
+    "watch": "Watch processes that run already.",
+    "dump": "Write a dump of a running process; it runs on.",
+    "inspect": "List what is in a minidump.",
+    "list": "List incidents.",
+    "show": "Show one incident, whole.",
+    "explain": "Say what an exit code means.",
+    "doctor": "Check what this machine and user may do, with remedies.",
+}
+_LINUX_ONLY = {"run", "watch", "dump", "doctor"}
+_ALIASES = {"dumpdebug": "inspect"}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        name = _ALIASES.get(cmd_name, cmd_name)
+        if name not in _COMMANDS:
+            return None
+        if name in _LINUX_ONLY and sys.platform != "linux":
+            raise UnsupportedPlatform(f"use 'perimortem {name}'")
+        module = importlib.import_module(f"perimortem.cli.commands.{name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Without importing them all."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with: perimortem run -- ./your-program",
+)
+@click.version_option(__version__, "-V", "--version", prog_name="perimortem")
+def cli() -> None:
+    """Why did my process die, or stop? Put `perimortem run --` before a command."""
+
+
+def main() -> None:
+    """Entry point. Errors are one line on stderr: 2 for misuse, 1 for failure, 125 in `run`."""
+    arguments = sys.argv[1:]
+    is_run = bool(arguments) and arguments[0] == "run"
+    try:
+        status = cli.main(args=arguments, prog_name="perimortem", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(125 if is_run else error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("perimortem: interrupted", err=True)
+        sys.exit(130)
+    except PerimortemError as error:
+        click.echo(f"perimortem: {error}", err=True)
+        sys.exit(125 if is_run and not isinstance(error, UsageError) else error.exit_status)
+    except BrokenPipeError:  # the reader of our output has left: head, less
+        sys.stderr.close()
+        sys.exit(141)
+    _discard_unwritable_output()
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _discard_unwritable_output() -> None:
+    """Python ends with 120 when a last flush fails; the status of the target goes before that."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        except (AttributeError, ValueError):
+            continue  # there is no stream: it was closed when we were started
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Where words go: accounts to stderr (stdout belongs to the target), with colour on a terminal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from perimortem.errors import PerimortemError
+from perimortem.report.text import render_account, render_headline
+
+_COLOURS = {
+    "clean-exit": "green",
+    "stopped": "green",
+    "launch-failed": "yellow",
+    "unknown": "yellow",
+}
+
+
+def say(text: str, *, nl: bool = True) -> None:
+    """A line on stderr. Its reader may be gone, or it may be closed: the watch goes on."""
+    try:
+        click.echo(text, err=True, nl=nl)
+    except (OSError, ValueError, AttributeError):
+        return
+
+
+def echo_account(report: dict[str, Any], *, with_stacks: bool = True) -> None:
+    """The account of an incident, on stderr."""
+    headline = click.style(
+        render_headline(report), fg=_COLOURS.get(report["verdict"], "red"), bold=True
+    )
+    say(f"perimortem: {headline}")
+    is_plain = report["verdict"] == "clean-exit" and not report["hangs"]
+    if not is_plain:
+        say(render_account(report, with_stacks=with_stacks), nl=False)
+
+
+def echo_json(document: Any, *, err: bool = False) -> None:
+    text = json.dumps(document, indent=2, ensure_ascii=True)
+    if err:
+        say(text)
+    else:
+        click.echo(text)
+
+
+def write_report(path: Path, report: dict[str, Any]) -> None:
+    """Write the JSON report whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(json.dumps(report, indent=2) + "\n")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise PerimortemError(
+            f"cannot write the report {path}", why=error.strerror or str(error)
+        ) from error

@@ -1,0 +1,54 @@
+"""The live line on a terminal: one line on stderr that is wiped before anything else is said."""
+
+from __future__ import annotations
+
+import sys
+from typing import TextIO
+
+assert sys.platform == "linux"
+
+from perimortem.monitor.session import Session
+from perimortem.report.text import format_duration
+from perimortem.watch.states import State
+
+
+class StatusLine:
+    """Shown only when stderr is a terminal, and not where it would run into a target's output."""
+
+    def __init__(self, *, enabled: bool, shares_terminal: bool) -> None:
+        """``shares_terminal``: the target writes to our stdout (`run`)."""
+        is_mixed = shares_terminal and _is_terminal(sys.stdout)
+        self.enabled = enabled and _is_terminal(sys.stderr) and not is_mixed
+        self._is_shown = False
+
+    def show(self, sessions: list[Session], now_ns: int) -> None:
+        """The state of the first targets."""
+        if not self.enabled:
+            return
+        parts = [_describe(session, now_ns) for session in sessions[:3]]
+        if len(sessions) > 3:
+            parts.append(f"and {len(sessions) - 3} more")
+        sys.stderr.write("\r\x1b[K" + "  ".join(parts)[:200])
+        sys.stderr.flush()
+        self._is_shown = True
+
+    def wipe(self) -> None:
+        if self._is_shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+            self._is_shown = False
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    """Python has no stream at all where the descriptor was closed."""
+    return stream is not None and stream.isatty()
+
+
+def _describe(session: Session, now_ns: int) -> str:
+    pulse = session.read_pulse(now_ns)
+    beats = ""
+    if pulse is not None and session.watch.state is not State.STARTING:
+        ages = (f"{b.name} {(now_ns - b.beat_ns) / 1e9:.1f} s ago" for b in pulse.heartbeats[:4])
+        beats = " (" + ", ".join(ages) + ")"
+    since = format_duration(max(0, now_ns - session.watched_since_ns) / 1e9)
+    return f"{session.target.name}[{session.pid}] {session.watch.state} {since}{beats}"

@@ -1,0 +1,66 @@
+"""Time comes in through a clock, so that every decision can be tested without waiting."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """The three clocks that a monitor needs, in nanoseconds."""
+
+    def monotonic_ns(self) -> int:
+        """Time that does not count suspend (CLOCK_MONOTONIC): beats are stamped with it."""
+
+    def boottime_ns(self) -> int:
+        """Time that does count suspend (CLOCK_BOOTTIME); the difference betrays a suspend."""
+
+    def realtime_ns(self) -> int:
+        """Wall clock, nanoseconds since 1970-01-01 UTC."""
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def monotonic_ns(self) -> int:
+        return time.monotonic_ns()
+
+    def boottime_ns(self) -> int:
+        if sys.platform == "linux":
+            return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        return time.monotonic_ns()
+
+    def realtime_ns(self) -> int:
+        return time.time_ns()
+
+
+class ManualClock:
+    """A clock that moves when it is told to, for tests and simulations."""
+
+    def __init__(self, now_ns: int = 1_000_000_000) -> None:
+        self.now_ns = now_ns
+        self.suspended_ns = 0
+
+    def advance(self, seconds: float) -> None:
+        self.now_ns += int(seconds * 1e9)
+
+    def suspend(self, seconds: float) -> None:
+        self.suspended_ns += int(seconds * 1e9)
+
+    def monotonic_ns(self) -> int:
+        return self.now_ns
+
+    def boottime_ns(self) -> int:
+        return self.now_ns + self.suspended_ns
+
+    def realtime_ns(self) -> int:
+        return self.boottime_ns()
+
+
+def format_rfc3339(realtime_ns: int) -> str:
+    """Wall clock nanoseconds as RFC 3339 in UTC with microseconds."""
+    seconds, rest_ns = divmod(realtime_ns, 1_000_000_000)
+    moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest_ns // 1000)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

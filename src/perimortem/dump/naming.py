@@ -1,0 +1,49 @@
+"""Names of dump files: ``<name>-<unix_ts>-<pid>.dmp``, never overwriting another."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._+-]")
+_NAME = re.compile(r"(?P<name>.+)-(?P<time>\d+)-(?P<pid>\d+)\.dmp")
+_SECONDS_MAX = 1000
+
+
+def dump_name(process_name: str, unix_s: int, pid: int) -> str:
+    """The file name; every character outside [A-Za-z0-9._+-] becomes '_'. No leading dot."""
+    safe = _UNSAFE.sub("_", process_name)[:64].lstrip(".") or "process"
+    return f"{safe}-{unix_s}-{pid}.dmp"
+
+
+def publish(partial: Path, path: Path) -> Path:
+    """Give a finished file its name, atomically; on a clash the next free second of that name.
+
+    Raises FileExistsError when the name holds no second that could be moved on.
+    """
+    for _ in range(_SECONDS_MAX):
+        try:
+            _rename_new(partial, path)
+        except FileExistsError:
+            match = _NAME.fullmatch(path.name)
+            if not match:
+                raise
+            path = path.with_name(f"{match['name']}-{int(match['time']) + 1}-{match['pid']}.dmp")
+        else:
+            return path
+    raise FileExistsError(f"no free name near {path}")
+
+
+def _rename_new(partial: Path, path: Path) -> None:
+    """Rename that refuses to replace; link(2) is the portable way to ask for that."""
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if path.exists():
+            raise FileExistsError(path) from None
+        partial.rename(path)
+        return
+    partial.unlink()

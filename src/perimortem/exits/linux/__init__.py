@@ -1,0 +1,1 @@
+"""The sources of Linux that tell how a process ended."""

@@ -1,0 +1,79 @@
+"""The kernel's own words about a death: /dev/kmsg, read from the start of the watch on.
+
+The kernel logs, with the pid: a fault that no handler took ("NAME[PID]: segfault at ... ip ... in
+LIB[...]"), an out-of-memory kill ("Killed process PID (NAME) ..."), a seccomp kill (audit type
+1326). Readable by root, or where kernel.dmesg_restrict is 0. The kernel limits the rate of these
+lines: their absence proves nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections import deque
+from collections.abc import Iterable
+
+assert sys.platform == "linux"
+
+from perimortem.model.kernel import FaultLine, KernelWords
+from perimortem.text import printable
+
+_RECORDS_MAX = 10_000
+
+
+class KernelLog:
+    """Remembers where the log stood when the watch began."""
+
+    def __init__(self) -> None:
+        """Raises OSError where the log may not be read."""
+        self._fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        os.lseek(self._fd, 0, os.SEEK_END)
+        self._lines: deque[str] = deque(maxlen=_RECORDS_MAX)
+
+    def collect_words(self, pid: int, tids: set[int]) -> KernelWords:
+        """All that the log has said of ``pid`` and its threads since the watch began."""
+        self._drain()
+        return derive_words(self._lines, pid, tids)
+
+    def _drain(self) -> None:
+        while True:
+            try:
+                record = os.read(self._fd, 8192)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue  # EPIPE: records were overwritten before we read them
+            _, _, text = record.partition(b";")
+            self._lines.append(text.split(b"\n", 1)[0].decode("utf-8", "replace"))
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def derive_words(lines: Iterable[str], pid: int, tids: set[int]) -> KernelWords:
+    """Pure: the lines that speak of ``pid``; a fault is logged with the id of its thread."""
+    fault = oom = seccomp = None
+    threads = "|".join(str(tid) for tid in sorted(tids | {pid}))
+    # show_signal_msg() in arch/x86/mm/fault.c, and do_trap's unhandled_signal in kernel/traps.c.
+    fault_pattern = re.compile(
+        rf"\[(?:{threads})\](?: |: ).*?(segfault at|general protection fault|trap |bad frame)"
+    )
+    oom_pattern = re.compile(rf"Killed process {pid} \(|oom_reaper: reaped process {pid} \(")
+    for line in lines:
+        if fault_pattern.search(line):
+            fault = _parse_fault(line)
+        elif "Killed process" in line and oom_pattern.search(line):
+            oom = printable(line.strip())
+        elif "type=1326" in line and re.search(rf"\bpid={pid}\b", line):
+            seccomp = printable(line.strip())
+    return KernelWords(True, fault, oom, seccomp)
+
+
+def _parse_fault(line: str) -> FaultLine:
+    # "... in libfoo.so[1139,555555555000+1000]", the first number being ip's offset in the file
+    place = re.search(r" in ([^\[\s]+)\[(?:([0-9a-f]+),)?[0-9a-f]+\+[0-9a-f]+\]", line)
+    module = printable(place[1]) if place else None
+    offset = int(place[2], 16) if place and place[2] else None
+    text = re.sub(r" likely on CPU.*", "", line).strip()
+    return FaultLine(printable(text), module, offset)

@@ -1,0 +1,149 @@
+"""Ends of processes by pidfd: of children with waitid, of all others with PIDFD_GET_INFO.
+
+A pidfd holds the process, so the pid cannot be reused under us (pidfd_open(2), Linux 5.3). The
+status of a process that is not our child is in the kernel only after somebody reaped it; the ladder
+for such a process is PIDFD_INFO_EXIT (6.15+), the zombie's own /proc/PID/stat, the proc connector, and
+then "unknown" rather than a guess.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import sys
+
+assert sys.platform == "linux"
+
+from perimortem.errors import AccessDenied, PerimortemError, ProcessGone
+from perimortem.exits.decode import decode_wait_status
+from perimortem.exits.linux.pidfd_info import read_exit_status
+from perimortem.exits.linux.proc_connector import ProcConnector
+from perimortem.exits.linux.stat import read_stat
+from perimortem.model.evidence import Confidence, Evidence
+from perimortem.model.exits import Exit, ExitKind, ExitSource
+from perimortem.model.process import ProcessRef
+
+_CLD_EXITED, _CLD_KILLED, _CLD_DUMPED = 1, 2, 3
+_GIVE_UP_NS = 2_000_000_000
+"""How long we ask for the status of a process that nobody reaps. Arbitrary."""
+
+
+def open_pidfd(process: ProcessRef) -> int:
+    """A pidfd that surely means ``process``: its start time is compared after the open."""
+    try:
+        fd = os.pidfd_open(process.pid)
+    except OSError as error:
+        if error.errno == errno.ESRCH:
+            raise ProcessGone(f"process {process.pid} has ended") from error
+        if error.errno == errno.EMFILE:
+            raise PerimortemError(
+                "too many processes are watched at once",
+                why="the limit of open files is reached",
+                remedy="raise it: ulimit -n",
+            ) from error
+        raise AccessDenied(
+            f"cannot hold process {process.pid}",
+            why=f"pidfd_open: {error.strerror}",
+            remedy="Linux 5.3 or later is needed, and no seccomp filter on pidfd_open",
+        ) from error
+    facts = read_stat(process.pid)
+    if facts is None or facts.start_time_ticks != process.start_time_ticks:
+        os.close(fd)
+        raise ProcessGone(f"process {process.pid} has ended", why="its pid was given to another")
+    return fd
+
+
+class ChildExitWatch:
+    """A child of ours: waitid tells all, at once, and reaps it."""
+
+    retry_after_s = 0.002
+
+    def __init__(self, process: ProcessRef) -> None:
+        self.process = process
+        self.evidence: list[Evidence] = []
+        self._fd = open_pidfd(process)
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def collect_exit(self, now_ns: int) -> Exit | None:
+        """None while a tracer (a dump worker, a debugger) still holds the dead process."""
+        try:
+            info = os.waitid(os.P_PIDFD, self._fd, os.WEXITED | os.WNOHANG)
+        except ChildProcessError:
+            return Exit(ExitKind.UNKNOWN, ExitSource.NONE)
+        if info is None:
+            return None
+        if info.si_code == _CLD_EXITED:
+            return Exit(
+                ExitKind.EXITED,
+                ExitSource.WAITID,
+                code=info.si_status,
+                raw_status=info.si_status << 8,
+            )
+        dumped = info.si_code == _CLD_DUMPED
+        return Exit(
+            ExitKind.SIGNALED,
+            ExitSource.WAITID,
+            signal=info.si_status,
+            core_dumped=dumped,
+            raw_status=info.si_status | (0x80 if dumped else 0),
+        )
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class ForeignExitWatch:
+    """A process that is not our child: its status is asked for, source after source."""
+
+    retry_after_s = 0.002
+
+    def __init__(self, process: ProcessRef, connector: ProcConnector | None = None) -> None:
+        self.process = process
+        self.evidence: list[Evidence] = []
+        self._fd = open_pidfd(process)
+        self._connector = connector if connector is not None else ProcConnector.shared()
+        self._asked_since_ns: int | None = None
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def collect_exit(self, now_ns: int) -> Exit | None:
+        if self._asked_since_ns is None:
+            self._asked_since_ns = now_ns
+        status = read_exit_status(self._fd)
+        if status is not None:
+            return decode_wait_status(status, ExitSource.PIDFD_INFO)
+        zombie = read_stat(self.process.pid)
+        is_ours = zombie is not None and zombie.start_time_ticks == self.process.start_time_ticks
+        if zombie is not None and is_ours and zombie.is_dead and zombie.exit_code is not None:
+            return decode_wait_status(zombie.exit_code, ExitSource.ZOMBIE_STAT)
+        if self._connector is not None and zombie is None:
+            # Last: it tells of the leader, which may have left long before the process ended.
+            status = self._connector.take_exit_status(self.process.pid)
+            if status is not None:
+                return decode_wait_status(status, ExitSource.PROC_CONNECTOR)
+        if self._is_reaped() or now_ns - self._asked_since_ns > _GIVE_UP_NS:
+            # The last question comes after the reaping, in case it was answered meanwhile.
+            status = read_exit_status(self._fd)
+            if status is not None:
+                return decode_wait_status(status, ExitSource.PIDFD_INFO)
+            self.evidence.append(
+                Evidence(
+                    "no source told the exit status (Linux 6.15, root, or being its parent would)",
+                    "PIDFD_GET_INFO, proc connector, /proc/PID/stat",
+                    Confidence.OBSERVED,
+                )
+            )
+            return Exit(ExitKind.UNKNOWN, ExitSource.NONE)
+        return None
+
+    def _is_reaped(self) -> bool:
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        return any(events & select.POLLHUP for _, events in poll.poll(0))
+
+    def close(self) -> None:
+        os.close(self._fd)

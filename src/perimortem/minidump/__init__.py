@@ -1,0 +1,1 @@
+"""The minidump format: declared once in ``format``, written by ``writer``, read by ``reader``. Pure."""

@@ -1,0 +1,46 @@
+"""Registers as the CONTEXT record of winnt.h, x86-64."""
+
+from __future__ import annotations
+
+import struct
+
+from perimortem.minidump import format as layout
+from perimortem.model.snapshot import Registers
+
+
+def write_context(registers: Registers) -> bytes:
+    """1232 bytes; what a Linux thread has no counterpart of stays zero."""
+    context = bytearray(layout.CONTEXT_AMD64_SIZE)
+    general = registers.general
+    struct.pack_into("<I", context, layout.CONTEXT_AMD64_FLAGS_OFFSET, layout.CONTEXT_AMD64_FLAGS)
+    struct.pack_into(
+        "<6H",
+        context,
+        layout.CONTEXT_AMD64_SEGMENTS_OFFSET,
+        *(general[name] & 0xFFFF for name in layout.CONTEXT_AMD64_SEGMENTS),
+    )
+    eflags = general["eflags"] & 0xFFFFFFFF
+    struct.pack_into("<I", context, layout.CONTEXT_AMD64_EFLAGS_OFFSET, eflags)
+    for name, offset in layout.CONTEXT_AMD64_REGISTERS.items():
+        struct.pack_into("<Q", context, offset, general[name])
+    floating = registers.floating_point
+    if floating is not None and len(floating) == layout.CONTEXT_AMD64_FLOAT_SIZE:
+        # user_fpregs_struct is the FXSAVE area; MXCSR stands at its offset 24.
+        start = layout.CONTEXT_AMD64_FLOAT_OFFSET
+        context[start : start + len(floating)] = floating
+        mxcsr = layout.CONTEXT_AMD64_MXCSR_OFFSET
+        context[mxcsr : mxcsr + 4] = floating[24:28]
+    return bytes(context)
+
+
+def read_context_amd64(raw: bytes) -> dict[str, int] | None:
+    """The general registers of an x86-64 CONTEXT; None when it is not one."""
+    if len(raw) < layout.CONTEXT_AMD64_SIZE:
+        return None
+    (flags,) = struct.unpack_from("<I", raw, layout.CONTEXT_AMD64_FLAGS_OFFSET)
+    if not flags & 0x100000:
+        return None
+    return {
+        name: struct.unpack_from("<Q", raw, offset)[0]
+        for name, offset in layout.CONTEXT_AMD64_REGISTERS.items()
+    }

@@ -1,0 +1,32 @@
+"""ExceptionStream: the signal and the context of the thread that it struck."""
+
+from __future__ import annotations
+
+import struct
+
+from perimortem.minidump.format import (
+    EXCEPTION_PARAMETERS,
+    Location,
+    RawException,
+    StreamType,
+)
+from perimortem.minidump.streams.writing import DumpPlan
+
+
+def write_exception(plan: DumpPlan) -> tuple[StreamType, bytes] | None:
+    exception = plan.snapshot.exception
+    if exception is None:
+        return None
+    record = RawException(
+        thread_id=exception.tid,
+        alignment=0,
+        code=exception.code,
+        flags=exception.flags,
+        record=0,
+        address=exception.address,
+        parameter_count=0,
+        alignment2=0,
+    )
+    context = plan.contexts.get(exception.tid, Location(0, 0))
+    parameters = struct.pack(f"<{EXCEPTION_PARAMETERS}Q", *([0] * EXCEPTION_PARAMETERS))
+    return StreamType.ExceptionStream, record.to_bytes() + parameters + context.to_bytes()

@@ -1,0 +1,26 @@
+"""What every stream writer gets and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from perimortem.minidump.body import Body
+from perimortem.minidump.format import Location, MemoryDescriptor, StreamType
+from perimortem.model.dump import MinidumpType
+from perimortem.model.snapshot import Snapshot
+
+
+@dataclass
+class DumpPlan:
+    """What the streams share: the snapshot, the types, and where things went."""
+
+    snapshot: Snapshot
+    types: MinidumpType
+    body: Body
+    memory: list[MemoryDescriptor]
+    """Ranges with their RVAs, known before they are written; empty with full memory."""
+    contexts: dict[int, Location] = field(default_factory=dict)
+
+
+StreamWriter = Callable[[DumpPlan], tuple[StreamType, bytes] | None]

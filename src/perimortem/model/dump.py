@@ -1,0 +1,84 @@
+"""Dumps: what may be asked for and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntFlag
+
+
+class MinidumpType(IntFlag):
+    """MINIDUMP_TYPE of minidumpapiset.h; the names without their MiniDump prefix."""
+
+    NORMAL = 0
+    WITH_DATA_SEGS = 0x00000001
+    WITH_FULL_MEMORY = 0x00000002
+    WITH_HANDLE_DATA = 0x00000004
+    FILTER_MEMORY = 0x00000008
+    SCAN_MEMORY = 0x00000010
+    WITH_UNLOADED_MODULES = 0x00000020
+    WITH_INDIRECTLY_REFERENCED_MEMORY = 0x00000040
+    FILTER_MODULE_PATHS = 0x00000080
+    WITH_PROCESS_THREAD_DATA = 0x00000100
+    WITH_PRIVATE_READ_WRITE_MEMORY = 0x00000200
+    WITHOUT_OPTIONAL_DATA = 0x00000400
+    WITH_FULL_MEMORY_INFO = 0x00000800
+    WITH_THREAD_INFO = 0x00001000
+    WITH_CODE_SEGS = 0x00002000
+    WITHOUT_AUXILIARY_STATE = 0x00004000
+    WITH_FULL_AUXILIARY_STATE = 0x00008000
+    WITH_PRIVATE_WRITE_COPY_MEMORY = 0x00010000
+    IGNORE_INACCESSIBLE_MEMORY = 0x00020000
+    WITH_TOKEN_INFORMATION = 0x00040000
+    WITH_MODULE_HEADERS = 0x00080000
+    FILTER_TRIAGE = 0x00100000
+    WITH_AVX_XSTATE_CONTEXT = 0x00200000
+    WITH_IPT_TRACE = 0x00400000
+    SCAN_INACCESSIBLE_PARTIAL_PAGES = 0x00800000
+    FILTER_WRITE_COMBINED_MEMORY = 0x01000000
+
+
+MINI = (
+    MinidumpType.WITH_DATA_SEGS
+    | MinidumpType.WITH_HANDLE_DATA
+    | MinidumpType.WITH_PROCESS_THREAD_DATA
+    | MinidumpType.WITH_THREAD_INFO
+)
+"""0x1105, the everyday dump: threads, stacks, modules, globals, handles."""
+
+FULL = MINI | MinidumpType.WITH_FULL_MEMORY | MinidumpType.WITH_FULL_MEMORY_INFO
+"""Every readable byte of private memory, besides what MINI holds."""
+
+NAMED_TYPES = {"mini": MINI, "full": FULL}
+
+
+@dataclass(frozen=True)
+class DumpResult:
+    """A dump that was written, or why none was (``path`` is None)."""
+
+    path: str | None
+    types: MinidumpType
+    size_bytes: int
+    target_paused_ms: float
+    thread_count: int
+    soft_errors: tuple[str, ...]
+    error: str | None = None
+
+
+def format_flags(types: int) -> list[str]:
+    """The set flags by their Windows names; unknown bits as hex."""
+    names = []
+    rest = types
+    for flag in MinidumpType:
+        if types & flag and flag:
+            names.append("MiniDump" + _camel(flag.name or ""))
+            rest &= ~flag
+    if rest:
+        names.append(f"unknown bits {rest:#x}")
+    return names or ["MiniDumpNormal"]
+
+
+_WORDS = {"XSTATE": "XState", "IPT": "Ipt"}
+
+
+def _camel(name: str) -> str:
+    return "".join(_WORDS.get(word, word.capitalize()) for word in name.split("_"))

@@ -1,0 +1,52 @@
+"""How a process ended, as far as the system told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ExitKind(StrEnum):
+    """What ended it, in the kernel's terms."""
+
+    EXITED = "exited"
+    SIGNALED = "signaled"
+    NOT_STARTED = "not-started"
+    RUNNING = "running"
+    UNKNOWN = "unknown"
+
+
+class ExitSource(StrEnum):
+    """Who told the status."""
+
+    WAITID = "waitid"
+    PIDFD_INFO = "PIDFD_GET_INFO"
+    PROC_CONNECTOR = "proc connector"
+    ZOMBIE_STAT = "/proc/PID/stat"
+    EXEC_ERROR = "exec"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class Sender:
+    """The process that sent a signal; ``name`` is None when it was gone before we could look."""
+
+    pid: int
+    uid: int | None
+    name: str | None
+
+
+@dataclass(frozen=True)
+class Exit:
+    """The end of one process. ``None`` means unknown."""
+
+    kind: ExitKind
+    source: ExitSource
+    code: int | None = None
+    signal: int | None = None
+    si_code: int | None = None
+    sender: Sender | None = None
+    core_dumped: bool | None = None
+    raw_status: int | None = None
+    error: str | None = None
+    """Why it was not started (kind NOT_STARTED)."""

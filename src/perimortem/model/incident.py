@@ -1,0 +1,80 @@
+"""An incident: a verdict with everything it rests on. What the store keeps and the report shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from perimortem.model.dump import DumpResult
+from perimortem.model.evidence import Evidence
+from perimortem.model.exits import Exit
+from perimortem.model.hang import Hang
+from perimortem.model.process import Target
+from perimortem.model.recording import Event
+from perimortem.model.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Host:
+    """The machine it happened on."""
+
+    name: str
+    kernel: str
+    boot_id: str | None
+
+
+@dataclass(frozen=True)
+class LastHeartbeat:
+    """The heartbeat that tells most about the end, and how old its last beat was by then."""
+
+    name: str
+    age_s: float
+    threshold_s: float
+    stale: bool
+    at_ns: int
+    """Wall clock of the last beat."""
+
+
+@dataclass(frozen=True)
+class WatchedHang:
+    """A hang with the dumps and stacks that were taken in it. Times are wall clock nanoseconds."""
+
+    hang: Hang
+    last_beat_at_ns: int
+    detected_at_ns: int
+    recovered_at_ns: int | None
+    late_ms: float
+    """Detection after the threshold had passed."""
+    state: str | None
+    """What the kernel said of its main thread when it hung, in words."""
+    stacks: str | None
+    stacks_source: str | None
+
+
+@dataclass(frozen=True)
+class Incident:
+    """One watched process from start to verdict. Wall clock times in nanoseconds."""
+
+    host: Host
+    verdict: Verdict
+    silent: bool | None
+    """True when it gave no word of its end; None when it had no agent that could."""
+    target: Target | None
+    command_line: tuple[str, ...]
+    exit: Exit
+    started_at_ns: int
+    ended_at_ns: int | None
+    verdict_at_ns: int
+    heartbeats: tuple[LastHeartbeat, ...]
+    last_heartbeat: LastHeartbeat | None
+    last_event: Event | None
+    last_event_at_ns: int | None
+    recent_events: tuple[tuple[int, Event], ...]
+    """The last events with their wall clock time."""
+    where: str | None
+    """Where it ended, in words ("_exit called in libgpu_rt.so.12+0x41d0a"), when known."""
+    hangs: tuple[WatchedHang, ...]
+    dumps: tuple[DumpResult, ...]
+    evidence: tuple[Evidence, ...]
+    soft_errors: tuple[str, ...]
+    number: int | None = None
+    """Its number in the store, once it is kept."""

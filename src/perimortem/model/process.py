@@ -1,0 +1,28 @@
+"""Which process: never a bare pid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ProcessRef:
+    """A process for all time: a pid is reused, the pair with its start time is not.
+
+    ``start_time_ticks`` is field 22 of /proc/PID/stat, in clock ticks since boot.
+    """
+
+    pid: int
+    start_time_ticks: int
+
+
+@dataclass(frozen=True)
+class Target:
+    """A watched process and what it was called when the watch began (printable text)."""
+
+    ref: ProcessRef
+    name: str
+    executable: str | None
+    command_line: tuple[str, ...]
+    started_at_ns: int
+    """Wall clock, nanoseconds since the epoch."""

@@ -1,0 +1,104 @@
+"""What a recorder file said, decoded and checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from perimortem.model.process import ProcessRef
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """One heartbeat as last written by its target. Times are CLOCK_MONOTONIC nanoseconds."""
+
+    name: str
+    beat_ns: int
+    """Last beat; when ``beaten`` is False, the time of registration."""
+    beaten: bool
+    threshold_ns: int | None
+    """None: the monitor's default."""
+    hold_until_ns: int
+    """Not judged before this time (extend); 0 for no hold."""
+    paused: bool
+
+
+@dataclass(frozen=True)
+class Event:
+    """One trace event."""
+
+    sequence: int
+    monotonic_ns: int
+    name: str
+    payload: str
+    """JSON text as the target wrote it; not checked to be JSON."""
+
+
+class ExitFunction(StrEnum):
+    """The function that ended the process, by its C name."""
+
+    EXIT = "exit"
+    UNDERSCORE_EXIT = "_exit"
+    CAPITAL_EXIT = "_Exit"
+    QUICK_EXIT = "quick_exit"
+    ABORT = "abort"
+
+
+class ExitCaller(StrEnum):
+    """Whose code called it."""
+
+    UNKNOWN = "unknown code"
+    PROGRAM = "the program"
+    RUNTIME = "its language runtime"
+    LIBRARY = "a library"
+    VIRTUAL_MACHINE = "its virtual machine"
+
+
+@dataclass(frozen=True)
+class ExitNote:
+    """Who called exit, _exit, _Exit, quick_exit or abort, noted by the preloaded agent."""
+
+    function: ExitFunction
+    status: int | None
+    tid: int
+    is_main_thread: bool
+    thread_name: str
+    caller: ExitCaller
+    module: str | None
+    module_offset: int
+    monotonic_ns: int
+
+    @property
+    def is_wanted(self) -> bool:
+        """True for the program's own decision: main thread, through its own code or runtime.
+
+        A virtual machine runs the program's main on a thread of its own making, and leaves from any.
+        """
+        if self.caller is ExitCaller.VIRTUAL_MACHINE:
+            return True
+        return self.is_main_thread and self.caller in (ExitCaller.PROGRAM, ExitCaller.RUNTIME)
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """The first page of a recorder: all that a look needs."""
+
+    process: ProcessRef
+    heartbeats: tuple[Heartbeat, ...]
+    goodbye_ns: int | None
+    goodbye_status: int | None
+    exec_ns: int | None
+    """An exec was begun in this image then, and nothing was heard of the next one."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A whole recorder file, read after the end or for a report."""
+
+    pulse: Pulse
+    events: tuple[Event, ...]
+    events_lost: int
+    """Events that were overwritten, or cut by the death of their writer."""
+    exit_note: ExitNote | None
+    created_at_ns: int
+    soft_errors: tuple[str, ...]

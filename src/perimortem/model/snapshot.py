@@ -1,0 +1,165 @@
+"""A process at one instant: a live process, a minidump and a core all give the same snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Architecture(StrEnum):
+    """The machine code of a process."""
+
+    X86_64 = "x86-64"
+    AARCH64 = "aarch64"
+    X86 = "x86"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Registers:
+    """Registers of a thread by name; ``extended`` is the raw XSAVE/FXSAVE area, if any."""
+
+    general: dict[str, int]
+    floating_point: bytes | None = None
+    extended: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Thread:
+    """One thread. ``registers`` is None when it could not be stopped in time (a soft error says so).
+
+    Times are in 100 ns units, as minidumps hold them.
+    """
+
+    tid: int
+    name: str
+    registers: Registers | None
+    state: str | None = None
+    user_time_100ns: int = 0
+    kernel_time_100ns: int = 0
+    start_time_100ns: int = 0
+    affinity: int = 0
+    priority: int = 0
+
+
+@dataclass(frozen=True)
+class Region:
+    """One mapping of the address space (a line of /proc/PID/maps)."""
+
+    start: int
+    end: int
+    readable: bool
+    writable: bool
+    executable: bool
+    shared: bool
+    file_offset: int
+    inode: int
+    path: str
+    vm_flags: frozenset[str] = frozenset()
+
+    @property
+    def size(self) -> int:
+        return self.end - self.start
+
+
+@dataclass(frozen=True)
+class Module:
+    """An executable file in memory: all mappings of it, from its offset-0 mapping on."""
+
+    base: int
+    size: int
+    path: str
+    build_id: bytes | None
+    version: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Handle:
+    """An open descriptor: number, type and name in words."""
+
+    number: int
+    type_name: str
+    object_name: str
+    flags: int = 0
+
+
+@dataclass(frozen=True)
+class MemoryRange:
+    """A range of memory that belongs in the dump."""
+
+    address: int
+    size: int
+
+
+@dataclass(frozen=True)
+class ExceptionRecord:
+    """Why the dump was made: the signal and the thread it struck."""
+
+    tid: int
+    code: int
+    flags: int = 0
+    address: int = 0
+
+
+@dataclass(frozen=True)
+class SystemFacts:
+    """The machine, as SystemInfoStream wants it."""
+
+    architecture: Architecture
+    os_release: str
+    os_version: tuple[int, int, int]
+    processor_count: int
+    cpu_vendor: str = ""
+    cpu_family: int = 0
+    cpu_model: int = 0
+    cpu_stepping: int = 0
+
+
+ReadMemory = Callable[[int, int], bytes]
+"""read(address, size): the bytes there, fewer when part of it cannot be read, b"" when none can."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that a dump is made of. ``files`` are raw texts of /proc (maps, status, auxv ...)."""
+
+    pid: int
+    taken_at_s: int
+    process_create_time_s: int
+    user_time_s: int
+    kernel_time_s: int
+    system: SystemFacts
+    threads: tuple[Thread, ...]
+    modules: tuple[Module, ...]
+    regions: tuple[Region, ...]
+    memory: tuple[MemoryRange, ...]
+    handles: tuple[Handle, ...] | None
+    """None: not asked for."""
+    files: dict[str, bytes]
+    read: ReadMemory
+    exception: ExceptionRecord | None = None
+    dso_debug: DsoDebug | None = None
+    soft_errors: list[str] = field(default_factory=list)
+    is_alive: Callable[[], bool] = lambda: True
+    """Whether ``read`` still has a process behind it."""
+
+
+@dataclass(frozen=True)
+class LinkMapEntry:
+    """One object in the dynamic linker's list (struct link_map)."""
+
+    base: int
+    name: str
+    dynamic: int
+
+
+@dataclass(frozen=True)
+class DsoDebug:
+    """The dynamic linker's r_debug, from which debuggers find every library."""
+
+    version: int
+    loader_base: int
+    dynamic: int
+    dynamic_bytes: bytes
+    objects: tuple[LinkMapEntry, ...]

@@ -1,0 +1,110 @@
+"""Facts about a process and this machine, from the live system."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+assert sys.platform == "linux"
+
+from perimortem.binary.elf import is_go_program, read_elf
+from perimortem.errors import ProcessGone
+from perimortem.exits.linux.stat import read_stat
+from perimortem.model.incident import Host
+from perimortem.model.process import ProcessRef, Target
+from perimortem.text import printable
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_COMMAND_LINE_MAX = 64 << 10
+
+
+def collect_host() -> Host:
+    """This machine."""
+    try:
+        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        boot_id = None
+    return Host(name=platform.node(), kernel=f"Linux {os.uname().release}", boot_id=boot_id)
+
+
+def find_process(pid: int) -> ProcessRef:
+    """The process that has this pid now. Raises :class:`ProcessGone`."""
+    facts = read_stat(pid)
+    if facts is None:
+        raise ProcessGone(f"there is no process {pid}", remedy="ps -e lists those there are")
+    if facts.is_dead:
+        raise ProcessGone(f"process {pid} has ended", why="it is a zombie")
+    return ProcessRef(pid, facts.start_time_ticks)
+
+
+def collect_target(process: ProcessRef) -> Target:
+    """Name, program and command line; of a process that goes away meanwhile, what can be had."""
+    facts = read_stat(process.pid)
+    base = Path(f"/proc/{process.pid}")
+    try:
+        executable = printable(os.readlink(base / "exe"))
+    except OSError:
+        executable = None
+    try:
+        with open(base / "cmdline", "rb") as file:
+            raw = file.read(_COMMAND_LINE_MAX)
+    except OSError:
+        raw = b""
+    arguments = raw.rstrip(b"\0").split(b"\0") if raw else []
+    since_boot_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+    age_s = max(0.0, since_boot_s - process.start_time_ticks / _TICKS_PER_S)
+    return Target(
+        ref=process,
+        name=printable(facts.name) if facts else str(process.pid),
+        executable=executable,
+        command_line=tuple(printable(a.decode("utf-8", "backslashreplace")) for a in arguments),
+        started_at_ns=time.time_ns() - int(age_s * 1e9),
+    )
+
+
+def refresh_target(target: Target) -> Target:
+    """After an exec: the program that runs now (a script's interpreter, a wrapper's command)."""
+    try:
+        executable = printable(os.readlink(f"/proc/{target.ref.pid}/exe"))
+    except OSError:
+        return target
+    return replace(target, executable=executable)
+
+
+def leaves_by_own_system_call(target: Target) -> bool:
+    """Go's runtime calls exit_group itself, past every hook."""
+    if target.executable is None:
+        return False
+    try:
+        with open(target.executable, "rb") as file:
+            fd = file.fileno()
+
+            def read(offset: int, size: int) -> bytes:
+                return os.pread(fd, size, offset)
+
+            elf = read_elf(read)
+            return elf is not None and is_go_program(elf, read)
+    except OSError:
+        return False
+
+
+_STATES = {
+    "T": "it was stopped by a signal (SIGSTOP or SIGTSTP; SIGCONT lets it run on)",
+    "t": "it was held by a debugger",
+    "D": "its main thread was in an uninterruptible wait (disk, network file system, vfork)",
+    "R": "its main thread was running or ready to run",
+    "S": "its main thread was waiting",
+    "Z": "its main thread had left; other threads lived on",
+}
+
+
+def describe_state(process: ProcessRef) -> str | None:
+    """What the kernel says that its main thread does; None when it is gone."""
+    facts = read_stat(process.pid)
+    if facts is None or facts.start_time_ticks != process.start_time_ticks:
+        return None
+    return _STATES.get(facts.state)

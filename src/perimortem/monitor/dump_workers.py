@@ -1,0 +1,174 @@
+"""Dump workers from the monitor's side: one warm spare, a deadline, and one retry with less.
+
+The monitor never waits for a worker: its answer comes through the loop like everything else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+assert sys.platform == "linux"
+
+from perimortem import dump
+from perimortem.dump.protocol import DumpRequest, decode_result, encode_request
+from perimortem.model.dump import DumpResult, MinidumpType
+
+_WORKER = Path(dump.__file__).with_name("worker.py")
+_ANSWER_MAX = 1 << 20
+
+Done = Callable[[DumpResult], None]
+
+
+@dataclass
+class _Job:
+    request: DumpRequest
+    done: Done
+    worker: subprocess.Popen[bytes]
+    deadline_ns: int
+    is_retry: bool
+    answer: bytes = b""
+
+
+class DumpWorkers:
+    """Hands requests to workers; several may run at once, each for another target."""
+
+    def __init__(
+        self, selector: selectors.BaseSelector, deadline_s: float, *, keep_spare: bool = True
+    ) -> None:
+        """``keep_spare``: after each dump have the next worker ready."""
+        self._selector = selector
+        self._keep_spare = keep_spare
+        self._deadline_ns = int(deadline_s * 1e9)
+        self._spare: subprocess.Popen[bytes] | None = None
+        self._jobs: list[_Job] = []
+
+    def warm_up(self) -> None:
+        """Start the spare; a dump then begins without waiting for an interpreter."""
+        if self._spare is None or self._spare.poll() is not None:
+            with contextlib.suppress(OSError):  # no descriptors, no memory: tried again at need
+                self._spare = _start_worker()
+
+    def request(self, request: DumpRequest, done: Done, now_ns: int) -> None:
+        """Dump; ``done`` is called from :meth:`serve` or :meth:`expire` with the result."""
+        self._begin(request, done, now_ns, is_retry=False)
+
+    def is_busy_with(self, pid: int) -> bool:
+        """True while a worker may hold this process."""
+        return any(job.request.process.pid == pid for job in self._jobs)
+
+    def next_deadline_ns(self) -> int | None:
+        return min((job.deadline_ns for job in self._jobs), default=None)
+
+    def expire(self, now_ns: int) -> None:
+        """End workers that are over their deadline; the kernel lets their targets run on."""
+        for job in list(self._jobs):
+            if job.deadline_ns <= now_ns:
+                job.worker.kill()
+                self._finish(job, now_ns, why="it took too long and was ended")
+
+    def close(self) -> None:
+        """End the spare and whatever still runs. Targets are let go by the workers or the kernel."""
+        for job in self._jobs:
+            self._selector.unregister(_stdout(job.worker))
+            job.worker.terminate()
+            _reap(job.worker)
+        self._jobs = []
+        if self._spare is not None:
+            self._spare.kill()
+            _reap(self._spare)
+            self._spare = None
+
+    def _begin(self, request: DumpRequest, done: Done, now_ns: int, *, is_retry: bool) -> None:
+        self.warm_up()
+        worker, self._spare = self._spare, None
+        if worker is None:
+            done(_failure(request, "no dump worker could be started: out of descriptors or memory"))
+            return
+        job = _Job(request, done, worker, now_ns + self._deadline_ns, is_retry)
+        self._jobs.append(job)
+        stdout = _stdout(worker)
+        os.set_blocking(stdout, False)
+        self._selector.register(
+            stdout, selectors.EVENT_READ, lambda now_ns: self._serve(job, now_ns)
+        )
+        assert worker.stdin is not None
+        try:
+            worker.stdin.write(encode_request(request))
+            worker.stdin.close()
+        except OSError:
+            pass  # it died: its empty answer says so
+        if self._keep_spare:
+            self.warm_up()
+
+    def _serve(self, job: _Job, now_ns: int) -> None:
+        try:
+            part = os.read(_stdout(job.worker), 65536)
+        except BlockingIOError:
+            return
+        job.answer += part
+        if not part or len(job.answer) > _ANSWER_MAX:
+            self._finish(job, now_ns, why="the dump worker died")
+
+    def _finish(self, job: _Job, now_ns: int, *, why: str) -> None:
+        self._jobs.remove(job)
+        self._selector.unregister(_stdout(job.worker))
+        status = _reap(job.worker)
+        _remove_partial(job.request.path)
+        try:
+            result = decode_result(job.answer)
+        except ValueError:
+            result = _failure(job.request, f"{why} (status {status})")
+            if not job.is_retry:
+                smaller = replace(job.request, types=MinidumpType.NORMAL)
+                self._begin(smaller, job.done, now_ns, is_retry=True)
+                return
+        if job.is_retry and result.path is not None:
+            note = "a first attempt failed; this smaller dump was taken instead"
+            result = replace(result, soft_errors=(note, *result.soft_errors))
+        job.done(result)
+
+
+def _start_worker() -> subprocess.Popen[bytes]:
+    """-I -S: no site-packages, no user settings: it starts fast."""
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", str(_WORKER)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={"PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8"},
+    )
+
+
+def _stdout(worker: subprocess.Popen[bytes]) -> int:
+    assert worker.stdout is not None
+    return worker.stdout.fileno()
+
+
+def _reap(worker: subprocess.Popen[bytes]) -> int:
+    try:
+        status = worker.wait(timeout=2)
+    except subprocess.TimeoutExpired:
+        worker.kill()
+        status = worker.wait()
+    for pipe in (worker.stdin, worker.stdout):
+        if pipe is not None and not pipe.closed:
+            try:
+                pipe.close()
+            except OSError:
+                continue
+    return status
+
+
+def _failure(request: DumpRequest, why: str) -> DumpResult:
+    return DumpResult(None, request.types, 0, 0.0, 0, (), why)
+
+
+def _remove_partial(path: Path) -> None:
+    path.with_name(f".{path.name}.partial").unlink(missing_ok=True)

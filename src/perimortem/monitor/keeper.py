@@ -1,0 +1,43 @@
+"""Keep incidents in the store as they come: a hang at once, so that nothing is lost with us."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+assert sys.platform == "linux"
+
+from perimortem.errors import StoreError
+from perimortem.model.incident import Incident
+from perimortem.monitor.session import Session
+from perimortem.report.document import render_document
+from perimortem.store.database import Store
+
+
+class Keeper:
+    """Writes incidents; a store that fails is said once, and the account still comes."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def keep(self, session: Session, incident: Incident) -> Incident:
+        """Add or replace the incident of a session; returns it with its number."""
+        try:
+            if session.number is None:
+                session.number = self._store.add(render_document(incident))
+                return replace(incident, number=session.number)
+            numbered = replace(incident, number=session.number)
+            self._store.replace(session.number, render_document(numbered))
+        except StoreError as error:
+            if str(error) not in session.soft_errors:
+                session.soft_errors.append(str(error))
+            soft_errors = dict.fromkeys((*incident.soft_errors, str(error)))
+            return replace(incident, soft_errors=tuple(soft_errors))
+        return numbered
+
+    def keep_launch_failure(self, incident: Incident) -> Incident:
+        """The incident of a program that never ran."""
+        try:
+            return replace(incident, number=self._store.add(render_document(incident)))
+        except StoreError as error:
+            return replace(incident, soft_errors=(*incident.soft_errors, str(error)))

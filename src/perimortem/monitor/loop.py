@@ -1,0 +1,377 @@
+"""The monitor's one loop: ends, deadlines, signals and workers, in the order in which they come.
+
+It waits in a selector and nowhere else: nothing that it calls blocks on a target, a worker or a
+client. It wakes for an event or for a deadline (``watch.schedule``), and never to poll a healthy
+target's beats.
+"""
+
+from __future__ import annotations
+
+import itertools
+import selectors
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+assert sys.platform == "linux"
+
+from perimortem.clock import Clock
+from perimortem.dump.protocol import DumpRequest
+from perimortem.errors import PerimortemError
+from perimortem.model.dump import DumpResult
+from perimortem.model.evidence import Confidence
+from perimortem.model.exits import ExitKind
+from perimortem.model.incident import Host, Incident
+from perimortem.model.kernel import KernelWords
+from perimortem.monitor.collect import describe_state, refresh_target
+from perimortem.monitor.dump_workers import DumpWorkers
+from perimortem.monitor.keeper import Keeper
+from perimortem.monitor.observer import INTERVAL_NS
+from perimortem.monitor.session import HangRecord, Session, derive_incident, dump_path
+from perimortem.monitor.settings import Settings
+from perimortem.monitor.stack_runner import StackRunner
+from perimortem.recorder.events import RecorderEvents
+from perimortem.watch.schedule import Schedule
+from perimortem.watch.target import NEVER_NS, HangDetected, HangRecovered
+from perimortem.watch.tick import Tick
+
+_RETRY_MAX_NS = 50_000_000
+_HELD_LOOK_NS = 100_000_000
+
+
+class Listener(Protocol):
+    """Who is told what happens, as it happens."""
+
+    def on_hang(self, session: Session, incident: Incident) -> None:
+        """A hang was detected; the incident is what is known so far."""
+
+    def on_hang_examined(self, session: Session, incident: Incident) -> None:
+        """Its dump and stacks are there."""
+
+    def on_recovery(self, session: Session) -> None:
+        """The hang is over."""
+
+    def on_end(self, session: Session, incident: Incident) -> None:
+        """The target has ended and this is the verdict."""
+
+    def on_tick(self, sessions: list[Session]) -> None:
+        """Called now and then, for a status line."""
+
+    status_interval_ns: int | None
+
+
+KernelSource = Callable[[int, set[int]], KernelWords]
+
+
+class Monitor:
+    """Watches any number of targets until all have ended or :meth:`stop` is called."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        host: Host,
+        listener: Listener,
+        kernel_words: KernelSource,
+        keeper: Keeper | None,
+    ) -> None:
+        """``keeper``: where incidents are kept; None keeps nothing (benchmarks)."""
+        self.settings = settings
+        self.selector = selectors.DefaultSelector()
+        self.sessions: dict[int, Session] = {}
+        self._clock = clock
+        self._host = host
+        self._listener = listener
+        self._kernel_words = kernel_words
+        self._keeper = keeper
+        self._tick = Tick(clock)
+        self._schedule = Schedule()
+        self._retries: dict[int, tuple[int, int]] = {}
+        """Key to (next time, pause): ended targets whose status is not there yet."""
+        self._waiting: dict[int, Session] = {}
+        """Ended targets whose dump or stacks are still under way."""
+        self._keys = itertools.count(1)
+        self._stopping = False
+        self._status_due_ns: int | None = None
+        self._key_of_file: dict[str, int] = {}
+        self._observe_due_ns: dict[int, int] = {}
+        self._recorder_events = self._listen_to_recorders()
+        self.workers = DumpWorkers(self.selector, settings.dump_deadline_s)
+        self.stacks = StackRunner(self.selector, settings.stacks_deadline_s)
+
+    def add(self, session: Session) -> None:
+        """Watch one more target."""
+        key = next(self._keys)
+        self.sessions[key] = session
+        self.selector.register(
+            session.exit_watch.fileno(),
+            selectors.EVENT_READ,
+            lambda now_ns: self._on_end_readable(key, now_ns),
+        )
+        self._key_of_file[session.recorder.path.name] = key
+        self._schedule.arm(key, self._clock.monotonic_ns())
+
+    def stop(self) -> None:
+        """End the watch; targets go on."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Until every target has ended, or :meth:`stop`."""
+        if self.settings.dump_types is not None:
+            self.workers.warm_up()
+        while (self.sessions or self._waiting) and not self._stopping:
+            self.run_once()
+
+    def run_once(self) -> None:
+        """One wait and everything that came of it."""
+        due_ns = self._next_due_ns()
+        now_ns = self._clock.monotonic_ns()
+        timeout_s = None if due_ns is None else max(0.0, (due_ns - now_ns) / 1e9)
+        events = self.selector.select(timeout_s)
+        now_ns = self._clock.monotonic_ns()
+        self._rebase_if_late(due_ns, now_ns)
+        for key, _ in events:
+            key.data(now_ns)
+        self._on_time(now_ns)
+
+    def close(self) -> None:
+        """Let go of everything. Targets that still run are left as they are."""
+        self.workers.close()
+        self.stacks.close()
+        for session in (*self.sessions.values(), *self._waiting.values()):
+            session.close()
+        if self._recorder_events is not None:
+            self._recorder_events.close()
+        self.selector.close()
+
+    def conclude_open(self, session: Session) -> Incident:
+        """The incident of a target that outlives the watch; kept when it is hung."""
+        incident = self._conclude(session)
+        return self._keep(session, incident) if session.open_hang else incident
+
+    def _listen_to_recorders(self) -> RecorderEvents | None:
+        """None where inotify has nothing left for us: then recorders are looked for by and by."""
+        try:
+            events = RecorderEvents(self.settings.run_dir)
+        except OSError:
+            return None
+        self.selector.register(events.fileno(), selectors.EVENT_READ, self._on_recorder_event)
+        return events
+
+    def _on_recorder_event(self, now_ns: int) -> None:
+        assert self._recorder_events is not None
+        for name in self._recorder_events.receive():
+            key = self._key_of_file.get(name)
+            if key is not None and key in self.sessions and key not in self._retries:
+                session = self.sessions[key]
+                if session.ended_ns is None:
+                    if session.recorder.refresh():
+                        session.heartbeats_lost = None
+                        session.has_beaten = False
+                    self._schedule.arm(key, now_ns)
+
+    # Time
+
+    def _next_due_ns(self) -> int | None:
+        times = (
+            self._schedule.next_due_ns(),
+            self.workers.next_deadline_ns(),
+            self.stacks.next_deadline_ns(),
+            self._status_due_ns if self._listener.status_interval_ns else None,
+            *(at_ns for at_ns, _ in self._retries.values()),
+        )
+        return min((at_ns for at_ns in times if at_ns is not None), default=None)
+
+    def _rebase_if_late(self, due_ns: int | None, now_ns: int) -> None:
+        rebase = self._tick.judge(due_ns, now_ns)
+        if rebase is None:
+            return
+        for key, session in self.sessions.items():
+            if session.ended_ns is not None:
+                continue
+            session.watch.rebase(now_ns)
+            session.add_evidence(
+                f"{rebase.reason} for {rebase.lost_ns / 1e9:.1f} s; deadlines were counted anew",
+                "monitor's clock",
+                Confidence.OBSERVED,
+            )
+            self._arm(key, session.watch.due_ns)
+
+    def _on_time(self, now_ns: int) -> None:
+        for key in self._schedule.take_due(now_ns):
+            self._look(key, now_ns)
+        for key in [key for key, (at_ns, _) in self._retries.items() if at_ns <= now_ns]:
+            self._collect_exit(key, now_ns)
+        self.workers.expire(now_ns)
+        self.stacks.expire(now_ns)
+        interval_ns = self._listener.status_interval_ns
+        if interval_ns and (self._status_due_ns is None or self._status_due_ns <= now_ns):
+            self._status_due_ns = now_ns + interval_ns
+            self._listener.on_tick(list(self.sessions.values()))
+
+    def _arm(self, key: int, due_ns: int) -> None:
+        if due_ns < NEVER_NS:
+            self._schedule.arm(key, due_ns)
+
+    # Beats
+
+    def _look(self, key: int, now_ns: int) -> None:
+        session = self.sessions.get(key)
+        if session is None or session.ended_ns is not None:
+            return
+        if session.observer is not None and now_ns >= self._observe_due_ns.get(key, 0):
+            session.observer.observe(now_ns)
+            self._observe_due_ns[key] = now_ns + INTERVAL_NS
+        retry_ns = self._find_recorder(session)
+        pulse = session.read_pulse(now_ns)
+        if session.recorder.is_open and session.recorder.error:
+            session.lose_recorder(session.recorder.error)
+        if pulse is not None and not self._is_held(session):
+            change = session.watch.look(pulse, now_ns, lambda: self._confirm(session))
+            if isinstance(change, HangDetected):
+                self._begin_hang(session, change, now_ns)
+            elif isinstance(change, HangRecovered):
+                self._end_hang(session, change)
+        times = [session.watch.due_ns] if pulse is not None else []
+        if self._is_held(session):
+            times = [now_ns + _HELD_LOOK_NS]
+        if retry_ns is not None:
+            times.append(now_ns + retry_ns)
+        if key in self._observe_due_ns:
+            times.append(self._observe_due_ns[key])
+        self._arm(key, min(times, default=NEVER_NS))
+
+    def _find_recorder(self, session: Session) -> int | None:
+        """How long to wait before looking for its recorder again; None when it is there or lost."""
+        if session.heartbeats_lost:
+            return None
+        if session.recorder.is_open or session.recorder.open():
+            if not session.has_beaten:
+                session.has_beaten = True
+                session.target = refresh_target(session.target)
+            return None
+        return session.recorder.retry_ns()
+
+    def _is_held(self, session: Session) -> bool:
+        """While our own dump or debugger stops the target, its silence is our doing."""
+        return self.workers.is_busy_with(session.pid) or self.stacks.is_busy_with(session.pid)
+
+    def _confirm(self, session: Session) -> bool:
+        """Before a hang is told: is this still the recorder of what runs there?"""
+        if session.heartbeats_lost or not session.recorder.is_open:
+            return True  # only what we see ourselves is judged
+        if session.recorder.refresh():
+            session.watch.rebase(self._clock.monotonic_ns())
+            return False
+        if not session.recorder.is_mapped():
+            session.lose_recorder("after an exec the program carries no agent")
+            return False
+        return True
+
+    def _begin_hang(self, session: Session, change: HangDetected, now_ns: int) -> None:
+        record = HangRecord(change.hang, describe_state(session.target.ref))
+        session.hangs.append(record)
+        self._listener.on_hang(session, self._keep(session, self._conclude(session)))
+        types = self.settings.dump_types
+        if types is None:
+            self._examine_stacks(session, record, now_ns)
+            return
+        path = dump_path(
+            self.settings.dumps_dir, session, self._clock.realtime_ns() // 1_000_000_000
+        )
+        request = DumpRequest(session.target.ref, path, types, self.settings.dump_size_limit_bytes)
+
+        def on_dump(result: DumpResult) -> None:
+            session.dumps.append(result)
+            self._examine_stacks(session, record, self._clock.monotonic_ns())
+
+        self.workers.request(request, on_dump, now_ns)
+
+    def _examine_stacks(self, session: Session, record: HangRecord, now_ns: int) -> None:
+        if not self.settings.collect_stacks or session.end is not None:
+            self._hang_examined(session)
+            return
+
+        def on_stacks(stacks: str | None, source: str) -> None:
+            record.stacks = stacks
+            record.stacks_source = source
+            if stacks is None:
+                session.soft_errors.append(f"no stacks: {source}")
+            self._hang_examined(session)
+
+        self.stacks.request(session.target, on_stacks, now_ns)
+
+    def _hang_examined(self, session: Session) -> None:
+        session.watch.rebase_but_stopped(self._clock.monotonic_ns())
+        if session.end is None:
+            incident = self._keep(session, self._conclude(session))
+            self._listener.on_hang_examined(session, incident)
+        self._finish_waiting()
+
+    def _end_hang(self, session: Session, change: HangRecovered) -> None:
+        record = session.open_hang
+        if record is not None:
+            record.hang = change.hang
+            self._listener.on_recovery(session)
+
+    # Ends
+
+    def _on_end_readable(self, key: int, now_ns: int) -> None:
+        session = self.sessions[key]
+        # Level-triggered and readable from now on: it must not wake us again.
+        self.selector.unregister(session.exit_watch.fileno())
+        session.ended_ns = now_ns
+        self._observe_due_ns.pop(key, None)
+        self._schedule.disarm(key)
+        self._collect_exit(key, now_ns)
+
+    def _collect_exit(self, key: int, now_ns: int) -> None:
+        """A worker or debugger that holds the dead process delays its status: ask again later."""
+        session = self.sessions[key]
+        end = session.exit_watch.collect_exit(now_ns)
+        if end is None:
+            _, pause_ns = self._retries.get(key, (0, int(session.exit_watch.retry_after_s * 1e9)))
+            self._retries[key] = (now_ns + pause_ns, min(2 * pause_ns, _RETRY_MAX_NS))
+            return
+        self._retries.pop(key, None)
+        session.end = end
+        record = session.open_hang
+        if session.watch.hang is not None and record is not None:
+            record.hang = session.watch.hang  # with the heartbeats that stopped since
+        session.watch.end()
+        del self.sessions[key]
+        self._waiting[key] = session
+        # The verdict is what the report's clock stops at; a dump under way may still be added.
+        session.incident = self._conclude(session)
+        self._finish_waiting()
+
+    def _finish_waiting(self) -> None:
+        for key, session in list(self._waiting.items()):
+            busy = self.workers.is_busy_with(session.pid) or self.stacks.is_busy_with(session.pid)
+            if busy:
+                continue
+            del self._waiting[key]
+            self._key_of_file.pop(session.recorder.path.name, None)
+            assert session.incident is not None
+            told = session.incident
+            if len(told.dumps) != len(session.dumps) or told.hangs != ():
+                told = replace(self._conclude(session), verdict_at_ns=told.verdict_at_ns)
+            session.incident = self._keep(session, told)
+            self._listener.on_end(session, session.incident)
+            session.recorder.remove()
+            session.close()
+
+    def _conclude(self, session: Session) -> Incident:
+        end = session.end
+        kernel = KernelWords()
+        if end is not None and end.kind is not ExitKind.EXITED:
+            try:
+                tids = session.observer.tids if session.observer else {session.pid}
+                kernel = self._kernel_words(session.pid, tids)
+            except (PerimortemError, OSError) as error:
+                session.soft_errors.append(f"the kernel log could not be read: {error}")
+        return derive_incident(session, self._host, self._clock, kernel)[0]
+
+    def _keep(self, session: Session, incident: Incident) -> Incident:
+        return self._keeper.keep(session, incident) if self._keeper else incident

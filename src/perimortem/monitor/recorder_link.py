@@ -1,0 +1,111 @@
+"""The recorder of one target: found when it appears, found again after an exec, and never trusted."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+assert sys.platform == "linux"
+
+from perimortem.errors import MalformedInput
+from perimortem.model.process import ProcessRef
+from perimortem.model.recording import Pulse, Recording
+from perimortem.recorder.file import RecorderFile, recorder_path
+
+_FIRST_LOOKS_NS = 20_000_000
+_LAST_LOOKS_NS = 30_000_000_000
+
+
+class RecorderLink:
+    """Opens the file of ``process`` in ``run_dir`` once it is there."""
+
+    def __init__(self, run_dir: Path, process: ProcessRef) -> None:
+        self.path = recorder_path(run_dir, process)
+        self.error: str | None = None
+        """Why the recorder cannot be read, once it could not."""
+        self._process = process
+        self._file: RecorderFile | None = None
+        self._pause_ns = _FIRST_LOOKS_NS
+
+    @property
+    def is_open(self) -> bool:
+        return self._file is not None
+
+    def retry_ns(self) -> int:
+        """How long to wait before looking for the file again: ever longer, up to 30 s.
+
+        Only a net below inotify, which tells at once."""
+        pause_ns = self._pause_ns
+        self._pause_ns = min(pause_ns * 2, _LAST_LOOKS_NS)
+        return pause_ns
+
+    def read_pulse(self, now_ns: int) -> Pulse | None:
+        """The heartbeats; None while it is not open, or when it is damaged (``error``)."""
+        if self._file is None:
+            return None
+        try:
+            return self._file.read_pulse(now_ns)
+        except (MalformedInput, OSError) as error:
+            self.error = str(error)
+            return None
+
+    def refresh(self) -> bool:
+        """After an exec the process has a new file under the same name: take that one."""
+        if self._file is None or not self._file.is_replaced():
+            return False
+        self.close()
+        self.open()
+        return True
+
+    def is_mapped(self) -> bool:
+        """Does the program that runs now still carry this recorder? Gone after an exec without us."""
+        if self._file is None:
+            return False
+        needle = f" {self._file.inode[1]} ".encode()
+        try:
+            with open(f"/proc/{self._process.pid}/maps", "rb") as file:
+                return any(needle in line and b".rec" in line for line in file)
+        except OSError:
+            return True  # cannot be told: then a late beat is a late beat
+
+    def read_recording(self, now_ns: int) -> Recording | None:
+        """Everything the target left, after its end."""
+        if self._file is None:
+            self.open()
+        else:
+            self.refresh()
+        if self._file is None:
+            return None
+        try:
+            return self._file.read_recording(now_ns)
+        except (MalformedInput, OSError) as error:
+            self.error = str(error)
+            return None
+
+    def remove(self) -> None:
+        """The story is told and kept: the file has served."""
+        had_file = self._file is not None
+        self.close()
+        if had_file:
+            try:
+                os.unlink(self.path)
+            except OSError:
+                return
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def open(self) -> bool:
+        """Look for the file; True when it is there and belongs to the process."""
+        try:
+            self._file = RecorderFile(self.path, self._process)
+        except FileNotFoundError:
+            return False
+        except (MalformedInput, OSError) as error:
+            self.error = str(error)
+            return False
+        self.error = None
+        return True

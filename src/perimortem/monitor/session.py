@@ -1,0 +1,253 @@
+"""Everything known of one target while it is watched, and the incident it ends in."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+assert sys.platform == "linux"
+
+from perimortem.analyze.conclude import Conclusion, conclude
+from perimortem.analyze.observations import BeatAge, Observations, Request
+from perimortem.clock import Clock
+from perimortem.dump.naming import dump_name
+from perimortem.exits.watch import ExitWatch
+from perimortem.model.dump import DumpResult
+from perimortem.model.evidence import Confidence, Evidence
+from perimortem.model.exits import Exit, ExitKind, ExitSource
+from perimortem.model.hang import Hang
+from perimortem.model.incident import Host, Incident, LastHeartbeat, WatchedHang
+from perimortem.model.kernel import KernelWords
+from perimortem.model.process import Target
+from perimortem.model.recording import Event, Pulse, Recording
+from perimortem.model.verdict import Verdict
+from perimortem.monitor.collect import leaves_by_own_system_call
+from perimortem.monitor.observer import Observer
+from perimortem.monitor.recorder_link import RecorderLink
+from perimortem.text import printable
+from perimortem.watch.target import TargetWatch
+
+_RECENT_EVENTS = 20
+
+
+@dataclass
+class HangRecord:
+    """A hang while it is being looked into."""
+
+    hang: Hang
+    state: str | None = None
+    stacks: str | None = None
+    stacks_source: str | None = None
+
+
+@dataclass
+class Session:
+    """One target under watch."""
+
+    target: Target
+    exit_watch: ExitWatch
+    recorder: RecorderLink
+    watch: TargetWatch
+    watched_since_ns: int
+    observer: Observer | None = None
+    """For a child of ours: what is seen of it from outside."""
+    hangs: list[HangRecord] = field(default_factory=list)
+    dumps: list[DumpResult] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+    evidence: list[Evidence] = field(default_factory=list)
+    soft_errors: list[str] = field(default_factory=list)
+    has_beaten: bool = False
+    """Its recorder has been read: whatever exec stood between us and the program is over."""
+    heartbeats_lost: str | None = None
+    """Why the recorder means nothing any more (exec without the agent, damaged)."""
+    end: Exit | None = None
+    ended_ns: int | None = None
+    incident: Incident | None = None
+    number: int | None = None
+    """Its number in the store, from the first hang on or from the end."""
+
+    @property
+    def pid(self) -> int:
+        return self.target.ref.pid
+
+    def read_pulse(self, now_ns: int) -> Pulse | None:
+        """The recorder's heartbeats, and the observed one; None when there is neither."""
+        pulse = None if self.heartbeats_lost else self.recorder.read_pulse(now_ns)
+        if self.observer is None:
+            return pulse
+        observed = self.observer.heartbeat()
+        if pulse is None:
+            return Pulse(self.target.ref, (observed,), None, None, None)
+        if any(beat.name == observed.name for beat in pulse.heartbeats):
+            return pulse
+        return replace(pulse, heartbeats=(*pulse.heartbeats, observed))
+
+    @property
+    def open_hang(self) -> HangRecord | None:
+        """The hang that lasts, if one does."""
+        if self.hangs and self.hangs[-1].hang.recovered_ns is None:
+            return self.hangs[-1]
+        return None
+
+    def add_evidence(self, fact: str, source: str, confidence: Confidence) -> None:
+        self.evidence.append(Evidence(fact, source, confidence))
+
+    def lose_recorder(self, why: str) -> None:
+        """From now on the recorder says nothing of this target; told once."""
+        if self.heartbeats_lost is None:
+            self.heartbeats_lost = why
+            self.add_evidence(f"its recorder says nothing: {why}", "recorder", Confidence.OBSERVED)
+
+    def close(self) -> None:
+        self.exit_watch.close()
+        self.recorder.close()
+
+
+class WallClock:
+    """CLOCK_MONOTONIC to wall clock, by the offset now: for the times in a report."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._offset_ns = clock.realtime_ns() - clock.monotonic_ns()
+
+    def at(self, monotonic_ns: int) -> int:
+        return monotonic_ns + self._offset_ns
+
+
+def derive_incident(
+    session: Session, host: Host, clock: Clock, kernel: KernelWords
+) -> tuple[Incident, Conclusion]:
+    """The incident as it stands now: final when the target has ended, else that of its hang."""
+    now_ns = clock.monotonic_ns()
+    wall = WallClock(clock)
+    ended_ns = session.ended_ns if session.ended_ns is not None else now_ns
+    recording = session.recorder.read_recording(now_ns)
+    if recording is not None and recording.pulse.exec_ns is not None and session.end is not None:
+        session.lose_recorder("the last program that it became by exec carries no agent")
+    end = session.end or Exit(ExitKind.RUNNING, ExitSource.NONE)
+    conclusion = conclude(
+        Observations(
+            exit=end,
+            ended_ns=ended_ns,
+            recording=None if session.heartbeats_lost else recording,
+            observed=session.observer.heartbeat() if session.observer else None,
+            recording_error=session.heartbeats_lost or session.recorder.error,
+            has_agent=recording is not None and not session.heartbeats_lost,
+            leaves_unseen=leaves_by_own_system_call(session.target),
+            watch=session.watch,
+            hang_open=session.open_hang is not None,
+            hang_count=len(session.hangs),
+            requests=tuple(session.requests),
+            kernel=kernel,
+        )
+    )
+    events = _merge_events(session, recording)
+    last_event = choose_last_event(events)
+    verdict_at_ns = clock.realtime_ns()
+    incident = Incident(
+        host=host,
+        verdict=conclusion.verdict,
+        silent=conclusion.silent,
+        target=session.target,
+        command_line=session.target.command_line,
+        exit=replace(end, sender=conclusion.sender or end.sender),
+        started_at_ns=session.target.started_at_ns,
+        ended_at_ns=wall.at(ended_ns) if session.end is not None else None,
+        verdict_at_ns=verdict_at_ns,
+        heartbeats=tuple(_last_heartbeat(beat, wall) for beat in conclusion.beats),
+        last_heartbeat=_last_heartbeat(conclusion.last_beat, wall)
+        if conclusion.last_beat
+        else None,
+        last_event=last_event,
+        last_event_at_ns=wall.at(last_event.monotonic_ns) if last_event else None,
+        recent_events=tuple((wall.at(event.monotonic_ns), event) for event in events),
+        where=conclusion.where,
+        hangs=tuple(_watched(record, wall) for record in session.hangs),
+        dumps=tuple(session.dumps),
+        evidence=(*conclusion.evidence, *session.exit_watch.evidence, *session.evidence),
+        soft_errors=(*session.soft_errors, *_soft_errors(session, recording)),
+        number=session.number,
+    )
+    return incident, conclusion
+
+
+def launch_failure(argv: tuple[str, ...], why: str, host: Host, exit_status: int) -> Incident:
+    """The incident of a program that could not be started."""
+    now_ns = time.time_ns()
+    end = Exit(ExitKind.NOT_STARTED, ExitSource.EXEC_ERROR, code=exit_status, error=why)
+    return Incident(
+        host=host,
+        verdict=Verdict.LAUNCH_FAILED,
+        silent=None,
+        target=None,
+        command_line=tuple(printable(argument) for argument in argv),
+        exit=end,
+        started_at_ns=now_ns,
+        ended_at_ns=now_ns,
+        verdict_at_ns=now_ns,
+        heartbeats=(),
+        last_heartbeat=None,
+        last_event=None,
+        last_event_at_ns=None,
+        recent_events=(),
+        where=None,
+        hangs=(),
+        dumps=(),
+        evidence=(Evidence(why, "exec", Confidence.OBSERVED),),
+        soft_errors=(),
+    )
+
+
+def _merge_events(session: Session, recording: Recording | None) -> tuple[Event, ...]:
+    """The recorder's and the observer's, in the order of time, the last twenty."""
+    events = [*(recording.events if recording else ())]
+    if session.observer is not None and not any(e.name == "system.stats" for e in events):
+        events += session.observer.events
+    return tuple(sorted(events, key=lambda event: event.monotonic_ns)[-_RECENT_EVENTS:])
+
+
+def choose_last_event(events: tuple[Event, ...]) -> Event | None:
+    """The program's own last word; "system.stats" is ours and counts when nothing else is."""
+    own = [event for event in events if event.name != "system.stats"]
+    return own[-1] if own else events[-1] if events else None
+
+
+def dump_path(directory: Path, session: Session, unix_s: int) -> Path:
+    """Where a dump of this target goes."""
+    return directory / dump_name(session.target.name, unix_s, session.pid)
+
+
+def _last_heartbeat(beat: BeatAge, wall: WallClock) -> LastHeartbeat:
+    return LastHeartbeat(
+        name=beat.heartbeat.name,
+        age_s=beat.age_ns / 1e9,
+        threshold_s=beat.threshold_ns / 1e9,
+        stale=beat.stale,
+        at_ns=wall.at(beat.heartbeat.beat_ns),
+    )
+
+
+def _watched(record: HangRecord, wall: WallClock) -> WatchedHang:
+    hang = record.hang
+    first = min(hang.stopped, key=lambda beat: beat.last_beat_ns + beat.threshold_ns)
+    late_ns = hang.detected_ns - first.last_beat_ns - first.threshold_ns
+    return WatchedHang(
+        hang=hang,
+        last_beat_at_ns=wall.at(first.last_beat_ns),
+        detected_at_ns=wall.at(hang.detected_ns),
+        recovered_at_ns=None if hang.recovered_ns is None else wall.at(hang.recovered_ns),
+        late_ms=late_ns / 1e6,
+        state=record.state,
+        stacks=record.stacks,
+        stacks_source=record.stacks_source,
+    )
+
+
+def _soft_errors(session: Session, recording: Recording | None) -> list[str]:
+    errors = list(recording.soft_errors) if recording else []
+    if session.recorder.error and not session.heartbeats_lost:
+        errors.append(f"the recorder could not be read: {session.recorder.error}")
+    if recording and recording.events_lost:
+        errors.append(f"{recording.events_lost} older events were overwritten")
+    return errors

@@ -1,0 +1,50 @@
+"""Remove recorders that have served: of dead processes, told or too old to tell."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+assert sys.platform == "linux"
+
+from perimortem.recorder.layout import LIVE_WORDS_OFFSET, LiveWords
+
+KEEP_UNTOLD_S = 24 * 3600
+"""A dead process that said no goodbye is kept a day, for a monitor that was down. Arbitrary."""
+_LEFTOVER_S = 60
+_NAME = re.compile(r"\.?(\d+)-(\d+)\.rec(\.new)?")
+
+
+def sweep_recorders(run_dir: Path, start_time_of: dict[int, int]) -> int:
+    """Remove what is done with; ``start_time_of`` holds every live pid. Returns how many went."""
+    removed = 0
+    now = time.time()
+    try:
+        entries = list(os.scandir(run_dir))
+    except OSError:
+        return 0
+    for entry in entries:
+        match = _NAME.fullmatch(entry.name)
+        if not match or start_time_of.get(int(match[1])) == int(match[2]):
+            continue
+        try:
+            age_s = now - entry.stat(follow_symlinks=False).st_mtime
+            limit_s = _LEFTOVER_S if match[3] or _said_goodbye(entry.path) else KEEP_UNTOLD_S
+            if age_s > limit_s:
+                os.unlink(entry.path)
+                removed += 1
+        except OSError:
+            continue
+    return removed
+
+
+def _said_goodbye(path: str) -> bool:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        raw = os.pread(fd, LiveWords.size(), LIVE_WORDS_OFFSET)
+    finally:
+        os.close(fd)
+    return len(raw) == LiveWords.size() and LiveWords.read(raw).goodbye_ns != 0

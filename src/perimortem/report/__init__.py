@@ -1,0 +1,1 @@
+"""Incidents for people and programs: text and JSON. Pure."""

@@ -1,0 +1,156 @@
+"""An incident as the JSON document of docs/report.schema.json. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from perimortem.clock import format_rfc3339
+from perimortem.exits.decode import describe_exit
+from perimortem.exits.signals import signal_name
+from perimortem.model.dump import DumpResult
+from perimortem.model.exits import Exit
+from perimortem.model.incident import Incident, LastHeartbeat, WatchedHang
+from perimortem.model.recording import Event
+
+SCHEMA_VERSION = 1
+
+
+def render_document(incident: Incident) -> dict[str, Any]:
+    """The report; every key is always there, ``None`` means unknown."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "id": incident.number,
+        "host": {
+            "name": incident.host.name,
+            "kernel": incident.host.kernel,
+            "boot_id": incident.host.boot_id,
+        },
+        "verdict": incident.verdict.value,
+        "silent": incident.silent,
+        "where": incident.where,
+        "started_at": format_rfc3339(incident.started_at_ns),
+        "ended_at": _time(incident.ended_at_ns),
+        "verdict_at": format_rfc3339(incident.verdict_at_ns),
+        "target": _render_target(incident),
+        "exit": _render_exit(incident.exit),
+        "last_heartbeat": _render_heartbeat(incident.last_heartbeat),
+        "heartbeats": [_render_heartbeat(beat) for beat in incident.heartbeats],
+        "last_event": _render_event(incident.last_event, incident.last_event_at_ns),
+        "recent_events": [_render_event(event, at) for at, event in incident.recent_events],
+        "hangs": [_render_hang(hang) for hang in incident.hangs],
+        "dumps": [render_dump(dump) for dump in incident.dumps],
+        "evidence": [
+            {"fact": e.fact, "source": e.source, "confidence": e.confidence.value}
+            for e in incident.evidence
+        ],
+        "processes": [_render_process(incident)],
+        "soft_errors": list(incident.soft_errors),
+    }
+
+
+def _time(at_ns: int | None) -> str | None:
+    return None if at_ns is None else format_rfc3339(at_ns)
+
+
+def _render_target(incident: Incident) -> dict[str, Any]:
+    target = incident.target
+    if target is None:  # it never ran
+        return {
+            "pid": None,
+            "start_time": None,
+            "name": incident.command_line[0].rsplit("/", 1)[-1],
+            "executable": None,
+            "command_line": list(incident.command_line),
+        }
+    return {
+        "pid": target.ref.pid,
+        "start_time": format_rfc3339(target.started_at_ns),
+        "name": target.name,
+        "executable": target.executable,
+        "command_line": list(target.command_line),
+    }
+
+
+def _render_exit(end: Exit) -> dict[str, Any]:
+    sender = end.sender
+    return {
+        "kind": end.kind.value,
+        "code": end.code,
+        "signal": end.signal,
+        "signal_name": None if end.signal is None else signal_name(end.signal),
+        "si_code": end.si_code,
+        "sender": sender and {"pid": sender.pid, "uid": sender.uid, "name": sender.name},
+        "core_dumped": end.core_dumped,
+        "raw_status": end.raw_status,
+        "source": end.source.value,
+        "text": describe_exit(end),
+    }
+
+
+def _render_heartbeat(beat: LastHeartbeat | None) -> dict[str, Any] | None:
+    if beat is None:
+        return None
+    return {
+        "name": beat.name,
+        "age_s": round(beat.age_s, 3),
+        "threshold_s": beat.threshold_s,
+        "stale": beat.stale,
+        "at": format_rfc3339(beat.at_ns),
+    }
+
+
+def _render_event(event: Event | None, at_ns: int | None) -> dict[str, Any] | None:
+    if event is None:
+        return None
+    return {"name": event.name, "at": _time(at_ns), "payload": _payload(event.payload)}
+
+
+def _payload(text: str) -> Any:
+    """The payload as JSON when it is JSON, else as the text that it is."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _render_hang(watched: WatchedHang) -> dict[str, Any]:
+    hang = watched.hang
+    return {
+        "stopped": [
+            {"name": beat.name, "threshold_s": beat.threshold_ns / 1e9, "beaten": beat.beaten}
+            for beat in hang.stopped
+        ],
+        "still_beating": list(hang.still_beating),
+        "last_beat_at": format_rfc3339(watched.last_beat_at_ns),
+        "detected_at": format_rfc3339(watched.detected_at_ns),
+        "recovered_at": _time(watched.recovered_at_ns),
+        "late_ms": round(watched.late_ms, 3),
+        "state": watched.state,
+        "stacks": watched.stacks,
+        "stacks_source": watched.stacks_source,
+    }
+
+
+def render_dump(dump: DumpResult) -> dict[str, Any]:
+    return {
+        "path": dump.path,
+        "type": f"{int(dump.types):#x}",
+        "size_bytes": dump.size_bytes,
+        "target_paused_ms": dump.target_paused_ms,
+        "thread_count": dump.thread_count,
+        "soft_errors": list(dump.soft_errors),
+        "error": dump.error,
+    }
+
+
+def _render_process(incident: Incident) -> dict[str, Any]:
+    target = _render_target(incident)
+    return {
+        "pid": target["pid"],
+        "parent_pid": None,
+        "name": target["name"],
+        "verdict": incident.verdict.value,
+        "exit": describe_exit(incident.exit),
+        "ended_at": _time(incident.ended_at_ns),
+    }

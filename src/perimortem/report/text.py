@@ -1,0 +1,237 @@
+"""An incident for a person: the first lines answer what, where, who, when, last. Pure.
+
+Works on the JSON document, so that a stored incident reads the same as a fresh one.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from perimortem.text import printable
+
+_INDENT = " " * 10
+_STACK_LINES_MAX = 60
+
+
+def render_headline(report: dict[str, Any]) -> str:
+    """ "SILENT CRASH  server[48213]  after 2 h 14 min"."""
+    target = report["target"]
+    verdict = report["verdict"].upper().replace("-", " ")
+    if report["exit"]["kind"] == "running" and report["hangs"]:
+        verdict = "HANG, RECOVERED" if report["hangs"][-1]["recovered_at"] else "HANG"
+    name = printable(target["name"])
+    who = f"{name}[{target['pid']}]" if target["pid"] else name
+    end = report["ended_at"] or report["verdict_at"]
+    duration_s = (parse_time(end) - parse_time(report["started_at"])).total_seconds()
+    line = f"{verdict}  {who}  after {format_duration(duration_s)}"
+    return line if report["verdict"] != "launch-failed" else f"{verdict}  {name}"
+
+
+def render_account(report: dict[str, Any], *, full: bool = False, with_stacks: bool = True) -> str:
+    """The account. ``full`` adds the evidence, all recent events and whole stacks (``show``).
+
+    ``with_stacks`` is False when they have just been shown, at the hang.
+    """
+    lines: list[str] = []
+    _add(lines, "what", report["exit"]["text"] + _silence(report))
+    if report["where"]:
+        _add(lines, "where", report["where"])
+    if report["exit"]["kind"] != "running":
+        _add(lines, "who", _who(report))
+    for line in _last(report):
+        _add(lines, "last", line)
+    for hang in report["hangs"]:
+        _add(lines, "hang", _hang(hang))
+    for dump in report["dumps"]:
+        _add(lines, "dump", _dump(dump))
+    for hang in report["hangs"] if with_stacks else ():
+        lines += _stacks(hang, full=full)
+    if full:
+        lines += _details(report)
+    for error in report["soft_errors"]:
+        _add(lines, "note", error)
+    if report["id"] is not None and not full:
+        _add(lines, "next", f"perimortem show {report['id']}" + _inspect_hint(report))
+    return "\n".join(lines) + "\n" if lines else ""
+
+
+def _add(lines: list[str], label: str, text: str) -> None:
+    for i, part in enumerate(text.split("\n")):
+        head = f"  {label:<8}" if i == 0 and not _repeats(lines, label) else _INDENT
+        lines.append(head + part)
+
+
+def _repeats(lines: list[str], label: str) -> bool:
+    """A label is written once for lines that follow each other."""
+    for line in reversed(lines):
+        if not line.startswith(_INDENT):
+            return line.startswith(f"  {label:<8}")
+    return False
+
+
+def _silence(report: dict[str, Any]) -> str:
+    return "; no goodbye" if report["silent"] and report["exit"]["signal"] is None else ""
+
+
+_WHO = {
+    "oom-kill": "the kernel, out of memory  [observed: kernel log]",
+    "launch-failed": "nobody: the program could not be started",
+    "killed": "a process or the kernel; which one was not seen  [assumed]",
+    "hang": "somebody ended it while it hung; who was not seen  [assumed]",
+    "unknown": "not known",
+}
+
+
+def _who(report: dict[str, Any]) -> str:
+    sender = report["exit"]["sender"]
+    if sender:
+        name = f" ({printable(sender['name'])})" if sender["name"] else ""
+        return f"process {sender['pid']}{name}  [observed: siginfo]"
+    if report["verdict"] == "stopped":
+        return _who_stopped(report)
+    return _WHO.get(report["verdict"]) or _who_itself(report)
+
+
+def _who_stopped(report: dict[str, Any]) -> str:
+    if report["exit"]["signal"] == 13:
+        return "the reader of its output, which went away  [observed: SIGPIPE]"
+    if any("came from the terminal" in evidence["fact"] for evidence in report["evidence"]):
+        return "the terminal  [observed: siginfo]"
+    return "another process; which one was not seen  [assumed]"
+
+
+def _who_itself(report: dict[str, Any]) -> str:
+    facts = [evidence["fact"] for evidence in report["evidence"]]
+    if "it said goodbye" in facts:
+        return "itself, by its own exit  [observed: recorder]"
+    if any("kernel logged no fault" in fact for fact in facts):
+        return "a sender that was not seen, or a handler of its own: the kernel logged no fault"
+    seen = any(e["source"] in ("agent", "kernel log") for e in report["evidence"])
+    return "itself" + ("  [observed]" if seen else "  [assumed: no sender was seen]")
+
+
+def _last(report: dict[str, Any]) -> list[str]:
+    lines = []
+    beat = report["last_heartbeat"]
+    if beat:
+        state = "stale" if beat["stale"] else "fresh"
+        when = "ago" if report["exit"]["kind"] == "running" else "before the end"
+        lines.append(
+            f"heartbeat {printable(beat['name'])} {beat['age_s']:.1f} s {when} "
+            f"(limit {beat['threshold_s']:g} s): {state}"
+        )
+    event = report["last_event"]
+    if event:
+        payload = event["payload"]
+        text = payload if isinstance(payload, str) else json.dumps(payload)
+        when = parse_time(event["at"]).strftime("%H:%M:%S.%f")[:-3] if event["at"] else ""
+        lines.append(f"{when} {printable(event['name'])} {printable(text)}")
+    return lines
+
+
+def _hang(hang: dict[str, Any]) -> str:
+    names = ", ".join(printable(beat["name"]) for beat in hang["stopped"])
+    lived = ", ".join(printable(name) for name in hang["still_beating"])
+    last = parse_time(hang["last_beat_at"]).strftime("%H:%M:%S.%f")[:-3]
+    text = f"no beat of {names} since {last}"
+    text += f"; still beating: {lived}" if lived else "; nothing else was beating"
+    text += f"; {hang['state']}" if hang["state"] else ""
+    if hang["recovered_at"]:
+        lasted = parse_time(hang["recovered_at"]) - parse_time(hang["last_beat_at"])
+        text += f"; recovered after {format_duration(lasted.total_seconds())}"
+    return text
+
+
+def _dump(dump: dict[str, Any]) -> str:
+    if dump["path"] is None:
+        return f"none: {dump['error']}"
+    text = (
+        f"{dump['path']}  {format_size(dump['size_bytes'])}, {dump['thread_count']} threads, "
+        f"target paused {dump['target_paused_ms']:.1f} ms"
+    )
+    count = len(dump["soft_errors"])
+    return text + (f", {count} soft error{'s' if count > 1 else ''}" if count else "")
+
+
+def _stacks(hang: dict[str, Any], *, full: bool) -> list[str]:
+    if not hang["stacks"]:
+        return []
+    lines = [f"  stacks {hang['stacks_source']}:"]
+    text = hang["stacks"].splitlines()
+    shown = text if full else text[:_STACK_LINES_MAX]
+    lines += [_INDENT + printable(line) for line in shown]
+    if len(shown) < len(text):
+        lines.append(f"{_INDENT}... {len(text) - len(shown)} more lines: perimortem show")
+    return lines
+
+
+def _details(report: dict[str, Any]) -> list[str]:
+    lines: list[str] = []
+    target = report["target"]
+    _add(lines, "when", f"{report['started_at']} to {report['ended_at'] or 'now'}")
+    if target["executable"]:
+        _add(lines, "program", printable(target["executable"]))
+    _add(lines, "command", printable(" ".join(target["command_line"])))
+    _add(lines, "host", f"{report['host']['name']}, {report['host']['kernel']}")
+    for evidence in report["evidence"]:
+        place = f"[{evidence['confidence']}: {evidence['source']}]"
+        _add(lines, "facts", f"{printable(evidence['fact'])}  {place}")
+    for beat in report["heartbeats"]:
+        _add(
+            lines,
+            "beats",
+            f"{printable(beat['name'])}: {beat['age_s']:.1f} s before the end, "
+            f"limit {beat['threshold_s']:g} s" + (", stale" if beat["stale"] else ""),
+        )
+    for event in _telling_events(report["recent_events"]):
+        when = parse_time(event["at"]).strftime("%H:%M:%S.%f")[:-3]
+        payload = event["payload"]
+        text = payload if isinstance(payload, str) else json.dumps(payload)
+        _add(lines, "events", f"{when} {printable(event['name'])} {printable(text)}")
+    for dump in report["dumps"]:
+        for error in dump["soft_errors"]:
+            _add(lines, "missing", error)
+    return lines
+
+
+def _telling_events(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The program's own, and of the agent's once-a-second statistics the last."""
+    stats = [event for event in events if event["name"] == "system.stats"]
+    return [event for event in events if event["name"] != "system.stats" or event is stats[-1]]
+
+
+def _inspect_hint(report: dict[str, Any]) -> str:
+    path = next((dump["path"] for dump in report["dumps"] if dump["path"]), None)
+    return f" · perimortem inspect {path}" if path else ""
+
+
+def parse_time(text: str) -> datetime:
+    """RFC 3339 as this project writes it."""
+    return datetime.fromisoformat(text)
+
+
+def format_duration(seconds: float) -> str:
+    """ "2 h 14 min", "3.2 s", "45 ms"."""
+    if seconds < 1:
+        return f"{max(0.0, seconds) * 1e3:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = int(seconds // 60)
+    if minutes < 60:
+        return f"{minutes} min {int(seconds % 60)} s"
+    hours = minutes // 60
+    if hours < 48:
+        return f"{hours} h {minutes % 60} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def format_size(size: int) -> str:
+    """Bytes in binary units."""
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024 or unit == "GiB":
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    raise AssertionError

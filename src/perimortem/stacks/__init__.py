@@ -1,0 +1,1 @@
+"""Stacks of threads: for now from debuggers that are present, as text."""

@@ -1,0 +1,1 @@
+"""Incidents that survive everything: an embedded SQLite database and the dumps beside it."""

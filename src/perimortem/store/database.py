@@ -1,0 +1,174 @@
+"""The incident store. Schema changes are numbered SQL files in ``migrations``, applied in order."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self
+
+from perimortem.errors import StoreError
+
+_BUSY_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True)
+class IncidentRow:
+    """One line of ``list``."""
+
+    number: int
+    verdict: str
+    name: str
+    pid: int | None
+    started_at: str
+    ended_at: str
+    has_dump: bool
+
+
+class Store:
+    """Open it, add incidents, ask for them. Many processes may use one store at once."""
+
+    def __init__(self, path: Path) -> None:
+        """``path``: the database file. Raises :class:`StoreError`."""
+        self.path = path
+        try:
+            self._connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S)
+            path.chmod(0o600)
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._migrate()
+        except (sqlite3.Error, OSError) as error:
+            raise self._error("open", error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def add(self, report: dict[str, Any]) -> int:
+        """Keep a report (docs/report.schema.json), with its new number as ``id``; returns that."""
+        try:
+            with self._connection:
+                cursor = self._connection.execute(
+                    "INSERT INTO incident "
+                    "(verdict, name, pid, started_at, ended_at, has_dump, report) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    _columns(report),
+                )
+                assert cursor.lastrowid is not None
+                self._connection.execute(
+                    "UPDATE incident SET report = ? WHERE id = ?",
+                    (json.dumps(report | {"id": cursor.lastrowid}), cursor.lastrowid),
+                )
+        except sqlite3.Error as error:
+            raise self._error("write", error) from error
+        return cursor.lastrowid
+
+    def replace(self, number: int, report: dict[str, Any]) -> None:
+        """Put a fuller report in the place of an earlier one."""
+        try:
+            with self._connection:
+                self._connection.execute(
+                    "UPDATE incident SET verdict = ?, name = ?, pid = ?, started_at = ?, "
+                    "ended_at = ?, has_dump = ?, report = ? WHERE id = ?",
+                    (*_columns(report), number),
+                )
+        except sqlite3.Error as error:
+            raise self._error("write", error) from error
+
+    def find(self, number: int) -> dict[str, Any] | None:
+        """The report with that number."""
+        row = self._query("SELECT report FROM incident WHERE id = ?", (number,))
+        return dict(json.loads(row[0][0])) if row else None
+
+    def list_incidents(
+        self,
+        *,
+        since: str | None = None,
+        until: str | None = None,
+        pid: int | None = None,
+        name: str | None = None,
+        with_clean: bool = False,
+        limit: int = 1000,
+    ) -> list[IncidentRow]:
+        """Newest last. Times are RFC 3339 in UTC, compared with the end of the incident."""
+        conditions, values = ["1"], []
+        for condition, value in (
+            ("ended_at >= ?", since),
+            ("ended_at <= ?", until),
+            ("pid = ?", pid),
+            ("name = ?", name),
+        ):
+            if value is not None:
+                conditions.append(condition)
+                values.append(value)
+        if not with_clean:
+            conditions.append("verdict != 'clean-exit'")
+        rows = self._query(
+            "SELECT id, verdict, name, pid, started_at, ended_at, has_dump FROM incident "
+            f"WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?",
+            (*values, limit),
+        )
+        return [
+            IncidentRow(number, verdict, name, pid, started_at, ended_at, bool(has_dump))
+            for number, verdict, name, pid, started_at, ended_at, has_dump in reversed(rows)
+        ]
+
+    def _query(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        try:
+            with closing(self._connection.execute(sql, values)) as cursor:
+                return cursor.fetchall()
+        except sqlite3.Error as error:
+            raise self._error("read", error) from error
+
+    def _migrate(self) -> None:
+        (current,) = self._connection.execute("PRAGMA user_version").fetchone()
+        files = sorted(
+            (
+                file
+                for file in resources.files("perimortem.store").joinpath("migrations").iterdir()
+                if file.name.endswith(".sql")
+            ),
+            key=lambda file: file.name,
+        )
+        newest = int(files[-1].name[:4])
+        if current > newest:
+            raise StoreError(
+                f"the store {self.path} was written by a newer perimortem",
+                why=f"its schema is {current}, this version knows {newest}",
+                remedy="update perimortem, or set PERIMORTEM_DATA_DIR",
+            )
+        for file in files:
+            number = int(file.name[:4])
+            if number > current:
+                self._connection.executescript(
+                    f"BEGIN IMMEDIATE;\n{file.read_text()}\nPRAGMA user_version = {number};\nCOMMIT;"
+                )
+
+    def _error(self, verb: str, error: Exception) -> StoreError:
+        if isinstance(error, StoreError):
+            return error
+        return StoreError(
+            f"cannot {verb} the incident store {self.path}",
+            why=str(error),
+            remedy="set PERIMORTEM_DATA_DIR to another directory, or move the file away",
+        )
+
+
+def _columns(report: dict[str, Any]) -> tuple[Any, ...]:
+    target = report["target"]
+    return (
+        report["verdict"],
+        target["name"],
+        target["pid"],
+        report["started_at"],
+        report["ended_at"] or report["verdict_at"],
+        int(any(dump["path"] for dump in report["dumps"])),
+        json.dumps(report),
+    )

@@ -1,0 +1,30 @@
+"""The limits of a watch, with their defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+SECOND_NS = 1_000_000_000
+
+
+AGENT_HEARTBEATS = frozenset({"process", "python"})
+"""Beaten or observed once a second, whatever the program does."""
+AGENT_THRESHOLD_LEAST_NS = 3 * SECOND_NS
+"""Three missed beats: a general threshold below that would call the rhythm a hang."""
+AGENT_THRESHOLD_NAMED_LEAST_NS = 3 * SECOND_NS // 2
+"""The same when the user names the heartbeat: one missed beat, and room for a late one."""
+
+
+@dataclass(frozen=True)
+class WatchPolicy:
+    """Limits in nanoseconds. ``threshold_of_ns`` overrides single heartbeats by name."""
+
+    threshold_ns: int = 10 * SECOND_NS
+    """No beat for so long: late. For heartbeats that set no threshold of their own."""
+    grace_ns: int = 60 * SECOND_NS
+    """For the first beat after a heartbeat was registered: programs load before they beat."""
+    second_look_ns: int = 20_000_000
+    """A late heartbeat is hung only when a second look, so much later, finds no beat either."""
+    hung_look_ns: int = 250_000_000
+    """How often a hung target is looked at, to see it recover."""
+    threshold_of_ns: dict[str, int] = field(default_factory=dict)

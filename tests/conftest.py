@@ -1,0 +1,158 @@
+"""What every test may use: real programs, and the command line run as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAMS = ROOT / "tests" / "programs" / "bin"
+SHARED_DUMPS = ROOT.parent / "shared" / "dumps" / "breakpad"
+
+
+@pytest.fixture(scope="session")
+def programs() -> Path:
+    """The folder of the built test programs."""
+    if not (PROGRAMS / "clean").exists():
+        pytest.fail("the test programs are not built: make programs")
+    return PROGRAMS
+
+
+@dataclass
+class Perimortem:
+    """The command line with directories of its own."""
+
+    base: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    @property
+    def run_dir(self) -> Path:
+        return self.base / "run"
+
+    @property
+    def data_dir(self) -> Path:
+        return self.base / "data"
+
+    @property
+    def env(self) -> dict[str, str]:
+        own = {
+            "PERIMORTEM_RUN_DIR": str(self.run_dir),
+            "PERIMORTEM_DATA_DIR": str(self.data_dir),
+        }
+        return {**os.environ, **own, **self.environment}
+
+    def call(self, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "perimortem", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            env=self.env,
+            timeout=60,
+            **options,
+        )
+
+    def start(self, *arguments: object, **options: Any) -> subprocess.Popen[str]:
+        """Start a command; it is ended with the test."""
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "perimortem", *map(str, arguments)],
+            text=True,
+            env=self.env,
+            **options,
+        )
+        self.started.append(process)
+        return process
+
+    def report(self, *argv: object, options: tuple[object, ...] = ()) -> dict[str, Any]:
+        """The report of `run` on a command."""
+        path = self.base / f"report-{time.monotonic_ns()}.json"
+        result = self.call("run", "-q", *options, "--report", path, "--", *argv)
+        assert path.exists(), result.stderr
+        document: dict[str, Any] = json.loads(path.read_text())
+        document["_status"] = result.returncode
+        document["_stderr"] = result.stderr
+        return document
+
+
+@pytest.fixture()
+def perimortem(tmp_path: Path) -> Iterator[Perimortem]:
+    command = Perimortem(tmp_path)
+    yield command
+    for process in command.started:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe:
+                pipe.close()
+
+
+@dataclass
+class Program:
+    """A started test program that has said that it is ready."""
+
+    popen: subprocess.Popen[str]
+    first_line: str
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    def stat(self) -> list[str]:
+        text = Path(f"/proc/{self.pid}/stat").read_text()
+        return [str(self.pid), *text.rpartition(")")[2].split()]
+
+    @property
+    def state(self) -> str:
+        return self.stat()[1]
+
+
+@pytest.fixture()
+def start(programs: Path, perimortem: Perimortem) -> Iterator[Any]:
+    """start(name, *arguments): a program that has printed its first line."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(name: str | list[str], *arguments: object, **options: Any) -> Program:
+        argv = name if isinstance(name, list) else [str(programs / name), *map(str, arguments)]
+        options = {"env": perimortem.env, **options}
+        popen = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, **options)
+        started.append(popen)
+        assert popen.stdout
+        return Program(popen, popen.stdout.readline().strip())
+
+    yield begin
+    for popen in started:
+        if popen.poll() is None:
+            popen.send_signal(signal.SIGKILL)
+        popen.wait()
+        for pipe in (popen.stdin, popen.stdout):
+            if pipe:
+                pipe.close()
+
+
+def await_true(condition: Any, seconds: float = 20.0) -> None:
+    """Until something that a running program will do has been done."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.005)
+
+
+def read_line_with(stream: Any, text: str) -> str:
+    """The next line that holds ``text``."""
+    for line in stream:
+        if text in line:
+            return str(line)
+    raise AssertionError(f"{text!r} was never said")

@@ -1,0 +1,2 @@
+/* Returns 0 from main. */
+int main(void) { return 0; }

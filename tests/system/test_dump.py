@@ -1,0 +1,301 @@
+"""Dumps of real processes, read by debuggers that are not ours, and targets that run on unharmed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, await_true
+
+from perimortem.capture.linux.freeze import Freeze
+from perimortem.dump.naming import dump_name, publish
+from perimortem.dump.write import write_dump
+from perimortem.errors import CaptureFailed, ProcessGone
+from perimortem.model.dump import FULL, MINI, MinidumpType
+from perimortem.model.process import ProcessRef
+from perimortem.monitor.collect import find_process
+
+pytestmark = pytest.mark.system
+
+needs_lldb = pytest.mark.skipif(not shutil.which("lldb"), reason="lldb is not installed")
+
+
+def lldb(path, *commands):
+    words = [word for command in commands for word in ("-o", command)]
+    result = subprocess.run(
+        ["lldb", "-b", "-x", "-o", f"target create --core {path}", *words],
+        capture_output=True, text=True, timeout=100, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    return result.stdout
+
+
+@needs_lldb
+@pytest.mark.parametrize("types", [MINI, FULL, MinidumpType.NORMAL], ids=["mini", "full", "normal"])
+def test_lldb_opens_it_with_every_threads_stack(start, tmp_path, types):
+    program = start("many_threads", 8)
+    result = write_dump(find_process(program.pid), tmp_path / "d.dmp", types)
+    assert result.thread_count == 9
+    text = lldb(result.path, "thread backtrace all", "image list")
+    assert len(re.findall(r"^. thread #\d+", text, re.M)) == 9
+    assert len(re.findall(r"frame #\d+: 0x[0-9a-f]+ many_threads`wait_here", text)) == 8
+    assert len(re.findall(r"frame #\d+: 0x[0-9a-f]+ many_threads`main", text)) == 1
+    build_id = subprocess.run(
+        ["readelf", "-n", program.popen.args[0]], capture_output=True, text=True
+    ).stdout.split("Build ID: ")[1][:8].upper()  # fmt: skip
+    assert build_id in text.replace("-", "")
+
+
+@needs_lldb
+def test_globals_are_in_a_mini_dump(start, tmp_path):
+    program = start("many_threads", 1)
+    result = write_dump(find_process(program.pid), tmp_path / "d.dmp", MINI)
+    assert "0x00005eed" in lldb(result.path, "memory read -fx -s4 -c1 &global_marker")
+
+
+def test_inspect_names_threads_and_descriptors(start, perimortem, tmp_path):
+    program = start("many_threads", 3)
+    result = perimortem.call("dump", program.pid, "-o", tmp_path)
+    assert result.returncode == 0, result.stderr
+    (path,) = tmp_path.glob("many_threads-*.dmp")
+    assert path.name.endswith(f"-{program.pid}.dmp")
+    assert path.stat().st_mode & 0o777 == 0o600
+    document = json.loads(perimortem.call("inspect", "--json", path).stdout)
+    streams = {stream["name"]: stream for stream in document["streams"]}
+    names = {thread["name"] for thread in streams["ThreadListStream"]["threads"]}
+    assert names == {"many_threads", "waiter-0", "waiter-1", "waiter-2"}
+    handles = {int(h["handle"], 16): h for h in streams["HandleDataStream"]["handles"]}
+    assert handles[1]["type"] == "pipe"
+    assert streams["MiscInfoStream"]["process_id"] == program.pid
+    assert "many_threads" in streams["ModuleListStream"]["modules"][0]["name"]
+    assert "LinuxEnviron" not in streams
+    text = perimortem.call("dumpdebug", path).stdout
+    assert "4 threads" in text
+    assert program.state == "S"
+
+
+def test_the_target_runs_on_and_is_traced_by_nobody(start, tmp_path):
+    program = start("many_threads", 4)
+    for i in range(20):
+        write_dump(find_process(program.pid), tmp_path / f"{i}.dmp", MINI)
+    status = Path(f"/proc/{program.pid}/status").read_text()
+    assert "TracerPid:\t0" in status
+    assert program.state == "S"
+
+
+def test_no_signal_is_lost_through_200_dumps(start, tmp_path):
+    """10,000 queued real-time signals, sent while 200 freezes come and go; each is counted."""
+    program = start("signal_counter")
+    sender = subprocess.Popen(
+        [sys.executable, "-c",
+         "import ctypes, os, signal, sys\n"
+         "pid, sent = int(sys.argv[1]), 0\n"
+         "libc = ctypes.CDLL(None, use_errno=True)\n"
+         "while sent < 10000:\n"
+         "    sent += libc.sigqueue(pid, signal.SIGRTMIN, None) == 0\n",
+         str(program.pid)]
+    )  # fmt: skip
+    for _ in range(200):
+        with Freeze(program.pid) as freeze:
+            assert freeze.stopped == [program.pid]
+    sender.wait(timeout=60)
+    pending = Path(f"/proc/{program.pid}/status")
+    await_true(lambda: "ShdPnd:\t0000000000000000" in pending.read_text() and program.state == "S")
+    program.popen.terminate()
+    assert program.popen.stdout.read().strip() == "10000"
+
+
+def test_a_stopped_target_stays_stopped(start, tmp_path):
+    program = start("many_threads", 2)
+    program.popen.send_signal(signal.SIGSTOP)
+    await_true(lambda: program.state == "T")
+    result = write_dump(find_process(program.pid), tmp_path / "d.dmp", MINI)
+    assert result.thread_count == 3
+    assert program.state == "T"
+    program.popen.send_signal(signal.SIGCONT)
+    await_true(lambda: program.state == "S")
+
+
+def test_a_dead_leader_is_dumped_through_a_living_thread(start, tmp_path):
+    program = start("pthread_exit_main")
+    await_true(lambda: program.state == "Z")
+    result = write_dump(find_process(program.pid), tmp_path / "d.dmp", MINI)
+    assert result.thread_count == 1
+    assert result.size_bytes > 50_000
+
+
+def test_a_vfork_parent_is_dumped_without_its_registers(start, perimortem, tmp_path):
+    program = start("vfork_parent", stdin=subprocess.PIPE)
+    await_true(lambda: program.state == "D")
+    result = json.loads(
+        perimortem.call("dump", program.pid, "--json", "-o", tmp_path / "d.dmp").stdout
+    )
+    assert any("did not stop within 100 ms" in error for error in result["soft_errors"])
+    assert result["thread_count"] == 2
+    program.popen.stdin.close()
+    await_true(lambda: program.state == "S")
+
+
+def test_a_reused_pid_is_refused(start, tmp_path):
+    program = start("many_threads", 1)
+    ref = find_process(program.pid)
+    wrong = ProcessRef(ref.pid, ref.start_time_ticks - 1)
+    with pytest.raises(ProcessGone, match="given to another"):
+        write_dump(wrong, tmp_path / "d.dmp", MINI)
+    assert list(tmp_path.iterdir()) == []
+    assert program.state == "S"
+
+
+def test_a_traced_process_is_refused_with_the_tracers_name(start, tmp_path):
+    if not shutil.which("strace") and not shutil.which("gdb"):
+        pytest.skip("no debugger is installed")
+    program = start("many_threads", 1)
+    gdb = subprocess.Popen(
+        ["gdb", "-nx", "-q", "-p", str(program.pid)],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        status = Path(f"/proc/{program.pid}/status")
+        await_true(lambda: "TracerPid:\t0" not in status.read_text())
+        with pytest.raises(CaptureFailed, match=rf"traced by process {gdb.pid} \(gdb\)"):
+            write_dump(find_process(program.pid), tmp_path / "d.dmp", MINI)
+    finally:
+        gdb.kill()
+        gdb.wait()
+        gdb.stdin.close()
+
+
+def test_a_size_limit_leaves_no_file_and_a_running_target(start, tmp_path):
+    program = start("many_threads", 4)
+    request = {
+        "pid": program.pid, "start_time_ticks": find_process(program.pid).start_time_ticks,
+        "path": str(tmp_path / "d.dmp"), "types": int(FULL), "size_limit_bytes": 1 << 20,
+    }  # fmt: skip
+    worker = Path(sys.modules["perimortem.dump.write"].__file__).with_name("worker.py")
+    result = subprocess.run(
+        [sys.executable, "-I", "-S", worker],
+        input=json.dumps(request) + "\n", capture_output=True, text=True,
+    )  # fmt: skip
+    answer = json.loads(result.stdout)
+    assert answer["path"] is None
+    assert "larger than the limit" in answer["error"]
+    assert list(tmp_path.iterdir()) == []
+    assert program.state == "S"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small disk")
+def test_a_full_disk_leaves_no_file(start, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], check=True)
+    try:
+        program = start("many_threads", 4)
+        with pytest.raises(CaptureFailed, match="free"):
+            write_dump(find_process(program.pid), disk / "d.dmp", FULL)
+        (disk / "fill").write_bytes(bytes(900 << 10))
+        with pytest.raises(CaptureFailed, match="free"):
+            write_dump(find_process(program.pid), disk / "d.dmp", MINI)
+        assert [path.name for path in disk.iterdir()] == ["fill"]
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_worker_killed_in_mid_dump_lets_the_target_run_on(start, tmp_path):
+    """The worker is killed while it holds the target; the kernel lets go, no dump is left."""
+    program = start("many_threads", 30)
+    worker_path = Path(sys.modules["perimortem.dump.write"].__file__).with_name("worker.py")
+    request = {
+        "pid": program.pid, "start_time_ticks": find_process(program.pid).start_time_ticks,
+        "path": str(tmp_path / "d.dmp"), "types": int(FULL), "size_limit_bytes": 1 << 40,
+    }  # fmt: skip
+    worker = subprocess.Popen([sys.executable, "-I", "-S", worker_path], stdin=subprocess.PIPE)
+    worker.stdin.write(json.dumps(request).encode() + b"\n")
+    worker.stdin.close()
+    status = Path(f"/proc/{program.pid}/status")
+    await_true(lambda: f"TracerPid:\t{worker.pid}" in status.read_text())
+    worker.kill()
+    worker.wait()
+    await_true(lambda: program.state == "S")
+    assert "TracerPid:\t0" in status.read_text()
+    assert not (tmp_path / "d.dmp").exists()
+
+
+def test_a_target_killed_in_mid_dump_still_gets_its_verdict(perimortem, programs):
+    """The monitor never blocks in a wait while a worker holds the dead target (a full dump)."""
+    process = perimortem.start(
+        "run", "--dump-type", "full", "--no-stacks", "--report", perimortem.base / "r.json",
+        "--", programs / "hang_once", "0.2",
+    )  # fmt: skip
+    process.stdout.readline()
+    dumps = perimortem.data_dir / "dumps"
+    await_true(lambda: list(dumps.glob(".*.partial")))
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    for pid in children:
+        if Path(f"/proc/{pid}/comm").read_text().strip() == "hang_once":
+            os.kill(int(pid), signal.SIGKILL)
+    process.communicate(timeout=30)
+    report = json.loads((perimortem.base / "r.json").read_text())
+    assert (report["verdict"], report["exit"]["signal"]) == ("hang", 9)
+
+
+def test_names_are_safe_and_never_overwrite(tmp_path):
+    assert dump_name("a b/c\n", 17, 4711) == "a_b_c_-17-4711.dmp"
+    assert dump_name("..", 17, 4711) == "process-17-4711.dmp"
+    partial = tmp_path / "p"
+    taken = tmp_path / "x-17-4711.dmp"
+    taken.write_text("first")
+    partial.write_text("second")
+    assert publish(partial, taken) == tmp_path / "x-18-4711.dmp"
+    assert taken.read_text() == "first"
+    partial.write_text("third")
+    mine = tmp_path / "mine.dmp"
+    mine.write_text("mine")
+    with pytest.raises(FileExistsError):
+        publish(partial, mine)
+    assert mine.read_text() == "mine"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+def test_a_missing_right_is_named(start, programs):
+    program = start("many_threads", 1)
+    script = (
+        "import os, sys; os.setgid(65534); os.setuid(65534)\n"
+        "from perimortem.capture.linux.freeze import Freeze\n"
+        "from perimortem.errors import AccessDenied\n"
+        "try:\n    Freeze(int(sys.argv[1])).__enter__()\n"
+        "except AccessDenied as error:\n    print(error)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(_readable_copy())}
+    python = os.path.realpath(sys.executable)
+    if not all(parent.stat().st_mode & 0o001 for parent in Path(python).parents):
+        python = shutil.which("python3", path="/usr/bin:/bin") or python
+    result = subprocess.run(
+        [python, "-c", script, str(program.pid)], capture_output=True, text=True, env=environment
+    )
+    if "Permission denied" in result.stderr or not result.stdout:
+        pytest.skip("no Python that another user may run")
+    assert "it runs as uid 0, you are uid 65534, and CAP_SYS_PTRACE is missing" in result.stdout
+
+
+def _readable_copy():
+    import tempfile
+
+    target = Path(tempfile.mkdtemp(prefix="perimortem-copy-"))
+    shutil.copytree(ROOT / "src", target / "src")
+    for path in (target, *target.rglob("*")):
+        path.chmod(0o755)
+    return target / "src"
+
+
+def test_a_dump_waits_for_nothing_when_the_process_has_gone(perimortem, programs):
+    done = subprocess.Popen([programs / "clean"])
+    done.wait()
+    result = perimortem.call("dump", done.pid)
+    assert result.returncode == 1
+    assert "there is no process" in result.stderr
