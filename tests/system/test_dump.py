@@ -77,7 +77,7 @@ def test_inspect_names_threads_and_descriptors(start, perimortem, tmp_path):
     assert "LinuxEnviron" not in streams
     text = perimortem.call("dumpdebug", path).stdout
     assert "4 threads" in text
-    assert program.state == "S"
+    await_true(lambda: program.state == "S")
 
 
 def test_the_target_runs_on_and_is_traced_by_nobody(start, tmp_path):
@@ -86,7 +86,7 @@ def test_the_target_runs_on_and_is_traced_by_nobody(start, tmp_path):
         write_dump(find_process(program.pid), tmp_path / f"{i}.dmp", MINI)
     status = Path(f"/proc/{program.pid}/status").read_text()
     assert "TracerPid:\t0" in status
-    assert program.state == "S"
+    await_true(lambda: program.state == "S")
 
 
 def test_no_signal_is_lost_through_200_dumps(start, tmp_path):
@@ -150,7 +150,7 @@ def test_a_reused_pid_is_refused(start, tmp_path):
     with pytest.raises(ProcessGone, match="given to another"):
         write_dump(wrong, tmp_path / "d.dmp", MINI)
     assert list(tmp_path.iterdir()) == []
-    assert program.state == "S"
+    await_true(lambda: program.state == "S")
 
 
 def test_a_traced_process_is_refused_with_the_tracers_name(start, tmp_path):
@@ -187,7 +187,7 @@ def test_a_size_limit_leaves_no_file_and_a_running_target(start, tmp_path):
     assert answer["path"] is None
     assert "larger than the limit" in answer["error"]
     assert list(tmp_path.iterdir()) == []
-    assert program.state == "S"
+    await_true(lambda: program.state == "S")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small disk")

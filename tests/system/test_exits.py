@@ -187,7 +187,7 @@ def test_watch_sees_the_hang_of_a_stranger_and_leaves_it_running(perimortem, sta
     _, stderr = watch.communicate(timeout=30)
     assert watch.returncode == 0
     assert "HANG" in stderr
-    assert program.state == "S"
+    await_true(lambda: program.state == "S")
     (row,) = json.loads(perimortem.call("list", "--json").stdout)
     assert row["verdict"] == "hang"
 
