@@ -1,22 +1,56 @@
-/* The preloaded agent: opens the recorder of the process that the monitor started, before main. */
+/* The preloaded agent: opens the recorder of a watched process before main.
+ *
+ * Preload and settings stay in the environment, so that the agent follows an exec and, unless the
+ * monitor was told not to follow, comes along into every child. Which program bears a preload is
+ * decided before each exec (exec_hooks.c). */
 #define _GNU_SOURCE
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "../src/recorder.h"
-#include "exit_hooks.h"
+#include "hooks.h"
 
-/* The settings stay in the environment of the watched process, so that the agent follows an exec in it
- * (env, nice, sh -c 'exec ...'). Its children lose the preload at their exec (exec_hooks.c); one that
- * has it all the same does nothing: only the monitor's own child has the monitor for a parent. */
-static int is_target(void) {
-  const char *monitor = getenv("PERIMORTEM_MONITOR_PID");
-  return monitor && strtol(monitor, NULL, 10) == (long)getppid();
+#ifndef PR_SET_PTRACER
+#define PR_SET_PTRACER 0x59616d61
+#endif
+
+int pmr_follows_children;
+
+static pid_t monitor;
+
+/* A daemon may outlive its monitor: what it starts then is nobody's. */
+static int is_watched(void) {
+  if (monitor <= 0) return 0;
+  if (monitor == getppid()) return 1;
+  return pmr_follows_children && (kill(monitor, 0) == 0 || errno == EPERM);
+}
+
+/* Under Yama's ptrace_scope 1 only a declared process and its children may read this one. */
+static void permit_monitor(void) { prctl(PR_SET_PTRACER, monitor, 0, 0, 0); }
+
+static void begin_child(void) {
+  int saved_errno = errno;
+  pmr_begin_exit_hooks();
+  permit_monitor();
+  errno = saved_errno;
 }
 
 __attribute__((constructor)) static void start_agent(void) {
+  int saved_errno = errno;
+  const char *pid = getenv("PERIMORTEM_MONITOR_PID"), *follow = getenv("PERIMORTEM_FOLLOW");
+  monitor = pid ? (pid_t)strtol(pid, NULL, 10) : 0;
+  pmr_follows_children = follow && follow[0] == '1';
   pmr_prepare_seccomp_hooks();
   pmr_prepare_exec_hooks();
   pmr_prepare_exit_hooks();
-  if (is_target()) pmr_open(PMR_HEADER_FLAG_PRELOADED);
+  if (is_watched()) {
+    permit_monitor();
+    pmr_open(PMR_HEADER_FLAG_PRELOADED | (pmr_follows_children ? PMR_FOLLOW : 0));
+    if (pmr_follows_children) pthread_atfork(NULL, NULL, begin_child);
+  }
+  errno = saved_errno;
 }

@@ -1,17 +1,17 @@
-/* Stand before exec: the recorder of an image that is replaced must not speak for the next one, and
- * children, which nobody watches, must not carry the preload.
+/* Stand before exec: the recorder of an image that is replaced must not speak for the next one, and a
+ * program that bears no preload (AddressSanitizer, another libc, a chroot) must not meet ours.
  *
- * In the watched process itself the environment stays as it is, so that the agent comes along; a mark
- * in the recorder says that an exec was begun. If the new image carries the agent it makes a new
+ * A mark in the recorder says that an exec was begun. If the new image carries the agent it makes a new
  * recorder; if not, the mark stays, and the monitor knows that the goodbye of that image cannot be
- * known. In any other process our library is taken out of LD_PRELOAD: a child may be a program that
- * bears no preload (AddressSanitizer, another libc, a chroot).
+ * known. The environment stays as it is where the next image bears us; else our library, and only
+ * that, is taken out of LD_PRELOAD. Who clears the environment is taken at his word.
  *
  * All this may run in a vfork child or a signal handler: no allocation, no lock. */
 #define _GNU_SOURCE
 #include <alloca.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -22,7 +22,8 @@
 #include "../src/clock.h"
 #include "../src/compat.h"
 #include "../src/recorder.h"
-#include "exit_hooks.h"
+#include "hooks.h"
+#include "image.h"
 #include "perimortem.h"
 
 #define ENVIRONMENT_MAX 8192
@@ -41,6 +42,7 @@ static fexecve_function real_fexecve;
 static spawn_function real_posix_spawn, real_posix_spawnp;
 
 void pmr_prepare_exec_hooks(void) {
+  pmr_remember_library();
   real_execve = (execve_function)(uintptr_t)dlsym(RTLD_NEXT, "execve");
   real_execvpe = (execve_function)(uintptr_t)dlsym(RTLD_NEXT, "execvpe");
   real_fexecve = (fexecve_function)(uintptr_t)dlsym(RTLD_NEXT, "fexecve");
@@ -128,49 +130,73 @@ static char *fork_environment[ENVIRONMENT_MAX + 1];
     result = strip_environment(result, room_, alloca(preload_size_));               \
   }
 
-static int exec_marked(execve_function real, const char *path, char *const *argv,
-                       char *const *environment) {
+/* May the preload go along into the program at `path`? Under a filter not: the agent's start makes
+ * system calls that it may punish. */
+static int goes_along(const unsigned char *own, const char *path) {
+  if (pmr_under_seccomp || !(own || pmr_follows_children)) return 0;
+  return pmr_bears_preload(path);
+}
+
+static int exec_marked(execve_function real, const char *path, const char *program,
+                       char *const *argv, char *const *environment) {
   unsigned char *base = own_recorder();
-  if (base && !pmr_under_seccomp) {
-    mark_exec(base, pmr_now_ns());
-    int result = real(path, argv, environment);
-    mark_exec(base, 0); /* it failed: this image goes on */
-    return result;
-  }
-  /* A child; or a program that goes on under a filter, in which the agent's start could kill it. */
   if (base) mark_exec(base, pmr_now_ns());
-  WITHOUT_US(environment, stripped);
-  int result = real(path, argv, stripped);
-  if (base) mark_exec(base, 0);
+  int result;
+  if (goes_along(base, program)) {
+    result = real(path, argv, environment);
+  } else {
+    WITHOUT_US(environment, stripped);
+    result = real(path, argv, stripped);
+  }
+  if (base) mark_exec(base, 0); /* it failed: this image goes on */
   return result;
+}
+
+static int exec_on_path(const char *file, char *const *argv, char *const *environment) {
+  char path[PMR_PATH_MAX];
+  return exec_marked(real_execvpe, file, pmr_find_on_path(file, path), argv, environment);
 }
 
 PERIMORTEM_API int execve(const char *path, char *const argv[], char *const environment[]) {
   resolve_at_need();
-  return exec_marked(real_execve, path, argv, environment);
+  return exec_marked(real_execve, path, path, argv, environment);
 }
 
 PERIMORTEM_API int execv(const char *path, char *const argv[]) {
   resolve_at_need();
-  return exec_marked(real_execve, path, argv, environ);
+  return exec_marked(real_execve, path, path, argv, environ);
 }
 
 PERIMORTEM_API int execvpe(const char *file, char *const argv[], char *const environment[]) {
   resolve_at_need();
-  return exec_marked(real_execvpe, file, argv, environment);
+  return exec_on_path(file, argv, environment);
 }
 
 PERIMORTEM_API int execvp(const char *file, char *const argv[]) {
   resolve_at_need();
-  return exec_marked(real_execvpe, file, argv, environ);
+  return exec_on_path(file, argv, environ);
+}
+
+/* "/proc/self/fd/" and the number: the program that a descriptor stands for. */
+static const char *name_descriptor(int fd, char name[32]) {
+  char digits[12];
+  int count = 0;
+  strcpy(name, "/proc/self/fd/");
+  char *end = name + strlen(name);
+  do digits[count++] = (char)('0' + fd % 10);
+  while (fd /= 10);
+  while (count) *end++ = digits[--count];
+  *end = '\0';
+  return name;
 }
 
 PERIMORTEM_API int fexecve(int fd, char *const argv[], char *const environment[]) {
+  char name[32];
   resolve_at_need();
   unsigned char *base = own_recorder();
   if (base) mark_exec(base, pmr_now_ns());
   int result;
-  if (base && !pmr_under_seccomp) {
+  if (fd >= 0 && goes_along(base, name_descriptor(fd, name))) {
     result = real_fexecve(fd, argv, environment);
   } else {
     WITHOUT_US(environment, stripped);
@@ -182,10 +208,15 @@ PERIMORTEM_API int fexecve(int fd, char *const argv[], char *const environment[]
 
 PERIMORTEM_API int execveat(int fd, const char *path, char *const argv[], char *const environment[],
                             int flags) {
+  char name[32];
   unsigned char *base = own_recorder();
+  const char *program = path;
+  /* Relative to a directory: only as far as the kernel's own name for it can be followed. */
+  if (path[0] != '/' && fd != AT_FDCWD)
+    program = path[0] == '\0' && fd >= 0 ? name_descriptor(fd, name) : NULL;
   if (base) mark_exec(base, pmr_now_ns());
   int result;
-  if (base && !pmr_under_seccomp) {
+  if (goes_along(base, program)) {
     result = (int)pmr_real_syscall(SYS_execveat, fd, (long)path, (long)argv, (long)environment, flags, 0);
   } else {
     WITHOUT_US(environment, stripped);
@@ -211,7 +242,7 @@ PERIMORTEM_API int execl(const char *path, const char *first, ...) {
   COLLECT_ARGUMENTS(first, list, argv);
   va_end(list);
   resolve_at_need();
-  return exec_marked(real_execve, path, argv, environ);
+  return exec_marked(real_execve, path, path, argv, environ);
 }
 
 PERIMORTEM_API int execlp(const char *file, const char *first, ...) {
@@ -219,7 +250,7 @@ PERIMORTEM_API int execlp(const char *file, const char *first, ...) {
   COLLECT_ARGUMENTS(first, list, argv);
   va_end(list);
   resolve_at_need();
-  return exec_marked(real_execvpe, file, argv, environ);
+  return exec_on_path(file, argv, environ);
 }
 
 PERIMORTEM_API int execle(const char *path, const char *first, ...) {
@@ -228,7 +259,17 @@ PERIMORTEM_API int execle(const char *path, const char *first, ...) {
   char *const *environment = va_arg(list, char *const *);
   va_end(list);
   resolve_at_need();
-  return exec_marked(real_execve, path, argv, environment);
+  return exec_marked(real_execve, path, path, argv, environment);
+}
+
+/* A child by posix_spawn, as seen from the parent, before any file action has changed directories. */
+static int spawn(spawn_function real, pid_t *pid, const char *path, const char *program,
+                 const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attributes,
+                 char *const *argv, char *const *environment) {
+  if (goes_along(NULL, program))
+    return real(pid, path, actions, attributes, argv, environment);
+  WITHOUT_US(environment, stripped);
+  return real(pid, path, actions, attributes, argv, stripped);
 }
 
 PERIMORTEM_API int posix_spawn(pid_t *pid, const char *path,
@@ -236,15 +277,15 @@ PERIMORTEM_API int posix_spawn(pid_t *pid, const char *path,
                                const posix_spawnattr_t *attributes, char *const argv[],
                                char *const environment[]) {
   resolve_at_need();
-  WITHOUT_US(environment, stripped);
-  return real_posix_spawn(pid, path, actions, attributes, argv, stripped);
+  return spawn(real_posix_spawn, pid, path, path, actions, attributes, argv, environment);
 }
 
 PERIMORTEM_API int posix_spawnp(pid_t *pid, const char *file,
                                 const posix_spawn_file_actions_t *actions,
                                 const posix_spawnattr_t *attributes, char *const argv[],
                                 char *const environment[]) {
+  char path[PMR_PATH_MAX];
   resolve_at_need();
-  WITHOUT_US(environment, stripped);
-  return real_posix_spawnp(pid, file, actions, attributes, argv, stripped);
+  return spawn(real_posix_spawnp, pid, file, pmr_find_on_path(file, path), actions, attributes, argv,
+               environment);
 }

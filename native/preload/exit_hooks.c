@@ -3,7 +3,7 @@
  * The main thread leaving through the program's own code or its language runtime is a goodbye; a
  * library, or another thread, ending the process is not. Each hook then does what was asked. */
 #define _GNU_SOURCE
-#include "exit_hooks.h"
+#include "hooks.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -42,6 +42,8 @@ void pmr_prepare_exit_hooks(void) {
   main_thread = pthread_self();
   resolve();
 }
+
+void pmr_begin_exit_hooks(void) { main_thread = pthread_self(); }
 
 /* Two threads at once, or a signal in between: one of them notes. Static, for small stacks. */
 static _Atomic uint32_t busy;

@@ -10,7 +10,7 @@
 
 #include "../src/compat.h"
 #include "../src/recorder.h"
-#include "exit_hooks.h"
+#include "hooks.h"
 #include "perimortem.h"
 
 int pmr_under_seccomp;
@@ -32,7 +32,10 @@ void pmr_prepare_seccomp_hooks(void) {
  * filter is set, while any call is allowed. */
 static void note_seccomp(void) {
   unsigned char *base = pmr_base();
-  if (!base || ((pmr_header *)(void *)base)->pid == (uint32_t)getpid()) pmr_under_seccomp = 1;
+  if (!base || ((pmr_header *)(void *)base)->pid == (uint32_t)getpid()) {
+    pmr_under_seccomp = 1;
+    pmr_stop_following(); /* a fork makes no system call of ours either */
+  }
 }
 
 long pmr_real_syscall(long number, long a, long b, long c, long d, long e, long f) {

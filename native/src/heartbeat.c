@@ -69,6 +69,10 @@ void perimortem_retire(int heartbeat) {
                           memory_order_release);
 }
 
+void pmr_forget_registrations(void) {
+  register_mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+}
+
 static char *name_at(unsigned char *base, int heartbeat) {
   return (char *)base + PMR_NAMES_OFFSET + PMR_HEARTBEAT_NAME_SIZE * heartbeat;
 }

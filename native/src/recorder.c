@@ -28,7 +28,11 @@ static pmr_live no_recorder;
 _Atomic(pmr_live *) pmr_current = &no_recorder;
 
 static pthread_mutex_t open_mutex = PTHREAD_MUTEX_INITIALIZER;
-static char recorder_path[512];
+static char recorder_path[512], recorder_directory[400];
+
+/* The mapping of this process, or, in a forked child, that of its parent. */
+static unsigned char *mapped_base;
+static uint64_t mapped_size;
 
 void pmr_copy_name(char *to, uint32_t size, const char *from) {
   uint32_t i = 0;
@@ -59,9 +63,16 @@ static uint64_t read_start_time_ticks(void) {
   return strtoull(at, NULL, 10);
 }
 
-static void read_boot_id(char boot_id[16]) {
+/* Read once: a forked child has it from its parent. */
+static void read_boot_id(char into[16]) {
+  static char boot_id[16];
+  static int is_read;
   char text[64];
-  memset(boot_id, 0, 16);
+  if (is_read) {
+    memcpy(into, boot_id, 16);
+    return;
+  }
+  is_read = 1;
   if (read_small("/proc/sys/kernel/random/boot_id", text, sizeof text) < 36) return;
   int nibbles = 0;
   for (const char *c = text; *c && nibbles < 32; c++) {
@@ -70,6 +81,7 @@ static void read_boot_id(char boot_id[16]) {
     boot_id[nibbles / 2] = (char)((unsigned char)boot_id[nibbles / 2] << 4 | value);
     nibbles++;
   }
+  memcpy(into, boot_id, 16);
 }
 
 static int find_directory(char *path, size_t size) {
@@ -103,12 +115,17 @@ static int open_directory(const char *path, int *directory_fd) {
   return 0;
 }
 
-static uint32_t choose_slot_count(void) {
+static uint32_t choose_slot_count(uint32_t flags) {
+  /* A worker says little; and its parent may fork thousands. */
+  if (flags & PMR_HEADER_FLAG_FORKED) return PMR_EVENT_SLOT_COUNT_FORKED;
   const char *given = getenv("PERIMORTEM_EVENT_SLOTS");
   unsigned long count = given ? strtoul(given, NULL, 10) : 0;
   if (count < 8 || count > PMR_EVENT_SLOT_COUNT_MAX) return PMR_EVENT_SLOT_COUNT_DEFAULT;
   return (uint32_t)count;
 }
+
+/* Whose tree this process belongs to; kept for children that clear their environment. */
+static uint32_t monitor_pid;
 
 static void fill_header(unsigned char *base, uint64_t size, uint32_t slots, uint64_t start_ticks,
                         uint32_t flags) {
@@ -134,6 +151,8 @@ static void fill_header(unsigned char *base, uint64_t size, uint32_t slots, uint
   header.crash_area_version = PMR_CRASH_AREA_VERSION;
   header.exit_note_offset = PMR_EXIT_NOTE_OFFSET;
   header.heartbeat_max = PMR_MAX_HEARTBEATS;
+  header.parent_pid = (uint32_t)getppid();
+  header.monitor_pid = monitor_pid;
   header.crc32 = pmr_crc32(0, &header, offsetof(pmr_header, crc32));
   memcpy(base, &header, sizeof header);
 
@@ -183,8 +202,8 @@ static pmr_live *make_live_page(void) {
   return page;
 }
 
-static int create_in(int directory_fd, const char *directory, uint32_t flags) {
-  uint32_t slots = choose_slot_count();
+static int create_in(int directory_fd, uint32_t flags) {
+  uint32_t slots = choose_slot_count(flags);
   uint64_t size = PMR_RING_OFFSET + (uint64_t)slots * PMR_EVENT_SLOT_SIZE;
   uint64_t ticks = read_start_time_ticks();
   unsigned char *base = NULL;
@@ -195,7 +214,8 @@ static int create_in(int directory_fd, const char *directory, uint32_t flags) {
   snprintf(building, sizeof building, ".%s.new", name);
   int error = map_file(directory_fd, size, building, &base);
   if (error) return error;
-  pmr_live *live = make_live_page();
+  pmr_live *live = pmr_get_live();
+  if (live == &no_recorder) live = make_live_page(); /* else: wiped by a fork */
   if (!live) {
     munmap(base, size);
     unlinkat(directory_fd, building, 0);
@@ -208,11 +228,13 @@ static int create_in(int directory_fd, const char *directory, uint32_t flags) {
   if (renameat(directory_fd, building, directory_fd, name) != 0) {
     error = errno;
     munmap(base, size);
-    munmap(live, PMR_PAGE_SIZE);
+    if (live != pmr_get_live()) munmap(live, PMR_PAGE_SIZE);
     unlinkat(directory_fd, building, 0);
     return error;
   }
-  snprintf(recorder_path, sizeof recorder_path, "%s/%s", directory, name);
+  snprintf(recorder_path, sizeof recorder_path, "%s/%s", recorder_directory, name);
+  mapped_base = base;
+  mapped_size = size;
   live->slot_count = slots;
   live->base = base;
   atomic_store_explicit(&pmr_current, live, memory_order_release);
@@ -220,12 +242,12 @@ static int create_in(int directory_fd, const char *directory, uint32_t flags) {
 }
 
 int pmr_create(uint32_t flags) {
-  char directory[400];
   int directory_fd = -1;
-  int error = find_directory(directory, sizeof directory);
-  if (!error) error = open_directory(directory, &directory_fd);
+  int error = 0;
+  if (!recorder_directory[0]) error = find_directory(recorder_directory, sizeof recorder_directory);
+  if (!error) error = open_directory(recorder_directory, &directory_fd);
   if (error) return error;
-  error = create_in(directory_fd, directory, flags);
+  error = create_in(directory_fd, flags);
   close(directory_fd);
   return error;
 }
@@ -246,30 +268,52 @@ static void say_goodbye_at_exit(void) {
   perimortem_goodbye(status);
 }
 
+/* A forked child has the parent's mapping, which is not its own to write, and locks whose holders
+ * were left behind. It gets a recorder here and no thread: one may be made in a child only where none
+ * of the parent's was in the middle of anything. */
+static uint32_t flags_of_children;
+static _Atomic int is_opened, has_sampler;
+
+static void begin_child(void) {
+  int saved_errno = errno;
+  open_mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+  pmr_forget_registrations();
+  atomic_store(&has_sampler, 0);
+  if (mapped_base && !pmr_base()) {
+    munmap(mapped_base, mapped_size);
+    mapped_base = NULL;
+    if (flags_of_children) pmr_create(flags_of_children);
+  }
+  errno = saved_errno;
+}
+
 int pmr_open(uint32_t flags) {
   int saved_errno = errno;
   int error = 0;
   pthread_mutex_lock(&open_mutex);
-  if (pmr_get_live() == &no_recorder) {
-    error = pmr_create(flags);
-    if (!error) atexit(say_goodbye_at_exit);
+  if (!pmr_base()) {
+    const char *monitor = getenv("PERIMORTEM_MONITOR_PID");
+    monitor_pid = monitor ? (uint32_t)strtoul(monitor, NULL, 10) : 0;
+    error = pmr_create(flags & ~PMR_FOLLOW);
+    if (flags & PMR_FOLLOW) flags_of_children = (flags & ~PMR_FOLLOW) | PMR_HEADER_FLAG_FORKED;
+    if (!error && !atomic_exchange(&is_opened, 1)) {
+      atexit(say_goodbye_at_exit);
+      pthread_atfork(NULL, NULL, begin_child);
+    }
   }
   pthread_mutex_unlock(&open_mutex);
   errno = saved_errno;
   return error;
 }
 
+void pmr_stop_following(void) { flags_of_children = 0; }
+
 int perimortem_open(void) {
-  static int has_sampler;
-  int error = pmr_open(0);
+  int error = pmr_open(PMR_FOLLOW);
   if (error || !pmr_base()) return error;
   int saved_errno = errno;
-  pthread_mutex_lock(&open_mutex);
-  if (!has_sampler) {
-    has_sampler = 1;
-    pmr_start_sampler(); /* without the thread the program's own beats still count */
-  }
-  pthread_mutex_unlock(&open_mutex);
+  /* Without the thread the program's own beats still count. */
+  if (!atomic_exchange(&has_sampler, 1)) pmr_start_sampler();
   errno = saved_errno;
   return 0;
 }

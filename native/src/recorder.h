@@ -39,6 +39,15 @@ int pmr_start_sampler(void);
 /* Set while our own thread ends the process: the exit hooks look away. Exported, not public. */
 extern __attribute__((visibility("default"))) int pmr_is_leaving;
 
+/* A flag of pmr_open beside PMR_HEADER_FLAG_*: a forked child gets a recorder of its own. */
+#define PMR_FOLLOW 0x80000000u
+
+/* In a forked child: nobody holds the lock of the registrations. */
+void pmr_forget_registrations(void);
+
+/* From now on forked children stay without a recorder (the program went under seccomp). */
+__attribute__((visibility("default"))) void pmr_stop_following(void);
+
 /* Open the recorder without the thread: for the preloaded agent. Exported, not public. */
 __attribute__((visibility("default"))) int pmr_open(uint32_t flags);
 

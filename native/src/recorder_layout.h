@@ -20,6 +20,7 @@
 #define PMR_RING_OFFSET 12288
 #define PMR_EVENT_SLOT_SIZE 512
 #define PMR_EVENT_SLOT_COUNT_DEFAULT 128
+#define PMR_EVENT_SLOT_COUNT_FORKED 32
 #define PMR_EVENT_SLOT_COUNT_MAX 65536
 #define PMR_EVENT_NAME_SIZE 32
 #define PMR_LIVE_WORDS_OFFSET 256
@@ -37,7 +38,7 @@
 
 enum { PMR_LIMIT_STATE_FREE = 0, PMR_LIMIT_STATE_ACTIVE = 1, PMR_LIMIT_STATE_RETIRED = 2 };
 
-enum { PMR_HEADER_FLAG_PRELOADED = 1, PMR_HEADER_FLAG_PYTHON = 2 };
+enum { PMR_HEADER_FLAG_PRELOADED = 1, PMR_HEADER_FLAG_PYTHON = 2, PMR_HEADER_FLAG_FORKED = 4 };
 
 enum { PMR_EXIT_KIND_NONE = 0, PMR_EXIT_KIND_EXIT = 1, PMR_EXIT_KIND_UNDERSCORE_EXIT = 2, PMR_EXIT_KIND_CAPITAL_EXIT = 3, PMR_EXIT_KIND_QUICK_EXIT = 4, PMR_EXIT_KIND_ABORT = 5 };
 
@@ -62,8 +63,10 @@ typedef struct pmr_header {
   uint32_t crash_area_version;
   uint32_t exit_note_offset;
   uint32_t heartbeat_max;
-  uint32_t crc32;
+  uint32_t parent_pid;
+  uint32_t monitor_pid;
   uint32_t spare;
+  uint32_t crc32;
 } pmr_header;
 _Static_assert(offsetof(pmr_header, magic) == 0, "pmr_header.magic");
 _Static_assert(offsetof(pmr_header, version) == 8, "pmr_header.version");
@@ -83,9 +86,11 @@ _Static_assert(offsetof(pmr_header, crash_area_size) == 88, "pmr_header.crash_ar
 _Static_assert(offsetof(pmr_header, crash_area_version) == 92, "pmr_header.crash_area_version");
 _Static_assert(offsetof(pmr_header, exit_note_offset) == 96, "pmr_header.exit_note_offset");
 _Static_assert(offsetof(pmr_header, heartbeat_max) == 100, "pmr_header.heartbeat_max");
-_Static_assert(offsetof(pmr_header, crc32) == 104, "pmr_header.crc32");
-_Static_assert(offsetof(pmr_header, spare) == 108, "pmr_header.spare");
-_Static_assert(sizeof(pmr_header) == 112, "sizeof pmr_header");
+_Static_assert(offsetof(pmr_header, parent_pid) == 104, "pmr_header.parent_pid");
+_Static_assert(offsetof(pmr_header, monitor_pid) == 108, "pmr_header.monitor_pid");
+_Static_assert(offsetof(pmr_header, spare) == 112, "pmr_header.spare");
+_Static_assert(offsetof(pmr_header, crc32) == 116, "pmr_header.crc32");
+_Static_assert(sizeof(pmr_header) == 120, "sizeof pmr_header");
 
 typedef struct pmr_live_words {
   uint64_t ready;

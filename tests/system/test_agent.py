@@ -127,19 +127,16 @@ def test_preload_into_many_programs_of_the_system(perimortem):
         assert (ours.returncode, ours.stdout) == (plain.returncode, plain.stdout), argv
 
 
-def test_it_stays_out_of_children(perimortem, programs):
+def test_without_follow_it_stays_out_of_children(perimortem, programs):
     """Only the started process has a recorder; its children lose the preload at their exec."""
     script = (
         "ls $PERIMORTEM_RUN_DIR | wc -l; sh -c 'echo ${LD_PRELOAD:-none}'; env | grep -c LD_PRE"
     )
-    result = perimortem.call("run", "-q", "--", "sh", "-c", script)
+    result = perimortem.call("run", "-q", "--no-follow", "--", "sh", "-c", script)
     assert result.stdout.split() == ["1", "none", "0"]
     python = "import os, subprocess; print(os.environ['LD_PRELOAD'] != ''); subprocess.run(['env'])"
-    result = perimortem.call("run", "-q", "--", sys.executable, "-c", python)
+    result = perimortem.call("run", "-q", "--no-follow", "--", sys.executable, "-c", python)
     assert "LD_PRELOAD" not in result.stdout
-    result = perimortem.call("run", "-q", "--", "sh", "-c", f"{programs}/asan_program 3; exit $?")
-    assert result.returncode == 3
-    assert "ASan" not in result.stderr
 
 
 def test_an_existing_preload_is_kept(perimortem):

@@ -5,7 +5,7 @@ import pytest
 from perimortem.errors import UsageError
 from perimortem.exits.decode import decode_wait_status, describe_exit, explain_code
 from perimortem.exits.linux.kernel_log import derive_words
-from perimortem.exits.linux.stat import parse_stat
+from perimortem.proc.stat import parse_stat
 from perimortem.exits.signals import signal_name, signal_number
 from perimortem.model.exits import ExitKind, ExitSource
 

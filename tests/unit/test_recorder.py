@@ -25,16 +25,16 @@ NOW = 1000 * 10**9
 def make_recorder(**changes):
     """A good recorder file, written by struct alone: independent of the product's records."""
     fields = {
-        "magic": b"PERIMREC", "version": 1, "header_size": 112,
+        "magic": b"PERIMREC", "version": 1, "header_size": 120,
         "file_size": 12288 + SLOTS * 512, "pid": 4711, "flags": 1, "start": 99,
         "boot_id": bytes(16), "mono": 5, "real": 6, "ring": 12288, "slot_size": 512,
         "slots": SLOTS, "crash_at": 4096, "crash_size": 4096, "crash_version": 1, "note": 8192,
-        "max": 64,
+        "max": 64, "parent": 4710, "monitor": 4700, "spare": 0,
     } | changes  # fmt: skip
-    head = struct.pack("<8sIIQIIQ16sQQIIIIIIII", *fields.values())
+    head = struct.pack("<8sIIQIIQ16sQQIIIIIIIIIII", *fields.values())
     data = bytearray(12288 + SLOTS * 512)
     data[: len(head)] = head
-    data[104:108] = struct.pack("<I", zlib.crc32(head))
+    data[len(head) : len(head) + 4] = struct.pack("<I", zlib.crc32(head))
     struct.pack_into("<Q", data, 256, 1)  # ready
     return data
 

@@ -25,6 +25,7 @@ from perimortem.exits.signals import (
 )
 from perimortem.model.evidence import Evidence
 from perimortem.model.exits import Exit, ExitKind, Sender
+from perimortem.model.recording import merge_heartbeats
 from perimortem.model.verdict import Verdict
 
 _ANSWER_WINDOW_S = {2: 2.0, 15: 15.0}
@@ -96,20 +97,27 @@ def derive_status_kind(end: Exit) -> StatusKind:
 def choose_last_beat(beats: tuple[BeatAge, ...]) -> BeatAge | None:
     """The heartbeat that tells most: the stalest when one is stale, else the program's own newest.
 
-    "process" is the agent's, and says only that the kernel scheduled it: it comes last.
+    "process" and "progress" are seen from outside and say only that it was scheduled: they come last.
     """
     stale = [beat for beat in beats if beat.stale]
     if stale:
         return max(stale, key=lambda beat: beat.age_ns / beat.threshold_ns)
     beaten = [beat for beat in beats if beat.heartbeat.beaten]
-    return min(beaten, key=lambda b: (b.heartbeat.name == "process", b.age_ns), default=None)
+    return min(
+        beaten,
+        key=lambda b: (
+            b.heartbeat.name == "progress",
+            b.heartbeat.name == "process",
+            b.age_ns,
+        ),
+        default=None,
+    )
 
 
 def _derive_beats(seen: Observations) -> tuple[BeatAge, ...]:
     heartbeats = seen.recording.pulse.heartbeats if seen.recording else ()
     goodbye_ns = seen.recording.pulse.goodbye_ns if seen.recording else None
-    if seen.observed and not any(beat.name == seen.observed.name for beat in heartbeats):
-        heartbeats = (*heartbeats, seen.observed)
+    heartbeats = merge_heartbeats(heartbeats, seen.observed)
     return tuple(
         BeatAge(
             heartbeat=heartbeat,

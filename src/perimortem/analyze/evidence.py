@@ -85,11 +85,21 @@ def _beat_evidence(beat: BeatAge, seen: Observations) -> Evidence:
     else:
         limit = f"limit {beat.threshold_ns / 1e9:g} s"
         text = f"heartbeat {name} beat last {age_s:.1f} s before {when} ({limit})"
-    return Evidence(text, "recorder", Confidence.OBSERVED)
+    return Evidence(text, _beat_source(name), Confidence.OBSERVED)
+
+
+def _beat_source(name: str) -> str:
+    if name.startswith("file:"):
+        return "file"
+    outside = {"progress": "/proc", "watchdog": "sd_notify", "output": "output"}
+    return outside.get(name, "recorder")
 
 
 def _request_evidence(request: Request, seen: Observations) -> Evidence:
     before_s = max(0.0, (seen.ended_ns - request.at_ns) / 1e9)
+    if request.by_policy:
+        text = f"{signal_name(request.signal)} was sent {before_s:.1f} s before, as --on-hang asked"
+        return Evidence(text, "monitor", Confidence.OBSERVED)
     if request.from_terminal:
         who = "the terminal (Ctrl-C or hang-up)"
     elif request.sender is not None:
@@ -97,8 +107,9 @@ def _request_evidence(request: Request, seen: Observations) -> Evidence:
         who += f" ({request.sender.name})" if request.sender.name else ""
     else:
         who = "another process"
+    way = "to the whole group" if request.to_group or request.from_terminal else "and was passed on"
     return Evidence(
-        f"{signal_name(request.signal)} came from {who} {before_s:.1f} s before and was passed on",
+        f"{signal_name(request.signal)} came from {who} {before_s:.1f} s before {way}",
         "siginfo",
         Confidence.OBSERVED,
     )

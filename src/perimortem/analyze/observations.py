@@ -18,6 +18,10 @@ class Request:
     sender: Sender | None
     at_ns: int
     from_terminal: bool
+    to_group: bool = False
+    """It reached the target by itself."""
+    by_policy: bool = False
+    """Sent by ourselves, as --on-hang asked."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,8 @@ class Observations:
     exit: Exit
     ended_ns: int
     recording: Recording | None
-    observed: Heartbeat | None
-    """What the monitor itself saw of the process, from outside."""
+    observed: tuple[Heartbeat, ...]
+    """Heartbeats that do not come from its recorder."""
     recording_error: str | None
     has_agent: bool
     leaves_unseen: bool

@@ -7,6 +7,8 @@ import time
 
 assert sys.platform == "linux"
 
+from perimortem.beats.output import Output
+from perimortem.beats.source import BeatSource
 from perimortem.cli.output import echo_account, echo_json, say
 from perimortem.cli.status_line import StatusLine
 from perimortem.model.incident import Incident
@@ -14,7 +16,11 @@ from perimortem.model.process import Target
 from perimortem.monitor.preload import Preload
 from perimortem.monitor.session import Session
 from perimortem.report.document import render_document
-from perimortem.report.text import format_duration
+from perimortem.report.text import format_duration, name_process, render_headline
+
+_WHOLE_ACCOUNTS_MAX = 3
+"""Of members of a tree; from then on a line each, or a crash loop would fill the terminal."""
+_LINES_MAX = 20
 
 
 class ConsoleListener:
@@ -23,32 +29,31 @@ class ConsoleListener:
     def __init__(self, *, quiet: bool, as_json: bool, shares_terminal: bool) -> None:
         self._quiet = quiet
         self._as_json = as_json
-        self._shown_hangs = False
+        self._shown_hangs: set[int] = set()
+        self._members_told = 0
         self._status = StatusLine(
             enabled=not quiet and not as_json, shares_terminal=shares_terminal
         )
         self.status_interval_ns: int | None = 1_000_000_000 if self._status.enabled else None
 
-    def on_start(self, target: Target, preload: Preload) -> None:
-        if preload.library is not None:
+    def on_start(
+        self, target: Target, preload: Preload, sources: list[BeatSource], *, follow: bool
+    ) -> None:
+        whom = f"{target.name}[{target.ref.pid}]" + (" and what comes from it" if follow else "")
+        agent = "" if preload.library else f" without the agent ({preload.reason})"
+        own = ", its own by libperimortem" if preload.library else ""
+        self._say(f"watching {whom}{agent}: how it ends; heartbeats: {_describe(sources)}{own}")
+        if any(isinstance(source, Output) and source.is_buffered for source in sources):
             self._say(
-                f"watching {target.name}[{target.ref.pid}]: its end, stops of the whole process, "
-                "heartbeats it registers; no other hangs"
-            )
-        else:
-            self._say(
-                f"watching {target.name}[{target.ref.pid}] without the agent ({preload.reason}): its "
-                "end and stops of the whole process; no other hangs"
+                "  its output is a pipe, which many programs buffer: beats may come late (--pty)"
             )
 
-    def on_attach(self, target: Target, has_recorder: bool) -> None:
-        if has_recorder:
-            self._say(f"watching {target.name}[{target.ref.pid}]: its end and its own heartbeats")
-        else:
-            self._say(
-                f"watching {target.name}[{target.ref.pid}]: its end only, for it has no heartbeats "
-                "(yet); no hangs"
-            )
+    def on_attach(self, target: Target, sources: list[BeatSource], has_recorder: bool) -> None:
+        own = " and its own" if has_recorder else ""
+        self._say(
+            f"watching {target.name}[{target.ref.pid}]: how it ends; heartbeats: "
+            f"{_describe(sources)}{own}"
+        )
 
     def on_hang(self, session: Session, incident: Incident) -> None:
         hang = incident.hangs[-1].hang
@@ -58,7 +63,7 @@ class ConsoleListener:
     def on_hang_examined(self, session: Session, incident: Incident) -> None:
         self._status.wipe()
         if not self._quiet and not self._as_json:
-            self._shown_hangs = True
+            self._shown_hangs.add(session.pid)
             echo_account(render_document(incident))
 
     def on_recovery(self, session: Session) -> None:
@@ -70,7 +75,17 @@ class ConsoleListener:
         )
 
     def on_end(self, session: Session, incident: Incident) -> None:
-        self.tell(incident)
+        if session.is_command:
+            self.tell(incident)
+            return
+        self._members_told += 1
+        if self._as_json or self._members_told <= _WHOLE_ACCOUNTS_MAX:
+            self.tell(incident)
+        elif self._members_told <= _LINES_MAX:
+            number = f"  (perimortem show {incident.number})" if incident.number else ""
+            self._say(render_headline(render_document(incident)) + number)
+        elif self._members_told == _LINES_MAX + 1:
+            self._say("further deaths among what comes from it are counted and told at the end")
 
     def on_watch_end(self, session: Session, incident: Incident) -> None:
         if session.open_hang:
@@ -88,9 +103,27 @@ class ConsoleListener:
         if self._as_json:
             echo_json(report, err=True)
         elif not self._quiet or incident.verdict.value != "clean-exit":
-            echo_account(report, with_stacks=not self._shown_hangs)
+            was_shown = incident.target is not None and (
+                incident.target.ref.pid in self._shown_hangs
+            )
+            echo_account(report, with_stacks=not was_shown)
+        self._say_who_goes_on(report)
+
+    def _say_who_goes_on(self, report: dict[str, object]) -> None:
+        processes = report["processes"]
+        assert isinstance(processes, list)
+        left = [process for process in processes[1:] if process["ended_at"] is None]
+        if left:
+            names = ", ".join(name_process(process) for process in left[:5])
+            more = f" and {len(left) - 5} more" if len(left) > 5 else ""
+            self._say(f"{names}{more} still run and are watched no more (--wait all watches on)")
 
     def _say(self, text: str) -> None:
         if not self._quiet and not self._as_json:
             self._status.wipe()
             say(f"perimortem: {text}")
+
+
+def _describe(sources: list[BeatSource]) -> str:
+    """ "process (blind to ...), progress (blind to ...)": what there is, and what it cannot see."""
+    return ", ".join(f"{source.name} (blind to {source.blind_spot})" for source in sources)

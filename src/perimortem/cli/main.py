@@ -19,6 +19,7 @@ _COMMANDS = {
     "list": "List incidents.",
     "show": "Show one incident, whole.",
     "explain": "Say what an exit code means.",
+    "config": "Show every setting and where it came from.",
     "doctor": "Check what this machine and user may do, with remedies.",
 }
 _LINUX_ONLY = {"run", "watch", "dump", "doctor"}

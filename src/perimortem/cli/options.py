@@ -9,8 +9,14 @@ from typing import Any, TypeVar
 
 import click
 
+from perimortem.config.keys import (
+    ON_HANG,
+    WrongValue,
+    read_dump_type,
+    read_grace,
+    read_thresholds,
+)
 from perimortem.model.dump import NAMED_TYPES, MinidumpType
-from perimortem.watch.policy import SECOND_NS, WatchPolicy
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -30,13 +36,6 @@ class DumpType(click.ParamType[MinidumpType]):
         self.fail(f"'{value}' is not a dump type: mini, full, or a mask like 0x1105", param, ctx)
 
 
-class DumpTypeOrNone(DumpType):
-    """A dump type, or none."""
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        return value if value in (None, "none") else super().convert(value, param, ctx)
-
-
 class Pid(click.IntRange):
     """A process id."""
 
@@ -46,22 +45,20 @@ class Pid(click.IntRange):
         super().__init__(min=1)
 
 
-class Threshold(click.ParamType[tuple[str, float]]):
-    """SECONDS, or HEARTBEAT=SECONDS."""
+class Setting(click.ParamType[Any]):
+    """A value as ``config.keys`` reads it."""
 
-    name = "[HEARTBEAT=]SECONDS"
+    def __init__(self, read: Callable[[Any], Any], name: str) -> None:
+        self.name = name
+        self._read = read
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, float]:
-        if isinstance(value, tuple):
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if not isinstance(value, str):
             return value
-        name, _, seconds = value.rpartition("=")
         try:
-            number = float(seconds)
-        except ValueError:
-            number = 0.0
-        if not 0.01 <= number <= 1e6:
-            self.fail(f"'{seconds}' is not a number of seconds from 0.01 to 1000000", param, ctx)
-        return name, number
+            return self._read(value)
+        except WrongValue as error:
+            self.fail(f"'{value}' is not {error}", param, ctx)
 
 
 def json_option(function: _F) -> _F:
@@ -71,29 +68,31 @@ def json_option(function: _F) -> _F:
 
 
 def watch_options(function: _F) -> _F:
-    """The limits and choices of `run` and `watch`."""
+    """The limits and choices of `run` and `watch`; what is not given comes from the settings."""
     options = (
         click.option(
             "--threshold",
-            type=Threshold(),
+            type=Setting(read_thresholds, "[HEARTBEAT=]SECONDS"),
             multiple=True,
             help="No beat for so long is a hang (default 10); may be given per heartbeat. Without a "
-            "name at least 3 for process and python, which beat once a second; by name at least 1.5.",
+            "name at least 3 for process, progress and python, which are looked at once a second; "
+            "by name at least 1.5.",
         ),
         click.option(
             "--grace",
-            type=click.FloatRange(0, 1e6),
-            default=60.0,
-            show_default=True,
-            metavar="SECONDS",
-            help="Time for the first beat of a heartbeat.",
+            type=Setting(read_grace, "SECONDS"),
+            help="Time for the first beat of a heartbeat (default 60).",
+        ),
+        click.option(
+            "--on-hang",
+            type=click.Choice(ON_HANG),
+            help="What is done about a hang, after its dump: report (default), abort (SIGABRT, then "
+            "SIGKILL after 10 s), kill. With the last two the exit status is 124.",
         ),
         click.option(
             "--dump-type",
-            type=DumpTypeOrNone(),
-            default="mini",
-            show_default=True,
-            help="Dump taken of a hang: none, mini, full, or a mask like 0x1105.",
+            type=Setting(read_dump_type, "TYPE"),
+            help="Dump taken of a hang: none, mini (default), full, or a mask like 0x1105.",
         ),
         click.option("--no-stacks", is_flag=True, help="Do not run gdb or pystack on a hang."),
         click.option(
@@ -102,6 +101,11 @@ def watch_options(function: _F) -> _F:
             is_flag=True,
             help="Print only the account of an end that was not clean.",
         ),
+        click.option(
+            "--config",
+            type=click.Path(path_type=Path, dir_okay=False, exists=True),
+            help="Settings as TOML (perimortem config shows which there are).",
+        ),
         json_option,
     )
     for option in reversed(options):
@@ -109,16 +113,25 @@ def watch_options(function: _F) -> _F:
     return function
 
 
-def build_policy(thresholds: tuple[tuple[str, float], ...], grace_s: float) -> WatchPolicy:
-    """Limits from --threshold (with and without a heartbeat's name) and --grace."""
-    named = {name: int(seconds * SECOND_NS) for name, seconds in thresholds if name}
-    plain = [int(seconds * SECOND_NS) for name, seconds in thresholds if not name]
-    default = plain[-1] if plain else 10 * SECOND_NS
-    return WatchPolicy(
-        threshold_ns=default,
-        grace_ns=int(grace_s * SECOND_NS),
-        threshold_of_ns=named,
-    )
+def collect_flags(parameters: dict[str, Any]) -> dict[str, Any]:
+    """What was said on the command line, by the names of the settings; None was not said."""
+    thresholds: dict[str, float] = {}
+    for given in parameters.get("threshold", ()):
+        thresholds |= given
+    return {
+        "threshold": thresholds or None,
+        "grace": parameters.get("grace"),
+        "on-hang": parameters.get("on_hang"),
+        "beat-from": parameters.get("beat_from") or None,
+        "dump-type": parameters.get("dump_type"),
+        "stacks": False if parameters.get("no_stacks") else None,
+        "agent": False if parameters.get("no_agent") else None,
+        "follow": False if parameters.get("no_follow") else parameters.get("follow") or None,
+        "pty": parameters.get("pty") or None,
+        "wait": parameters.get("wait"),
+        "propagate-signal": parameters.get("propagate_signal") or None,
+        "quiet": parameters.get("quiet") or None,
+    }
 
 
 def check_report_path(path: Path | None) -> None:

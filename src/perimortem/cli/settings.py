@@ -1,27 +1,48 @@
-"""Settings from options and environment."""
+"""From resolved settings to what the monitor is asked to do."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 assert sys.platform == "linux"
 
-from perimortem.model.dump import MinidumpType
-from perimortem.monitor.settings import Settings
+from perimortem.cli.data_dir import find_configured_data_dir
+from perimortem.config.resolve import Resolved
+from perimortem.model.dump import NAMED_TYPES, MinidumpType
+from perimortem.monitor.settings import OnHang, Settings
 from perimortem.recorder.directory import find_run_dir
-from perimortem.store.paths import ensure_data_dir, find_data_dir
-from perimortem.watch.policy import WatchPolicy
+from perimortem.watch.policy import SECOND_NS, WatchPolicy
 
 
-def build_settings(
-    policy: WatchPolicy, dump_type: object, *, stacks: bool, agent: bool
-) -> Settings:
+def build_settings(resolved: Resolved) -> Settings:
     """Raises StoreError when the data directory cannot be made or written."""
     return Settings(
-        run_dir=find_run_dir(),
-        data_dir=ensure_data_dir(find_data_dir()),
-        policy=policy,
-        dump_types=dump_type if isinstance(dump_type, MinidumpType) else None,
-        collect_stacks=stacks,
-        use_agent=agent,
+        run_dir=Path(resolved["run-dir"]) if resolved["run-dir"] else find_run_dir(),
+        data_dir=find_configured_data_dir(resolved),
+        policy=_build_policy(resolved),
+        dump_types=_dump_types(resolved["dump-type"]),
+        collect_stacks=resolved["stacks"],
+        use_agent=resolved["agent"],
+        follow=resolved["follow"],
+        beat_from=resolved["beat-from"],
+        force_pty=resolved["pty"],
+        on_hang=OnHang(resolved["on-hang"]),
+        wait_for_all=resolved["wait"] == "all",
     )
+
+
+def _build_policy(resolved: Resolved) -> WatchPolicy:
+    seconds = resolved.thresholds()
+    default = seconds.pop("")
+    return WatchPolicy(
+        threshold_ns=int(default * SECOND_NS),
+        grace_ns=int(resolved["grace"] * SECOND_NS),
+        threshold_of_ns={name: int(value * SECOND_NS) for name, value in seconds.items()},
+    )
+
+
+def _dump_types(text: str) -> MinidumpType | None:
+    if text == "none":
+        return None
+    return NAMED_TYPES[text] if text in NAMED_TYPES else MinidumpType(int(text, 16))

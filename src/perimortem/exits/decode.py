@@ -85,6 +85,15 @@ def describe_exit(end: Exit) -> str:
     return "ended; exit status unknown"
 
 
+def describe_exit_shortly(end: Exit) -> str:
+    """ "exited 1", "ended by SIGTERM": to count many by."""
+    if end.kind is ExitKind.EXITED and end.code is not None:
+        return f"exited {end.code}"
+    if end.kind is ExitKind.SIGNALED and end.signal is not None:
+        return f"ended by {signal_name(end.signal)}"
+    return "ended"
+
+
 def explain_code(text: str, subcode: str | None = None) -> Explanation:
     """Explain an exit code as people meet them: 139, -11, 0xC0000409, -1073740791, SIGSEGV.
 

@@ -24,6 +24,8 @@ class ExitSource(StrEnum):
     PROC_CONNECTOR = "proc connector"
     ZOMBIE_STAT = "/proc/PID/stat"
     EXEC_ERROR = "exec"
+    GOODBYE = "goodbye"
+    """What it said itself that it would leave with."""
     NONE = "none"
 
 

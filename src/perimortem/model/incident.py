@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from perimortem.model.dump import DumpResult
 from perimortem.model.evidence import Evidence
@@ -10,6 +10,7 @@ from perimortem.model.exits import Exit
 from perimortem.model.hang import Hang
 from perimortem.model.process import Target
 from perimortem.model.recording import Event
+from perimortem.model.tree import Tree
 from perimortem.model.verdict import Verdict
 
 
@@ -76,5 +77,9 @@ class Incident:
     dumps: tuple[DumpResult, ...]
     evidence: tuple[Evidence, ...]
     soft_errors: tuple[str, ...]
+    tree: Tree = field(default_factory=Tree)
+    """What came from it; of a member of a tree this is empty."""
+    parent_pid: int | None = None
+    labels: tuple[tuple[str, str], ...] = ()
     number: int | None = None
     """Its number in the store, once it is kept."""

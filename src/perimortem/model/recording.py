@@ -23,6 +23,24 @@ class Heartbeat:
     paused: bool
 
 
+def merge_heartbeats(
+    own: tuple[Heartbeat, ...], observed: tuple[Heartbeat, ...]
+) -> tuple[Heartbeat, ...]:
+    """A process's own heartbeats, and those seen from outside.
+
+    Of one name the younger beat counts: an agent's thread that was stopped is not a process that was.
+    """
+    seen = {beat.name: beat for beat in observed}
+    merged = [
+        beat
+        if beat.name not in seen or beat.beat_ns >= seen[beat.name].beat_ns
+        else seen[beat.name]
+        for beat in own
+    ]
+    names = {beat.name for beat in own}
+    return (*merged, *(beat for beat in observed if beat.name not in names))
+
+
 @dataclass(frozen=True)
 class Event:
     """One trace event."""

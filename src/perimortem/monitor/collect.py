@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import sys
@@ -13,9 +14,9 @@ assert sys.platform == "linux"
 
 from perimortem.binary.elf import is_go_program, read_elf
 from perimortem.errors import ProcessGone
-from perimortem.exits.linux.stat import read_stat
 from perimortem.model.incident import Host
 from perimortem.model.process import ProcessRef, Target
+from perimortem.proc.stat import read_stat
 from perimortem.text import printable
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -75,12 +76,26 @@ def refresh_target(target: Target) -> Target:
     return replace(target, executable=executable)
 
 
+def renew_target(target: Target) -> Target:
+    """The same process under the name that it has now; exec renews name, program and arguments."""
+    facts = read_stat(target.ref.pid)
+    if facts is None or facts.is_dead or printable(facts.name) == target.name:
+        return target
+    if facts.start_time_ticks != target.ref.start_time_ticks:
+        return target
+    now = collect_target(target.ref)
+    return replace(now, started_at_ns=target.started_at_ns)
+
+
 def leaves_by_own_system_call(target: Target) -> bool:
     """Go's runtime calls exit_group itself, past every hook."""
-    if target.executable is None:
-        return False
+    return target.executable is not None and _is_go(target.executable)
+
+
+@functools.lru_cache(maxsize=256)
+def _is_go(executable: str) -> bool:
     try:
-        with open(target.executable, "rb") as file:
+        with open(executable, "rb") as file:
             fd = file.fileno()
 
             def read(offset: int, size: int) -> bytes:

@@ -19,6 +19,7 @@ assert sys.platform == "linux"
 from perimortem import dump
 from perimortem.dump.protocol import DumpRequest, decode_result, encode_request
 from perimortem.model.dump import DumpResult, MinidumpType
+from perimortem.monitor.helper import start_helper
 
 _WORKER = Path(dump.__file__).with_name("worker.py")
 _ANSWER_MAX = 1 << 20
@@ -62,6 +63,11 @@ class DumpWorkers:
     def is_busy_with(self, pid: int) -> bool:
         """True while a worker may hold this process."""
         return any(job.request.process.pid == pid for job in self._jobs)
+
+    def pids(self) -> set[int]:
+        """The workers, spare and busy."""
+        spare = [self._spare] if self._spare else []
+        return {worker.pid for worker in (*spare, *(job.worker for job in self._jobs))}
 
     def next_deadline_ns(self) -> int | None:
         return min((job.deadline_ns for job in self._jobs), default=None)
@@ -137,7 +143,7 @@ class DumpWorkers:
 
 def _start_worker() -> subprocess.Popen[bytes]:
     """-I -S: no site-packages, no user settings: it starts fast."""
-    return subprocess.Popen(
+    return start_helper(
         [sys.executable, "-I", "-S", str(_WORKER)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -16,8 +16,8 @@ from pathlib import Path
 assert sys.platform == "linux"
 
 from perimortem.errors import LaunchFailed
-from perimortem.exits.linux.stat import read_stat
 from perimortem.model.process import ProcessRef
+from perimortem.proc.stat import read_stat
 
 _PR_SET_PTRACER = 0x59616D61
 
@@ -48,16 +48,36 @@ def find_program(name: str) -> Path:
     raise LaunchFailed(f"cannot run {name}", why=why, remedy=remedy, exit_status=127)
 
 
-def launch(
-    argv: tuple[str, ...], environment: dict[str, str], signal_mask: set[signal.Signals]
-) -> Launched:
-    """Start ``argv``; ``signal_mask`` is the mask that it shall have. Raises :class:`LaunchFailed`."""
+def take_children() -> bool:
+    """Have SIGCHLD for ourselves; True when it was ignored, as the target shall find it again.
+
+    Some supervisors ignore it; then the kernel would reap the target before we can."""
+    was_ignored = signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    return was_ignored
+
+
+@dataclass(frozen=True)
+class LaunchOptions:
+    """How the target shall find the world."""
+
+    environment: dict[str, str]
+    signal_mask: set[signal.Signals]
+    ignores_children: bool = False
+    stdout: int | None = None
+    stderr: int | None = None
+
+
+def launch(argv: tuple[str, ...], options: LaunchOptions) -> Launched:
+    """Start ``argv``. Raises :class:`LaunchFailed`."""
     try:
         popen = subprocess.Popen(
             argv,
-            env=environment,
+            env=options.environment,
+            stdout=options.stdout,
+            stderr=options.stderr,
             close_fds=False,  # our own are close-on-exec; those we inherited are the target's
-            preexec_fn=_prepare_child(os.getpid(), signal_mask),
+            preexec_fn=_prepare_child(os.getpid(), options),
         )
     except OSError as error:
         raise _launch_error(argv[0], error) from error
@@ -67,16 +87,13 @@ def launch(
     return Launched(ProcessRef(popen.pid, facts.start_time_ticks), popen)
 
 
-def _prepare_child(monitor_pid: int, signal_mask: set[signal.Signals]) -> Callable[[], None]:
+def _prepare_child(monitor_pid: int, options: LaunchOptions) -> Callable[[], None]:
     libc = ctypes.CDLL(None)
-    # Ignored by some supervisors; then the kernel would reap the target before we can.
-    sigchld_ignored = signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
     def prepare() -> None:
-        if sigchld_ignored:
+        if options.ignores_children:
             signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_SETMASK, signal_mask)
+        signal.pthread_sigmask(signal.SIG_SETMASK, options.signal_mask)
         # Under Yama's ptrace_scope 1 only a declared process and its children may read the target.
         libc.prctl(_PR_SET_PTRACER, monitor_pid, 0, 0, 0)
 

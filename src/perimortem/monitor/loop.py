@@ -7,35 +7,45 @@ target's beats.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
 import selectors
+import signal
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 assert sys.platform == "linux"
 
+from perimortem.analyze.observations import Request
 from perimortem.clock import Clock
 from perimortem.dump.protocol import DumpRequest
 from perimortem.errors import PerimortemError
 from perimortem.model.dump import DumpResult
 from perimortem.model.evidence import Confidence
-from perimortem.model.exits import ExitKind
+from perimortem.model.exits import ExitKind, Sender
 from perimortem.model.incident import Host, Incident
 from perimortem.model.kernel import KernelWords
-from perimortem.monitor.collect import describe_state, refresh_target
+from perimortem.monitor.collect import describe_state, refresh_target, renew_target
 from perimortem.monitor.dump_workers import DumpWorkers
 from perimortem.monitor.keeper import Keeper
-from perimortem.monitor.observer import INTERVAL_NS
 from perimortem.monitor.session import HangRecord, Session, derive_incident, dump_path
-from perimortem.monitor.settings import Settings
+from perimortem.monitor.settings import OnHang, Settings
 from perimortem.monitor.stack_runner import StackRunner
 from perimortem.recorder.events import RecorderEvents
 from perimortem.watch.schedule import Schedule
+from perimortem.watch.states import State
 from perimortem.watch.target import NEVER_NS, HangDetected, HangRecovered
 from perimortem.watch.tick import Tick
 
+OBSERVE_INTERVAL_NS = 1_000_000_000
+_OBSERVED_PER_S = 100
+"""Sources look at so many processes in a second; more are looked at less often."""
+_SETTLE_NS = 500_000_000
+"""So long after we let a process go, what moves in it may still be our doing. Arbitrary."""
+_ABORT_PATIENCE_NS = 10_000_000_000
 _RETRY_MAX_NS = 50_000_000
 _HELD_LOOK_NS = 100_000_000
 
@@ -53,12 +63,20 @@ class Listener(Protocol):
         """The hang is over."""
 
     def on_end(self, session: Session, incident: Incident) -> None:
-        """The target has ended and this is the verdict."""
+        """A target, or a process that came from one, has ended, and this is the verdict."""
 
     def on_tick(self, sessions: list[Session]) -> None:
         """Called now and then, for a status line."""
 
     status_interval_ns: int | None
+
+
+@dataclass
+class Timer:
+    """Something that is due at a time; ``call`` sets the next one, or None."""
+
+    due_ns: int | None
+    call: Callable[[int], None]
 
 
 KernelSource = Callable[[int, set[int]], KernelWords]
@@ -93,6 +111,15 @@ class Monitor:
         """Ended targets whose dump or stacks are still under way."""
         self._keys = itertools.count(1)
         self._stopping = False
+        self.timers: list[Timer] = []
+        self._abort_due_ns: dict[int, int] = {}
+        """Key to the time at which a hung target that was aborted is killed."""
+        self.on_new_recorder: Callable[[str, int], None] = lambda _name, _now_ns: None
+        """Told of recorders that belong to no session (yet)."""
+        self.find_culprit: Callable[[Session], Session] = lambda session: session
+        """Whom to dump when this session hangs."""
+        self.on_ended: Callable[[Session, Incident], None] = self._tell_end
+        """What is done with a verdict; by default it is kept and told."""
         self._status_due_ns: int | None = None
         self._key_of_file: dict[str, int] = {}
         self._observe_due_ns: dict[int, int] = {}
@@ -112,16 +139,43 @@ class Monitor:
         self._key_of_file[session.recorder.path.name] = key
         self._schedule.arm(key, self._clock.monotonic_ns())
 
+    def look_again(self, session: Session, now_ns: int) -> None:
+        """Something was heard of this session: its deadlines may have changed."""
+        key = next((key for key, other in self.sessions.items() if other is session), None)
+        if key is not None and session.ended_ns is None:
+            self._arm(key, now_ns)
+
+    def each_second(self, task: Callable[[int], None]) -> None:
+        """Have ``task`` called about once a second while the watch lasts."""
+
+        def call(now_ns: int) -> None:
+            timer.due_ns = now_ns + OBSERVE_INTERVAL_NS
+            task(now_ns)
+
+        timer = Timer(self._clock.monotonic_ns(), call)
+        self.timers.append(timer)
+
     def stop(self) -> None:
         """End the watch; targets go on."""
         self._stopping = True
 
-    def run(self) -> None:
-        """Until every target has ended, or :meth:`stop`."""
+    def run(
+        self, is_done: Callable[[], bool] = lambda: False, *, waits_for_more: bool = False
+    ) -> None:
+        """Until every target has ended, ``is_done`` says so, or :meth:`stop`.
+
+        ``waits_for_more``: the end of all is not the end, for others may come."""
         if self.settings.dump_types is not None:
             self.workers.warm_up()
-        while (self.sessions or self._waiting) and not self._stopping:
+        while not self._stopping and not is_done():
+            if not (waits_for_more or self.sessions or self._waiting):
+                return
             self.run_once()
+
+    @property
+    def is_looking_into_ends(self) -> bool:
+        """Targets have ended whose verdict is not out yet."""
+        return bool(self._waiting or self._retries)
 
     def run_once(self) -> None:
         """One wait and everything that came of it."""
@@ -145,10 +199,14 @@ class Monitor:
             self._recorder_events.close()
         self.selector.close()
 
+    def helper_pids(self) -> set[int]:
+        """Processes that are ours."""
+        return self.workers.pids() | self.stacks.pids()
+
     def conclude_open(self, session: Session) -> Incident:
         """The incident of a target that outlives the watch; kept when it is hung."""
         incident = self._conclude(session)
-        return self._keep(session, incident) if session.open_hang else incident
+        return self.keep(session, incident) if session.open_hang else incident
 
     def _listen_to_recorders(self) -> RecorderEvents | None:
         """None where inotify has nothing left for us: then recorders are looked for by and by."""
@@ -163,12 +221,15 @@ class Monitor:
         assert self._recorder_events is not None
         for name in self._recorder_events.receive():
             key = self._key_of_file.get(name)
-            if key is not None and key in self.sessions and key not in self._retries:
+            if key is None:
+                self.on_new_recorder(name, now_ns)
+            elif key in self.sessions and key not in self._retries:
                 session = self.sessions[key]
                 if session.ended_ns is None:
                     if session.recorder.refresh():
                         session.heartbeats_lost = None
                         session.has_beaten = False
+                        session.target = renew_target(session.target)
                     self._schedule.arm(key, now_ns)
 
     # Time
@@ -179,6 +240,8 @@ class Monitor:
             self.workers.next_deadline_ns(),
             self.stacks.next_deadline_ns(),
             self._status_due_ns if self._listener.status_interval_ns else None,
+            *(timer.due_ns for timer in self.timers),
+            *self._abort_due_ns.values(),
             *(at_ns for at_ns, _ in self._retries.values()),
         )
         return min((at_ns for at_ns in times if at_ns is not None), default=None)
@@ -201,6 +264,11 @@ class Monitor:
     def _on_time(self, now_ns: int) -> None:
         for key in self._schedule.take_due(now_ns):
             self._look(key, now_ns)
+        for timer in self.timers:
+            if timer.due_ns is not None and timer.due_ns <= now_ns:
+                timer.call(now_ns)
+        for key in [key for key, due_ns in self._abort_due_ns.items() if due_ns <= now_ns]:
+            self._end_target(key, signal.SIGKILL, now_ns)
         for key in [key for key, (at_ns, _) in self._retries.items() if at_ns <= now_ns]:
             self._collect_exit(key, now_ns)
         self.workers.expire(now_ns)
@@ -220,9 +288,7 @@ class Monitor:
         session = self.sessions.get(key)
         if session is None or session.ended_ns is not None:
             return
-        if session.observer is not None and now_ns >= self._observe_due_ns.get(key, 0):
-            session.observer.observe(now_ns)
-            self._observe_due_ns[key] = now_ns + INTERVAL_NS
+        self._observe(key, session, now_ns)
         retry_ns = self._find_recorder(session)
         pulse = session.read_pulse(now_ns)
         if session.recorder.is_open and session.recorder.error:
@@ -233,14 +299,25 @@ class Monitor:
                 self._begin_hang(session, change, now_ns)
             elif isinstance(change, HangRecovered):
                 self._end_hang(session, change)
-        times = [session.watch.due_ns] if pulse is not None else []
         if self._is_held(session):
-            times = [now_ns + _HELD_LOOK_NS]
+            self._arm(key, now_ns + _HELD_LOOK_NS)
+            return
+        times = [session.watch.due_ns] if pulse is not None else []
         if retry_ns is not None:
             times.append(now_ns + retry_ns)
         if key in self._observe_due_ns:
             times.append(self._observe_due_ns[key])
         self._arm(key, min(times, default=NEVER_NS))
+
+    def _observe(self, key: int, session: Session, now_ns: int) -> None:
+        """At the sources' own pace; and before anything is told, so that no beat is missed."""
+        is_due = now_ns >= self._observe_due_ns.get(key, 0)
+        is_doubtful = session.watch.state in (State.LATE, State.HUNG)
+        if not session.sources or self._is_held(session) or not (is_due or is_doubtful):
+            return
+        session.observe(now_ns)
+        crowd = len(self._observe_due_ns) // _OBSERVED_PER_S
+        self._observe_due_ns[key] = now_ns + OBSERVE_INTERVAL_NS * max(1, crowd)
 
     def _find_recorder(self, session: Session) -> int | None:
         """How long to wait before looking for its recorder again; None when it is there or lost."""
@@ -255,7 +332,8 @@ class Monitor:
 
     def _is_held(self, session: Session) -> bool:
         """While our own dump or debugger stops the target, its silence is our doing."""
-        return self.workers.is_busy_with(session.pid) or self.stacks.is_busy_with(session.pid)
+        pids = {session.pid, *(record.examined.pid for record in session.hangs[-1:])}
+        return any(self.workers.is_busy_with(p) or self.stacks.is_busy_with(p) for p in pids)
 
     def _confirm(self, session: Session) -> bool:
         """Before a hang is told: is this still the recorder of what runs there?"""
@@ -270,17 +348,27 @@ class Monitor:
         return True
 
     def _begin_hang(self, session: Session, change: HangDetected, now_ns: int) -> None:
-        record = HangRecord(change.hang, describe_state(session.target.ref))
+        culprit = self.find_culprit(session)
+        record = HangRecord(change.hang, describe_state(culprit.target.ref), culprit)
         session.hangs.append(record)
-        self._listener.on_hang(session, self._keep(session, self._conclude(session)))
+        for source in session.sources:
+            for fact in source.facts():
+                session.add_evidence(fact, "/proc", Confidence.DERIVED)
+        if culprit is not session:
+            session.add_evidence(
+                f"it waits for {culprit.target.name}[{culprit.pid}], which was looked at instead",
+                "/proc",
+                Confidence.DERIVED,
+            )
+        self._listener.on_hang(session, self.keep(session, self._conclude(session)))
         types = self.settings.dump_types
         if types is None:
             self._examine_stacks(session, record, now_ns)
             return
         path = dump_path(
-            self.settings.dumps_dir, session, self._clock.realtime_ns() // 1_000_000_000
+            self.settings.dumps_dir, culprit, self._clock.realtime_ns() // 1_000_000_000
         )
-        request = DumpRequest(session.target.ref, path, types, self.settings.dump_size_limit_bytes)
+        request = DumpRequest(culprit.target.ref, path, types, self.settings.dump_size_limit_bytes)
 
         def on_dump(result: DumpResult) -> None:
             session.dumps.append(result)
@@ -289,7 +377,7 @@ class Monitor:
         self.workers.request(request, on_dump, now_ns)
 
     def _examine_stacks(self, session: Session, record: HangRecord, now_ns: int) -> None:
-        if not self.settings.collect_stacks or session.end is not None:
+        if not self.settings.collect_stacks or record.examined.end is not None:
             self._hang_examined(session)
             return
 
@@ -300,14 +388,43 @@ class Monitor:
                 session.soft_errors.append(f"no stacks: {source}")
             self._hang_examined(session)
 
-        self.stacks.request(session.target, on_stacks, now_ns)
+        self.stacks.request(record.examined.target, on_stacks, now_ns)
 
     def _hang_examined(self, session: Session) -> None:
-        session.watch.rebase_but_stopped(self._clock.monotonic_ns())
+        now_ns = self._clock.monotonic_ns()
+        for touched in {id(s): s for s in (session, self.find_culprit(session))}.values():
+            touched.watch.rebase_but_stopped(now_ns)
+            touched.disregard(now_ns + _SETTLE_NS)
         if session.end is None:
-            incident = self._keep(session, self._conclude(session))
+            incident = self.keep(session, self._conclude(session))
             self._listener.on_hang_examined(session, incident)
+            self._act_on_hang(session, now_ns)
         self._finish_waiting()
+
+    def _act_on_hang(self, session: Session, now_ns: int) -> None:
+        """Never kills unless asked to."""
+        key = next((key for key, other in self.sessions.items() if other is session), None)
+        if key is None or session.open_hang is None or self.settings.on_hang is OnHang.REPORT:
+            return
+        if self.settings.on_hang is OnHang.ABORT:
+            self._abort_due_ns[key] = now_ns + _ABORT_PATIENCE_NS
+            self._end_target(key, signal.SIGABRT, now_ns)
+        else:
+            self._end_target(key, signal.SIGKILL, now_ns)
+
+    def _end_target(self, key: int, number: signal.Signals, now_ns: int) -> None:
+        """The hung process, and the one that it waits for."""
+        if number is signal.SIGKILL:
+            self._abort_due_ns.pop(key, None)
+        session = self.sessions.get(key)
+        if session is None or session.end is not None or session.open_hang is None:
+            return
+        sender = Sender(os.getpid(), os.geteuid(), "perimortem")
+        for hung in {id(s): s for s in (self.find_culprit(session), session)}.values():
+            hung.requests.append(Request(number, sender, now_ns, False, by_policy=True))
+            hung.ended_by_policy = True
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(hung.exit_watch.fileno(), number)
 
     def _end_hang(self, session: Session, change: HangRecovered) -> None:
         record = session.open_hang
@@ -324,6 +441,7 @@ class Monitor:
         session.ended_ns = now_ns
         self._observe_due_ns.pop(key, None)
         self._schedule.disarm(key)
+        self._abort_due_ns.pop(key, None)
         self._collect_exit(key, now_ns)
 
     def _collect_exit(self, key: int, now_ns: int) -> None:
@@ -348,8 +466,7 @@ class Monitor:
 
     def _finish_waiting(self) -> None:
         for key, session in list(self._waiting.items()):
-            busy = self.workers.is_busy_with(session.pid) or self.stacks.is_busy_with(session.pid)
-            if busy:
+            if self._is_held(session):
                 continue
             del self._waiting[key]
             self._key_of_file.pop(session.recorder.path.name, None)
@@ -357,21 +474,25 @@ class Monitor:
             told = session.incident
             if len(told.dumps) != len(session.dumps) or told.hangs != ():
                 told = replace(self._conclude(session), verdict_at_ns=told.verdict_at_ns)
-            session.incident = self._keep(session, told)
-            self._listener.on_end(session, session.incident)
+            session.incident = told
+            self.on_ended(session, told)
             session.recorder.remove()
             session.close()
+
+    def _tell_end(self, session: Session, incident: Incident) -> None:
+        session.incident = self.keep(session, incident)
+        self._listener.on_end(session, session.incident)
 
     def _conclude(self, session: Session) -> Incident:
         end = session.end
         kernel = KernelWords()
         if end is not None and end.kind is not ExitKind.EXITED:
             try:
-                tids = session.observer.tids if session.observer else {session.pid}
-                kernel = self._kernel_words(session.pid, tids)
+                kernel = self._kernel_words(session.pid, session.tids)
             except (PerimortemError, OSError) as error:
                 session.soft_errors.append(f"the kernel log could not be read: {error}")
         return derive_incident(session, self._host, self._clock, kernel)[0]
 
-    def _keep(self, session: Session, incident: Incident) -> Incident:
+    def keep(self, session: Session, incident: Incident) -> Incident:
+        """Put the incident into the store, or a fuller one into its place."""
         return self._keeper.keep(session, incident) if self._keeper else incident

@@ -66,15 +66,18 @@ def _find_wrapped(arguments: tuple[str, ...]) -> Path | None:
 
 
 def preload_environment(
-    library: Path, run_dir: Path, monitor_pid: int, environment: dict[str, str]
+    library: Path, run_dir: Path, monitor_pid: int, environment: dict[str, str], *, follow: bool
 ) -> dict[str, str]:
     """The environment of the target: what it had, with the agent after its own preloads."""
-    before = environment.get("LD_PRELOAD", "")
+    before = [part for part in environment.get("LD_PRELOAD", "").split(":") if part]
+    if str(library) not in before:  # it is when we run below another monitor
+        before.append(str(library))
     return {
         **environment,
-        "LD_PRELOAD": f"{before}:{library}" if before else str(library),
+        "LD_PRELOAD": ":".join(before),
         "PERIMORTEM_RUN_DIR": str(run_dir),
         "PERIMORTEM_MONITOR_PID": str(monitor_pid),
+        "PERIMORTEM_FOLLOW": "1" if follow else "0",
     }
 
 

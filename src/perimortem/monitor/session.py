@@ -11,6 +11,8 @@ assert sys.platform == "linux"
 
 from perimortem.analyze.conclude import Conclusion, conclude
 from perimortem.analyze.observations import BeatAge, Observations, Request
+from perimortem.beats.presence import Presence
+from perimortem.beats.source import BeatSource
 from perimortem.clock import Clock
 from perimortem.dump.naming import dump_name
 from perimortem.exits.watch import ExitWatch
@@ -21,10 +23,9 @@ from perimortem.model.hang import Hang
 from perimortem.model.incident import Host, Incident, LastHeartbeat, WatchedHang
 from perimortem.model.kernel import KernelWords
 from perimortem.model.process import Target
-from perimortem.model.recording import Event, Pulse, Recording
+from perimortem.model.recording import Event, Heartbeat, Pulse, Recording, merge_heartbeats
 from perimortem.model.verdict import Verdict
 from perimortem.monitor.collect import leaves_by_own_system_call
-from perimortem.monitor.observer import Observer
 from perimortem.monitor.recorder_link import RecorderLink
 from perimortem.text import printable
 from perimortem.watch.target import TargetWatch
@@ -37,7 +38,9 @@ class HangRecord:
     """A hang while it is being looked into."""
 
     hang: Hang
-    state: str | None = None
+    state: str | None
+    examined: Session
+    """Whose dump and stacks are taken: a wrapper that waits has nothing to show."""
     stacks: str | None = None
     stacks_source: str | None = None
 
@@ -51,8 +54,13 @@ class Session:
     recorder: RecorderLink
     watch: TargetWatch
     watched_since_ns: int
-    observer: Observer | None = None
-    """For a child of ours: what is seen of it from outside."""
+    sources: list[BeatSource] = field(default_factory=list)
+    """Heartbeats that do not come from its recorder."""
+    parent_pid: int | None = None
+    is_command: bool = True
+    """False for a process that came from the one that was asked for."""
+    labels: dict[str, str] = field(default_factory=dict)
+    """RANK and its like."""
     hangs: list[HangRecord] = field(default_factory=list)
     dumps: list[DumpResult] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
@@ -64,6 +72,8 @@ class Session:
     """Why the recorder means nothing any more (exec without the agent, damaged)."""
     end: Exit | None = None
     ended_ns: int | None = None
+    ended_by_policy: bool = False
+    """We sent it a fatal signal, as --on-hang asked."""
     incident: Incident | None = None
     number: int | None = None
     """Its number in the store, from the first hang on or from the end."""
@@ -73,16 +83,35 @@ class Session:
         return self.target.ref.pid
 
     def read_pulse(self, now_ns: int) -> Pulse | None:
-        """The recorder's heartbeats, and the observed one; None when there is neither."""
+        """The recorder's heartbeats, and those of the other sources; None when there is none."""
         pulse = None if self.heartbeats_lost else self.recorder.read_pulse(now_ns)
-        if self.observer is None:
-            return pulse
-        observed = self.observer.heartbeat()
+        observed = self.observed()
         if pulse is None:
-            return Pulse(self.target.ref, (observed,), None, None, None)
-        if any(beat.name == observed.name for beat in pulse.heartbeats):
-            return pulse
-        return replace(pulse, heartbeats=(*pulse.heartbeats, observed))
+            return Pulse(self.target.ref, observed, None, None, None) if observed else None
+        return replace(pulse, heartbeats=merge_heartbeats(pulse.heartbeats, observed))
+
+    def observed(self) -> tuple[Heartbeat, ...]:
+        """Heartbeats that do not come from the recorder."""
+        return tuple(beat for source in self.sources for beat in source.heartbeats())
+
+    def observe(self, now_ns: int) -> None:
+        """Have every source look again."""
+        for source in self.sources:
+            source.observe(now_ns)
+
+    def disregard(self, until_ns: int) -> None:
+        """We held the process ourselves."""
+        for source in self.sources:
+            source.disregard(until_ns)
+
+    @property
+    def tids(self) -> set[int]:
+        """Threads that were seen."""
+        seen = {self.pid}
+        for source in self.sources:
+            if isinstance(source, Presence):
+                seen |= source.tids
+        return seen
 
     @property
     def open_hang(self) -> HangRecord | None:
@@ -103,6 +132,8 @@ class Session:
     def close(self) -> None:
         self.exit_watch.close()
         self.recorder.close()
+        for source in self.sources:
+            source.close()
 
 
 class WallClock:
@@ -125,13 +156,13 @@ def derive_incident(
     recording = session.recorder.read_recording(now_ns)
     if recording is not None and recording.pulse.exec_ns is not None and session.end is not None:
         session.lose_recorder("the last program that it became by exec carries no agent")
-    end = session.end or Exit(ExitKind.RUNNING, ExitSource.NONE)
+    end = _complete(session.end or Exit(ExitKind.RUNNING, ExitSource.NONE), recording)
     conclusion = conclude(
         Observations(
             exit=end,
             ended_ns=ended_ns,
             recording=None if session.heartbeats_lost else recording,
-            observed=session.observer.heartbeat() if session.observer else None,
+            observed=session.observed(),
             recording_error=session.heartbeats_lost or session.recorder.error,
             has_agent=recording is not None and not session.heartbeats_lost,
             leaves_unseen=leaves_by_own_system_call(session.target),
@@ -167,9 +198,21 @@ def derive_incident(
         dumps=tuple(session.dumps),
         evidence=(*conclusion.evidence, *session.exit_watch.evidence, *session.evidence),
         soft_errors=(*session.soft_errors, *_soft_errors(session, recording)),
+        parent_pid=session.parent_pid,
+        labels=tuple(session.labels.items()),
         number=session.number,
     )
     return incident, conclusion
+
+
+def _complete(end: Exit, recording: Recording | None) -> Exit:
+    """Where no source knows the status, the goodbye does."""
+    if end.kind is not ExitKind.UNKNOWN or recording is None:
+        return end
+    status = recording.pulse.goodbye_status
+    if recording.pulse.goodbye_ns is None or status is None or status < 0:
+        return end
+    return Exit(ExitKind.EXITED, ExitSource.GOODBYE, code=status & 0xFF)
 
 
 def launch_failure(argv: tuple[str, ...], why: str, host: Host, exit_status: int) -> Incident:
@@ -202,8 +245,9 @@ def launch_failure(argv: tuple[str, ...], why: str, host: Host, exit_status: int
 def _merge_events(session: Session, recording: Recording | None) -> tuple[Event, ...]:
     """The recorder's and the observer's, in the order of time, the last twenty."""
     events = [*(recording.events if recording else ())]
-    if session.observer is not None and not any(e.name == "system.stats" for e in events):
-        events += session.observer.events
+    has_stats = any(event.name == "system.stats" for event in events)
+    for source in session.sources:
+        events += [e for e in source.events() if not (has_stats and e.name == "system.stats")]
     return tuple(sorted(events, key=lambda event: event.monotonic_ns)[-_RECENT_EVENTS:])
 
 

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from perimortem.model.dump import MINI, MinidumpType
 from perimortem.watch.policy import WatchPolicy
+
+
+class OnHang(StrEnum):
+    """What is done about a hang, once it has been looked into."""
+
+    REPORT = "report"
+    ABORT = "abort"
+    KILL = "kill"
 
 
 @dataclass(frozen=True)
@@ -20,6 +29,14 @@ class Settings:
     """None: no dumps."""
     collect_stacks: bool = True
     use_agent: bool = True
+    follow: bool = True
+    """Watch what comes from the target, too."""
+    beat_from: tuple[str, ...] = ()
+    """Further heartbeats: "progress" (strict), "sd-notify", "output", "file:PATH"."""
+    force_pty: bool = False
+    on_hang: OnHang = OnHang.REPORT
+    wait_for_all: bool = False
+    """Watch until the last process of the tree has ended."""
     dump_size_limit_bytes: int = 64 << 30
     dump_deadline_s: float = 60.0
     stacks_deadline_s: float = 30.0

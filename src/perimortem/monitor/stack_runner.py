@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 assert sys.platform == "linux"
 
-from perimortem.exits.linux.stat import read_stat
 from perimortem.model.process import Target
+from perimortem.monitor.helper import start_helper
+from perimortem.proc.stat import read_stat
 from perimortem.stacks.external import StackTool, choose_stack_tool, clean_stacks
 
 _OUTPUT_MAX = 4 << 20
@@ -50,12 +51,12 @@ class StackRunner:
         facts = read_stat(target.ref.pid)
         was_stopped = facts is not None and facts.state == "T"
         try:
-            popen = subprocess.Popen(
+            popen = start_helper(
                 tool.argv,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={**os.environ, "DEBUGINFOD_URLS": "", "LC_ALL": "C"},
+                env=_tool_environment(),
                 start_new_session=True,  # Ctrl-C is for the target
             )
         except OSError as error:
@@ -71,6 +72,10 @@ class StackRunner:
 
     def is_busy_with(self, pid: int) -> bool:
         return any(job.target.ref.pid == pid for job in self._jobs)
+
+    def pids(self) -> set[int]:
+        """The tools that run."""
+        return {job.popen.pid for job in self._jobs}
 
     def next_deadline_ns(self) -> int | None:
         return min((job.deadline_ns for job in self._jobs), default=None)
@@ -109,6 +114,13 @@ class StackRunner:
             job.done(None, f"{job.tool.name} could not read the stacks")
         else:
             job.done(text, job.tool.name)
+
+
+def _tool_environment() -> dict[str, str]:
+    """Without what a monitor above us may have preloaded: nothing that we start is watched."""
+    environment = {**os.environ, "DEBUGINFOD_URLS": "", "LC_ALL": "C"}
+    environment.pop("LD_PRELOAD", None)
+    return environment
 
 
 def _end(popen: subprocess.Popen[bytes]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 assert sys.platform == "linux"
 
-from perimortem.exits.linux.stat import read_stat
+from perimortem.proc.stat import read_stat
 from perimortem.recorder.sweep import sweep_recorders
 
 

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import resource
 import selectors
+import signal
 import sys
-from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 assert sys.platform == "linux"
 
+from perimortem.beats.file_age import FileAge
+from perimortem.beats.presence import Presence
+from perimortem.beats.progress import Progress
+from perimortem.beats.source import BeatSource
 from perimortem.clock import SystemClock
 from perimortem.errors import PerimortemError
 from perimortem.exits.watch import open_exit_watch
 from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessRef, Target
 from perimortem.monitor.collect import collect_host, collect_target, find_process
+from perimortem.monitor.find import Wanted
 from perimortem.monitor.keeper import Keeper
 from perimortem.monitor.kernel_words import open_kernel_words
 from perimortem.monitor.loop import Listener, Monitor
@@ -24,13 +31,18 @@ from perimortem.monitor.recorder_link import RecorderLink
 from perimortem.monitor.session import Session
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.signal_relay import SignalRelay
+from perimortem.monitor.tree import ProcessTree
 from perimortem.watch.target import TargetWatch
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+OBSERVED_MAX = 100
+"""More targets than that are watched by their ends and their own heartbeats only."""
 
 
 class WatchListener(Listener, Protocol):
     """What `watch` tells besides what every watch tells."""
 
-    def on_attach(self, target: Target, has_recorder: bool) -> None:
+    def on_attach(self, target: Target, sources: list[BeatSource], has_recorder: bool) -> None:
         """A target is held and watched."""
 
     def on_watch_end(self, session: Session, incident: Incident) -> None:
@@ -46,61 +58,113 @@ class WatchResult:
 
 
 def watch_processes(
-    pids: list[int], settings: Settings, listener: WatchListener, keeper: Keeper
+    pids: list[int], wanted: Wanted, settings: Settings, listener: WatchListener, keeper: Keeper
 ) -> WatchResult:
     """Watch ``pids`` until all have ended, or until INT or TERM ends the watch.
 
+    With ``settings.follow`` also what comes from them, and what else comes that matches ``wanted``.
     Raises ProcessGone or AccessDenied for a pid that cannot be held; then nothing is watched.
     """
     _raise_descriptor_limit()
-    clock = SystemClock()
-    monitor = Monitor(settings, clock, collect_host(), listener, open_kernel_words(), keeper)
-    relay = SignalRelay()
-    ended = 0
-    try:
-        for process in [find_process(pid) for pid in pids]:
-            session = _attach(process, settings, clock.monotonic_ns())
-            monitor.add(session)
-            has_recorder = session.recorder.open()
-            listener.on_attach(session.target, has_recorder)
-        count = len(monitor.sessions)
-        monitor.selector.register(
-            relay.fileno(), selectors.EVENT_READ, _stop_on_signal(relay, monitor)
+    with ExitStack() as stack:
+        return _Watch(wanted, settings, listener, keeper, stack).watch(pids)
+
+
+class _Watch:
+    def __init__(
+        self,
+        wanted: Wanted,
+        settings: Settings,
+        listener: WatchListener,
+        keeper: Keeper,
+        stack: ExitStack,
+    ) -> None:
+        self._wanted = wanted
+        self._settings = settings
+        self._listener = listener
+        self._clock = SystemClock()
+        self._commands: dict[ProcessRef, Session] = {}
+        self._monitor = Monitor(
+            settings, self._clock, collect_host(), listener, open_kernel_words(), keeper
         )
-        monitor.run()
-        left = list(monitor.sessions.values())
-        ended = count - len(left)
+        stack.callback(self._monitor.close)
+        self._relay = SignalRelay(_ENDING)
+        stack.callback(self._relay.close)
+        self._tree = ProcessTree(settings, self._monitor.add, self._living_commands)
+        self._ended = 0
+
+    def watch(self, pids: list[int]) -> WatchResult:
+        """Until the end of all, or of the watch."""
+        monitor = self._monitor
+        processes = [find_process(pid) for pid in pids]
+        is_small = len(processes) <= OBSERVED_MAX
+        for process in processes:
+            self._attach(process, is_observed=is_small)
+        monitor.selector.register(
+            self._relay.fileno(), selectors.EVENT_READ, lambda _now_ns: monitor.stop()
+        )
+        monitor.on_ended = self._take_end
+        waits = self._settings.follow and self._wanted.may_come
+        if self._settings.follow:
+            monitor.find_culprit = self._tree.culprit
+            monitor.each_second(self._look_around)
+        monitor.run(waits_for_more=waits)
+        left = [s for s in monitor.sessions.values() if s.is_command or s.open_hang]
         for session in left:
-            listener.on_watch_end(session, monitor.conclude_open(session))
-    finally:
-        relay.close()
-        monitor.close()
-    return WatchResult(ended, len(left))
+            self._listener.on_watch_end(session, monitor.conclude_open(session))
+        return WatchResult(self._ended, len(left))
+
+    def _attach(self, process: ProcessRef, *, is_observed: bool) -> None:
+        now_ns = self._clock.monotonic_ns()
+        sources: list[BeatSource] = []
+        if is_observed:
+            is_strict = "progress" in self._settings.beat_from
+            sources = [
+                Presence(process, now_ns),
+                Progress(process.pid, now_ns, (lambda: [process.pid]) if is_strict else None),
+            ]
+        names = [name for name in self._settings.beat_from if name.startswith("file:")]
+        sources += [FileAge(Path(name[len("file:") :]).absolute(), now_ns) for name in names]
+        session = Session(
+            target=collect_target(process),
+            exit_watch=open_exit_watch(process, is_child=False),
+            recorder=RecorderLink(self._settings.run_dir, process),
+            watch=TargetWatch(self._settings.policy, now_ns),
+            watched_since_ns=now_ns,
+            sources=sources,
+        )
+        self._commands[process] = session
+        self._monitor.add(session)
+        self._listener.on_attach(session.target, sources, session.recorder.open())
+
+    def _look_around(self, now_ns: int) -> None:
+        """New processes that match, and children of those that are watched."""
+        for pid in self._wanted.find() if self._wanted.may_come else ():
+            with suppress(PerimortemError):
+                process = find_process(pid)
+                if process not in self._commands and pid not in self._tree.living:
+                    self._attach(process, is_observed=len(self._commands) < OBSERVED_MAX)
+        self._tree.scan(now_ns)
+
+    def _living_commands(self) -> list[Session]:
+        return [session for session in self._commands.values() if session.end is None]
+
+    def _take_end(self, session: Session, incident: Incident) -> None:
+        if session.is_command:
+            self._ended += 1
+            del self._commands[session.target.ref]
+        else:
+            self._tree.note_end(session, incident)
+            if session.number is None and not self._tree.deserves_incident(incident):
+                return
+        session.incident = self._monitor.keep(session, incident)
+        self._listener.on_end(session, session.incident)
 
 
 def _raise_descriptor_limit() -> None:
     """Each target takes two descriptors. Only here: what `run` starts inherits our limits."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _attach(process: ProcessRef, settings: Settings, now_ns: int) -> Session:
-    exit_watch = open_exit_watch(process, is_child=False)
-    return Session(
-        target=collect_target(process),
-        exit_watch=exit_watch,
-        recorder=RecorderLink(settings.run_dir, process),
-        watch=TargetWatch(settings.policy, now_ns),
-        watched_since_ns=now_ns,
-    )
-
-
-def _stop_on_signal(relay: SignalRelay, monitor: Monitor) -> Callable[[int], None]:
-    def stop(_now_ns: int) -> None:
-        for _ in relay.receive():
-            monitor.stop()
-
-    return stop
 
 
 def refuse_self(pids: list[int], own_pid: int) -> None:

@@ -18,6 +18,7 @@ from perimortem.model.process import ProcessRef
 from perimortem.model.recording import Pulse, Recording
 from perimortem.recorder import layout
 from perimortem.recorder.decode import decode_pulse, decode_recording, read_header
+from perimortem.text import decode_text
 
 _READ_MAX = layout.file_size(layout.EVENT_SLOT_COUNT_MAX)
 
@@ -37,6 +38,10 @@ class RecorderFile:
             self.inode = (facts.st_dev, facts.st_ino)
             page = os.pread(self._fd, layout.PAGE_SIZE, 0)
             header = read_header(page, facts.st_size)
+            self.parent_pid = header.parent_pid
+            self.monitor_pid = header.monitor_pid
+            name_end = layout.PROCESS_NAME_OFFSET + layout.PROCESS_NAME_SIZE
+            self.process_name = decode_text(page[layout.PROCESS_NAME_OFFSET : name_end])
             if (header.pid, header.start_time_ticks) != (process.pid, process.start_time_ticks):
                 raise MalformedInput(
                     f"{path} belongs to another process",

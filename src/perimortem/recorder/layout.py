@@ -32,6 +32,7 @@ RING_OFFSET = 3 * PAGE_SIZE
 
 EVENT_SLOT_SIZE = 512
 EVENT_SLOT_COUNT_DEFAULT = 128
+EVENT_SLOT_COUNT_FORKED = 32
 EVENT_SLOT_COUNT_MAX = 65536
 EVENT_NAME_SIZE = 32
 
@@ -57,8 +58,10 @@ class Header(Record):
     crash_area_version: U32
     exit_note_offset: U32
     heartbeat_max: U32
-    crc32: U32
+    parent_pid: U32
+    monitor_pid: U32
     spare: U32
+    crc32: U32
 
 
 class LiveWords(Record):
@@ -104,6 +107,8 @@ class HeaderFlag(IntFlag):
 
     PRELOADED = 1
     PYTHON = 2
+    FORKED = 4
+    """Made after a fork without an exec."""
 
 
 class EventSlot(Record):

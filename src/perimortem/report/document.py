@@ -12,6 +12,7 @@ from perimortem.model.dump import DumpResult
 from perimortem.model.exits import Exit
 from perimortem.model.incident import Incident, LastHeartbeat, WatchedHang
 from perimortem.model.recording import Event
+from perimortem.model.tree import FirstDeath, TreeProcess
 
 SCHEMA_VERSION = 1
 
@@ -44,7 +45,13 @@ def render_document(incident: Incident) -> dict[str, Any]:
             {"fact": e.fact, "source": e.source, "confidence": e.confidence.value}
             for e in incident.evidence
         ],
-        "processes": [_render_process(incident)],
+        "first_death": _render_first_death(incident.tree.first_death),
+        "processes": [
+            _render_command(incident),
+            *(_render_process(process) for process in incident.tree.processes),
+        ],
+        "process_count": max(1, incident.tree.process_count),
+        "unwatched_count": incident.tree.unwatched_count,
         "soft_errors": list(incident.soft_errors),
     }
 
@@ -62,6 +69,7 @@ def _render_target(incident: Incident) -> dict[str, Any]:
             "name": incident.command_line[0].rsplit("/", 1)[-1],
             "executable": None,
             "command_line": list(incident.command_line),
+            "labels": {},
         }
     return {
         "pid": target.ref.pid,
@@ -69,6 +77,7 @@ def _render_target(incident: Incident) -> dict[str, Any]:
         "name": target.name,
         "executable": target.executable,
         "command_line": list(target.command_line),
+        "labels": dict(incident.labels),
     }
 
 
@@ -144,13 +153,45 @@ def render_dump(dump: DumpResult) -> dict[str, Any]:
     }
 
 
-def _render_process(incident: Incident) -> dict[str, Any]:
+def _render_command(incident: Incident) -> dict[str, Any]:
+    """The incident's own process, first of the list."""
     target = _render_target(incident)
     return {
         "pid": target["pid"],
-        "parent_pid": None,
+        "parent_pid": incident.parent_pid,
         "name": target["name"],
+        "command_line": target["command_line"],
+        "labels": target["labels"],
         "verdict": incident.verdict.value,
         "exit": describe_exit(incident.exit),
+        "where": incident.where,
+        "started_at": format_rfc3339(incident.started_at_ns),
         "ended_at": _time(incident.ended_at_ns),
+        "id": incident.number,
+    }
+
+
+def _render_process(process: TreeProcess) -> dict[str, Any]:
+    return {
+        "pid": process.pid,
+        "parent_pid": process.parent_pid,
+        "name": process.name,
+        "command_line": list(process.command_line),
+        "labels": dict(process.labels),
+        "verdict": process.verdict and process.verdict.value,
+        "exit": describe_exit(process.exit),
+        "where": process.where,
+        "started_at": format_rfc3339(process.started_at_ns),
+        "ended_at": _time(process.ended_at_ns),
+        "id": process.number,
+    }
+
+
+def _render_first_death(first: FirstDeath | None) -> dict[str, Any] | None:
+    if first is None:
+        return None
+    return {
+        **_render_process(first.process),
+        "followers": [{"exit": f.text, "count": f.count} for f in first.followers],
+        "within_ms": round(first.within_ns / 1e6, 3),
     }

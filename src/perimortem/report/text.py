@@ -13,6 +13,9 @@ from perimortem.text import printable
 
 _INDENT = " " * 10
 _STACK_LINES_MAX = 60
+_TREE_LINES_MAX = 12
+_UNREMARKABLE = ("failed-exit", "stopped", "unknown")
+_LABELS = {"RANK": "rank", "LOCAL_RANK": "local rank", "PYTEST_XDIST_WORKER": "worker"}
 
 
 def render_headline(report: dict[str, Any]) -> str:
@@ -22,7 +25,7 @@ def render_headline(report: dict[str, Any]) -> str:
     if report["exit"]["kind"] == "running" and report["hangs"]:
         verdict = "HANG, RECOVERED" if report["hangs"][-1]["recovered_at"] else "HANG"
     name = printable(target["name"])
-    who = f"{name}[{target['pid']}]" if target["pid"] else name
+    who = name_process(target) if target["pid"] else name
     end = report["ended_at"] or report["verdict_at"]
     duration_s = (parse_time(end) - parse_time(report["started_at"])).total_seconds()
     line = f"{verdict}  {who}  after {format_duration(duration_s)}"
@@ -35,6 +38,8 @@ def render_account(report: dict[str, Any], *, full: bool = False, with_stacks: b
     ``with_stacks`` is False when they have just been shown, at the hang.
     """
     lines: list[str] = []
+    if report.get("first_death"):
+        _add(lines, "first", _first(report["first_death"]))
     _add(lines, "what", report["exit"]["text"] + _silence(report))
     if report["where"]:
         _add(lines, "where", report["where"])
@@ -44,6 +49,8 @@ def render_account(report: dict[str, Any], *, full: bool = False, with_stacks: b
         _add(lines, "last", line)
     for hang in report["hangs"]:
         _add(lines, "hang", _hang(hang))
+    for line in _others(report, full=full):
+        _add(lines, "tree", line)
     for dump in report["dumps"]:
         _add(lines, "dump", _dump(dump))
     for hang in report["hangs"] if with_stacks else ():
@@ -129,6 +136,50 @@ def _last(report: dict[str, Any]) -> list[str]:
         when = parse_time(event["at"]).strftime("%H:%M:%S.%f")[:-3] if event["at"] else ""
         lines.append(f"{when} {printable(event['name'])} {printable(text)}")
     return lines
+
+
+def name_process(process: dict[str, Any]) -> str:
+    """ "rank 3 (python[4711])": by its label where it has one."""
+    name = f"{printable(process['name'])}[{process['pid']}]"
+    labels = process["labels"]
+    label = next((f"{_LABELS[key]} {labels[key]}" for key in _LABELS if key in labels), "")
+    return f"{label} ({name})" if label else name
+
+
+def _first(first: dict[str, Any]) -> str:
+    """ "rank 3 (python[12]) ended by SIGKILL; then 7 exited 1, within 31.0 s"."""
+    followed = ", ".join(f"{f['count']} {f['exit']}" for f in first["followers"])
+    text = f"{name_process(first)} {first['exit']}"
+    text += f", {first['where']}" if first["where"] else ""
+    text += f"; then {followed}, within {format_duration(first['within_ms'] / 1e3)}"
+    return text + (f"  (perimortem show {first['id']})" if first["id"] else "")
+
+
+def _others(report: dict[str, Any], *, full: bool) -> list[str]:
+    """The other processes: how many there were, and those whose end was not clean."""
+    count = report.get("process_count", 1)
+    if count <= 1:
+        return []
+    others = report["processes"][1:]
+    unclean = [p for p in others if p["verdict"] not in (None, "clean-exit")]
+    running = [p for p in others if p["ended_at"] is None]
+    text = f"{count} processes"
+    counted = [f"{len(unclean)} ended badly or by a signal"] if unclean else []
+    counted += [f"{len(running)} still running"] if running else []
+    if report["unwatched_count"]:
+        counted.append(f"{report['unwatched_count']} were too many to watch")
+    lines = [text + (": " + ", ".join(counted) if counted else ", the others ended well")]
+    shown = others if full else [p for p in unclean if p["verdict"] not in _UNREMARKABLE] + running
+    for process in shown[: _TREE_LINES_MAX if not full else None]:
+        lines.append(f"{name_process(process)} {process['exit']}" + _place(process))
+    if len(shown) > _TREE_LINES_MAX and not full:
+        lines.append(f"... {len(shown) - _TREE_LINES_MAX} more: perimortem show")
+    return lines
+
+
+def _place(process: dict[str, Any]) -> str:
+    text = f", {process['where']}" if process["where"] else ""
+    return text + (f"  (perimortem show {process['id']})" if process["id"] else "")
 
 
 def _hang(hang: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 SECOND_NS = 1_000_000_000
 
 
-AGENT_HEARTBEATS = frozenset({"process", "python"})
+AGENT_HEARTBEATS = frozenset({"process", "progress", "python"})
 """Beaten or observed once a second, whatever the program does."""
 AGENT_THRESHOLD_LEAST_NS = 3 * SECOND_NS
 """Three missed beats: a general threshold below that would call the rhythm a hang."""

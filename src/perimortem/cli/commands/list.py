@@ -33,12 +33,11 @@ def command(
     """List incidents, the newest last."""
     from dataclasses import asdict
 
+    from perimortem.cli.data_dir import find_configured_data_dir
     from perimortem.cli.output import echo_json
     from perimortem.store.database import Store
-    from perimortem.store.paths import ensure_data_dir, find_data_dir
 
-    data_dir = ensure_data_dir(find_data_dir())
-    with Store(data_dir / "incidents.db") as store:
+    with Store(find_configured_data_dir() / "incidents.db") as store:
         rows = store.list_incidents(
             since=_parse_time(since),
             until=_parse_time(until),

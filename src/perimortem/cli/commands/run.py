@@ -4,22 +4,36 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 assert sys.platform == "linux"
 
 import click
 
-from perimortem.cli.options import build_policy, check_report_path, watch_options
+from perimortem.cli.options import Setting, check_report_path, collect_flags, watch_options
+from perimortem.config.keys import read_beat_source
 
 EXAMPLES = """\b
 Examples:
   perimortem run -- ./server --port 8080
   perimortem run --threshold 5 --threshold render=0.5 -- ./game
-  perimortem run --report death.json -- python train.py
+  perimortem run --report death.json -- torchrun --nproc_per_node=8 train.py
+  perimortem run --beat-from output --threshold 60 --on-hang abort -- ./nobody-can-recompile
+  perimortem run --beat-from sd-notify -- nginx -g 'daemon off;'
 
 \b
-Exit status: the command's own, 128+n when signal n ended it, 125 when perimortem failed,
-126 when the command cannot be executed, 127 when it was not found."""
+Heartbeats, and what each cannot see:
+  process     stopped or frozen as a whole; nothing of what it does (always there)
+  progress    all threads wait for each other; not loops, not waits for network, child or signal
+              (always there; asked for by name: nothing at all runs in the whole tree)
+  agent       what the program beats itself with libperimortem (always, unless --no-agent)
+  sd-notify   WATCHDOG=1 of the program; not threads that the notifying one does not wait for
+  output      any byte printed; not silence that is meant
+  file:PATH   a file that changes; not whether what is written is progress
+
+\b
+Exit status: the command's own, 128+n when signal n ended it, 124 when --on-hang ended it, 125 when
+perimortem failed, 126 when the command cannot be executed, 127 when it was not found."""
 
 
 @click.command(
@@ -28,7 +42,25 @@ Exit status: the command's own, 128+n when signal n ended it, 125 when perimorte
     context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
 )
 @watch_options
-@click.option("--no-agent", is_flag=True, help="Preload nothing: watch by the exit only.")
+@click.option(
+    "--beat-from",
+    type=Setting(read_beat_source, "SOURCE"),
+    multiple=True,
+    help="A further source of heartbeats: progress, sd-notify, output, file:PATH. May be repeated.",
+)
+@click.option("--no-agent", is_flag=True, help="Preload nothing.")
+@click.option("--no-follow", is_flag=True, help="Watch the command only, not what comes from it.")
+@click.option(
+    "--wait",
+    type=click.Choice(("command", "all")),
+    help="Watch until the command has ended (default), or all that came from it.",
+)
+@click.option("--pty", is_flag=True, help="Give it a pseudo-terminal for its output.")
+@click.option(
+    "--propagate-signal",
+    is_flag=True,
+    help="When a signal ended the command, die by the same one instead of leaving with 128+n.",
+)
 @click.option(
     "--report",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -36,38 +68,34 @@ Exit status: the command's own, 128+n when signal n ended it, 125 when perimorte
 )
 @click.argument("argv", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
 def command(
-    argv: tuple[str, ...],
-    threshold: tuple[tuple[str, float], ...],
-    grace: float,
-    dump_type: object,
-    no_stacks: bool,
-    quiet: bool,
-    as_json: bool,
-    no_agent: bool,
-    report: Path | None,
+    argv: tuple[str, ...], report: Path | None, config: Path | None, as_json: bool, **options: Any
 ) -> int:
-    """Run COMMAND, watch it, and tell how it ended.
+    """Run COMMAND, watch it and all that comes from it, and tell how it ended.
 
     Its input and output are untouched; the account goes to stderr and, with its dumps, into the
-    store (`perimortem list`). A hang is told when a heartbeat stops; nothing is ever killed.
+    store (`perimortem list`). A hang is told when a heartbeat stops; nothing is killed unless
+    --on-hang says so.
     """
     from perimortem.cli.listener import ConsoleListener
     from perimortem.cli.output import write_report
     from perimortem.cli.settings import build_settings
+    from perimortem.config.resolve import resolve
+    from perimortem.monitor.job_control import die_by
     from perimortem.monitor.keeper import Keeper
     from perimortem.monitor.run import run_command
     from perimortem.report.document import render_document
     from perimortem.store.database import Store
 
     check_report_path(report)
-    settings = build_settings(
-        build_policy(threshold, grace), dump_type, stacks=not no_stacks, agent=not no_agent
-    )
-    listener = ConsoleListener(quiet=quiet, as_json=as_json, shares_terminal=True)
+    resolved = resolve(collect_flags(options), config)
+    settings = build_settings(resolved)
+    listener = ConsoleListener(quiet=resolved["quiet"], as_json=as_json, shares_terminal=True)
     with Store(settings.store_path) as store:
         result = run_command(argv, settings, listener, Keeper(store))
     if result.incident.target is None:
         listener.tell(result.incident)
     if report is not None:
         write_report(report, render_document(result.incident))
+    if resolved["propagate-signal"] and result.incident.exit.signal is not None:
+        die_by(result.incident.exit.signal)
     return result.exit_status

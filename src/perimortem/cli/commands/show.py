@@ -17,14 +17,13 @@ Examples:
 @click.argument("number", metavar="[ID]", required=False, type=click.IntRange(min=1))
 def command(number: int | None, as_json: bool) -> int:
     """Show one incident with all its evidence, events and stacks; without ID the newest."""
+    from perimortem.cli.data_dir import find_configured_data_dir
     from perimortem.cli.output import echo_json
     from perimortem.errors import PerimortemError
     from perimortem.report.text import render_account, render_headline
     from perimortem.store.database import Store
-    from perimortem.store.paths import ensure_data_dir, find_data_dir
 
-    data_dir = ensure_data_dir(find_data_dir())
-    with Store(data_dir / "incidents.db") as store:
+    with Store(find_configured_data_dir() / "incidents.db") as store:
         if number is None:
             newest = store.list_incidents(with_clean=True, limit=1)
             number = newest[-1].number if newest else 0

@@ -1,22 +1,27 @@
-"""``perimortem watch PID... | --name PATTERN``."""
+"""``perimortem watch PID... | --name PATTERN | --unit NAME``."""
 
 from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
+from typing import Any
 
 assert sys.platform == "linux"
 
 import click
 
-from perimortem.cli.options import Pid, build_policy, watch_options
+from perimortem.cli.options import Pid, Setting, collect_flags, watch_options
+from perimortem.config.keys import read_beat_source
 from perimortem.errors import UsageError
 
 EXAMPLES = """\b
 Examples:
   perimortem watch 4711
   perimortem watch --name redis-server        (waits until there is one)
-  perimortem watch --name 'worker-*' --threshold 5"""
+  perimortem watch --name 'worker-*' --threshold 5
+  perimortem watch --unit nginx --follow      (with its workers, and after each restart)
+  perimortem watch --beat-from file:/var/log/job.log 4711"""
 
 
 @click.command("watch", epilog=EXAMPLES)
@@ -24,42 +29,59 @@ Examples:
 @click.option(
     "--name", "pattern", metavar="PATTERN", help="Watch every process of that name (with * and ?)."
 )
+@click.option("--unit", metavar="NAME", help="Watch every process of a systemd unit.")
+@click.option(
+    "--follow",
+    is_flag=True,
+    help="Also what comes from them; and of a name or unit, those that come later.",
+)
+@click.option(
+    "--beat-from",
+    type=Setting(read_beat_source, "SOURCE"),
+    multiple=True,
+    help="A further source of heartbeats: progress, file:PATH.",
+)
 @click.argument("pids", metavar="[PID]...", nargs=-1, type=Pid())
 def command(
     pids: tuple[int, ...],
     pattern: str | None,
-    threshold: tuple[tuple[str, float], ...],
-    grace: float,
-    dump_type: object,
-    no_stacks: bool,
-    quiet: bool,
+    unit: str | None,
+    config: Path | None,
     as_json: bool,
+    **options: Any,
 ) -> int:
     """Watch processes that run already, until they end or Ctrl-C.
 
-    They are not stopped, traced or changed. Hangs are seen in processes that use libperimortem; of
-    any other the end is told. The exit status of a process that is not our child needs Linux 6.15
-    or root.
+    They are not stopped, traced or changed. Hangs are seen in processes that use libperimortem, and
+    where all threads wait for each other. The exit status of a process that is not our child needs
+    Linux 6.15 or root.
     """
+    from dataclasses import replace
+
     from perimortem.cli.listener import ConsoleListener
     from perimortem.cli.settings import build_settings
-    from perimortem.monitor.find import await_processes
+    from perimortem.config.resolve import resolve
+    from perimortem.monitor.find import Wanted
     from perimortem.monitor.keeper import Keeper
     from perimortem.monitor.watch import refuse_self, watch_processes
     from perimortem.store.database import Store
 
-    if bool(pids) == bool(pattern):
-        raise UsageError("name either PIDs or --name PATTERN", remedy="perimortem watch --help")
-    settings = build_settings(
-        build_policy(threshold, grace), dump_type, stacks=not no_stacks, agent=False
-    )
-    wanted = list(dict.fromkeys(pids))
-    if pattern:
-        if not quiet and not as_json:
-            click.echo(f"perimortem: waiting for a process named {pattern}", err=True)
-        wanted = await_processes(pattern)
-    refuse_self(wanted, os.getpid())
-    listener = ConsoleListener(quiet=quiet, as_json=as_json, shares_terminal=False)
+    if (bool(pids), bool(pattern), bool(unit)).count(True) != 1:
+        raise UsageError(
+            "name either PIDs, --name PATTERN or --unit NAME", remedy="perimortem watch --help"
+        )
+    resolved = resolve(collect_flags(options), config)
+    wrong = [name for name in resolved["beat-from"] if name in ("sd-notify", "output")]
+    if wrong and options["beat_from"]:
+        raise UsageError(f"{wrong[0]} is not to be had of a process that runs already")
+    # Whom a `run` follows is for `run` to say; a watch follows when it is asked to.
+    settings = replace(build_settings(resolved), follow=options["follow"])
+    wanted = Wanted(tuple(dict.fromkeys(pids)), pattern, unit)
+    if wanted.may_come and not resolved["quiet"] and not as_json:
+        click.echo(f"perimortem: waiting for {wanted}", err=True)
+    found = wanted.wait()
+    refuse_self(found, os.getpid())
+    listener = ConsoleListener(quiet=resolved["quiet"], as_json=as_json, shares_terminal=False)
     with Store(settings.store_path) as store:
-        watch_processes(wanted, settings, listener, Keeper(store))
+        watch_processes(found, wanted, settings, listener, Keeper(store))
     return 0

@@ -19,10 +19,10 @@ from perimortem.errors import AccessDenied, PerimortemError, ProcessGone
 from perimortem.exits.decode import decode_wait_status
 from perimortem.exits.linux.pidfd_info import read_exit_status
 from perimortem.exits.linux.proc_connector import ProcConnector
-from perimortem.exits.linux.stat import read_stat
 from perimortem.model.evidence import Confidence, Evidence
 from perimortem.model.exits import Exit, ExitKind, ExitSource
 from perimortem.model.process import ProcessRef
+from perimortem.proc.stat import read_stat
 
 _CLD_EXITED, _CLD_KILLED, _CLD_DUMPED = 1, 2, 3
 _GIVE_UP_NS = 2_000_000_000
@@ -73,26 +73,37 @@ class ChildExitWatch:
             info = os.waitid(os.P_PIDFD, self._fd, os.WEXITED | os.WNOHANG)
         except ChildProcessError:
             return Exit(ExitKind.UNKNOWN, ExitSource.NONE)
-        if info is None:
-            return None
-        if info.si_code == _CLD_EXITED:
-            return Exit(
-                ExitKind.EXITED,
-                ExitSource.WAITID,
-                code=info.si_status,
-                raw_status=info.si_status << 8,
-            )
-        dumped = info.si_code == _CLD_DUMPED
-        return Exit(
-            ExitKind.SIGNALED,
-            ExitSource.WAITID,
-            signal=info.si_status,
-            core_dumped=dumped,
-            raw_status=info.si_status | (0x80 if dumped else 0),
-        )
+        return None if info is None else _decode_siginfo(info)
 
     def close(self) -> None:
         os.close(self._fd)
+
+
+def _decode_siginfo(info: os.waitid_result) -> Exit:
+    if info.si_code == _CLD_EXITED:
+        return Exit(
+            ExitKind.EXITED,
+            ExitSource.WAITID,
+            code=info.si_status,
+            raw_status=info.si_status << 8,
+        )
+    dumped = info.si_code == _CLD_DUMPED
+    return Exit(
+        ExitKind.SIGNALED,
+        ExitSource.WAITID,
+        signal=info.si_status,
+        core_dumped=dumped,
+        raw_status=info.si_status | (0x80 if dumped else 0),
+    )
+
+
+def _collect_adopted(pidfd: int) -> Exit | None:
+    """An orphan that came to us (we are a subreaper, or pid 1) is our child by now; reaped here."""
+    try:
+        info = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return None if info is None else _decode_siginfo(info)
 
 
 class ForeignExitWatch:
@@ -113,6 +124,9 @@ class ForeignExitWatch:
     def collect_exit(self, now_ns: int) -> Exit | None:
         if self._asked_since_ns is None:
             self._asked_since_ns = now_ns
+        adopted = _collect_adopted(self._fd)
+        if adopted is not None:
+            return adopted
         status = read_exit_status(self._fd)
         if status is not None:
             return decode_wait_status(status, ExitSource.PIDFD_INFO)

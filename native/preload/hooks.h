@@ -1,16 +1,22 @@
-/* The functions that the preload stands before. */
-#ifndef PERIMORTEM_EXIT_HOOKS_H
-#define PERIMORTEM_EXIT_HOOKS_H
+/* The functions that the preload stands before, and what they share. */
+#ifndef PERIMORTEM_HOOKS_H
+#define PERIMORTEM_HOOKS_H
 
 /* Look up the real functions now: a hook may run inside a signal handler, where dlsym may not. */
 void pmr_prepare_exit_hooks(void);
 void pmr_prepare_exec_hooks(void);
 void pmr_prepare_seccomp_hooks(void);
 
+/* In a forked child: the thread that forked is its main thread. */
+void pmr_begin_exit_hooks(void);
+
 /* syscall(2) itself, past our own hook. */
 long pmr_real_syscall(long number, long a, long b, long c, long d, long e, long f);
 
 /* 1 once the program has set a seccomp filter: from then on any system call of ours could kill it. */
 extern int pmr_under_seccomp;
+
+/* 1 when children are watched, too. */
+extern int pmr_follows_children;
 
 #endif

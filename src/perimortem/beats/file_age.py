@@ -1,0 +1,55 @@
+"""A file that the program writes: each change of its time or size is a beat of ``file:NAME``."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from perimortem.model.recording import Event, Heartbeat
+from perimortem.text import printable
+
+
+class FileAge:
+    """Watches one path; the file may come later, and be replaced (a rotated log)."""
+
+    def __init__(self, path: Path, now_ns: int) -> None:
+        self.blind_spot = "whether what it writes is progress"
+        self.name = f"file:{printable(path.name)}"
+        self._path = path
+        self._seen = self._read()
+        self._beat_ns = now_ns
+        self._beaten = False
+
+    def heartbeats(self) -> tuple[Heartbeat, ...]:
+        return (Heartbeat(self.name, self._beat_ns, self._beaten, None, 0, False),)
+
+    def events(self) -> Iterable[Event]:
+        return ()
+
+    def observe(self, now_ns: int) -> None:
+        seen = self._read()
+        if seen is None or seen == self._seen:
+            return
+        self._seen = seen
+        # When it was written, not when we looked; the wall clock may have been set in between.
+        age_ns = time.time_ns() - seen[0]
+        self._beat_ns = max(self._beat_ns, now_ns - max(0, age_ns))
+        self._beaten = True
+
+    def disregard(self, until_ns: int) -> None:
+        return
+
+    def facts(self) -> tuple[str, ...]:
+        return () if self._seen else (f"{printable(str(self._path))} is not there",)
+
+    def close(self) -> None:
+        return
+
+    def _read(self) -> tuple[int, int, int] | None:
+        try:
+            facts = os.stat(self._path)
+        except OSError:
+            return None
+        return facts.st_mtime_ns, facts.st_size, facts.st_ino

@@ -1,0 +1,63 @@
+"""``perimortem config``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from perimortem.cli.options import json_option
+
+EXAMPLES = """\b
+Examples:
+  perimortem config
+  perimortem config --config ci.toml --json
+
+\b
+A file of settings:
+  threshold = 30
+  on-hang = "abort"
+  beat-from = ["sd-notify", "file:/var/log/server.log"]
+
+\b
+  [threshold]           # or one for each heartbeat
+  default = 30
+  render = 0.5
+
+Flags come first, then PERIMORTEM_THRESHOLD and its like, the file of --config (PERIMORTEM_CONFIG),
+~/.config/perimortem/config.toml, /etc/perimortem/conf.d/*.toml, /etc/perimortem/config.toml."""
+
+
+@click.command("config", epilog=EXAMPLES)
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Settings as TOML.",
+)
+@json_option
+def command(path: Path | None, as_json: bool) -> int:
+    """Show every setting, its value, and where it came from."""
+    from perimortem.cli.output import echo_json
+    from perimortem.config.resolve import resolve
+
+    values = resolve({}, path).values
+    if as_json:
+        echo_json({n: {"value": v.value, "origin": v.origin} for n, v in sorted(values.items())})
+        return 0
+    rows = [(name, _render(value.value), value.origin) for name, value in sorted(values.items())]
+    widths = [max(len(row[i]) for row in rows) for i in range(2)]
+    for name, value, origin in rows:
+        click.echo(f"{name.ljust(widths[0])}  {value.ljust(widths[1])}  {origin}")
+    return 0
+
+
+def _render(value: Any) -> str:
+    if value is None or value == ():
+        return "-"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return ", ".join(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,147 @@
+"""The settings there are: name, default, and how a value is read from TOML or from text. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from perimortem.model.dump import NAMED_TYPES
+
+THRESHOLD_S = (0.01, 1e6)
+ON_HANG = ("report", "abort", "kill")
+BEAT_SOURCES = ("agent", "progress", "sd-notify", "output")
+
+
+class WrongValue(Exception):
+    """``str(error)`` says what was expected."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """One setting. ``read`` takes what TOML gave, or text from the environment."""
+
+    name: str
+    default: Any
+    read: Callable[[Any], Any]
+    help: str
+
+    @property
+    def variable(self) -> str:
+        """PERIMORTEM_DUMP_TYPE for dump-type."""
+        return "PERIMORTEM_" + self.name.upper().replace("-", "_")
+
+
+def read_thresholds(value: Any) -> dict[str, float]:
+    """10, "5,render=0.5", or a table {default = 10, render = 0.5}; "" is the name of the default."""
+    if isinstance(value, dict):
+        return {"" if k == "default" else k: read_seconds(v) for k, v in value.items()}
+    if isinstance(value, str):
+        found = {}
+        for part in value.split(","):
+            name, _, seconds = part.strip().rpartition("=")
+            found[name] = read_seconds(seconds)
+        return found
+    return {"": read_seconds(value)}
+
+
+def read_seconds(value: Any) -> float:
+    """A number of seconds that makes sense as a threshold."""
+    least, most = THRESHOLD_S
+    number = _read_number(value)
+    if not least <= number <= most:
+        raise WrongValue(f"a number of seconds from {least} to {most:.0f}")
+    return number
+
+
+def read_grace(value: Any) -> float:
+    number = _read_number(value)
+    if not 0 <= number <= THRESHOLD_S[1]:
+        raise WrongValue("a number of seconds from 0 to 1000000")
+    return number
+
+
+def read_flag(value: Any) -> bool:
+    """true and false; as text also 1, 0, yes, no, on, off."""
+    words = {
+        "true": True, "1": True, "yes": True, "on": True,
+        "false": False, "0": False, "no": False, "off": False,
+    }  # fmt: skip
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in words:
+        return words[value.lower()]
+    raise WrongValue("true or false")
+
+
+def read_beat_sources(value: Any) -> tuple[str, ...]:
+    """A list, or text with commas."""
+    given = value.split(",") if isinstance(value, str) else value
+    if not isinstance(given, list | tuple):
+        raise WrongValue("a list of agent, progress, sd-notify, output, file:PATH")
+    return tuple(read_beat_source(one) for one in given)
+
+
+def read_beat_source(value: Any) -> str:
+    text = value.strip() if isinstance(value, str) else ""
+    if text in BEAT_SOURCES or (text.startswith("file:") and len(text) > len("file:")):
+        return text
+    raise WrongValue("agent, progress, sd-notify, output or file:PATH")
+
+
+def read_dump_type(value: Any) -> str:
+    """Kept as text: none, mini, full, or a mask like 0x1105."""
+    text = str(value)
+    is_mask = text[:2].lower() == "0x" and _is_hex(text[2:])
+    if text == "none" or text in NAMED_TYPES or is_mask:
+        return text
+    raise WrongValue("none, mini, full, or a mask like 0x1105")
+
+
+def read_path(value: Any) -> str:
+    if isinstance(value, str) and value.startswith("/") and "\0" not in value:
+        return value
+    raise WrongValue("an absolute path")
+
+
+def choice_of(*words: str) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if value not in words:
+            raise WrongValue(" or ".join(words))
+        return str(value)
+
+    return read
+
+
+def _read_number(value: Any) -> float:
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise WrongValue("a number of seconds") from error
+
+
+def _is_hex(text: str) -> bool:
+    return 0 < len(text) <= 8 and all(c in "0123456789abcdefABCDEF" for c in text)
+
+
+KEYS: dict[str, Key] = {
+    key.name: key
+    for key in (
+        Key("threshold", {"": 10.0}, read_thresholds, "no beat for so long is a hang"),
+        Key("grace", 60.0, read_grace, "time for the first beat of a heartbeat"),
+        Key("on-hang", "report", choice_of(*ON_HANG), "what is done about a hang"),
+        Key("beat-from", (), read_beat_sources, "further sources of heartbeats"),
+        Key("dump-type", "mini", read_dump_type, "dump taken of a hang"),
+        Key("stacks", True, read_flag, "run gdb or pystack on a hang"),
+        Key("agent", True, read_flag, "preload the agent (run)"),
+        Key("follow", True, read_flag, "watch what comes from the command, too (run)"),
+        Key("pty", False, read_flag, "give the command a pseudo-terminal for its output (run)"),
+        Key("wait", "command", choice_of("command", "all"), "until when `run` watches"),
+        Key("propagate-signal", False, read_flag, "die by the signal that ended the command (run)"),
+        Key("quiet", False, read_flag, "print only the account of an end that was not clean"),
+        Key("run-dir", None, read_path, "where agents leave their recorders"),
+        Key("data-dir", None, read_path, "where incidents and dumps are kept"),
+    )
+}

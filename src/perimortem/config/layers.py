@@ -1,0 +1,111 @@
+"""Read settings from files and from the environment; a wrong key or value is refused by its place."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from perimortem.config.keys import KEYS, WrongValue
+from perimortem.errors import UsageError
+
+_SIZE_MAX = 1 << 20
+
+
+@dataclass(frozen=True)
+class Value:
+    """A setting and where it came from: "default", "--grace", "PERIMORTEM_GRACE", "FILE:LINE"."""
+
+    value: Any
+    origin: str
+
+
+Layer = dict[str, Value]
+"""Setting by name; of ``threshold`` each heartbeat by itself: "threshold.render"."""
+
+
+def read_file(path: Path) -> Layer:
+    """Raises :class:`UsageError` that names file and line."""
+    try:
+        if path.stat().st_size > _SIZE_MAX:
+            raise UsageError(f"{path} is too large for settings", why="over 1 MiB")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"cannot read the settings {path}", why=why) from error
+    try:
+        document = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UsageError(f"{path} is not valid TOML", why=str(error)) from error
+    layer: Layer = {}
+    for name, given in document.items():
+        place = f"{path}:{_find_line(text, name)}"
+        key = KEYS.get(name.replace("_", "-"))
+        if key is None:
+            raise UsageError(
+                f"{place}: there is no setting '{name[:40]}'", remedy="perimortem config lists them"
+            )
+        try:
+            layer |= _spread(
+                key.name, key.read(given), lambda part, p=path: f"{p}:{_find_line(text, part)}"
+            )
+        except WrongValue as error:
+            raise UsageError(
+                f"{place}: {name} must be {error}", why=f"it is {given!r:.60}"
+            ) from error
+    return layer
+
+
+def read_environment(environment: Mapping[str, str]) -> Layer:
+    """PERIMORTEM_GRACE and its like; an empty variable says nothing."""
+    layer: Layer = {}
+    for key in KEYS.values():
+        text = environment.get(key.variable)
+        if not text:
+            continue
+        try:
+            layer |= _spread(key.name, key.read(text), lambda _part, v=key.variable: v)
+        except WrongValue as error:
+            raise UsageError(
+                f"{key.variable} must be {error}", why=f"it is '{text[:60]}'"
+            ) from error
+    return layer
+
+
+def read_flags(flags: Mapping[str, Any]) -> Layer:
+    """What was said on the command line; None was not said."""
+    layer: Layer = {}
+    for name, value in flags.items():
+        if value is not None:
+            layer |= _spread(name, value, lambda _part, n=name: f"--{n}")
+    return layer
+
+
+def defaults() -> Layer:
+    layer: Layer = {}
+    for key in KEYS.values():
+        layer |= _spread(key.name, key.default, lambda _part: "default")
+    return layer
+
+
+def _spread(name: str, value: Any, origin: Any) -> Layer:
+    if name != "threshold":
+        return {name: Value(value, origin(name))}
+    return {
+        f"threshold.{heartbeat}" if heartbeat else "threshold": Value(
+            seconds, origin(heartbeat or name)
+        )
+        for heartbeat, seconds in value.items()
+    }
+
+
+def _find_line(text: str, name: str) -> int:
+    """The line on which a key or a table of that name begins; TOML's parser does not tell."""
+    pattern = re.compile(rf"""^\s*(\[\s*)?["']?{re.escape(name)}["']?\s*[]=.]""")
+    for number, line in enumerate(text.splitlines(), 1):
+        if pattern.match(line):
+            return number
+    return 1

@@ -1,0 +1,58 @@
+"""The processes that came from one command, and which of them died first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from perimortem.model.exits import Exit
+from perimortem.model.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class TreeProcess:
+    """One process of the tree. Times are wall clock nanoseconds."""
+
+    pid: int
+    parent_pid: int | None
+    name: str
+    command_line: tuple[str, ...]
+    started_at_ns: int
+    ended_at_ns: int | None
+    exit: Exit
+    verdict: Verdict | None
+    """None while it runs."""
+    where: str | None
+    labels: tuple[tuple[str, str], ...]
+    """RANK, LOCAL_RANK, a pytest worker's id and its test, where they were found."""
+    number: int | None
+    """Its incident in the store, when it has one of its own."""
+
+
+@dataclass(frozen=True)
+class Followers:
+    """So many processes that ended alike after the first death."""
+
+    text: str
+    count: int
+
+
+@dataclass(frozen=True)
+class FirstDeath:
+    """The first process of the last cascade, and what followed from it."""
+
+    process: TreeProcess
+    followers: tuple[Followers, ...]
+    within_ns: int
+    """From the first death to the last that followed."""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """All processes but the command itself are in ``processes`` as far as there was room."""
+
+    processes: tuple[TreeProcess, ...] = ()
+    process_count: int = 0
+    """How many there were, told or not."""
+    unwatched_count: int = 0
+    """How many more there were than are watched at once."""
+    first_death: FirstDeath | None = None

@@ -1,0 +1,72 @@
+"""Was a signal meant for the whole process group, or for us alone?
+
+`kill -TERM -PGID` and a supervisor that ends a control group reach the target by themselves; passing
+such a signal on would deliver it twice, and many servers take the second as "at once". siginfo does not
+tell the two apart. So a child of ours listens in the same process group and control group: what it
+hears, too, went to everybody.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from typing import NoReturn
+
+assert sys.platform == "linux"
+
+PATIENCE_NS = 30_000_000
+"""A supervisor goes through a control group process by process. Arbitrary."""
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+
+
+class GroupEar:
+    """Forked before anything else is started, and while we have one thread."""
+
+    def __init__(self, signals: Iterable[int]) -> None:
+        """``signals``: blocked in us already."""
+        wanted = set(signals)
+        monitor_pid = os.getpid()
+        self._fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.pid = os.fork()
+        if self.pid == 0:
+            _listen(wanted, write_fd, monitor_pid)
+        os.close(write_fd)
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def receive(self) -> list[int]:
+        """Signal numbers that it has heard."""
+        try:
+            return list(os.read(self._fd, 512))
+        except BlockingIOError:
+            return []
+
+    def close(self) -> None:
+        os.close(self._fd)
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+
+def _listen(wanted: set[int], write_fd: int, monitor_pid: int) -> NoReturn:
+    """Never returns: the child of the fork."""
+    libc = ctypes.CDLL(None)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    libc.prctl(_PR_SET_NAME, b"perimortem-ear", 0, 0, 0)
+    # Nothing of the target's streams may be held open here.
+    os.dup2(write_fd, 0)
+    os.closerange(1, 65536)
+    signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
+    while os.getppid() == monitor_pid:
+        try:
+            heard = signal.sigwaitinfo(wanted)
+            os.write(0, bytes([heard.si_signo]))
+        except InterruptedError:
+            continue
+        except OSError:
+            break
+    os._exit(0)

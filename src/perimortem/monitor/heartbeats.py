@@ -1,0 +1,122 @@
+"""The heartbeats of a command that do not come from its agent: which there are, and their wiring."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+assert sys.platform == "linux"
+
+from perimortem.beats.file_age import FileAge
+from perimortem.beats.notify_socket import Notified, NotifySocket
+from perimortem.beats.output import Output
+from perimortem.beats.presence import Presence
+from perimortem.beats.progress import Progress
+from perimortem.beats.source import BeatSource
+from perimortem.model.process import ProcessRef
+from perimortem.monitor.settings import Settings
+from perimortem.proc.stat import read_stat
+
+_ANCESTORS_MAX = 64
+
+
+class Heartbeats:
+    """Made before the command is started, for it needs its environment and streams."""
+
+    def __init__(self, settings: Settings, now_ns: int) -> None:
+        wanted = settings.beat_from
+        self.main_pid: int | None = None
+        """The process that the command announced as its main one (MAINPID)."""
+        self.stdout: int | None = None
+        self.stderr: int | None = None
+        self.socket: NotifySocket | None = None
+        self._notified: Notified | None = None
+        self._output: Output | None = None
+        self._is_strict = "progress" in wanted
+        self._files = [Path(name[5:]).absolute() for name in wanted if name.startswith("file:")]
+        self._watchdog_ns = (
+            settings.policy.threshold_of_ns.get("watchdog") or settings.policy.threshold_ns
+        )
+        above = os.environ.get("NOTIFY_SOCKET")
+        if "sd-notify" in wanted or above:
+            self.socket = NotifySocket(above)
+            threshold_ns = _given_watchdog_ns()
+            self._notified = Notified(now_ns, threshold_ns, is_expected="sd-notify" in wanted)
+        if "output" in wanted or settings.force_pty:
+            self._output = Output(now_ns, force_pty=settings.force_pty)
+            self.stdout, self.stderr = self._output.stdout, self._output.stderr
+        self._judges_output = "output" in wanted
+
+    def extend(self, environment: dict[str, str]) -> dict[str, str]:
+        """What the command must know of us."""
+        if self.socket is None:
+            return environment
+        environment = {**environment, "NOTIFY_SOCKET": self.socket.name}
+        environment.pop("WATCHDOG_PID", None)  # it names us, and the program would take itself out
+        environment.setdefault("WATCHDOG_USEC", str(self._watchdog_ns // 1000))
+        return environment
+
+    def begin(
+        self, process: ProcessRef, now_ns: int, tree_pids: Callable[[], list[int]]
+    ) -> list[BeatSource]:
+        """The command runs."""
+        strict_pids = tree_pids if self._is_strict else None
+        sources: list[BeatSource] = [
+            Presence(process, now_ns),
+            Progress(process.pid, now_ns, strict_pids),
+            *(FileAge(path, now_ns) for path in self._files),
+        ]
+        if self._notified is not None:
+            sources.append(self._notified)
+        if self._output is not None:
+            self._output.begin()
+            if self._judges_output:
+                sources.append(self._output)
+        return sources
+
+    def take_notifications(self, now_ns: int, tree: set[int]) -> None:
+        """Of any process of the tree; of a stranger none."""
+        assert self.socket is not None
+        assert self._notified is not None
+        for pid, said in self.socket.receive():
+            if not _descends_from(pid, tree):
+                continue
+            self._notified.take(said, now_ns)
+            if said.main_pid is not None and said.main_pid in tree:
+                self.main_pid = said.main_pid
+
+    def resize(self) -> None:
+        """The terminal's window has another size."""
+        if self._output is not None:
+            self._output.resize()
+
+    def finish(self) -> None:
+        """The command has ended: everything it printed is out after this."""
+        if self._output is not None:
+            self._output.finish()
+
+    def close(self) -> None:
+        self.finish()
+        if self.socket is not None:
+            self.socket.close()
+
+
+def _given_watchdog_ns() -> int | None:
+    text = os.environ.get("WATCHDOG_USEC", "")
+    return int(text) * 1000 if text.isascii() and text.isdigit() and len(text) < 16 else None
+
+
+def _descends_from(pid: int, tree: set[int]) -> bool:
+    """A sender that is gone already knew the socket's secret name: it is believed."""
+    for _ in range(_ANCESTORS_MAX):
+        if pid in tree:
+            return True
+        facts = read_stat(pid)
+        if facts is None:
+            return True
+        pid = facts.parent_pid
+        if pid <= 1:
+            return pid in tree
+    return False

@@ -1,0 +1,208 @@
+"""The process tree of one command: members are found, watched and counted; the dead are remembered.
+
+An agent that came along says so by its recorder, at once; what bears no agent is found among the
+children of the living, once a second. Short-lived processes pass by the thousand: a member takes a
+session while it lives, and a line afterwards if it has anything to tell.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+assert sys.platform == "linux"
+
+from perimortem.analyze.first_death import VIOLENT, find_first_death
+from perimortem.beats.presence import Presence
+from perimortem.beats.progress import Progress
+from perimortem.errors import MalformedInput, PerimortemError, ProcessGone
+from perimortem.exits.linux.gone import GoneExitWatch
+from perimortem.exits.watch import ExitWatch, open_exit_watch
+from perimortem.model.incident import Incident
+from perimortem.model.process import ProcessRef
+from perimortem.model.tree import Tree, TreeProcess
+from perimortem.monitor.collect import collect_target, renew_target
+from perimortem.monitor.recorder_link import RecorderLink
+from perimortem.monitor.session import Session
+from perimortem.monitor.settings import Settings
+from perimortem.proc.children import list_children
+from perimortem.proc.environment import read_variables
+from perimortem.proc.stat import read_stat
+from perimortem.recorder.file import RecorderFile
+from perimortem.watch.target import TargetWatch
+
+LIVING_MAX = 2000
+"""Members watched at once; further ones are counted. A fork bomb is told, not followed."""
+_REMEMBERED_MAX = 1000
+_INCIDENTS_MAX = 100
+"""Members with an incident of their own in one watch; further ones stand in the report only."""
+LABELS = ("RANK", "LOCAL_RANK", "PYTEST_XDIST_WORKER")
+_RECORDER_NAME = re.compile(r"(\d{1,9})-(\d{1,19})\.rec")
+
+
+class ProcessTree:
+    """Members are all but the commands themselves."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        add: Callable[[Session], None],
+        commands: Callable[[], list[Session]],
+    ) -> None:
+        """``add``: watch a session; ``commands``: those whose children are members."""
+        self.process_count = 0
+        self.unwatched_count = 0
+        self.living: dict[int, Session] = {}
+        self._settings = settings
+        self._add = add
+        self._commands = commands
+        self._ended: list[TreeProcess] = []
+        self._known: set[ProcessRef] = set()
+        self._incident_count = 0
+
+    def take_recorder(self, name: str, now_ns: int) -> None:
+        """A recorder of this name has come into the run directory; is it one of ours?"""
+        match = _RECORDER_NAME.fullmatch(name)
+        if match is None:
+            return
+        process = ProcessRef(int(match[1]), int(match[2]))
+        if process in self._known or any(s.target.ref == process for s in self._commands()):
+            return
+        try:
+            recorder = RecorderFile(self._settings.run_dir / name, process)
+        except (OSError, MalformedInput):
+            return
+        try:
+            if recorder.monitor_pid == os.getpid():
+                self._adopt(process, recorder.parent_pid, now_ns, recorder.process_name)
+        finally:
+            recorder.close()
+
+    def scan(self, now_ns: int) -> None:
+        """Find members that bear no agent, among the children of those that are known."""
+        waiting = [session.pid for session in (*self._commands(), *self.living.values())]
+        while waiting:
+            parent = waiting.pop()
+            for pid in list_children(parent):
+                facts = read_stat(pid)
+                if facts is None or facts.is_dead or pid in self.living:
+                    continue
+                process = ProcessRef(pid, facts.start_time_ticks)
+                if process not in self._known and self._adopt(process, parent, now_ns, None):
+                    waiting.append(pid)
+        for session in self.living.values():
+            session.target = renew_target(session.target)
+        self._forget()
+
+    def note_end(self, session: Session, incident: Incident) -> None:
+        """A member's verdict."""
+        self.living.pop(session.pid, None)
+        if is_telling(incident) or len(self._ended) < _REMEMBERED_MAX:
+            self._ended.append(describe_process(session, incident))
+        if len(self._ended) > 2 * _REMEMBERED_MAX:
+            telling = [p for p in self._ended if p.verdict in VIOLENT]
+            self._ended = (telling + [p for p in self._ended if p.verdict not in VIOLENT])[
+                :_REMEMBERED_MAX
+            ]
+
+    def deserves_incident(self, incident: Incident) -> bool:
+        """Whether a member's end goes into the store by itself."""
+        if not is_telling(incident) or self._incident_count >= _INCIDENTS_MAX:
+            return False
+        self._incident_count += 1
+        return True
+
+    def summarize(self, command: TreeProcess, open_members: list[TreeProcess]) -> Tree:
+        """The tree as the report shows it."""
+        return Tree(
+            processes=tuple(
+                sorted((*self._ended, *open_members), key=lambda p: (p.started_at_ns, p.pid))
+            ),
+            process_count=1 + self.process_count,
+            unwatched_count=self.unwatched_count,
+            first_death=find_first_death(command, self._ended),
+        )
+
+    def pids(self) -> list[int]:
+        """Everything that lives, commands first."""
+        return [*(session.pid for session in self._commands()), *self.living]
+
+    def culprit(self, session: Session) -> Session:
+        """Whom to look at when ``session`` shows no sign of life: a wrapper waits for its only child."""
+        seen = {session.pid}
+        while True:
+            children = [s for s in self.living.values() if s.parent_pid == session.pid]
+            if len(children) != 1 or children[0].pid in seen or children[0].ended_ns is not None:
+                return session
+            session = children[0]
+            seen.add(session.pid)
+
+    def _adopt(
+        self, process: ProcessRef, parent_pid: int, now_ns: int, recorded_name: str | None
+    ) -> bool:
+        """``recorded_name``: as its recorder has it; None when it has none."""
+        self._known.add(process)
+        self.process_count += 1
+        if len(self.living) >= LIVING_MAX:
+            self.unwatched_count += 1
+            return False
+        exit_watch: ExitWatch
+        try:
+            exit_watch = open_exit_watch(process, is_child=False)
+        except ProcessGone:
+            if recorded_name is None:
+                return False
+            exit_watch = GoneExitWatch(process)
+        except PerimortemError:
+            self.unwatched_count += 1
+            return False
+        target = collect_target(process)
+        if not target.command_line and recorded_name:
+            target = replace(target, name=recorded_name)
+        session = Session(
+            target=target,
+            exit_watch=exit_watch,
+            recorder=RecorderLink(self._settings.run_dir, process),
+            watch=TargetWatch(self._settings.policy, now_ns),
+            watched_since_ns=now_ns,
+            sources=[
+                Presence(process, now_ns, judges_stops=False),
+                Progress(process.pid, now_ns),
+            ],
+            parent_pid=parent_pid,
+            is_command=False,
+            labels=read_variables(process.pid, LABELS),
+        )
+        self.living[process.pid] = session
+        self._add(session)
+        return True
+
+    def _forget(self) -> None:
+        """A pid with its start time comes once; what is long gone need not be known any more."""
+        if len(self._known) > 8 * LIVING_MAX:
+            self._known = {session.target.ref for session in self.living.values()}
+
+
+def is_telling(incident: Incident) -> bool:
+    """An end that somebody will ask about; children that fail are their parents' business."""
+    return incident.verdict in VIOLENT or bool(incident.hangs)
+
+
+def describe_process(session: Session, incident: Incident) -> TreeProcess:
+    """One line of the tree."""
+    return TreeProcess(
+        pid=session.pid,
+        parent_pid=session.parent_pid,
+        name=session.target.name,
+        command_line=session.target.command_line,
+        started_at_ns=incident.started_at_ns,
+        ended_at_ns=incident.ended_at_ns,
+        exit=incident.exit,
+        verdict=incident.verdict if session.end is not None else None,
+        where=incident.where,
+        labels=tuple(session.labels.items()),
+        number=session.number,
+    )
