@@ -190,7 +190,7 @@ def test_noise_is_never_more_than_malformed(noise):
 
 @given(
     st.lists(
-        st.tuples(st.integers(112, 12288 + SLOTS * 512 - 1), st.integers(0, 255)), max_size=300
+        st.tuples(st.integers(120, 12288 + SLOTS * 512 - 1), st.integers(0, 255)), max_size=300
     )
 )
 def test_noise_behind_a_good_header_gives_only_checked_facts(changes):

@@ -143,16 +143,10 @@ def attach(name: str = "main", threshold: float = 0.0) -> AgentSession:
     ``threshold`` is in seconds; 0 takes the monitor's default (10 s). A second heartbeat,
     ``python``, is beaten by a Python thread: it stops when a native call holds the GIL. Never raises.
     """
-    global _native, _native_pid
     try:
-        with _lock:
-            if _native is None or _native_pid != os.getpid():
-                library = find_library()
-                if library is None:
-                    return AgentSession(name, threshold, None, "the C library is not built")
-                _native = _Native(ctypes.CDLL(str(library)))
-                _native_pid = os.getpid()
-            native = _native
+        native = _open_native()
+        if native is None:
+            return AgentSession(name, threshold, None, "the C library is not built")
         if not native.base:
             return AgentSession(
                 name, threshold, None, native.error or "no recorder in this process"
@@ -163,6 +157,29 @@ def attach(name: str = "main", threshold: float = 0.0) -> AgentSession:
     except Exception as error:  # noqa: BLE001 - never into the program
         _log.debug("attach failed", exc_info=True)
         return AgentSession(name, threshold, None, str(error))
+
+
+def attach_quietly(name: str, threshold: float) -> AgentSession | None:
+    """A heartbeat alone, without the thread that beats ``python``; None where there is no recorder."""
+    try:
+        native = _open_native()
+        return AgentSession(name, threshold, native, "") if native and native.base else None
+    except Exception:  # noqa: BLE001 - never into the program
+        _log.debug("attach failed", exc_info=True)
+        return None
+
+
+def _open_native() -> _Native | None:
+    """The C library with this process's recorder; None where it was not built."""
+    global _native, _native_pid
+    with _lock:
+        if _native is None or _native_pid != os.getpid():
+            library = find_library()
+            if library is None:
+                return None
+            _native = _Native(ctypes.CDLL(str(library)))
+            _native_pid = os.getpid()
+        return _native
 
 
 def _start_python_heartbeat(native: _Native) -> None:

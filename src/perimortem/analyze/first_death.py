@@ -36,14 +36,14 @@ def find_first_death(command: TreeProcess, others: Iterable[TreeProcess]) -> Fir
         first = _find_answered_failure(command, cascade)
     if first is None or (first is command and len(cascade) == 1):
         return None
-    followers = [p for p in cascade if p is not first and _ended_ns(p) >= _ended_ns(first)]
-    if not followers:
+    followed = [p for p in cascade if p is not first and _ended_ns(p) >= _ended_ns(first)]
+    if not followed:
         return None
-    counted = Counter(describe_exit_shortly(p.exit) for p in followers)
+    counted = Counter(describe_exit_shortly(p.exit) for p in followed if p is not command)
     return FirstDeath(
         process=first,
         followers=tuple(Followers(text, count) for text, count in counted.most_common()),
-        within_ns=_ended_ns(followers[-1]) - _ended_ns(first),
+        within_ns=_ended_ns(followed[-1]) - _ended_ns(first),
     )
 
 

@@ -116,7 +116,8 @@ class ConsoleListener:
         if left:
             names = ", ".join(name_process(process) for process in left[:5])
             more = f" and {len(left) - 5} more" if len(left) > 5 else ""
-            self._say(f"{names}{more} still run and are watched no more (--wait all watches on)")
+            verb = "still runs and is" if len(left) == 1 else "still run and are"
+            self._say(f"{names}{more} {verb} watched no more (--wait all watches on)")
 
     def _say(self, text: str) -> None:
         if not self._quiet and not self._as_json:

@@ -42,8 +42,9 @@ class FirstDeath:
 
     process: TreeProcess
     followers: tuple[Followers, ...]
+    """Without the command itself."""
     within_ns: int
-    """From the first death to the last that followed."""
+    """From the first death to the last that followed, or to the command's end."""
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,11 @@ class Heartbeats:
         if self._output is not None:
             self._output.finish()
 
+    def soft_errors(self) -> list[str]:
+        """What was not taken."""
+        refused = self.socket.refused if self.socket else 0
+        return [f"{refused} notifications were too long and not read"] if refused else []
+
     def close(self) -> None:
         self.finish()
         if self.socket is not None:

@@ -349,11 +349,13 @@ class Monitor:
 
     def _begin_hang(self, session: Session, change: HangDetected, now_ns: int) -> None:
         culprit = self.find_culprit(session)
-        record = HangRecord(change.hang, describe_state(culprit.target.ref), culprit)
+        facts = [fact for source in session.sources for fact in source.facts()]
+        state = describe_state(culprit.target.ref)
+        told = "; ".join([*facts, *([state] if state else [])])
+        record = HangRecord(change.hang, told or None, culprit)
         session.hangs.append(record)
-        for source in session.sources:
-            for fact in source.facts():
-                session.add_evidence(fact, "/proc", Confidence.DERIVED)
+        for fact in facts:
+            session.add_evidence(fact, "/proc", Confidence.DERIVED)
         if culprit is not session:
             session.add_evidence(
                 f"it waits for {culprit.target.name}[{culprit.pid}], which was looked at instead",
@@ -457,12 +459,21 @@ class Monitor:
         record = session.open_hang
         if session.watch.hang is not None and record is not None:
             record.hang = session.watch.hang  # with the heartbeats that stopped since
+            self._recover_at_the_end(session, record, now_ns)
         session.watch.end()
         del self.sessions[key]
         self._waiting[key] = session
         # The verdict is what the report's clock stops at; a dump under way may still be added.
         session.incident = self._conclude(session)
         self._finish_waiting()
+
+    def _recover_at_the_end(self, session: Session, record: HangRecord, now_ns: int) -> None:
+        """It may have come back to life between our last look and its end."""
+        pulse = session.read_pulse(now_ns)
+        beats = {b.name: b.beat_ns for b in pulse.heartbeats if b.beaten} if pulse else {}
+        last = [beats.get(stopped.name, 0) for stopped in record.hang.stopped]
+        if min(last, default=0) > record.hang.detected_ns:
+            record.hang = replace(record.hang, recovered_ns=max(last))
 
     def _finish_waiting(self) -> None:
         for key, session in list(self._waiting.items()):

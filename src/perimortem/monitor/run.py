@@ -211,25 +211,31 @@ class _Run:
                 else:
                     self._note_request(received, to_group=True)
             else:
+                # The target may end of it before it is known whether it had it, too.
+                self._note_request(received, to_group=True)
                 self._undecided.hold(received)
         self._decide(now_ns)
 
     def _decide(self, now_ns: int) -> None:
-        for received in self._undecided.listen(now_ns):
-            self._note_request(received, to_group=True)
+        self._undecided.listen(now_ns)
         for received in self._undecided.take_due(now_ns):
             self._note_request(received, to_group=False)
             self._pass_on(received)
         self._decide_timer.due_ns = self._undecided.due_ns()
 
     def _note_request(self, received: Received, *, to_group: bool) -> None:
+        """``to_group``: a later word on the same signal replaces the first."""
         request = Request(
             received.signal, received.sender, received.at_ns, received.from_terminal, to_group
         )
-        self._session.requests.append(request)
-        if to_group:
-            for member in self._tree.living.values():
-                member.requests.append(request)
+        for session in (self._session, *self._tree.living.values()):
+            session.requests = [
+                known
+                for known in session.requests
+                if (known.signal, known.at_ns) != (request.signal, request.at_ns)
+            ]
+            if to_group or session is self._session:
+                session.requests.append(request)
 
     def _pass_on(self, received: Received) -> None:
         """To the command; once that has ended, to what is left of it."""
@@ -246,6 +252,8 @@ class _Run:
 
     def _take_end(self, session: Session, incident: Incident) -> None:
         if session is self._session:
+            errors = (*incident.soft_errors, *self._heartbeats.soft_errors())
+            incident = replace(incident, soft_errors=errors)
             session.incident = self._monitor.keep(session, incident)
             if incident.verdict in VIOLENT | {Verdict.FAILED_EXIT}:
                 self._settle_until_ns = self._clock.monotonic_ns() + _SETTLE_NS

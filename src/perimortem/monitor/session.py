@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from dataclasses import dataclass, field, replace
@@ -199,7 +200,7 @@ def derive_incident(
         evidence=(*conclusion.evidence, *session.exit_watch.evidence, *session.evidence),
         soft_errors=(*session.soft_errors, *_soft_errors(session, recording)),
         parent_pid=session.parent_pid,
-        labels=tuple(session.labels.items()),
+        labels=tuple((session.labels | _find_test(last_event)).items()),
         number=session.number,
     )
     return incident, conclusion
@@ -255,6 +256,18 @@ def choose_last_event(events: tuple[Event, ...]) -> Event | None:
     """The program's own last word; "system.stats" is ours and counts when nothing else is."""
     own = [event for event in events if event.name != "system.stats"]
     return own[-1] if own else events[-1] if events else None
+
+
+def _find_test(last_event: Event | None) -> dict[str, str]:
+    """What pytest was at, by the plugin's last word (agent.pytest_plugin); named as pytest does."""
+    if last_event is None or last_event.name != "pytest.test":
+        return {}
+    try:
+        said = json.loads(last_event.payload)
+        found = {"PYTEST_CURRENT_TEST": said["test"], "PYTEST_XDIST_WORKER": said.get("worker")}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return {}
+    return {name: printable(text) for name, text in found.items() if isinstance(text, str)}
 
 
 def dump_path(directory: Path, session: Session, unix_s: int) -> Path:

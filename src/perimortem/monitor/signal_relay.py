@@ -100,18 +100,15 @@ class Undecided:
         """When the next one is decided by itself."""
         return min((r.at_ns + PATIENCE_NS for r in self._waiting), default=None)
 
-    def listen(self, now_ns: int) -> list[Received]:
-        """What the ear has heard; those that went to the whole group."""
+    def listen(self, now_ns: int) -> None:
+        """Drop those that the ear has heard, too: they went to the whole group."""
         self._heard += [(number, now_ns) for number in self._ear.receive()]
         self._heard = [(n, at_ns) for n, at_ns in self._heard if now_ns - at_ns <= PATIENCE_NS]
-        shared = []
         for number, at_ns in list(self._heard):
             match = next((r for r in self._waiting if r.signal == number), None)
             if match is not None:
                 self._heard.remove((number, at_ns))
                 self._waiting.remove(match)
-                shared.append(match)
-        return shared
 
     def take_due(self, now_ns: int) -> list[Received]:
         """Those that came to us alone."""

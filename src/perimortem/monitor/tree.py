@@ -20,6 +20,7 @@ from perimortem.beats.presence import Presence
 from perimortem.beats.progress import Progress
 from perimortem.errors import MalformedInput, PerimortemError, ProcessGone
 from perimortem.exits.linux.gone import GoneExitWatch
+from perimortem.exits.linux.proc_connector import ProcConnector
 from perimortem.exits.watch import ExitWatch, open_exit_watch
 from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessRef
@@ -62,6 +63,7 @@ class ProcessTree:
         self._ended: list[TreeProcess] = []
         self._known: set[ProcessRef] = set()
         self._incident_count = 0
+        ProcConnector.shared()  # from now on it remembers how short-lived members ended
 
     def take_recorder(self, name: str, now_ns: int) -> None:
         """A recorder of this name has come into the run directory; is it one of ours?"""
@@ -203,6 +205,6 @@ def describe_process(session: Session, incident: Incident) -> TreeProcess:
         exit=incident.exit,
         verdict=incident.verdict if session.end is not None else None,
         where=incident.where,
-        labels=tuple(session.labels.items()),
+        labels=incident.labels,
         number=session.number,
     )

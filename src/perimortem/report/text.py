@@ -14,7 +14,7 @@ from perimortem.text import printable
 _INDENT = " " * 10
 _STACK_LINES_MAX = 60
 _TREE_LINES_MAX = 12
-_UNREMARKABLE = ("failed-exit", "stopped", "unknown")
+_UNREMARKABLE = ("clean-exit", "failed-exit", "stopped", "unknown", None)
 _LABELS = {"RANK": "rank", "LOCAL_RANK": "local rank", "PYTEST_XDIST_WORKER": "worker"}
 
 
@@ -93,6 +93,8 @@ _WHO = {
 
 def _who(report: dict[str, Any]) -> str:
     sender = report["exit"]["sender"]
+    if any("as --on-hang asked" in evidence["fact"] for evidence in report["evidence"]):
+        return "perimortem, as --on-hang asked  [observed: monitor]"
     if sender:
         name = f" ({printable(sender['name'])})" if sender["name"] else ""
         return f"process {sender['pid']}{name}  [observed: siginfo]"
@@ -147,12 +149,16 @@ def name_process(process: dict[str, Any]) -> str:
 
 
 def _first(first: dict[str, Any]) -> str:
-    """ "rank 3 (python[12]) ended by SIGKILL; then 7 exited 1, within 31.0 s"."""
-    followed = ", ".join(f"{f['count']} {f['exit']}" for f in first["followers"])
-    text = f"{name_process(first)} {first['exit']}"
-    text += f", {first['where']}" if first["where"] else ""
-    text += f"; then {followed}, within {format_duration(first['within_ms'] / 1e3)}"
-    return text + (f"  (perimortem show {first['id']})" if first["id"] else "")
+    """ "rank 3 (python[12]) ended by SIGKILL; 7 others exited 1; all within 31.0 s"."""
+    text = f"{name_process(first)} {first['exit'].split(' (')[0]}"
+    text += _place(first)
+    within = format_duration(first["within_ms"] / 1e3)
+    if first["followers"]:
+        followed = ", ".join(f"{f['count']} other{'s' if f['count'] > 1 else ''} {f['exit']}" for f in first["followers"])
+        text += f"; {followed}; all within {within}"
+    else:
+        text += f"; the command ended {within} later"
+    return text + _hint(first)
 
 
 def _others(report: dict[str, Any], *, full: bool) -> list[str]:
@@ -161,25 +167,32 @@ def _others(report: dict[str, Any], *, full: bool) -> list[str]:
     if count <= 1:
         return []
     others = report["processes"][1:]
-    unclean = [p for p in others if p["verdict"] not in (None, "clean-exit")]
+    bad = [p for p in others if p["verdict"] not in _UNREMARKABLE and p["ended_at"]]
     running = [p for p in others if p["ended_at"] is None]
-    text = f"{count} processes"
-    counted = [f"{len(unclean)} ended badly or by a signal"] if unclean else []
+    counted = [f"{len(bad)} crashed or were killed"] if bad else []
     counted += [f"{len(running)} still running"] if running else []
     if report["unwatched_count"]:
         counted.append(f"{report['unwatched_count']} were too many to watch")
-    lines = [text + (": " + ", ".join(counted) if counted else ", the others ended well")]
-    shown = others if full else [p for p in unclean if p["verdict"] not in _UNREMARKABLE] + running
+    if not counted and not full:
+        return []
+    lines = [f"{count} processes" + (": " if counted else "") + ", ".join(counted)]
+    told = (report["first_death"] or {}).get("pid")
+    shown = others if full else [p for p in bad if p["pid"] != told] + running
     for process in shown[: _TREE_LINES_MAX if not full else None]:
-        lines.append(f"{name_process(process)} {process['exit']}" + _place(process))
+        how = process["exit"].split(" (")[0]
+        lines.append(f"{name_process(process)} {how}" + _place(process) + _hint(process))
     if len(shown) > _TREE_LINES_MAX and not full:
         lines.append(f"... {len(shown) - _TREE_LINES_MAX} more: perimortem show")
     return lines
 
 
 def _place(process: dict[str, Any]) -> str:
-    text = f", {process['where']}" if process["where"] else ""
-    return text + (f"  (perimortem show {process['id']})" if process["id"] else "")
+    test = process["labels"].get("PYTEST_CURRENT_TEST")
+    return (f", {process['where']}" if process["where"] else "") + (f", in {test}" if test else "")
+
+
+def _hint(process: dict[str, Any]) -> str:
+    return f"  (perimortem show {process['id']})" if process["id"] else ""
 
 
 def _hang(hang: dict[str, Any]) -> str:
