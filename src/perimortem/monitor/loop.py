@@ -167,9 +167,12 @@ class Monitor:
         ``waits_for_more``: the end of all is not the end, for others may come."""
         if self.settings.dump_types is not None:
             self.workers.warm_up()
-        while not self._stopping and not is_done():
-            if not (waits_for_more or self.sessions or self._waiting):
-                return
+        while not self._stopping:
+            if is_done() or not (waits_for_more or self.sessions or self._waiting):
+                # Ends that came together with the last one are told, too.
+                if not self._take_ready():
+                    return
+                continue
             self.run_once()
 
     @property
@@ -188,6 +191,13 @@ class Monitor:
         for key, _ in events:
             key.data(now_ns)
         self._on_time(now_ns)
+
+    def _take_ready(self) -> bool:
+        events = self.selector.select(0)
+        now_ns = self._clock.monotonic_ns()
+        for key, _ in events:
+            key.data(now_ns)
+        return bool(events)
 
     def close(self) -> None:
         """Let go of everything. Targets that still run are left as they are."""

@@ -22,6 +22,10 @@ class RecorderLink:
 
     def __init__(self, run_dir: Path, process: ProcessRef) -> None:
         self.path = recorder_path(run_dir, process)
+        self.name: str | None = None
+        """What the process was called when its last program began (after an exec: that one's name)."""
+        self.has_been_replaced = False
+        """It has become another program since the first look."""
         self.error: str | None = None
         """Why the recorder cannot be read, once it could not."""
         self._process = process
@@ -56,6 +60,7 @@ class RecorderLink:
             return False
         self.close()
         self.open()
+        self.has_been_replaced = True
         return True
 
     def is_mapped(self) -> bool:
@@ -108,4 +113,5 @@ class RecorderLink:
             self.error = str(error)
             return False
         self.error = None
+        self.name = self._file.process_name
         return True

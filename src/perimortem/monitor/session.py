@@ -177,6 +177,7 @@ def derive_incident(
     events = _merge_events(session, recording)
     last_event = choose_last_event(events)
     verdict_at_ns = clock.realtime_ns()
+    session.target = _renew_name(session)
     incident = Incident(
         host=host,
         verdict=conclusion.verdict,
@@ -204,6 +205,17 @@ def derive_incident(
         number=session.number,
     )
     return incident, conclusion
+
+
+def _renew_name(session: Session) -> Target:
+    """It died too soon after an exec to be asked for its new name: the recorder has it.
+
+    The command itself is called as it was called, until it becomes another program."""
+    name = session.recorder.name
+    is_told = session.recorder.has_been_replaced or not session.is_command
+    if name is None or session.end is None or not is_told:
+        return session.target
+    return replace(session.target, name=name)
 
 
 def _complete(end: Exit, recording: Recording | None) -> Exit:

@@ -154,7 +154,10 @@ def _first(first: dict[str, Any]) -> str:
     text += _place(first)
     within = format_duration(first["within_ms"] / 1e3)
     if first["followers"]:
-        followed = ", ".join(f"{f['count']} other{'s' if f['count'] > 1 else ''} {f['exit']}" for f in first["followers"])
+        followed = ", ".join(
+            f"{f['count']} other{'s' if f['count'] > 1 else ''} {f['exit']}"
+            for f in first["followers"]
+        )
         text += f"; {followed}; all within {within}"
     else:
         text += f"; the command ended {within} later"

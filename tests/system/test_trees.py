@@ -1,0 +1,368 @@
+"""Processes make processes: every one is watched, and the first death is told apart."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from conftest import await_true, read_line_with
+
+pytestmark = pytest.mark.system
+
+
+def find(report, name):
+    """The processes of that name."""
+    return [process for process in report["processes"] if process["name"] == name[:15]]
+
+
+@pytest.mark.parametrize("shell", ["bash", "dash"])
+def test_a_child_of_a_shell_that_crashes_is_told(perimortem, programs, shell):
+    report = perimortem.report(shell, "-c", f"{programs}/crash_null; exit 4")
+    assert report["_status"] == 4
+    (crash,) = find(report, "crash_null")
+    assert crash["verdict"] == "crash"
+    assert crash["parent_pid"] == report["target"]["pid"]
+    shown = json.loads(perimortem.call("show", crash["id"], "--json").stdout)
+    assert shown["exit"]["signal"] == signal.SIGSEGV
+
+
+@pytest.mark.parametrize(
+    "wrapper",
+    [
+        ("env", "A=1"), ("nice",), ("setsid", "-w"), ("stdbuf", "-oL"), ("timeout", "20"),
+        ("sh", "-c", '"$@"; exit 3', "sh"), ("env", "nice", "timeout", "20", "sh", "-c", '"$0" "$@"'),
+    ],
+)  # fmt: skip
+def test_a_library_that_ends_the_real_program_is_found_behind_wrappers(
+    perimortem, programs, wrapper
+):
+    report = perimortem.report(*wrapper, programs / "exit_in_library")
+    (real,) = find(report, "exit_in_library")
+    assert real["verdict"] == "silent-crash"
+    assert "libsends_it.so" in real["where"]
+
+
+@pytest.mark.parametrize("how", ["fork", "vfork", "posix_spawn", "posix_spawnp", "system", "popen"])
+def test_however_a_child_is_made(perimortem, programs, how):
+    report = perimortem.report(programs / "spawns", how, programs / "exit_in_library")
+    assert report["verdict"] == "clean-exit"
+    (child,) = find(report, "exit_in_library")
+    assert child["verdict"] == "silent-crash"
+    assert "libsends_it.so" in child["where"]
+
+
+def test_a_forked_child_says_its_own_goodbye_and_not_its_parents(perimortem):
+    script = (
+        "import ctypes, os, time\n"
+        "if os.fork() == 0:\n"
+        "    time.sleep(0.1); os._exit(0)\n"
+        "os.wait()\n"
+        "if os.fork() == 0:\n"
+        "    ctypes.CDLL(None)._exit(5)\n"
+        "os.wait()\n"
+    )
+    report = perimortem.report(sys.executable, "-c", script)
+    assert (report["verdict"], report["process_count"]) == ("clean-exit", 3)
+    assert sorted(p["verdict"] for p in report["processes"][1:]) == ["clean-exit", "silent-crash"]
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_a_multiprocessing_worker_that_is_killed(perimortem, tmp_path, method):
+    (tmp_path / "pool.py").write_text(
+        "import multiprocessing as m, os, signal, sys\n"
+        "def work(i):\n"
+        "    if i == 2: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "if __name__ == '__main__':\n"
+        "    c = m.get_context(sys.argv[1])\n"
+        "    ps = [c.Process(target=work, args=(i,)) for i in range(4)]\n"
+        "    for p in ps: p.start()\n"
+        "    for p in ps: p.join()\n"
+        "    sys.exit(any(p.exitcode for p in ps))\n"
+    )
+    report = perimortem.report(sys.executable, tmp_path / "pool.py", method)
+    assert (report["verdict"], report["_status"]) == ("failed-exit", 1)
+    killed = [p for p in report["processes"] if p["verdict"] == "killed"]
+    assert len(killed) == 1
+    assert report["first_death"]["pid"] == killed[0]["pid"]
+
+
+def test_the_first_rank_that_died_leads_the_account(perimortem, tmp_path):
+    """As torchrun does it: a launcher that ends the others when one has died."""
+    (tmp_path / "launch.py").write_text(
+        "import os, signal, subprocess, sys\n"
+        "w = 'import os, signal, sys, time\\n"
+        'if os.environ["RANK"] == "3": time.sleep(0.4); os.kill(os.getpid(), signal.SIGKILL)\\n'
+        "try: time.sleep(60)\\n"
+        "except KeyboardInterrupt: sys.exit(1)\\n'\n"
+        "ps = [subprocess.Popen([sys.executable, '-c', w], env={**os.environ, 'RANK': str(i),"
+        " 'LOCAL_RANK': str(i)}) for i in range(5)]\n"
+        "ps[3].wait()\n"
+        "for p in ps: p.send_signal(signal.SIGINT)\n"
+        "for p in ps: p.wait()\n"
+        "sys.exit(1)\n"
+    )
+    report = perimortem.report(sys.executable, tmp_path / "launch.py")
+    first = report["first_death"]
+    assert (first["labels"]["RANK"], first["verdict"]) == ("3", "killed")
+    assert sum(group["count"] for group in first["followers"]) == 4
+    account = report["_stderr"]
+    assert "rank 3 (python" in account
+    assert "ended by SIGKILL; 4 others exited 1; all within" in account
+
+
+def test_a_prefork_server_that_loses_a_worker(perimortem, tmp_path):
+    """gunicorn: a worker faults in native code, another is ended by a library; the server goes on."""
+    pytest.importorskip("gunicorn")
+    (tmp_path / "app.py").write_text(
+        "import ctypes, os\n"
+        "def app(environ, start):\n"
+        "    if environ['PATH_INFO'] == '/crash': ctypes.string_at(0)\n"
+        "    start('200 OK', []); return [str(os.getpid()).encode()]\n"
+    )
+    process = perimortem.start(
+        "run", "--report", tmp_path / "r.json", "--", sys.executable, "-m", "gunicorn", "-w", "3",
+        "--chdir", tmp_path, "-b", "127.0.0.1:0", "app:app",
+    )  # fmt: skip
+    address = read_line_with(process.stderr, "Listening at: ").split()[-2]
+
+    def get(path):
+        return urllib.request.urlopen(address + path, timeout=20).read()
+
+    get("/")
+    with pytest.raises((urllib.error.URLError, ConnectionError)):
+        get("/crash")
+    read_line_with(process.stderr, "CRASH")
+    get("/")
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["verdict"] in ("clean-exit", "stopped")
+    crashed = [p for p in report["processes"] if p["verdict"] == "crash"]
+    assert len(crashed) == 1
+    assert report["process_count"] >= 4
+
+
+XDIST_TESTS = """
+import ctypes, os, signal, threading, time
+import pytest
+
+@pytest.mark.parametrize("i", range(8))
+def test_fine(i):
+    time.sleep(0.02)
+
+def test_faults():
+    signal.signal(signal.SIGSEGV, signal.SIG_DFL)
+    ctypes.string_at(0)
+
+def test_vanishes():
+    ctypes.CDLL(None)._exit(0)
+"""
+
+
+def run_pytest(perimortem, folder, *options, tests):
+    (folder / "test_some.py").write_text(tests)
+    perimortem.environment |= {"PYTEST_ADDOPTS": ""}
+    return perimortem.report(
+        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n4", "--rootdir", folder,
+        folder / "test_some.py", options=options,
+    )  # fmt: skip
+
+
+def test_a_pytest_worker_that_vanishes_names_its_test(perimortem, tmp_path):
+    pytest.importorskip("xdist")
+    report = run_pytest(perimortem, tmp_path, tests=XDIST_TESTS)
+    assert report["_status"] == 1
+    named = {p["labels"].get("PYTEST_CURRENT_TEST", ""): p for p in report["processes"]}
+    faulted = next(p for test, p in named.items() if test.endswith("::test_faults"))
+    assert faulted["verdict"] == "crash"
+    assert faulted["labels"]["PYTEST_XDIST_WORKER"].startswith("gw")
+    vanished = next(p for test, p in named.items() if test.endswith("::test_vanishes"))
+    assert "_exit called in" in vanished["where"]
+    assert "in test_some.py::test_" in report["_stderr"]
+
+
+def test_a_pytest_worker_that_hangs_names_its_test(perimortem, tmp_path):
+    pytest.importorskip("xdist")
+    tests = (
+        "import time, pytest\n"
+        "@pytest.mark.parametrize('i', range(6))\n"
+        "def test_fine(i): time.sleep(0.02)\n"
+        "def test_hangs(): time.sleep(6)\n"
+    )
+    report = run_pytest(
+        perimortem, tmp_path, "--threshold", "pytest=2", "--no-stacks", "--dump-type", "none",
+        tests=tests,
+    )  # fmt: skip
+    assert report["_status"] == 0
+    (hung,) = [p for p in report["processes"] if p["id"] and p["pid"] != report["target"]["pid"]]
+    shown = json.loads(perimortem.call("show", hung["id"], "--json").stdout)
+    assert [b["name"] for b in shown["hangs"][0]["stopped"]] == ["pytest"]
+    assert shown["hangs"][0]["recovered_at"]
+
+
+def test_the_plugin_does_nothing_where_nobody_watches(tmp_path, perimortem):
+    (tmp_path / "test_one.py").write_text("def test_one(): pass\n")
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path / "test_one.py"],
+        capture_output=True, text=True, env=perimortem.env,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert not perimortem.run_dir.exists()
+
+
+def test_children_that_bear_no_preload_start_and_are_watched(perimortem, programs):
+    """A sanitizer's program, a static one: by exec in the same process and as children."""
+    for name in ("asan_program", "static_program"):
+        for script in (f"{programs}/{name} 3; exit $?", f"exec {programs}/{name} 3"):
+            report = perimortem.report("sh", "-c", script)
+            assert (report["_status"], report["verdict"]) == (3, "failed-exit"), report["_stderr"]
+            assert "ASan" not in report["_stderr"]
+            assert "cannot be preloaded" not in report["_stderr"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a setuid program")
+def test_a_setuid_child_of_another_user(perimortem, programs, tmp_path):
+    tmp_path.chmod(0o755)
+    for parent in list(tmp_path.parents)[:2]:
+        parent.chmod(0o755)
+    program = tmp_path / "becomes_root"
+    shutil.copy(programs / "exit_status", program)
+    program.chmod(0o4755)
+    script = (
+        "import os, subprocess, sys\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        f"sys.exit(subprocess.run([{str(program)!r}, '6']).returncode)\n"
+    )
+    report = perimortem.report("/usr/bin/env", "python3", "-c", script)
+    assert report["_status"] == 6
+    assert "cannot be preloaded" not in report["_stderr"]
+
+
+def test_a_child_in_a_chroot_gets_no_preload_that_is_not_there(perimortem, programs, tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("needs root for chroot")
+    shutil.copy(programs / "static_program", tmp_path / "prog")
+    for library in ("/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"):
+        if Path(library).exists():
+            (tmp_path / library[1:]).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(library, tmp_path / library[1:])
+    shutil.copy(programs / "exit_status", tmp_path / "dynamic")
+    script = f"import os; os.chroot({str(tmp_path)!r}); os.execv('/dynamic', ['dynamic', '7'])"
+    report = perimortem.report(sys.executable, "-c", script)
+    assert report["_status"] == 7
+    assert "cannot be preloaded" not in report["_stderr"]
+
+
+@pytest.mark.parametrize(("how", "verdict"), [("0", "clean-exit"), ("crash", "crash")])
+def test_a_daemon_is_watched_to_its_end(perimortem, programs, how, verdict):
+    """Forked twice, its own session, no descriptors, no environment: it came to us all the same."""
+    report = perimortem.report(programs / "daemonize", how, options=("--wait", "all"))
+    assert (report["verdict"], report["_status"]) == ("clean-exit", 0)
+    assert report["process_count"] == 3
+    daemon = [p for p in report["processes"] if p["verdict"] == verdict and p["parent_pid"]]
+    assert daemon
+    assert all(p["ended_at"] for p in report["processes"])
+
+
+def test_what_is_left_running_is_named_and_left(perimortem):
+    script = "sleep 30 >/dev/null 2>&1 & echo $!"
+    result = perimortem.call("run", "--", "sh", "-c", script)
+    pid = int(result.stdout)
+    os.kill(pid, 0)
+    os.kill(pid, signal.SIGKILL)
+    assert f"sleep[{pid}] still runs and is watched no more" in result.stderr
+
+
+def test_changed_uid_and_cleared_environment(perimortem):
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become another user")
+    script = (
+        "import os, time\n"
+        "if os.fork() == 0:\n"
+        "    os.setgroups([]); os.setgid(65534); os.setuid(65534); os.environ.clear()\n"
+        "    time.sleep(0.1); os.abort()\n"
+        "os.wait()\n"
+        "os.execve('/bin/sh', ['sh', '-c', 'exit 5'], {})\n"
+    )
+    report = perimortem.report(sys.executable, "-c", script)
+    assert (report["verdict"], report["_status"]) == ("failed-exit", 5)
+    (aborted,) = [p for p in report["processes"] if p["verdict"] == "crash"]
+    assert aborted["exit"].startswith("ended by SIGABRT")
+
+
+def test_2000_short_lived_processes(perimortem):
+    script = "i=0; while [ $i -lt 2000 ]; do /bin/true; i=$((i+1)); done"
+    report = perimortem.report("sh", "-c", script)
+    assert report["verdict"] == "clean-exit"
+    assert report["process_count"] == 2001
+    assert {p["verdict"] for p in report["processes"]} <= {"clean-exit", "unknown"}
+    assert list(perimortem.run_dir.iterdir()) == []
+
+
+def test_a_fork_bomb_that_its_limit_stops(perimortem):
+    """512 processes at once, of which the watch may have died only if it was told to."""
+    script = "import os, time\nfor i in range(9): os.fork()\ntime.sleep(0.5)\n"
+    report = perimortem.report(sys.executable, "-c", script)
+    assert report["verdict"] == "clean-exit"
+    assert report["process_count"] == 512
+
+
+def test_hostile_names_in_the_tree(perimortem, programs, tmp_path):
+    bad = tmp_path / "a\nb\x1b[31mc"
+    shutil.copy(programs / "crash_null", bad)
+    report = perimortem.report("sh", "-c", '"$0"', bad)
+    assert "\x1b" not in report["_stderr"]
+    assert "a\\nb\\e[31mc" in report["_stderr"]
+
+
+def test_without_follow_children_are_left_alone(perimortem, programs):
+    report = perimortem.report(
+        "sh", "-c", f"{programs}/crash_null; exit 0", options=("--no-follow",)
+    )
+    assert (report["process_count"], len(report["processes"])) == (1, 1)
+
+
+def test_a_run_below_a_run_watches_its_own(perimortem, programs):
+    inner = [sys.executable, "-m", "perimortem", "run", "-q", "--", str(programs / "crash_null")]
+    report = perimortem.report(*inner)
+    assert report["_status"] == 139
+    assert [p["verdict"] for p in find(report, "crash_null")] == ["crash"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a pid namespace")
+def test_as_pid_1_it_reaps_orphans(perimortem):
+    """In a pid namespace of its own: twenty orphans die, and none stays a zombie."""
+    script = (
+        "for i in $(seq 20); do (sleep 0.0$i &) ; done; "
+        "for i in $(seq 100); do n=$(grep -l 'State:.Z' /proc/[0-9]*/status 2>/dev/null | wc -l); "
+        "[ $i -gt 20 ] && [ $n -eq 0 ] && exit 0; sleep 0.1; done; exit 1"
+    )
+    command = ["unshare", "-p", "-f", "--mount-proc", sys.executable, "-m", "perimortem", "run",
+               "-q", "--", "sh", "-c", script]  # fmt: skip
+    result = subprocess.run(command, env=perimortem.env, capture_output=True, text=True, timeout=60)
+    if "unshare failed" in result.stderr:
+        pytest.skip("no pid namespaces here")
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_member_that_deadlocks_is_told_and_dumped(perimortem, programs):
+    process = perimortem.start(
+        "run", "--threshold", "3", "--no-stacks", "--", "sh", "-c", f"{programs}/deadlock; true"
+    )
+    assert "deadlock[" in read_line_with(process.stderr, "HANG")
+    dump = read_line_with(process.stderr, "dump ")
+    assert "deadlock-" in dump
+    await_true(lambda: list(perimortem.data_dir.glob("dumps/deadlock-*.dmp")))
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    for pid in children:
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+    process.communicate(timeout=20)
