@@ -2,8 +2,8 @@
 
     python tools/soak.py [RUNS] [SECONDS]
 
-Runs at default settings, eight at a time, beside four busy processes for each core. Programs that are not
-installed are left out and named. Exit status 1 when a hang was told.
+Runs at default settings, eight at a time, beside four busy processes for each core. Programs that are
+not installed are left out and named. Exit status 1 when a hang was told.
 """
 
 from __future__ import annotations
@@ -65,9 +65,10 @@ def list_programs(seconds: int, folder: Path) -> list[Program]:
         return ("sh", "-c", shell.format(s=seconds, body=body))
 
     redis = (
-        "redis-server --port 0 --unixsocket {d}/r$$ --save '' & p=$!; sleep 1; "
-        "redis-benchmark -s {d}/r$$ -q -n 200000 -t set,get >/dev/null; sleep {s}; kill $p; wait $p"
-    ).format(d=folder, s=seconds)
+        f"redis-server --port 0 --unixsocket {folder}/r$$ --save '' & p=$!; sleep 1; "
+        f"redis-benchmark -s {folder}/r$$ -q -n 200000 -t set,get >/dev/null; "
+        f"sleep {seconds}; kill $p; wait $p"
+    )
     nginx_folder = folder / "nginx"
     nginx_folder.mkdir()
     nginx_conf = nginx_folder / "n.conf"
@@ -81,10 +82,11 @@ def list_programs(seconds: int, folder: Path) -> list[Program]:
         "public class Idle { public static void main(String[] a) throws Exception "
         f"{{ Thread.sleep({seconds * 1000}); }} }}"
     )
-    pool = [
-        Program(f"pool-{m}", "python3", (python, "-c", POOL.format(method=m, seconds=seconds)))
-        for m in ("fork", "forkserver")
-    ]
+    pool = []
+    for method in ("fork", "forkserver"):
+        script = folder / f"pool_{method}.py"  # a file: workers must be able to import it
+        script.write_text(POOL.format(method=method, seconds=seconds))
+        pool.append(Program(f"pool-{method}", "python3", (python, str(script))))
     return [
         Program("gcc", "gcc", loop(f"gcc -O2 -c -o {folder}/$$.o {folder}/big.c")),
         Program("sort", "sort", loop("seq 300000 | sort -R | tail -1 >/dev/null")),
@@ -92,7 +94,9 @@ def list_programs(seconds: int, folder: Path) -> list[Program]:
         Program("sleep", "sleep", ("sleep", str(seconds))),
         Program("idle-cat", "cat", ("sh", "-c", f"sleep {seconds} | cat")),
         Program("threads", "python3", (python, "-c", THREADS.format(seconds=seconds))),
-        Program("http-idle", "timeout", ("timeout", str(seconds), python, "-m", "http.server", "0")),
+        Program(
+            "http-idle", "timeout", ("timeout", str(seconds), python, "-m", "http.server", "0")
+        ),
         Program("git", "git", loop("git log -p >/dev/null")),
         Program("redis", "redis-benchmark", ("sh", "-c", redis)),
         Program("nginx", "nginx", ("sh", "-c", nginx)),

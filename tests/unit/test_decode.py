@@ -5,9 +5,9 @@ import pytest
 from perimortem.errors import UsageError
 from perimortem.exits.decode import decode_wait_status, describe_exit, explain_code
 from perimortem.exits.linux.kernel_log import derive_words
-from perimortem.proc.stat import parse_stat
 from perimortem.exits.signals import signal_name, signal_number
 from perimortem.model.exits import ExitKind, ExitSource
+from perimortem.proc.stat import parse_stat
 
 
 @pytest.mark.parametrize(

@@ -64,10 +64,11 @@ def _find_answered_failure(command: TreeProcess, cascade: list[TreeProcess]) -> 
     if len(ranks) > 1 and failed_ranks:
         return failed_ranks[0]
     answered = command
+    left = [p for p in cascade if p is not command]  # each is taken once: pids come again
     while True:
         children = [
             p
-            for p in cascade
+            for p in left
             if p.parent_pid == answered.pid
             and p.verdict is Verdict.FAILED_EXIT
             and 0 <= _ended_ns(answered) - _ended_ns(p) <= _ANSWER_NS
@@ -75,6 +76,7 @@ def _find_answered_failure(command: TreeProcess, cascade: list[TreeProcess]) -> 
         if not children:
             return answered if answered is not command else None
         answered = children[-1]
+        left.remove(answered)
 
 
 def _ended_ns(process: TreeProcess) -> int:

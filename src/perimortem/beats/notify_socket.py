@@ -127,7 +127,7 @@ class Notified:
 
     def heartbeats(self) -> tuple[Heartbeat, ...]:
         if self._triggered_ns is not None:
-            return (Heartbeat("watchdog", self._triggered_ns, True, 1, 0, False),)
+            return (Heartbeat("watchdog trigger", self._triggered_ns, True, 1_000_000, 0, False),)
         if not self._is_judged:
             return ()
         return (

@@ -60,15 +60,19 @@ class Output:
             if stream.is_terminal:
                 _copy_window(stream.our_fd, stream.read_fd)
 
-    def finish(self) -> None:
-        """The child has ended: copy what is there, and do not wait for others that hold the streams."""
+    def finish(self, timeout_s: float | None = None) -> None:
+        """The child has ended: copy what is there, and do not wait for others that hold the streams.
+
+        ``timeout_s``: how long to wait for a reader of ours that does not read; None for ever, as the
+        child would have."""
         for stream in self._streams:
-            stream.ended.set()
-            with contextlib.suppress(OSError):
-                os.write(stream.wake_fd, b"\0")
+            if stream.thread.is_alive() and not stream.ended.is_set():
+                stream.ended.set()
+                with contextlib.suppress(OSError):
+                    os.write(stream.wake_fd, b"\0")
         for stream in self._streams:
             if stream.thread.ident is not None:
-                stream.thread.join()
+                stream.thread.join(timeout_s)
 
     def heartbeats(self) -> tuple[Heartbeat, ...]:
         return (Heartbeat("output", self._beat_ns, self._beaten, None, 0, False),)

@@ -20,6 +20,8 @@ from perimortem.monitor.settings import Settings
 from perimortem.proc.stat import read_stat
 
 _ANCESTORS_MAX = 64
+_LAST_WORDS_S = 1.0
+"""So long the verdict waits for our own reader to take what was printed. Arbitrary."""
 
 
 class Heartbeats:
@@ -92,8 +94,15 @@ class Heartbeats:
         if self._output is not None:
             self._output.resize()
 
+    def take_last_words(self, now_ns: int, tree: set[int]) -> None:
+        """The command has ended, and what it said last may still be on its way."""
+        if self.socket is not None:
+            self.take_notifications(now_ns, tree)
+        if self._output is not None:
+            self._output.finish(_LAST_WORDS_S)
+
     def finish(self) -> None:
-        """The command has ended: everything it printed is out after this."""
+        """Everything that it printed is out after this."""
         if self._output is not None:
             self._output.finish()
 

@@ -118,6 +118,8 @@ class Monitor:
         """Told of recorders that belong to no session (yet)."""
         self.find_culprit: Callable[[Session], Session] = lambda session: session
         """Whom to dump when this session hangs."""
+        self.on_ending: Callable[[Session, int], None] = lambda _session, _now_ns: None
+        """Told of an end before the verdict is drawn."""
         self.on_ended: Callable[[Session, Incident], None] = self._tell_end
         """What is done with a verdict; by default it is kept and told."""
         self._status_due_ns: int | None = None
@@ -466,6 +468,7 @@ class Monitor:
             return
         self._retries.pop(key, None)
         session.end = end
+        self.on_ending(session, now_ns)
         record = session.open_hang
         if session.watch.hang is not None and record is not None:
             record.hang = session.watch.hang  # with the heartbeats that stopped since

@@ -191,6 +191,7 @@ class _Run:
                 self._heartbeats.socket.fileno(), selectors.EVENT_READ, self._take_notifications
             )
         monitor.timers.append(self._decide_timer)
+        monitor.on_ending = self._take_last_words
         monitor.on_ended = self._take_end
         if self._settings.follow:
             monitor.on_new_recorder = self._tree.take_recorder
@@ -249,6 +250,10 @@ class _Run:
         self._monitor.look_again(self._session, now_ns)
 
     # Ends
+
+    def _take_last_words(self, session: Session, now_ns: int) -> None:
+        if session is self._session:
+            self._heartbeats.take_last_words(now_ns, set(self._tree.pids()))
 
     def _take_end(self, session: Session, incident: Incident) -> None:
         if session is self._session:

@@ -1,0 +1,310 @@
+"""Heartbeats of programs that nobody will recompile: each source tells the deadlock that it can see."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import await_true, read_line_with
+
+pytestmark = pytest.mark.system
+
+QUICK = ("--no-stacks", "--dump-type", "none")
+
+
+def stopped(report):
+    """The heartbeats that stopped in its first hang."""
+    return [beat["name"] for beat in report["hangs"][0]["stopped"]] if report["hangs"] else []
+
+
+# progress
+
+
+def test_a_deadlock_of_a_program_that_knows_nothing_of_us(perimortem, programs):
+    report = perimortem.report(
+        programs / "deadlock", options=("--threshold", "3", "--on-hang", "kill", "--no-stacks")
+    )
+    assert (report["verdict"], report["_status"]) == ("hang", 124)
+    assert stopped(report) == ["progress"]
+    assert "all its 2 threads wait for mutexes and for each other" in report["hangs"][0]["state"]
+    assert report["dumps"][0]["thread_count"] == 2
+    assert "perimortem, as --on-hang asked" in report["_stderr"]
+
+
+IDLE = (
+    "import threading, queue, time\n"
+    "threading.Thread(target=queue.Queue().get, daemon=True).start()\n"
+    "threading.Event().wait(5)\n"
+)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [["idle_threads", "5"], ["sleep", "5"], ["sh", "-c", "sleep 5; true"],
+     [sys.executable, "-c", IDLE], ["sh", "-c", "sleep 5 | cat"]],
+    ids=lambda argv: argv[0].rsplit("/")[-1],
+)  # fmt: skip
+def test_idle_is_not_hung(perimortem, programs, argv):
+    if (programs / argv[0]).exists():
+        argv = [programs / argv[0], *argv[1:]]
+    report = perimortem.report(*argv, options=("--threshold", "progress=1.5", *QUICK))
+    assert (report["verdict"], report["hangs"]) == ("clean-exit", [])
+
+
+def test_asked_for_by_name_progress_is_of_the_whole_tree(perimortem, programs):
+    """A shell that waits for a busy child is no hang; when nothing runs any more it is one."""
+    script = "import time; e = time.monotonic() + 4\nwhile time.monotonic() < e: pass"
+    busy = f"{sys.executable} -c '{script}'"
+    strict = ("--beat-from", "progress", "--threshold", "progress=1.5", *QUICK)
+    report = perimortem.report("sh", "-c", f"{busy}; true", options=strict)
+    assert report["hangs"] == []
+    report = perimortem.report("sh", "-c", "sleep 4; true", options=strict)
+    assert stopped(report) == ["progress"]
+
+
+# output
+
+
+def test_output_that_stops(perimortem):
+    script = "import time\nfor i in range(5): print(i, flush=True); time.sleep(0.1)\ntime.sleep(60)"
+    report = perimortem.report(
+        sys.executable, "-c", script,
+        options=("--beat-from", "output", "--threshold", "output=1", "--on-hang", "abort", *QUICK),
+    )  # fmt: skip
+    assert (report["_status"], stopped(report)) == (124, ["output"])
+    assert report["exit"]["signal"] == signal.SIGABRT
+
+
+def test_output_arrives_unchanged_and_json_lines_are_events(perimortem):
+    script = (
+        "import os, sys, json\n"
+        "os.write(1, bytes(range(256)) * 1000)\n"
+        "print()\n"
+        "print(json.dumps({'event': 'train.step', 'loss': 0.5}))\n"
+        "os.write(2, b'to stderr')\n"
+    )
+    path = perimortem.base / "r.json"
+    result = subprocess.run(
+        [sys.executable, "-m", "perimortem", "run", "-q", "--beat-from", "output", "--report", path,
+         "--", sys.executable, "-c", script], env=perimortem.env, capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert result.stdout[:256000] == bytes(range(256)) * 1000
+    assert result.stderr == b"to stderr"
+    report = json.loads(path.read_text())
+    assert report["last_event"]["name"] == "train.step"
+    assert report["last_event"]["payload"]["loss"] == 0.5
+
+
+def test_a_line_of_100_mb(perimortem):
+    script = "import os\nfor _ in range(1600): os.write(1, b'x' * 65536)\n"
+    process = perimortem.start(
+        "run", "-q", "--beat-from", "output", "--", sys.executable, "-c", script,
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    largest = 0
+    while process.poll() is None:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        largest = max([largest, *(int(w.split()[1]) for w in status.splitlines() if "VmHWM" in w)])
+        time.sleep(0.01)
+    assert process.returncode == 0
+    assert largest < 100_000  # kB
+
+
+def test_a_pipe_is_warned_of_and_a_pty_is_given_when_asked(perimortem):
+    script = "import sys; print(sys.stdout.isatty())"
+    beat = ("run", "--beat-from", "output")
+    result = perimortem.call(*beat, "--", sys.executable, "-c", script)
+    assert "many programs buffer" in result.stderr
+    assert result.stdout == "False\n"
+    result = perimortem.call(*beat, "--pty", "--", sys.executable, "-c", script)
+    assert "many programs buffer" not in result.stderr
+    assert result.stdout == "True\n"
+
+
+def test_a_reader_that_leaves_is_told_to_the_program(perimortem):
+    process = subprocess.run(
+        f"{sys.executable} -m perimortem run -q --beat-from output -- yes | head -1; "
+        "echo ${PIPESTATUS[0]}",
+        shell=True, executable="/bin/bash", env=perimortem.env, capture_output=True, text=True,
+        timeout=60,
+    )  # fmt: skip
+    assert process.stdout.split()[0] == "y"
+    assert int(process.stdout.split()[1]) in (141, 1)
+
+
+# file
+
+
+def test_a_file_that_is_written_no_more(perimortem, tmp_path):
+    beats = tmp_path / "job.log"
+    script = f"for i in 1 2 3 4 5 6 7 8 9 10; do echo $i >> {beats}; sleep 0.2; done; exec sleep 60"
+    report = perimortem.report(
+        "sh", "-c", script,
+        options=("--beat-from", f"file:{beats}", "--threshold", "file:job.log=1.5", "--on-hang",
+                 "kill", *QUICK),
+    )  # fmt: skip
+    assert (report["_status"], stopped(report)) == (124, ["file:job.log"])
+    lasted = report["ended_at"] > report["started_at"]
+    assert lasted
+
+
+# sd_notify
+
+NOTIFIER = """
+import os, socket, sys, time
+path = os.environ["NOTIFY_SOCKET"]
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.connect("\\0" + path[1:] if path[0] == "@" else path)
+def say(text): s.send(text if isinstance(text, bytes) else text.encode())
+"""
+SD = ("--beat-from", "sd-notify", "--threshold", "watchdog=1", *QUICK)
+
+
+def notify(perimortem, script, options=SD):
+    return perimortem.report(sys.executable, "-c", NOTIFIER + script, options=options)
+
+
+def test_the_watchdog_of_a_daemon_that_hangs(perimortem):
+    report = notify(
+        perimortem,
+        "assert os.environ['WATCHDOG_USEC'] == '1000000' and 'WATCHDOG_PID' not in os.environ\n"
+        "say('READY=1\\nSTATUS=serving')\n"
+        "for _ in range(5): say('WATCHDOG=1'); time.sleep(0.1)\n"
+        "say('STATUS=last words'); time.sleep(3)\n",
+    )
+    assert (report["verdict"], stopped(report)) == ("clean-exit", ["watchdog"])
+    assert "its last status was: last words" in report["hangs"][0]["state"]
+    assert "sd.ready" in [event["name"] for event in report["recent_events"]]
+
+
+@pytest.mark.parametrize(
+    ("script", "hangs"),
+    [
+        ("say('READY=1'); time.sleep(2.5)", []),
+        ("say('WATCHDOG=1\\nEXTEND_TIMEOUT_USEC=5000000'); time.sleep(2.5)", []),
+        ("say('WATCHDOG=1'); say('STOPPING=1'); time.sleep(2.5)", []),
+        ("say('WATCHDOG=1\\nWATCHDOG_USEC=9000000'); time.sleep(0.1); os._exit(0)", []),
+        (
+            "say('READY=1\\nWATCHDOG=1'); say('WATCHDOG=trigger'); time.sleep(1)",
+            ["watchdog trigger"],
+        ),
+    ],
+    ids=["ready-only", "extend", "stopping", "usec", "trigger"],
+)
+def test_what_a_daemon_may_say(perimortem, script, hangs):
+    assert stopped(notify(perimortem, script)) == hangs
+
+
+def test_garbage_and_a_megabyte_on_the_socket(perimortem):
+    report = notify(
+        perimortem,
+        "for _ in range(300): say(os.urandom(3000))\n"
+        "s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 21)\n"
+        "for size in (100_000, 1 << 20):\n"
+        "    try: say(b'WATCHDOG=1' + b'x' * size)\n"
+        "    except OSError: pass\n"
+        "say('MAINPID=1\\nWATCHDOG_USEC=99999999999999999999\\nEXTEND_TIMEOUT_USEC=-1')\n"
+        "socket.send_fds(s, [b'FDSTORE=1'], [0, 1, 2])\n"
+        "say('READY=1')\n",
+    )
+    assert (report["verdict"], report["hangs"]) == ("clean-exit", [])
+    assert any("too long" in error for error in report["soft_errors"])
+
+
+def test_messages_go_on_to_the_supervisor_above(perimortem, tmp_path):
+    """`run` as a Type=notify service: all but MAINPID arrives, a barrier is passed on, and answered."""
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as above:
+        above.bind(path)
+        perimortem.environment["NOTIFY_SOCKET"] = path
+        read_fd, write_fd = os.pipe()
+        script = (
+            "say(f'MAINPID={os.getpid()}\\nREADY=1')\n"
+            "r, w = os.pipe()\n"
+            "socket.send_fds(s, [b'BARRIER=1'], [w]); os.close(w)\n"
+            "assert os.read(r, 1) == b''; print('barrier passed', flush=True)\n"
+        )
+        process = perimortem.start("run", "-q", "--", sys.executable, "-c", NOTIFIER + script)
+        above.settimeout(20)
+        assert above.recv(4096) == b"READY=1"
+        message, fds, _, _ = socket.recv_fds(above, 4096, 4)
+        assert (message, len(fds)) == (b"BARRIER=1", 1)
+        for fd in (*fds, read_fd, write_fd):
+            os.close(fd)
+        assert "barrier passed" in process.communicate(timeout=20)[0]
+
+
+def test_redis_under_sd_notify(perimortem, tmp_path):
+    """A program of Debian that speaks the protocol by itself."""
+    if not shutil.which("redis-server"):
+        pytest.skip("redis-server is not installed (make test-deps)")
+    process = perimortem.start(
+        "run", "--beat-from", "sd-notify", "--report", tmp_path / "r.json", "--", "redis-server",
+        "--port", "0", "--unixsocket", tmp_path / "s", "--save", "", "--supervised", "systemd",
+        "--dir", tmp_path,
+    )  # fmt: skip
+    await_true((tmp_path / "s").exists)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["verdict"] in ("clean-exit", "stopped")
+    assert "sd.ready" in [event["name"] for event in report["recent_events"]]
+
+
+def test_nginx_loses_a_worker(perimortem, tmp_path):
+    """Its master runs as root and its workers as another user: they have recorders all the same."""
+    if not shutil.which("nginx"):
+        pytest.skip("nginx is not installed (make test-deps)")
+    conf = tmp_path / "n.conf"
+    conf.write_text(
+        f"pid {tmp_path}/pid; error_log {tmp_path}/e; worker_processes 2; daemon off; events {{}}\n"
+        f"http {{ access_log off; server {{ listen unix:{tmp_path}/s; }} }}\n"
+    )
+    process = perimortem.start(
+        "run", "--beat-from", "sd-notify", "--report", tmp_path / "r.json", "--", "nginx", "-c", conf,
+        "-p", tmp_path,
+    )  # fmt: skip
+    await_true(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip())
+    master = int((tmp_path / "pid").read_text())
+    children = Path(f"/proc/{master}/task/{master}/children")
+    await_true(lambda: len(children.read_text().split()) == 2)
+    os.kill(int(children.read_text().split()[0]), signal.SIGKILL)
+    assert "nginx[" in read_line_with(process.stderr, "KILLED")
+    process.send_signal(signal.SIGQUIT)
+    process.communicate(timeout=30)
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["verdict"] == "clean-exit"
+    assert sum(p["verdict"] == "killed" for p in report["processes"]) == 1
+
+
+# What is done about a hang
+
+
+def test_an_abort_that_is_ignored_becomes_a_kill(perimortem):
+    script = (
+        "import signal, threading, time\n"
+        "signal.signal(signal.SIGABRT, signal.SIG_IGN); time.sleep(60)\n"
+    )
+    report = perimortem.report(
+        sys.executable, "-c", script,
+        options=("--beat-from", "output", "--grace", "0", "--threshold", "output=0.5", "--on-hang",
+                 "abort", *QUICK),
+    )  # fmt: skip
+    assert (report["_status"], report["exit"]["signal"]) == (124, signal.SIGKILL)
+    assert report["verdict"] == "hang"
+
+
+def test_nothing_is_killed_unless_asked(perimortem):
+    report = perimortem.report(
+        "sleep", "2",
+        options=("--beat-from", "output", "--grace", "0", "--threshold", "output=0.5", *QUICK),
+    )  # fmt: skip
+    assert (report["_status"], stopped(report)) == (0, ["output"])

@@ -1,0 +1,60 @@
+"""sd_notify messages and futex waits, decoded."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perimortem.beats.sd_notify import Notification, decode_notification, encode_relayed
+
+
+def test_what_systemd_documents():
+    said = decode_notification(
+        b"READY=1\nSTATUS=Processing requests\x1b[31m\nMAINPID=4711\nWATCHDOG_USEC=20000000\n"
+        b"EXTEND_TIMEOUT_USEC=5\nX_UNKNOWN=1\nWATCHDOG=1\n"
+    )
+    assert said == Notification(
+        ready=True, watchdog=True, watchdog_usec=20_000_000, extend_usec=5, main_pid=4711,
+        status="Processing requests\\e[31m",
+    )  # fmt: skip
+    assert decode_notification(b"WATCHDOG=trigger").trigger
+    assert decode_notification(b"STOPPING=1\nBARRIER=1").stopping
+
+
+@pytest.mark.parametrize("number", [b"-1", b"0x10", b"1e3", b"", b"9" * 40, "٣".encode(), b"0"])
+def test_numbers_that_make_no_sense_are_left_out(number):
+    assert decode_notification(b"WATCHDOG_USEC=" + number).watchdog_usec is None
+
+
+@given(st.binary(max_size=5000))
+def test_noise_is_never_more_than_noise(noise):
+    said = decode_notification(noise)
+    assert said.status is None or said.status.isprintable()
+    assert b"MAINPID=" not in encode_relayed(noise).split(b"\n")[0][:8]
+
+
+def test_a_supervisor_hears_all_but_the_main_pid():
+    assert encode_relayed(b"MAINPID=1\nREADY=1\n\nSTATUS=x\n") == b"READY=1\nSTATUS=x"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="futexes are Linux's")
+@pytest.mark.parametrize(
+    ("operation", "value", "timeout", "wait"),
+    [
+        (0x80, 2, 0, "MUTEX"),  # lll_lock, contended
+        (0x80, 2, 0x7FFF0000, "OTHER"),  # with a time limit
+        (0x189, 0, 0, "CONDITION"),  # pthread_cond_wait, sem_wait
+        (0x189, 0, 0x7FFF0000, "OTHER"),
+        (0x109, 4712, 0, "CONDITION"),  # pthread_join: a shared futex on a thread's id
+        (0x109, 1, 0, "OTHER"),  # a semaphore that another process may post
+        (0x86, 0, 0, "MUTEX"),  # FUTEX_LOCK_PI
+        (0x81, 1, 0, "OTHER"),  # FUTEX_WAKE
+    ],
+)
+def test_what_a_thread_waits_for(operation, value, timeout, wait):
+    from perimortem.proc.waits import classify_futex
+
+    assert classify_futex(operation, value, timeout, [4711, 4712]).name == wait
