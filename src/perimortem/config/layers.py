@@ -49,13 +49,14 @@ def read_file(path: Path) -> Layer:
                 f"{place}: there is no setting '{name[:40]}'", remedy="perimortem config lists them"
             )
         try:
-            layer |= _spread(
-                key.name, key.read(given), lambda part, p=path: f"{p}:{_find_line(text, part)}"
-            )
+            value = key.read(given)
         except WrongValue as error:
             raise UsageError(
                 f"{place}: {name} must be {error}", why=f"it is {given!r:.60}"
             ) from error
+        default = "default" if isinstance(given, dict) else name
+        lines = {part: _find_line(text, part or default) for part in ("", *_parts(value))}
+        layer |= _spread(key.name, value, lambda part, at=lines: f"{path}:{at.get(part, at[''])}")
     return layer
 
 
@@ -91,13 +92,15 @@ def defaults() -> Layer:
     return layer
 
 
+def _parts(value: Any) -> tuple[str, ...]:
+    return tuple(value) if isinstance(value, dict) else ()
+
+
 def _spread(name: str, value: Any, origin: Any) -> Layer:
     if name != "threshold":
         return {name: Value(value, origin(name))}
     return {
-        f"threshold.{heartbeat}" if heartbeat else "threshold": Value(
-            seconds, origin(heartbeat or name)
-        )
+        f"threshold.{heartbeat}" if heartbeat else "threshold": Value(seconds, origin(heartbeat))
         for heartbeat, seconds in value.items()
     }
 
