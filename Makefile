@@ -9,7 +9,7 @@ TOOLS  := $(VENV)/.tools
 NATIVE  = $(shell $(BIN)/python -c "from perimortem.agent.library import find_library; print(find_library().parent)")
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fast-tests check bench test-deps programs clean
+.PHONY: help run test fast-tests check bench test-deps programs soak clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -67,7 +67,11 @@ bench: $(TOOLS) programs ## Measure ratios against peers, side by side in one ru
 test-deps: ## Install what the tests compare with (needs root; CI)
 	apt-get update
 	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-	  gcc g++ make cmake ninja-build pkg-config python3-venv gdb lldb elfutils binutils libc6-dbg
+	  gcc g++ make cmake ninja-build pkg-config python3-venv gdb lldb elfutils binutils libc6-dbg \
+	  redis-server nginx-light less vim-tiny
+
+soak: $(TOOLS) ## 100 healthy programs on a loaded machine: none may be called hung (10 minutes)
+	$(BIN)/python tools/soak.py 100 15
 
 clean: ## Remove what was built
 	rm -rf $(VENV) build examples/bin tests/programs/bin bench/bin

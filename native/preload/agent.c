@@ -41,7 +41,7 @@ static void begin_child(void) {
 
 __attribute__((constructor)) static void start_agent(void) {
   int saved_errno = errno;
-  const char *pid = getenv("PERIMORTEM_MONITOR_PID"), *follow = getenv("PERIMORTEM_FOLLOW");
+  const char *pid = getenv("PERIMORTEM_MONITOR_PID"), *follow = getenv("PERIMORTEM_AGENT_FOLLOW");
   monitor = pid ? (pid_t)strtol(pid, NULL, 10) : 0;
   pmr_follows_children = follow && follow[0] == '1';
   pmr_prepare_seccomp_hooks();

@@ -77,7 +77,7 @@ def preload_environment(
         "LD_PRELOAD": ":".join(before),
         "PERIMORTEM_RUN_DIR": str(run_dir),
         "PERIMORTEM_MONITOR_PID": str(monitor_pid),
-        "PERIMORTEM_FOLLOW": "1" if follow else "0",
+        "PERIMORTEM_AGENT_FOLLOW": "1" if follow else "0",
     }
 
 

@@ -172,7 +172,10 @@ def _others(report: dict[str, Any], *, full: bool) -> list[str]:
     others = report["processes"][1:]
     bad = [p for p in others if p["verdict"] not in _UNREMARKABLE and p["ended_at"]]
     running = [p for p in others if p["ended_at"] is None]
+    # "where" of a clean exit is there only if neither the program nor its runtime chose to leave.
+    ended = [p for p in others if p["verdict"] == "clean-exit" and p["where"]]
     counted = [f"{len(bad)} crashed or were killed"] if bad else []
+    counted += [f"{len(ended)} left with status 0 through a library"] if ended else []
     counted += [f"{len(running)} still running"] if running else []
     if report["unwatched_count"]:
         counted.append(f"{report['unwatched_count']} were too many to watch")
@@ -180,7 +183,7 @@ def _others(report: dict[str, Any], *, full: bool) -> list[str]:
         return []
     lines = [f"{count} processes" + (": " if counted else "") + ", ".join(counted)]
     told = (report["first_death"] or {}).get("pid")
-    shown = others if full else [p for p in bad if p["pid"] != told] + running
+    shown = others if full else [p for p in bad + ended if p["pid"] != told] + running
     for process in shown[: _TREE_LINES_MAX if not full else None]:
         how = process["exit"].split(" (")[0]
         lines.append(f"{name_process(process)} {how}" + _place(process) + _hint(process))
