@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import beats, cli_start, death, dumps, hangs, many_targets
+from bench import beats, cli_start, death, dumps, hangs, many_targets, trees
 
 BENCHMARKS = {
     "beats": beats.measure,
@@ -13,6 +13,7 @@ BENCHMARKS = {
     "death": death.measure,
     "hangs": hangs.measure,
     "many-targets": many_targets.measure,
+    "trees": trees.measure,
     "cli-start": cli_start.measure,
 }
 
