@@ -13,6 +13,7 @@
 
 #include "../src/recorder.h"
 #include "hooks.h"
+#include "image.h"
 
 #ifndef PR_SET_PTRACER
 #define PR_SET_PTRACER 0x59616d61
@@ -47,6 +48,7 @@ __attribute__((constructor)) static void start_agent(void) {
   pmr_prepare_seccomp_hooks();
   pmr_prepare_exec_hooks();
   pmr_prepare_exit_hooks();
+  if (pmr_is_go_program()) pmr_leave_environment();
   if (is_watched()) {
     permit_monitor();
     pmr_open(PMR_HEADER_FLAG_PRELOADED | (pmr_follows_children ? PMR_FOLLOW : 0));

@@ -16,6 +16,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -26,7 +27,7 @@
 #include "image.h"
 #include "perimortem.h"
 
-#define ENVIRONMENT_MAX 8192
+#define ON_STACK_MAX 256
 #define PRELOAD "LD_PRELOAD="
 #define OWN_NAME "libperimortem_preload.so"
 
@@ -67,15 +68,23 @@ static void mark_exec(unsigned char *base, uint64_t when_ns) {
   atomic_store_explicit(pmr_word_at(base, PMR_LIVE(exec_ns)), when_ns, memory_order_release);
 }
 
+int pmr_has_failed_to_exec;
+
+/* This image goes on; in a forked child most likely to its _exit. */
+static void exec_failed(unsigned char *base) {
+  pmr_has_failed_to_exec = 1;
+  if (base) mark_exec(base, 0);
+}
+
 /* LD_PRELOAD without our library, into `to`, which has room for all of `entry`. */
 static void strip_preload(const char *entry, char *to) {
   size_t length = strlen(PRELOAD);
-  memcpy(to, entry, length);
+  memmove(to, entry, length);
   for (const char *at = entry + length; *at;) {
     size_t part = strcspn(at, ": ");
     if (part && !memmem(at, part, OWN_NAME, strlen(OWN_NAME))) {
       if (to[length - 1] != '=') to[length++] = ':';
-      memcpy(to + length, at, part);
+      memmove(to + length, at, part);
       length += part;
     }
     at += part + (at[part] != '\0');
@@ -92,14 +101,16 @@ static void measure(char *const *environment, size_t *entries, size_t *preload_s
   *entries = 0;
   *preload_size = 0;
   for (size_t i = 0; environment && environment[i]; i++) {
-    if (i == ENVIRONMENT_MAX) {
-      *preload_size = 0;
-      break;
-    }
     if (is_our_preload(environment[i])) *preload_size = strlen(environment[i]) + 1;
     *entries = i + 1;
   }
   if (*preload_size == 0) *entries = 0;
+}
+
+/* The program reads its environment past our hooks (Go): what it starts by itself gets no preload. */
+void pmr_leave_environment(void) {
+  for (char **entry = environ; entry && *entry; entry++)
+    if (is_our_preload(*entry)) strip_preload(*entry, *entry);
 }
 
 static char *const *strip_environment(char *const *from, char **to, char *preload) {
@@ -116,18 +127,24 @@ static char *const *strip_environment(char *const *from, char **to, char *preloa
   return to;
 }
 
-/* A forked child has this to itself; a vfork child, and threads of one process, have their stacks. */
-static char *fork_environment[ENVIRONMENT_MAX + 1];
+/* Room for a large environment. After a vfork it is the parent's memory and stays there: few programs
+ * have so many variables and start others that bear no preload. */
+static char **map_room(size_t entries) {
+  long room = pmr_real_syscall(SYS_mmap, 0, (long)(entries * sizeof(char *)), PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return room == -1 ? NULL : (char **)(uintptr_t)room;
+}
 
-/* `environment` without us, in the frame of the calling function (or static, after a fork: a handler
- * may run there on a stack of 8 KiB). */
+/* `environment` without us, in the frame of the calling function as long as it is small: a handler, or
+ * a thread of a server, may run on a stack of 8 KiB. */
 #define WITHOUT_US(environment, result)                                             \
   char *const *result = (environment);                                              \
   size_t entries_, preload_size_;                                                   \
   measure(result, &entries_, &preload_size_);                                       \
   if (entries_) {                                                                   \
-    char **room_ = pmr_base() ? alloca((entries_ + 1) * sizeof(char *)) : fork_environment; \
-    result = strip_environment(result, room_, alloca(preload_size_));               \
+    char **room_ = entries_ <= ON_STACK_MAX ? alloca((entries_ + 1) * sizeof(char *)) \
+                                            : map_room(entries_ + 1);               \
+    if (room_) result = strip_environment(result, room_, alloca(preload_size_));    \
   }
 
 /* May the preload go along into the program at `path`? Under a filter not: the agent's start makes
@@ -148,7 +165,7 @@ static int exec_marked(execve_function real, const char *path, const char *progr
     WITHOUT_US(environment, stripped);
     result = real(path, argv, stripped);
   }
-  if (base) mark_exec(base, 0); /* it failed: this image goes on */
+  exec_failed(base);
   return result;
 }
 
@@ -202,7 +219,7 @@ PERIMORTEM_API int fexecve(int fd, char *const argv[], char *const environment[]
     WITHOUT_US(environment, stripped);
     result = real_fexecve(fd, argv, stripped);
   }
-  if (base) mark_exec(base, 0);
+  exec_failed(base);
   return result;
 }
 
@@ -222,7 +239,7 @@ PERIMORTEM_API int execveat(int fd, const char *path, char *const argv[], char *
     WITHOUT_US(environment, stripped);
     result = (int)pmr_real_syscall(SYS_execveat, fd, (long)path, (long)argv, (long)stripped, flags, 0);
   }
-  if (base) mark_exec(base, 0);
+  exec_failed(base);
   return result;
 }
 

@@ -83,9 +83,17 @@ static void note_exit(uint32_t kind, int status, void *return_address) {
   if (atomic_exchange(&busy, 1)) return;
 
   int saved_errno = errno;
+  int is_main = pthread_equal(pthread_self(), main_thread);
+  /* A library forked, and its child, which could not exec, leaves by _exit as it must. */
+  if (is_main && pmr_has_failed_to_exec && kind == PMR_EXIT_KIND_UNDERSCORE_EXIT &&
+      ((pmr_header *)(void *)base)->flags & PMR_HEADER_FLAG_FORKED) {
+    perimortem_goodbye(status);
+    errno = saved_errno;
+    atomic_store(&busy, 0);
+    return;
+  }
   pmr_caller caller;
   uintptr_t address = (uintptr_t)return_address - 1; /* inside the call, not after it */
-  int is_main = pthread_equal(pthread_self(), main_thread);
   pmr_find_caller(address, !pmr_under_seccomp, &caller);
   fill_note(kind, status, address, &caller, is_main);
   publish_note(base);

@@ -16,6 +16,12 @@ long pmr_real_syscall(long number, long a, long b, long c, long d, long e, long 
 /* 1 once the program has set a seccomp filter: from then on any system call of ours could kill it. */
 extern int pmr_under_seccomp;
 
+/* 1 once an exec of this process has failed. */
+extern int pmr_has_failed_to_exec;
+
+/* Take our library out of LD_PRELOAD in place: for a program whose execs pass by our hooks. */
+void pmr_leave_environment(void);
+
 /* 1 when children are watched, too. */
 extern int pmr_follows_children;
 

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <link.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,6 +142,31 @@ int pmr_bears_preload(const char *path) {
   }
   errno = saved_errno;
   return bears;
+}
+
+static int find_go_note(struct dl_phdr_info *program, size_t size, void *found) {
+  (void)size;
+  for (int i = 0; i < program->dlpi_phnum; i++) {
+    const ElfW(Phdr) *header = &program->dlpi_phdr[i];
+    if (header->p_type != PT_NOTE) continue;
+    const char *at = (const char *)(program->dlpi_addr + header->p_vaddr);
+    const char *end = at + header->p_memsz;
+    while (at + sizeof(ElfW(Nhdr)) <= end) {
+      const ElfW(Nhdr) *note = (const ElfW(Nhdr) *)(const void *)at;
+      const char *name = at + sizeof *note;
+      if (note->n_namesz == 4 && name + 4 <= end && memcmp(name, "Go", 3) == 0) *(int *)found = 1;
+      size_t step = sizeof *note + ((note->n_namesz + 3) & ~3u) + ((note->n_descsz + 3) & ~3u);
+      if (step > (size_t)(end - at)) break;
+      at += step;
+    }
+  }
+  return 1; /* the first is the program itself */
+}
+
+int pmr_is_go_program(void) {
+  int found = 0;
+  dl_iterate_phdr(find_go_note, &found);
+  return found;
 }
 
 const char *pmr_find_on_path(const char *file, char path[PMR_PATH_MAX]) {

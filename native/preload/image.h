@@ -14,6 +14,9 @@ void pmr_remember_library(void);
  * chroot it cannot). A path that cannot be read: 0. */
 int pmr_bears_preload(const char *path);
 
+/* 1 when this process runs a Go program: its runtime forks and execs by system calls of its own. */
+int pmr_is_go_program(void);
+
 /* The file that execvp would take for `file`, into `path`; NULL when there is none. */
 const char *pmr_find_on_path(const char *file, char path[PMR_PATH_MAX]);
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +55,8 @@ static ssize_t read_small(const char *path, char *buffer, size_t size) {
 static uint64_t read_start_time_ticks(void) {
   char text[1024];
   if (read_small("/proc/self/stat", text, sizeof text) <= 0) return 0;
+  /* /proc may be that of another pid namespace, in which we have another number. */
+  if (strtol(text, NULL, 10) != getpid()) return 0;
   char *at = strrchr(text, ')');
   if (!at) return 0;
   for (int field = 2; field < 22; field++) {
@@ -99,18 +102,24 @@ static int find_directory(char *path, size_t size) {
   return length > 0 && (size_t)length < size ? 0 : ENAMETOOLONG;
 }
 
-/* The directory must be ours alone: anything else could be swapped under us. */
+/* The directory must be ours alone: anything else could be swapped under us. A forked child, which may
+ * stand in a chroot by now, takes the very same one as its parent, and makes none. */
 static int open_directory(const char *path, int *directory_fd) {
+  static dev_t known_device;
+  static ino_t known_inode;
   struct stat facts;
-  if (mkdir(path, 0700) != 0 && errno != EEXIST) return errno;
+  if (!known_inode && mkdir(path, 0700) != 0 && errno != EEXIST) return errno;
   int fd = open(path, O_DIRECTORY | O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
   if (fd < 0) return errno;
   /* By number: glibc offers fstat as a symbol only from 2.33 on. */
   if (syscall(SYS_fstat, fd, &facts) != 0 || facts.st_uid != geteuid() ||
-      (facts.st_mode & (S_IWGRP | S_IWOTH))) {
+      (facts.st_mode & (S_IWGRP | S_IWOTH)) ||
+      (known_inode && (facts.st_dev != known_device || facts.st_ino != known_inode))) {
     close(fd);
     return EPERM;
   }
+  known_device = facts.st_dev;
+  known_inode = facts.st_ino;
   *directory_fd = fd;
   return 0;
 }
@@ -126,6 +135,18 @@ static uint32_t choose_slot_count(uint32_t flags) {
 
 /* Whose tree this process belongs to; kept for children that clear their environment. */
 static uint32_t monitor_pid;
+
+/* The pid namespace in which the monitor lives; in another one our pid means nothing to it. */
+static char monitor_namespace[64];
+
+static int is_in_monitors_namespace(void) {
+  char name[64];
+  if (!monitor_namespace[0]) return 1;
+  ssize_t length = readlink("/proc/self/ns/pid", name, sizeof name - 1);
+  if (length < 0) return 0;
+  name[length] = '\0';
+  return strcmp(name, monitor_namespace) == 0;
+}
 
 static void fill_header(unsigned char *base, uint64_t size, uint32_t slots, uint64_t start_ticks,
                         uint32_t flags) {
@@ -212,6 +233,7 @@ static int create_in(int directory_fd, uint32_t flags) {
 
   snprintf(name, sizeof name, "%u-%llu.rec", (unsigned)getpid(), (unsigned long long)ticks);
   snprintf(building, sizeof building, ".%s.new", name);
+  if (faccessat(directory_fd, name, F_OK, 0) == 0) flags |= PMR_HEADER_FLAG_EXECED;
   int error = map_file(directory_fd, size, building, &base);
   if (error) return error;
   pmr_live *live = pmr_get_live();
@@ -244,6 +266,7 @@ static int create_in(int directory_fd, uint32_t flags) {
 int pmr_create(uint32_t flags) {
   int directory_fd = -1;
   int error = 0;
+  if (!is_in_monitors_namespace()) return EXDEV;
   if (!recorder_directory[0]) error = find_directory(recorder_directory, sizeof recorder_directory);
   if (!error) error = open_directory(recorder_directory, &directory_fd);
   if (error) return error;
@@ -282,6 +305,8 @@ static void begin_child(void) {
   if (mapped_base && !pmr_base()) {
     munmap(mapped_base, mapped_size);
     mapped_base = NULL;
+    /* A daemon may outlive its monitor: then nobody would ever take these files away. */
+    if (monitor_pid && kill((pid_t)monitor_pid, 0) != 0 && errno == ESRCH) flags_of_children = 0;
     if (flags_of_children) pmr_create(flags_of_children);
   }
   errno = saved_errno;
@@ -293,7 +318,9 @@ int pmr_open(uint32_t flags) {
   pthread_mutex_lock(&open_mutex);
   if (!pmr_base()) {
     const char *monitor = getenv("PERIMORTEM_MONITOR_PID");
+    const char *namespace = getenv("PERIMORTEM_PID_NAMESPACE");
     monitor_pid = monitor ? (uint32_t)strtoul(monitor, NULL, 10) : 0;
+    pmr_copy_name(monitor_namespace, sizeof monitor_namespace, namespace);
     error = pmr_create(flags & ~PMR_FOLLOW);
     if (flags & PMR_FOLLOW) flags_of_children = (flags & ~PMR_FOLLOW) | PMR_HEADER_FLAG_FORKED;
     if (!error && !atomic_exchange(&is_opened, 1)) {

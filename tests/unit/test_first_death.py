@@ -28,6 +28,7 @@ def process(pid, ended_s, verdict, parent=1, **labels):
         pid=pid, parent_pid=parent, name="p", command_line=(), started_at_ns=0,
         ended_at_ns=None if verdict is None else int(ended_s * SECOND_NS), exit=ENDS[verdict],
         verdict=verdict, where=None, labels=tuple(labels.items()), number=None,
+        ended_ns=None if verdict is None else int(ended_s * SECOND_NS),
     )  # fmt: skip
 
 

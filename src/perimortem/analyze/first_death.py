@@ -28,36 +28,52 @@ _UNWANTED = VIOLENT | {Verdict.FAILED_EXIT, Verdict.STOPPED}
 
 def find_first_death(command: TreeProcess, others: Iterable[TreeProcess]) -> FirstDeath | None:
     """None when the command ended well, or when nobody died before it."""
-    if command.ended_at_ns is None or command.verdict not in VIOLENT | {Verdict.FAILED_EXIT}:
+    if command.ended_ns is None or command.verdict not in VIOLENT | {Verdict.FAILED_EXIT}:
         return None
-    cascade = _find_cascade(command, others)
-    first = next((p for p in cascade if p.verdict in VIOLENT), None)
+    members = [p for p in others if p.ended_ns is not None and p.verdict in _UNWANTED]
+    ended = _order_ends(command, members)
+    cascade = _find_cascade(command, members, ended)
+    first = next((p for p in cascade if p.verdict in VIOLENT and not p.is_ended_by_us), None)
     if first is None:
-        first = _find_answered_failure(command, cascade)
-    if first is None or (first is command and len(cascade) == 1):
+        first = _find_answered_failure(command, cascade, ended)
+    if first is None:
         return None
-    followed = [p for p in cascade if p is not first and _ended_ns(p) >= _ended_ns(first)]
+    followed = cascade[cascade.index(first) + 1 :]
     if not followed:
         return None
     counted = Counter(describe_exit_shortly(p.exit) for p in followed if p is not command)
     return FirstDeath(
         process=first,
         followers=tuple(Followers(text, count) for text, count in counted.most_common()),
-        within_ns=_ended_ns(followed[-1]) - _ended_ns(first),
+        within_ns=ended[id(followed[-1])] - ended[id(first)],
     )
 
 
-def _find_cascade(command: TreeProcess, others: Iterable[TreeProcess]) -> list[TreeProcess]:
+def _order_ends(command: TreeProcess, members: list[TreeProcess]) -> dict[int, int]:
+    """When each ended, by its identity. Whom its parent has reaped ended before the parent did, whenever
+    we came to hear of it."""
+    assert command.ended_ns is not None
+    ended = {id(p): p.ended_ns or 0 for p in (command, *members)}
+    for process in members:
+        if process.parent_pid == command.pid and not process.is_reaped_by_us:
+            ended[id(process)] = min(ended[id(process)], command.ended_ns)
+    return ended
+
+
+def _find_cascade(
+    command: TreeProcess, members: list[TreeProcess], ended: dict[int, int]
+) -> list[TreeProcess]:
     """Unwanted ends, in the order of time, without a gap up to the command's own."""
-    ends = [p for p in others if p.ended_at_ns is not None and p.verdict in _UNWANTED]
-    ends = sorted([*ends, command], key=lambda p: (_ended_ns(p), p is command))
+    ends = sorted([*members, command], key=lambda p: (ended[id(p)], p is command))
     start = ends.index(command)
-    while start > 0 and _ended_ns(ends[start]) - _ended_ns(ends[start - 1]) <= CASCADE_GAP_NS:
+    while start > 0 and ended[id(ends[start])] - ended[id(ends[start - 1])] <= CASCADE_GAP_NS:
         start -= 1
     return ends[start:]
 
 
-def _find_answered_failure(command: TreeProcess, cascade: list[TreeProcess]) -> TreeProcess | None:
+def _find_answered_failure(
+    command: TreeProcess, cascade: list[TreeProcess], ended: dict[int, int]
+) -> TreeProcess | None:
     """Down from the command: the child whose failure its parent answered; or one rank among ranks."""
     ranks = [p for p in cascade if dict(p.labels).get("RANK")]
     failed_ranks = [p for p in ranks if p.verdict is Verdict.FAILED_EXIT]
@@ -71,14 +87,9 @@ def _find_answered_failure(command: TreeProcess, cascade: list[TreeProcess]) -> 
             for p in left
             if p.parent_pid == answered.pid
             and p.verdict is Verdict.FAILED_EXIT
-            and 0 <= _ended_ns(answered) - _ended_ns(p) <= _ANSWER_NS
+            and 0 <= ended[id(answered)] - ended[id(p)] <= _ANSWER_NS
         ]
         if not children:
             return answered if answered is not command else None
         answered = children[-1]
         left.remove(answered)
-
-
-def _ended_ns(process: TreeProcess) -> int:
-    assert process.ended_at_ns is not None
-    return process.ended_at_ns

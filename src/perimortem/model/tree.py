@@ -26,6 +26,12 @@ class TreeProcess:
     """RANK, LOCAL_RANK, a pytest worker's id and its test, where they were found."""
     number: int | None
     """Its incident in the store, when it has one of its own."""
+    ended_ns: int | None = None
+    """CLOCK_MONOTONIC, as we noticed it: for the order of ends."""
+    is_reaped_by_us: bool = False
+    """Else its parent did, which so outlived it."""
+    is_ended_by_us: bool = False
+    """As --on-hang asked."""
 
 
 @dataclass(frozen=True)

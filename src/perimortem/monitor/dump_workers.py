@@ -87,7 +87,8 @@ class DumpWorkers:
             _reap(job.worker)
         self._jobs = []
         if self._spare is not None:
-            self._spare.kill()
+            assert self._spare.stdin is not None
+            self._spare.stdin.close()  # no request: it leaves by itself
             _reap(self._spare)
             self._spare = None
 

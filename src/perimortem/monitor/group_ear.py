@@ -19,6 +19,8 @@ assert sys.platform == "linux"
 
 PATIENCE_NS = 30_000_000
 """A supervisor goes through a control group process by process. Arbitrary."""
+_DISMISSED = signal.SIGURG
+"""Ignored by whoever does not wait for it."""
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 
@@ -48,14 +50,15 @@ class GroupEar:
 
     def close(self) -> None:
         os.close(self._fd)
-        os.kill(self.pid, signal.SIGKILL)
+        os.kill(self.pid, _DISMISSED)
         os.waitpid(self.pid, 0)
 
 
 def _listen(wanted: set[int], write_fd: int, monitor_pid: int) -> NoReturn:
     """Never returns: the child of the fork."""
     libc = ctypes.CDLL(None)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    libc.prctl(_PR_SET_PDEATHSIG, _DISMISSED, 0, 0, 0)
+    wanted = wanted | {_DISMISSED}
     libc.prctl(_PR_SET_NAME, b"perimortem-ear", 0, 0, 0)
     # Nothing of the target's streams may be held open here.
     os.dup2(write_fd, 0)
@@ -64,6 +67,8 @@ def _listen(wanted: set[int], write_fd: int, monitor_pid: int) -> NoReturn:
     while os.getppid() == monitor_pid:
         try:
             heard = signal.sigwaitinfo(wanted)
+            if heard.si_signo == _DISMISSED:
+                break
             os.write(0, bytes([heard.si_signo]))
         except InterruptedError:
             continue

@@ -45,6 +45,10 @@ _OBSERVED_PER_S = 100
 """Sources look at so many processes in a second; more are looked at less often."""
 _SETTLE_NS = 500_000_000
 """So long after we let a process go, what moves in it may still be our doing. Arbitrary."""
+_INDIRECT = ("output", "file:", "watchdog", "progress")
+"""Heartbeats that any process of a tree may owe."""
+_DRAIN_NS = 100_000_000
+"""So long after the last end other ends are still taken; processes may come for ever. Arbitrary."""
 _ABORT_PATIENCE_NS = 10_000_000_000
 _RETRY_MAX_NS = 50_000_000
 _HELD_LOOK_NS = 100_000_000
@@ -169,10 +173,13 @@ class Monitor:
         ``waits_for_more``: the end of all is not the end, for others may come."""
         if self.settings.dump_types is not None:
             self.workers.warm_up()
+        drain_until_ns: int | None = None
         while not self._stopping:
             if is_done() or not (waits_for_more or self.sessions or self._waiting):
                 # Ends that came together with the last one are told, too.
-                if not self._take_ready():
+                now_ns = self._clock.monotonic_ns()
+                drain_until_ns = drain_until_ns or now_ns + _DRAIN_NS
+                if now_ns > drain_until_ns or not self._take_ready():
                     return
                 continue
             self.run_once()
@@ -360,7 +367,9 @@ class Monitor:
         return True
 
     def _begin_hang(self, session: Session, change: HangDetected, now_ns: int) -> None:
-        culprit = self.find_culprit(session)
+        # What we saw ourselves of this very process, and what it said itself, is about it and no other.
+        is_indirect = all(beat.name.startswith(_INDIRECT) for beat in change.hang.stopped)
+        culprit = self.find_culprit(session) if is_indirect else session
         facts = [fact for source in session.sources for fact in source.facts()]
         state = describe_state(culprit.target.ref)
         told = "; ".join([*facts, *([state] if state else [])])
@@ -406,7 +415,7 @@ class Monitor:
 
     def _hang_examined(self, session: Session) -> None:
         now_ns = self._clock.monotonic_ns()
-        for touched in {id(s): s for s in (session, self.find_culprit(session))}.values():
+        for touched in {id(s): s for s in (session, session.hangs[-1].examined)}.values():
             touched.watch.rebase_but_stopped(now_ns)
             touched.disregard(now_ns + _SETTLE_NS)
         if session.end is None:
@@ -434,7 +443,7 @@ class Monitor:
         if session is None or session.end is not None or session.open_hang is None:
             return
         sender = Sender(os.getpid(), os.geteuid(), "perimortem")
-        for hung in {id(s): s for s in (self.find_culprit(session), session)}.values():
+        for hung in {id(s): s for s in (session.open_hang.examined, session)}.values():
             hung.requests.append(Request(number, sender, now_ns, False, by_policy=True))
             hung.ended_by_policy = True
             with contextlib.suppress(OSError):

@@ -78,7 +78,16 @@ def preload_environment(
         "PERIMORTEM_RUN_DIR": str(run_dir),
         "PERIMORTEM_MONITOR_PID": str(monitor_pid),
         "PERIMORTEM_AGENT_FOLLOW": "1" if follow else "0",
+        "PERIMORTEM_PID_NAMESPACE": _own_pid_namespace(),
     }
+
+
+def _own_pid_namespace() -> str:
+    """In another one a pid means another process: the agent stays silent there."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
 
 
 def _follow_scripts(program: Path) -> Path | None:

@@ -24,8 +24,9 @@ class RecorderLink:
         self.path = recorder_path(run_dir, process)
         self.name: str | None = None
         """What the process was called when its last program began (after an exec: that one's name)."""
-        self.has_been_replaced = False
-        """It has become another program since the first look."""
+        self.is_after_exec = False
+        """It has become another program."""
+        self._is_ours = True
         self.error: str | None = None
         """Why the recorder cannot be read, once it could not."""
         self._process = process
@@ -60,7 +61,6 @@ class RecorderLink:
             return False
         self.close()
         self.open()
-        self.has_been_replaced = True
         return True
 
     def is_mapped(self) -> bool:
@@ -92,7 +92,7 @@ class RecorderLink:
         """The story is told and kept: the file has served."""
         had_file = self._file is not None
         self.close()
-        if had_file:
+        if had_file and self._is_ours:  # else another monitor below us will want it
             try:
                 os.unlink(self.path)
             except OSError:
@@ -114,4 +114,6 @@ class RecorderLink:
             return False
         self.error = None
         self.name = self._file.process_name
+        self.is_after_exec = self._file.is_after_exec
+        self._is_ours = self._file.monitor_pid in (0, os.getpid())
         return True

@@ -121,6 +121,14 @@ class _Run:
         self._decide_timer = Timer(None, self._decide)
         self._heartbeats = Heartbeats(settings, self._clock.monotonic_ns())
         stack.callback(self._heartbeats.close)
+        self._monitor = Monitor(
+            settings, self._clock, collect_host(), listener, open_kernel_words(), keeper
+        )
+        stack.callback(self._monitor.close)
+        commands: list[Session] = []
+        self._tree = ProcessTree(
+            settings, self._monitor.add, lambda: commands, self._helper_pids, adopts_orphans=True
+        )
         if settings.follow:
             become_subreaper()
         launched = launch(
@@ -134,12 +142,6 @@ class _Run:
             ),
         )
         stack.callback(_disown, launched)
-        self._monitor = Monitor(
-            settings, self._clock, collect_host(), listener, open_kernel_words(), keeper
-        )
-        stack.callback(self._monitor.close)
-        commands: list[Session] = []
-        self._tree = ProcessTree(settings, self._monitor.add, lambda: commands)
         self._session = self._open_session(launched, argv, str(program), preload)
         commands.append(self._session)
         self._settle_until_ns = 0
@@ -253,6 +255,8 @@ class _Run:
 
     def _take_last_words(self, session: Session, now_ns: int) -> None:
         if session is self._session:
+            if self._settings.follow:
+                self._tree.scan(now_ns)  # what it left behind is ours by now
             self._heartbeats.take_last_words(now_ns, set(self._tree.pids()))
 
     def _take_end(self, session: Session, incident: Incident) -> None:
@@ -306,8 +310,13 @@ class _Run:
         """A child has stopped or ended: ours is collected by its pidfd, orphans here."""
         if self._session.ended_ns is None:
             stop_with(self._session.exit_watch.fileno())
-        spared = {self._ear.pid, *self._tree.pids(), *self._monitor.helper_pids()}
-        reap_orphans(spared)
+        if self._settings.follow:
+            self._tree.take_orphans(self._clock.monotonic_ns())
+        watched = {session.pid for session in self._monitor.sessions.values()}
+        reap_orphans(watched | self._helper_pids())
+
+    def _helper_pids(self) -> set[int]:
+        return {self._ear.pid} | self._monitor.helper_pids()
 
 
 def _environment(preload: Preload, settings: Settings) -> dict[str, str]:

@@ -212,10 +212,15 @@ def _renew_name(session: Session) -> Target:
 
     The command itself is called as it was called, until it becomes another program."""
     name = session.recorder.name
-    is_told = session.recorder.has_been_replaced or not session.is_command
-    if name is None or session.end is None or not is_told:
+    is_told = session.recorder.is_after_exec or not session.is_command
+    if name in (None, session.target.name) or session.end is None or not is_told:
         return session.target
-    return replace(session.target, name=name)
+    assert name is not None
+    # Program and arguments are those from before the exec: better none than wrong ones.
+    is_renewed = session.recorder.is_after_exec
+    kept = session.target if not is_renewed else replace(session.target, executable=None)
+    command_line = () if is_renewed and not session.is_command else kept.command_line
+    return replace(kept, name=name, command_line=command_line)
 
 
 def _complete(end: Exit, recording: Recording | None) -> Exit:

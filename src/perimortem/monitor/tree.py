@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 assert sys.platform == "linux"
@@ -23,6 +24,7 @@ from perimortem.exits.linux.gone import GoneExitWatch
 from perimortem.exits.linux.proc_connector import ProcConnector
 from perimortem.exits.watch import ExitWatch, open_exit_watch
 from perimortem.model.incident import Incident
+from perimortem.model.exits import ExitSource
 from perimortem.model.process import ProcessRef
 from perimortem.model.tree import Tree, TreeProcess
 from perimortem.monitor.collect import collect_target, renew_target
@@ -32,7 +34,8 @@ from perimortem.monitor.settings import Settings
 from perimortem.proc.children import list_children
 from perimortem.proc.environment import read_variables
 from perimortem.proc.stat import read_stat
-from perimortem.recorder.file import RecorderFile
+from perimortem.proc.waits import is_waiting_for_child
+from perimortem.recorder.file import RecorderFile, recorder_path
 from perimortem.watch.target import TargetWatch
 
 LIVING_MAX = 2000
@@ -52,17 +55,23 @@ class ProcessTree:
         settings: Settings,
         add: Callable[[Session], None],
         commands: Callable[[], list[Session]],
+        helper_pids: Callable[[], set[int]] = set,
+        *,
+        adopts_orphans: bool = False,
     ) -> None:
-        """``add``: watch a session; ``commands``: those whose children are members."""
+        """``add``: watch a session; ``commands``: those whose children are members; ``helper_pids``:
+        children of ours that are none."""
         self.process_count = 0
         self.unwatched_count = 0
         self.living: dict[int, Session] = {}
         self._settings = settings
         self._add = add
         self._commands = commands
+        self._helper_pids = helper_pids
         self._ended: list[TreeProcess] = []
         self._known: set[ProcessRef] = set()
         self._incident_count = 0
+        self._adopts_orphans = adopts_orphans
         ProcConnector.shared()  # from now on it remembers how short-lived members ended
 
     def take_recorder(self, name: str, now_ns: int) -> None:
@@ -78,26 +87,39 @@ class ProcessTree:
         except (OSError, MalformedInput):
             return
         try:
-            if recorder.monitor_pid == os.getpid():
+            # A monitor below us has recorders of its own, and its targets are in our tree, too.
+            if recorder.monitor_pid in (os.getpid(), *self.pids()):
                 self._adopt(process, recorder.parent_pid, now_ns, recorder.process_name)
         finally:
             recorder.close()
 
     def scan(self, now_ns: int) -> None:
-        """Find members that bear no agent, among the children of those that are known."""
-        waiting = [session.pid for session in (*self._commands(), *self.living.values())]
+        """Find members that bear no agent: children of those that are known, and orphans, which are ours.
+
+        An orphan that has ended waits for us to take its status."""
+        self._scan_below(self.pids(), now_ns)
+        self.take_orphans(now_ns)
+        self._forget()
+        for session in self.living.values():
+            session.target = renew_target(session.target)
+
+    def take_orphans(self, now_ns: int) -> None:
+        """Whoever lost his parent is a child of ours by now."""
+        if self._adopts_orphans:
+            self._scan_below([os.getpid()], now_ns)
+
+    def _scan_below(self, waiting: list[int], now_ns: int) -> None:
         while waiting:
             parent = waiting.pop()
             for pid in list_children(parent):
                 facts = read_stat(pid)
-                if facts is None or facts.is_dead or pid in self.living:
+                if facts is None or pid in self.living:
+                    continue
+                if facts.is_dead and parent != os.getpid():
                     continue
                 process = ProcessRef(pid, facts.start_time_ticks)
                 if process not in self._known and self._adopt(process, parent, now_ns, None):
                     waiting.append(pid)
-        for session in self.living.values():
-            session.target = renew_target(session.target)
-        self._forget()
 
     def note_end(self, session: Session, incident: Incident) -> None:
         """A member's verdict."""
@@ -129,27 +151,32 @@ class ProcessTree:
         )
 
     def pids(self) -> list[int]:
-        """Everything that lives, commands first."""
-        return [*(session.pid for session in self._commands()), *self.living]
+        """Everything that lives and surely is what we think, commands first."""
+        sessions = (*self._commands(), *self.living.values())
+        return [session.pid for session in sessions if session.ended_ns is None]
 
     def culprit(self, session: Session) -> Session:
-        """Whom to look at when ``session`` shows no sign of life: a wrapper waits for its only child."""
+        """Whom to look at when nothing is heard: a wrapper that waits for its only child is not it."""
         seen = {session.pid}
-        while True:
+        while is_waiting_for_child(session.pid):
             children = [s for s in self.living.values() if s.parent_pid == session.pid]
             if len(children) != 1 or children[0].pid in seen or children[0].ended_ns is not None:
-                return session
+                break
             session = children[0]
             seen.add(session.pid)
+        return session
 
     def _adopt(
         self, process: ProcessRef, parent_pid: int, now_ns: int, recorded_name: str | None
     ) -> bool:
         """``recorded_name``: as its recorder has it; None when it has none."""
+        commands = {session.pid for session in self._commands()}
+        if process.pid in {1, os.getpid()} | commands | self._helper_pids():
+            return False
         self._known.add(process)
         self.process_count += 1
         if len(self.living) >= LIVING_MAX:
-            self.unwatched_count += 1
+            self._leave_unwatched(process)
             return False
         exit_watch: ExitWatch
         try:
@@ -159,7 +186,7 @@ class ProcessTree:
                 return False
             exit_watch = GoneExitWatch(process)
         except PerimortemError:
-            self.unwatched_count += 1
+            self._leave_unwatched(process)
             return False
         target = collect_target(process)
         if not target.command_line and recorded_name:
@@ -181,6 +208,12 @@ class ProcessTree:
         self.living[process.pid] = session
         self._add(session)
         return True
+
+    def _leave_unwatched(self, process: ProcessRef) -> None:
+        """Counted; its recorder, which nobody will read, is taken away now."""
+        self.unwatched_count += 1
+        with suppress(OSError):
+            os.unlink(recorder_path(self._settings.run_dir, process))
 
     def _forget(self) -> None:
         """A pid with its start time comes once; what is long gone need not be known any more."""
@@ -207,4 +240,7 @@ def describe_process(session: Session, incident: Incident) -> TreeProcess:
         where=incident.where,
         labels=incident.labels,
         number=session.number,
+        ended_ns=session.ended_ns,
+        is_reaped_by_us=incident.exit.source is ExitSource.WAITID,
+        is_ended_by_us=session.ended_by_policy,
     )

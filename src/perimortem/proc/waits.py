@@ -17,6 +17,7 @@ from perimortem.proc.activity import AGENT_THREAD
 from perimortem.proc.stat import read_stat
 
 _SYS_FUTEX = {"x86_64": 202, "aarch64": 98}.get(os.uname().machine)
+_SYS_WAIT = {"x86_64": ("61", "247"), "aarch64": ("260", "95")}.get(os.uname().machine, ())
 # linux/futex.h
 _PRIVATE = 0x80
 _CLOCK_REALTIME = 0x100
@@ -61,6 +62,12 @@ def describe_stuck(pid: int) -> str | None:
     if Wait.KERNEL in waits:
         return "its threads wait uninterruptibly in the kernel (disk, network file system)"
     return None
+
+
+def is_waiting_for_child(pid: int) -> bool:
+    """Its main thread sits in wait4(2) or waitid(2)."""
+    words = _read(f"/proc/{pid}/syscall").split()
+    return bool(words) and words[0] in _SYS_WAIT
 
 
 def classify_wait(pid: int, tid: int, tids: list[int]) -> Wait:

@@ -40,6 +40,7 @@ class RecorderFile:
             header = read_header(page, facts.st_size)
             self.parent_pid = header.parent_pid
             self.monitor_pid = header.monitor_pid
+            self.is_after_exec = bool(header.flags & layout.HeaderFlag.EXECED)
             name_end = layout.PROCESS_NAME_OFFSET + layout.PROCESS_NAME_SIZE
             self.process_name = decode_text(page[layout.PROCESS_NAME_OFFSET : name_end])
             if (header.pid, header.start_time_ticks) != (process.pid, process.start_time_ticks):

@@ -109,6 +109,8 @@ class HeaderFlag(IntFlag):
     PYTHON = 2
     FORKED = 4
     """Made after a fork without an exec."""
+    EXECED = 8
+    """The process had a recorder before: it has become another program."""
 
 
 class EventSlot(Record):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 assert sys.platform == "linux"
 
-from perimortem.recorder.layout import LIVE_WORDS_OFFSET, LiveWords
+from perimortem.recorder.layout import LIVE_WORDS_OFFSET, Header, HeaderFlag, LiveWords
 
 KEEP_UNTOLD_S = 24 * 3600
 """A dead process that said no goodbye is kept a day, for a monitor that was down. Arbitrary."""
@@ -32,7 +32,8 @@ def sweep_recorders(run_dir: Path, start_time_of: dict[int, int]) -> int:
             continue
         try:
             age_s = now - entry.stat(follow_symlinks=False).st_mtime
-            limit_s = _LEFTOVER_S if match[3] or _said_goodbye(entry.path) else KEEP_UNTOLD_S
+            is_told = match[3] or _is_told(entry.path)
+            limit_s = _LEFTOVER_S if is_told else KEEP_UNTOLD_S
             if age_s > limit_s:
                 os.unlink(entry.path)
                 removed += 1
@@ -41,10 +42,14 @@ def sweep_recorders(run_dir: Path, start_time_of: dict[int, int]) -> int:
     return removed
 
 
-def _said_goodbye(path: str) -> bool:
+def _is_told(path: str) -> bool:
+    """It said goodbye; or it was a forked child's, whose like may come by the thousand."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        raw = os.pread(fd, LiveWords.size(), LIVE_WORDS_OFFSET)
+        raw = os.pread(fd, LIVE_WORDS_OFFSET + LiveWords.size(), 0)
     finally:
         os.close(fd)
-    return len(raw) == LiveWords.size() and LiveWords.read(raw).goodbye_ns != 0
+    if len(raw) < LIVE_WORDS_OFFSET + LiveWords.size():
+        return False
+    is_forked = bool(Header.read(raw).flags & HeaderFlag.FORKED)
+    return is_forked or LiveWords.read(raw, LIVE_WORDS_OFFSET).goodbye_ns != 0
