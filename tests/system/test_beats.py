@@ -275,7 +275,7 @@ def test_nginx_loses_a_worker(perimortem, tmp_path):
     await_true(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip())
     master = int((tmp_path / "pid").read_text())
     children = Path(f"/proc/{master}/task/{master}/children")
-    await_true(lambda: len(children.read_text().split()) == 2)
+    await_true(lambda: len(list(perimortem.run_dir.glob("[0-9]*.rec"))) == 3)
     os.kill(int(children.read_text().split()[0]), signal.SIGKILL)
     assert "nginx[" in read_line_with(process.stderr, "KILLED")
     process.send_signal(signal.SIGQUIT)
@@ -308,3 +308,65 @@ def test_nothing_is_killed_unless_asked(perimortem):
         options=("--beat-from", "output", "--grace", "0", "--threshold", "output=0.5", *QUICK),
     )  # fmt: skip
     assert (report["_status"], stopped(report)) == (0, ["output"])
+
+
+# What a hunt has found
+
+
+def test_a_process_left_behind_may_print_for_ever(perimortem):
+    process = subprocess.run(
+        f"{sys.executable} -m perimortem run -q --beat-from output -- sh -c 'yes & exit 0' "
+        "| cat >/dev/null",
+        shell=True, env=perimortem.env, timeout=60,
+    )  # fmt: skip
+    assert process.returncode == 0
+
+
+def test_a_reader_that_does_not_read_is_given_up_on_request(perimortem):
+    read_fd, write_fd = os.pipe()
+    process = perimortem.start(
+        "run", "--beat-from", "output", "--", "head", "-c", "150000", "/dev/zero", stdout=write_fd
+    )
+    os.close(write_fd)
+    read_line_with(process.stderr, "watching head")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    await_true(lambda: "head" not in _commands(children))
+    process.terminate()
+    process.wait(timeout=30)
+    os.close(read_fd)
+
+
+def _commands(children):
+    names = []
+    for pid in children.read_text().split():
+        try:
+            names.append(Path(f"/proc/{pid}/comm").read_text().strip())
+        except OSError:
+            continue
+    return names
+
+
+def test_a_slow_supervisor_still_hears_that_it_is_ready(perimortem, tmp_path):
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as above:
+        above.bind(path)
+        perimortem.environment["NOTIFY_SOCKET"] = path
+        script = (
+            "for i in range(1200): say('STATUS=loading %d' % i)\n"
+            "say('READY=1'); print('said', flush=True); time.sleep(3)\n"
+        )
+        process = perimortem.start("run", "-q", "--", sys.executable, "-c", NOTIFIER + script)
+        process.stdout.readline()
+        above.settimeout(20)
+        while above.recv(4096) != b"READY=1":
+            pass
+        process.communicate(timeout=20)
+
+
+def test_a_heartbeat_that_flaps_does_not_fill_the_disk(perimortem):
+    report = notify(
+        perimortem,
+        "for _ in range(40): say('WATCHDOG_USEC=1\\nWATCHDOG=1'); time.sleep(0.12)\n",
+        ("--beat-from", "sd-notify", "--no-stacks"),
+    )
+    assert len(report["dumps"]) <= 5

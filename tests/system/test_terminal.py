@@ -229,3 +229,22 @@ def test_who_ended_it_by_the_group_is_told(perimortem, tmp_path):
     assert report["verdict"] == "stopped"
     assert report["exit"]["sender"]["pid"] == os.getpid()
     assert any("to the whole group" in e["fact"] for e in report["evidence"])
+
+
+def test_a_terminal_that_is_closed_ends_the_command(perimortem):
+    """As `ssh -t host perimortem run ...`: the hang-up comes to the leader of the session alone."""
+    command = ["sh", "-c", "echo pid $$; exec sleep 99"]
+    child = pexpect.spawn(
+        sys.executable, ["-m", "perimortem", "run", "-q", "--", *command],
+        env=perimortem.env, encoding="utf-8", timeout=20,
+    )  # fmt: skip
+    child.expect(r"pid (\d+)")
+    pid = int(child.match[1])
+    os.close(child.fileno())
+    child.closed = True
+    await_true(lambda: not Path(f"/proc/{pid}").exists() or _is_zombie(pid))
+
+
+def test_a_real_time_signal_is_propagated(perimortem):
+    result = perimortem.call("run", "-q", "--propagate-signal", "--", "bash", "-c", "kill -40 $$")
+    assert result.returncode == -40

@@ -366,3 +366,109 @@ def test_a_member_that_deadlocks_is_told_and_dumped(perimortem, programs):
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
             os.kill(int(child), signal.SIGKILL)
     process.communicate(timeout=20)
+
+
+# What a hunt has found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a pid namespace")
+@pytest.mark.parametrize("options", [(), ("--mount-proc",)])
+def test_another_pid_namespace_is_not_the_machine(perimortem, options):
+    """Pid 1 in there is not pid 1 out here: nobody else's process is adopted."""
+    command = ("unshare", "-p", "-f", *options, "bash", "-c", "(sleep 0.5; exit 3) & wait; true")
+    report = perimortem.report(*command)
+    if "unshare failed" in report["_stderr"]:
+        pytest.skip("no pid namespaces here")
+    assert (report["_status"], report["verdict"]) == (0, "clean-exit")
+    assert report["process_count"] < 6
+    assert all(process["pid"] != 1 for process in report["processes"])
+
+
+def test_a_daemon_that_outlives_its_monitor_leaves_no_files(perimortem, tmp_path):
+    """It forks on and on; nobody will take its recorders away."""
+    done = tmp_path / "done"
+    script = (
+        f"(sleep 0.5; for i in $(seq 40); do (true); done; echo > {done}) >/dev/null 2>&1 & exit 0"
+    )
+    perimortem.call("run", "-q", "--", "bash", "-c", script)
+    await_true(done.exists)
+    assert len(list(perimortem.run_dir.iterdir())) <= 2
+
+
+def test_who_hangs_is_dumped_and_not_his_only_child(perimortem, programs):
+    report = perimortem.report(
+        programs / "deadlock", "child",
+        options=("--threshold", "3", "--on-hang", "kill", "--no-stacks"),
+    )  # fmt: skip
+    assert report["dumps"][0]["thread_count"] == 2
+    assert f"-{report['target']['pid']}.dmp" in report["dumps"][0]["path"]
+    assert report["first_death"] is None
+
+
+def test_a_command_has_ended_whatever_its_children_do(perimortem, tmp_path):
+    """One that forks without end is left behind."""
+    script = (
+        "import os, sys, time\n"
+        "if os.fork(): os._exit(0)\n"
+        "os.setsid()\n"
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n"
+        "end = time.monotonic() + 30\n"
+        "while time.monotonic() < end:\n"
+        "    pid = os.fork()\n"
+        "    if pid == 0: os._exit(0)\n"
+        "    os.waitpid(pid, 0)\n"
+    )
+    perimortem.call(
+        "run",
+        "-q",
+        "--",
+        sys.executable,
+        "-c",
+        script,
+    )
+    await_true((tmp_path / "pid").exists)
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)  # still there
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs the proc connector")
+def test_a_parent_that_answers_at_once_is_not_the_first(perimortem):
+    for _ in range(5):
+        report = perimortem.report("bash", "-c", "(kill -SEGV $BASHPID); exit 3")
+        assert report["first_death"]["verdict"] == "crash"
+
+
+def test_orphans_without_the_agent_are_watched_to_their_end(perimortem):
+    script = "(sleep 0.7; kill -SEGV $BASHPID) >/dev/null 2>&1 & exit 0"
+    report = perimortem.report("env", "-i", "/bin/bash", "-c", script, options=("--wait", "all"))
+    assert "crash" in [process["verdict"] for process in report["processes"]]
+
+
+def test_a_failed_exec_in_a_forked_child_is_no_silent_crash(perimortem):
+    script = (
+        "import subprocess\n"
+        "try: subprocess.run(['/no/such/program'], preexec_fn=lambda: None)\n"
+        "except OSError: pass\n"
+    )
+    report = perimortem.report(sys.executable, "-c", script)
+    assert "silent-crash" not in [process["verdict"] for process in report["processes"]]
+
+
+def test_a_fork_in_a_chroot_makes_no_files_there(perimortem, tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("needs root for chroot")
+    jail = tmp_path / "jail"
+    jail.mkdir()
+    script = (
+        f"import os; os.chroot({str(jail)!r}); os.chdir('/')\n"
+        "for _ in range(3):\n"
+        "    if os.fork() == 0: os._exit(0)\n"
+        "    os.wait()\n"
+    )
+    assert perimortem.report(sys.executable, "-c", script)["verdict"] == "clean-exit"
+    assert list(jail.iterdir()) == []
+
+
+def test_a_large_environment_and_a_program_that_bears_no_preload(perimortem, programs):
+    perimortem.environment |= {f"VARIABLE_{i}": "x" for i in range(3000)}
+    report = perimortem.report("sh", "-c", f"{programs}/asan_program 3; exit $?")
+    assert (report["_status"], "ASan" in report["_stderr"]) == (3, False)

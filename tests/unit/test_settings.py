@@ -71,6 +71,8 @@ def test_thresholds_are_merged_by_heartbeat(layers):
         ("grace = ", "is not valid TOML"),
         ("a = {" * 5000, "is not valid TOML"),
         ("dump-type = '0xNOPE'", "must be none, mini, full"),
+        ("threshold = 1" + "0" * 400, "must be a number of seconds"),
+        ("grace = 1" + "0" * 5000, "is not valid TOML"),
     ],
 )
 def test_what_is_wrong_is_refused_by_file_and_line(layers, text, words):
@@ -87,6 +89,12 @@ def test_a_wrong_variable_is_refused_by_its_name(layers):
     with pytest.raises(UsageError, match="PERIMORTEM_FOLLOW must be true or false"):
         get(PERIMORTEM_FOLLOW="maybe")
     assert get(PERIMORTEM_FOLLOW="no", PERIMORTEM_GRACE="")["follow"] is False
+
+
+def test_a_mask_may_be_a_number(layers):
+    files, get = layers
+    files["user"].write_text("dump-type = 0x1105")
+    assert get()["dump-type"] == "0x1105"
 
 
 def test_a_file_that_cannot_be_read_is_told(layers, tmp_path):

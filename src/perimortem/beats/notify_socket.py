@@ -6,7 +6,6 @@ kernel's credentials, never by what a message says. What came for a supervisor a
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import socket
@@ -29,6 +28,9 @@ _CREDENTIALS = struct.Struct("3i")
 _DESCRIPTORS_MAX = 64
 _STOPPING_HOLD_NS = 90_000_000_000
 """As long as systemd gives a service to stop (TimeoutStopSec)."""
+_THRESHOLD_LEAST_NS = 10_000_000
+_AT_ONCE_MAX = 100
+_HELD_MAX = 256
 _KEPT = 20
 
 
@@ -41,6 +43,7 @@ class NotifySocket:
         self.refused = 0
         """Datagrams that were too long to be a notification."""
         self._relay_to = relay_to
+        self._held: deque[tuple[bytes, list[int]]] = deque()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._socket.bind(_address(self.name))
@@ -50,8 +53,9 @@ class NotifySocket:
 
     def receive(self) -> Iterator[tuple[int, Notification]]:
         """(pid of the sender, what it said) for every datagram that is waiting."""
+        self.flush()
         room = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(4 * _DESCRIPTORS_MAX)
-        while True:
+        for _ in range(_AT_ONCE_MAX):  # others have a right to the loop as well
             try:
                 message, ancillary, flags, _ = self._socket.recvmsg(MESSAGE_MAX, room)
             except BlockingIOError:
@@ -63,26 +67,47 @@ class NotifySocket:
                 if flags & socket.MSG_TRUNC or not pid:
                     self.refused += 1
                     continue
-                self._relay(message, descriptors)
+                if self._relay_to is not None:
+                    self._hold(encode_relayed(message), descriptors)
+                    descriptors = []
+                    self.flush()
                 yield pid, decode_notification(message)
             finally:
-                # Closing is the answer to BARRIER=1; a descriptor store is for a real supervisor.
-                for fd in descriptors:
-                    os.close(fd)
+                _close_all(descriptors)  # which is the answer to BARRIER=1
+
+    def flush(self) -> None:
+        """Pass on what waits for the supervisor above us; one that is slow is asked again later."""
+        while self._held and self._relay_to is not None:
+            message, descriptors = self._held[0]
+            rights = struct.pack(f"{len(descriptors)}i", *descriptors)
+            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if descriptors else []
+            try:
+                with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
+                    out.setblocking(False)
+                    out.sendmsg([message], ancillary, 0, _address(self._relay_to))
+            except BlockingIOError:
+                return
+            except OSError:
+                pass  # it is gone, or refuses this one
+            self._held.popleft()
+            _close_all(descriptors)
 
     def close(self) -> None:
+        self.flush()
+        for _, descriptors in self._held:
+            _close_all(descriptors)
         self._socket.close()
 
-    def _relay(self, message: bytes, descriptors: list[int]) -> None:
-        """A supervisor that does not listen is no reason to wait for it."""
-        passed_on = encode_relayed(message)
-        if self._relay_to is None or not passed_on:
+    def _hold(self, message: bytes, descriptors: list[int]) -> None:
+        """In order; when there are too many, beats go first: the next one says the same."""
+        if not message:
+            _close_all(descriptors)
             return
-        rights = struct.pack(f"{len(descriptors)}i", *descriptors)
-        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if descriptors else []
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
-            out.setblocking(False)
-            out.sendmsg([passed_on], ancillary, 0, _address(self._relay_to))
+        self._held.append((message, descriptors))
+        if len(self._held) > _HELD_MAX:
+            beat = next((held for held in self._held if held[0] == b"WATCHDOG=1"), self._held[0])
+            self._held.remove(beat)
+            _close_all(beat[1])
 
 
 class Notified:
@@ -105,7 +130,7 @@ class Notified:
     def take(self, said: Notification, now_ns: int) -> None:
         """One notification of this process."""
         if said.watchdog_usec:
-            self._threshold_ns = said.watchdog_usec * 1000
+            self._threshold_ns = max(said.watchdog_usec * 1000, _THRESHOLD_LEAST_NS)
         if said.ready:
             self._event(now_ns, "sd.ready")
             # Without a beat so far it may be one that only says when it is ready.
@@ -161,6 +186,11 @@ class Notified:
 
     def _event(self, now_ns: int, name: str, text: str | None = None) -> None:
         self._events.append(Event(0, now_ns, name, "{}" if text is None else text))
+
+
+def _close_all(descriptors: list[int]) -> None:
+    for fd in descriptors:
+        os.close(fd)
 
 
 def _address(name: str) -> str:

@@ -29,6 +29,7 @@ from perimortem.text import printable
 
 _CHUNK_BYTES = 65536
 _LINE_MAX = 4096
+_LAST_READ_NS = 200_000_000
 _KEPT = 20
 _WINDOW = struct.Struct("4H")
 
@@ -54,17 +55,15 @@ class Output:
             os.close(stream.child_fd)
             stream.thread.start()
 
-    def resize(self) -> None:
-        """Our terminal's window has changed its size."""
-        for stream in self._streams:
-            if stream.is_terminal:
-                _copy_window(stream.our_fd, stream.read_fd)
+    def resize(self) -> bool:
+        """Our terminal's window has changed its size; True when that was passed on."""
+        terminals = [stream for stream in self._streams if stream.is_terminal]
+        return sum(_copy_window(stream.our_fd, stream.read_fd) for stream in terminals) > 0
 
-    def finish(self, timeout_s: float | None = None) -> None:
+    def finish(self, timeout_s: float) -> bool:
         """The child has ended: copy what is there, and do not wait for others that hold the streams.
 
-        ``timeout_s``: how long to wait for a reader of ours that does not read; None for ever, as the
-        child would have."""
+        ``timeout_s``: how long to wait for a reader of ours that does not read. True when all is out."""
         for stream in self._streams:
             if stream.thread.is_alive() and not stream.ended.is_set():
                 stream.ended.set()
@@ -73,6 +72,7 @@ class Output:
         for stream in self._streams:
             if stream.thread.ident is not None:
                 stream.thread.join(timeout_s)
+        return not any(stream.thread.is_alive() for stream in self._streams)
 
     def heartbeats(self) -> tuple[Heartbeat, ...]:
         return (Heartbeat("output", self._beat_ns, self._beaten, None, 0, False),)
@@ -92,7 +92,7 @@ class Output:
         return ()
 
     def close(self) -> None:
-        self.finish()
+        self.finish(0)
 
     def _open(self, our_fd: int, *, force_pty: bool) -> _Stream:
         is_terminal = os.isatty(our_fd)
@@ -143,6 +143,9 @@ class _Stream:
         self._output = output
         self._line = bytearray()
         self._skips = False
+        self._left_bytes = 0
+        self._over_at_ns: int | None = None
+        """Set at the child's end: from then on only what was in the stream is copied."""
         self.thread = threading.Thread(target=self._copy, name="perimortem-output", daemon=True)
 
     def _copy(self) -> None:
@@ -156,6 +159,8 @@ class _Stream:
 
     def _copy_chunk(self, poll: select.poll) -> bool:
         """False at the end of the stream, or when the child has ended and nothing is left in it."""
+        if self.ended.is_set() and self._is_over():
+            return False
         has_data = any(
             fd == self.read_fd for fd, _ in poll.poll(0 if self.ended.is_set() else None)
         )
@@ -167,9 +172,18 @@ class _Stream:
             return False
         if not chunk:
             return False
+        self._left_bytes -= len(chunk)
         self._output.beat()
         self._split(chunk)
         return _write_all(self.our_fd, chunk)
+
+    def _is_over(self) -> bool:
+        """After the child's end: others may hold the stream and print for ever."""
+        now_ns = time.monotonic_ns()
+        if self._over_at_ns is None:
+            self._over_at_ns = now_ns + _LAST_READ_NS
+            self._left_bytes = _count_waiting(self.read_fd)
+        return self._left_bytes <= 0 and now_ns > self._over_at_ns
 
     def _split(self, chunk: bytes) -> None:
         """Lines, each cut off at 4 KiB: a line without an end takes no memory."""
@@ -203,9 +217,17 @@ def _write_all(fd: int, data: bytes) -> bool:
     return True
 
 
-def _copy_window(from_fd: int, to_fd: int) -> None:
+def _count_waiting(fd: int) -> int:
+    try:
+        return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)
+    except OSError:
+        return 0
+
+
+def _copy_window(from_fd: int, to_fd: int) -> bool:
     try:
         size = fcntl.ioctl(from_fd, termios.TIOCGWINSZ, bytes(_WINDOW.size))
         fcntl.ioctl(to_fd, termios.TIOCSWINSZ, size)
     except OSError:
-        return
+        return False
+    return True

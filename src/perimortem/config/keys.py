@@ -91,7 +91,7 @@ def read_beat_source(value: Any) -> str:
 
 def read_dump_type(value: Any) -> str:
     """Kept as text: none, mini, full, or a mask like 0x1105."""
-    text = str(value)
+    text = f"{value:#x}" if isinstance(value, int) and value >= 0 else str(value)
     is_mask = text[:2].lower() == "0x" and _is_hex(text[2:])
     if text == "none" or text in NAMED_TYPES or is_mask:
         return text
@@ -118,7 +118,7 @@ def _read_number(value: Any) -> float:
         if isinstance(value, bool):
             raise TypeError
         return float(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise WrongValue("a number of seconds") from error
 
 

@@ -38,8 +38,8 @@ def read_file(path: Path) -> Layer:
         raise UsageError(f"cannot read the settings {path}", why=why) from error
     try:
         document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UsageError(f"{path} is not valid TOML", why=str(error)) from error
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and integers without end
+        raise UsageError(f"{path} is not valid TOML", why=str(error)[:200]) from error
     layer: Layer = {}
     for name, given in document.items():
         place = f"{path}:{_find_line(text, name)}"
@@ -52,7 +52,7 @@ def read_file(path: Path) -> Layer:
             value = key.read(given)
         except WrongValue as error:
             raise UsageError(
-                f"{place}: {name} must be {error}", why=f"it is {given!r:.60}"
+                f"{place}: {name} must be {error}", why=f"it is {_shorten(given)}"
             ) from error
         default = "default" if isinstance(given, dict) else name
         lines = {part: _find_line(text, part or default) for part in ("", *_parts(value))}
@@ -90,6 +90,13 @@ def defaults() -> Layer:
     for key in KEYS.values():
         layer |= _spread(key.name, key.default, lambda _part: "default")
     return layer
+
+
+def _shorten(given: Any) -> str:
+    try:
+        return f"{given!r:.60}"
+    except ValueError:
+        return "an integer without end"
 
 
 def _parts(value: Any) -> tuple[str, ...]:

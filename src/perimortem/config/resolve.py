@@ -66,7 +66,7 @@ def _files(environment: Mapping[str, str], system_directory: Path) -> list[Path]
     if fragments.is_dir():
         found += sorted(fragments.glob("*.toml"))
     found.append(find_user_file(environment))
-    return [path for path in found if path.is_file()]
+    return [path for path in found if os.path.isfile(path)]  # False where we may not look
 
 
 def find_user_file(environment: Mapping[str, str]) -> Path:

@@ -89,10 +89,14 @@ class Heartbeats:
             if said.main_pid is not None and said.main_pid in tree:
                 self.main_pid = said.main_pid
 
-    def resize(self) -> None:
-        """The terminal's window has another size."""
-        if self._output is not None:
-            self._output.resize()
+    def resize(self) -> bool:
+        """The terminal has another size; True when the command's own terminal now has it, too."""
+        return self._output is not None and self._output.resize()
+
+    def flush(self) -> None:
+        """What a slow supervisor above us has not taken yet."""
+        if self.socket is not None:
+            self.socket.flush()
 
     def take_last_words(self, now_ns: int, tree: set[int]) -> None:
         """The command has ended, and what it said last may still be on its way."""
@@ -101,10 +105,9 @@ class Heartbeats:
         if self._output is not None:
             self._output.finish(_LAST_WORDS_S)
 
-    def finish(self) -> None:
-        """Everything that it printed is out after this."""
-        if self._output is not None:
-            self._output.finish()
+    def finish(self, timeout_s: float) -> bool:
+        """Whether everything that it printed is out by now."""
+        return self._output is None or self._output.finish(timeout_s)
 
     def soft_errors(self) -> list[str]:
         """What was not taken."""
@@ -112,7 +115,7 @@ class Heartbeats:
         return [f"{refused} notifications were too long and not read"] if refused else []
 
     def close(self) -> None:
-        self.finish()
+        self.finish(0)
         if self.socket is not None:
             self.socket.close()
 

@@ -47,8 +47,12 @@ _SETTLE_NS = 500_000_000
 """So long after we let a process go, what moves in it may still be our doing. Arbitrary."""
 _INDIRECT = ("output", "file:", "watchdog", "progress")
 """Heartbeats that any process of a tree may owe."""
-_DRAIN_NS = 100_000_000
+_DRAIN_NS = 1_000_000_000
 """So long after the last end other ends are still taken; processes may come for ever. Arbitrary."""
+_DUMPS_MAX = 5
+"""Of one process: one that hangs again and again would fill the disk. Arbitrary."""
+_HANGS_KEPT = 40
+"""The first and the last of a process. Arbitrary."""
 _ABORT_PATIENCE_NS = 10_000_000_000
 _RETRY_MAX_NS = 50_000_000
 _HELD_LOOK_NS = 100_000_000
@@ -384,8 +388,9 @@ class Monitor:
                 Confidence.DERIVED,
             )
         self._listener.on_hang(session, self.keep(session, self._conclude(session)))
+        del session.hangs[_HANGS_KEPT // 2 : -_HANGS_KEPT // 2]
         types = self.settings.dump_types
-        if types is None:
+        if types is None or len(session.dumps) >= _DUMPS_MAX:
             self._examine_stacks(session, record, now_ns)
             return
         path = dump_path(

@@ -51,6 +51,8 @@ from perimortem.watch.target import TargetWatch
 
 _SETTLE_NS = 200_000_000
 """After a bad end of the command: time for those to end that end of it. Arbitrary."""
+_PATIENCE_S = 0.2
+_GIVE_UP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 ENDED_BY_POLICY_STATUS = 124
 """As timeout(1) reports that it had to end a command."""
 
@@ -158,7 +160,7 @@ class _Run:
         assert incident is not None
         if self._settings.follow:
             incident = self._complete(incident)
-        self._heartbeats.finish()
+        self._finish_output()
         self._listener.on_end(self._session, incident)
         return RunResult(incident, self._exit_status(incident))
 
@@ -200,6 +202,7 @@ class _Run:
             monitor.find_culprit = self._find_culprit
             monitor.each_second(self._tree.scan)
         monitor.each_second(lambda _now_ns: self._reap())
+        monitor.each_second(lambda _now_ns: self._heartbeats.flush())
         monitor.add(self._session)
 
     # Signals
@@ -210,7 +213,9 @@ class _Run:
                 self._reap()
             elif received.from_terminal:
                 if received.signal == signal.SIGWINCH:
-                    self._heartbeats.resize()
+                    # The target had it before its own terminal could have the new size.
+                    if self._heartbeats.resize():
+                        self._pass_on(received)
                 else:
                     self._note_request(received, to_group=True)
             else:
@@ -289,8 +294,17 @@ class _Run:
             describe_process(member, self._monitor.conclude_open(member))
             for member in self._tree.living.values()
         ]
+        with suppress(OSError):
+            self._tree.clean_up()
         tree = self._tree.summarize(describe_process(self._session, incident), left)
         return self._monitor.keep(self._session, replace(incident, tree=tree))
+
+    def _finish_output(self) -> None:
+        """Until everything is out; a reader of ours that does not read may be given up by a signal."""
+        while not self._heartbeats.finish(_PATIENCE_S):
+            received = self._relay.receive(self._clock.monotonic_ns())
+            if any(r.signal in _GIVE_UP for r in received):
+                return
 
     def _exit_status(self, incident: Incident) -> int:
         if self._session.ended_by_policy:

@@ -1,8 +1,8 @@
 """Signals that reach us and are meant for the target: each is passed on exactly once.
 
 Ctrl-C reaches the whole foreground group by itself (si_code SI_KERNEL): the target, which stays in
-our group, has it already. Of what a process sent (si_code <= 0) only that is passed on which came to
-us alone (``group_ear``).
+our group, has it already. Of anything else only that is passed on which came to us alone
+(``group_ear``).
 """
 
 from __future__ import annotations
@@ -47,8 +47,9 @@ class Received:
 
     @property
     def from_terminal(self) -> bool:
-        """Raised by the kernel for the whole foreground group."""
-        return self.si_code > 0
+        """Raised by the kernel for the whole foreground group. A hang-up of the terminal (HUP and CONT)
+        goes to the leader of the session alone."""
+        return self.si_code > 0 and self.signal not in (signal.SIGHUP, signal.SIGCONT)
 
 
 class SignalRelay:

@@ -23,8 +23,8 @@ from perimortem.errors import MalformedInput, PerimortemError, ProcessGone
 from perimortem.exits.linux.gone import GoneExitWatch
 from perimortem.exits.linux.proc_connector import ProcConnector
 from perimortem.exits.watch import ExitWatch, open_exit_watch
-from perimortem.model.incident import Incident
 from perimortem.model.exits import ExitSource
+from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessRef
 from perimortem.model.tree import Tree, TreeProcess
 from perimortem.monitor.collect import collect_target, renew_target
@@ -94,7 +94,7 @@ class ProcessTree:
             recorder.close()
 
     def scan(self, now_ns: int) -> None:
-        """Find members that bear no agent: children of those that are known, and orphans, which are ours.
+        """Find members that bear no agent: children of those that are known, and orphans.
 
         An orphan that has ended waits for us to take its status."""
         self._scan_below(self.pids(), now_ns)
@@ -208,6 +208,20 @@ class ProcessTree:
         self.living[process.pid] = session
         self._add(session)
         return True
+
+    def clean_up(self) -> None:
+        """At the end: recorders of ours whose processes died unheard of."""
+        for name in os.listdir(self._settings.run_dir):
+            match = _RECORDER_NAME.fullmatch(name)
+            facts = read_stat(int(match[1])) if match else None
+            if match is None or (facts and facts.start_time_ticks == int(match[2])):
+                continue
+            path = self._settings.run_dir / name
+            with suppress(OSError, MalformedInput):
+                recorder = RecorderFile(path, ProcessRef(int(match[1]), int(match[2])))
+                recorder.close()
+                if recorder.monitor_pid == os.getpid():
+                    os.unlink(path)
 
     def _leave_unwatched(self, process: ProcessRef) -> None:
         """Counted; its recorder, which nobody will read, is taken away now."""

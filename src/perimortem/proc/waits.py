@@ -41,6 +41,8 @@ class Wait(Enum):
 
 def describe_stuck(pid: int) -> str | None:
     """Why nothing outside can wake the process, in words; None when something can, or may."""
+    if not _has_glibc(pid):
+        return None
     try:
         tids = [int(tid) for tid in os.listdir(f"/proc/{pid}/task")]
     except OSError:
@@ -62,6 +64,12 @@ def describe_stuck(pid: int) -> str | None:
     if Wait.KERNEL in waits:
         return "its threads wait uninterruptibly in the kernel (disk, network file system)"
     return None
+
+
+def _has_glibc(pid: int) -> bool:
+    """Other C libraries wait for threads and conditions by the values that glibc has for mutexes."""
+    maps = _read(f"/proc/{pid}/maps", 1 << 20)
+    return "/libc.so.6" in maps or "/libc-2." in maps
 
 
 def is_waiting_for_child(pid: int) -> bool:
@@ -104,9 +112,9 @@ def classify_futex(operation: int, value: int, timeout: int, tids: list[int]) ->
     return Wait.CONDITION
 
 
-def _read(path: str) -> str:
+def _read(path: str, size: int = 4096) -> str:
     try:
         with open(path, encoding="ascii", errors="replace") as file:
-            return file.read(4096)
+            return file.read(size)
     except OSError:
         return ""
