@@ -147,6 +147,8 @@ class _Run:
         self._session = self._open_session(launched, argv, str(program), preload)
         commands.append(self._session)
         self._settle_until_ns = 0
+        self._is_given_up = False
+        """We were asked to end while our own reader did not read."""
         self._wire()
         _raise_descriptor_limit()
         listener.on_start(
@@ -209,6 +211,8 @@ class _Run:
 
     def _take_signals(self, now_ns: int) -> None:
         for received in self._relay.receive(now_ns):
+            if self._session.ended_ns is not None and received.signal in _GIVE_UP:
+                self._is_given_up = True
             if received.signal == signal.SIGCHLD:
                 self._reap()
             elif received.from_terminal:
@@ -301,10 +305,9 @@ class _Run:
 
     def _finish_output(self) -> None:
         """Until everything is out; a reader of ours that does not read may be given up by a signal."""
-        while not self._heartbeats.finish(_PATIENCE_S):
+        while not self._heartbeats.finish(_PATIENCE_S) and not self._is_given_up:
             received = self._relay.receive(self._clock.monotonic_ns())
-            if any(r.signal in _GIVE_UP for r in received):
-                return
+            self._is_given_up = any(r.signal in _GIVE_UP for r in received)
 
     def _exit_status(self, incident: Incident) -> int:
         if self._session.ended_by_policy:
