@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ ENDS = {
     Verdict.FAILED_EXIT: Exit(ExitKind.EXITED, ExitSource.WAITID, code=1),
     Verdict.STOPPED: Exit(ExitKind.SIGNALED, ExitSource.WAITID, signal=15),
     Verdict.KILLED: Exit(ExitKind.SIGNALED, ExitSource.WAITID, signal=9),
+    Verdict.HANG: Exit(ExitKind.SIGNALED, ExitSource.WAITID, signal=9),
     Verdict.CRASH: Exit(ExitKind.SIGNALED, ExitSource.WAITID, signal=11),
     None: Exit(ExitKind.RUNNING, ExitSource.NONE),
 }
@@ -85,3 +87,18 @@ def test_it_is_never_later_than_what_followed(others, ended_s, verdict):
         assert first.within_ns >= 0
         assert first.process.verdict in VIOLENT | {Verdict.FAILED_EXIT}
         assert sum(f.count for f in first.followers) <= len(members)
+
+
+def test_who_was_reaped_by_his_parent_died_before_it():
+    """Whatever the order in which we noticed."""
+    command = process(1, 5.0, Verdict.FAILED_EXIT, parent=0)
+    late = process(2, 5.01, Verdict.CRASH)
+    assert find_first_death(command, [late]).process is late
+    orphan = replace(process(3, 5.0, Verdict.KILLED), is_reaped_by_us=True)
+    assert find_first_death(command, [orphan]) is None
+
+
+def test_whom_we_ended_ourselves_is_not_the_first():
+    command = process(1, 5.1, Verdict.HANG, parent=0)
+    ended = replace(process(2, 5.0, Verdict.KILLED), is_ended_by_us=True)
+    assert find_first_death(command, [ended]) is None

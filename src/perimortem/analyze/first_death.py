@@ -55,8 +55,12 @@ def _order_ends(command: TreeProcess, members: list[TreeProcess]) -> dict[int, i
     assert command.ended_ns is not None
     ended = {id(p): p.ended_ns or 0 for p in (command, *members)}
     for process in members:
-        if process.parent_pid == command.pid and not process.is_reaped_by_us:
+        if process.parent_pid != command.pid:
+            continue
+        if not process.is_reaped_by_us:
             ended[id(process)] = min(ended[id(process)], command.ended_ns)
+        elif ended[id(process)] == command.ended_ns:
+            ended[id(process)] += 1  # noticed together: its parent was not there to reap it
     return ended
 
 
