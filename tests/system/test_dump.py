@@ -300,3 +300,18 @@ def test_a_dump_waits_for_nothing_when_the_process_has_gone(perimortem, programs
     result = perimortem.call("dump", done.pid)
     assert result.returncode == 1
     assert "there is no process" in result.stderr
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+def test_no_call_ends_with_eintr_because_of_us(start, restarts):
+    """50 freezes of threads that sleep in calls which a stop cuts short."""
+    program = start("eintr_counter")
+    tasks = Path(f"/proc/{program.pid}/task")
+    await_true(lambda: len(list(tasks.iterdir())) == 6)
+    for _ in range(50):
+        with Freeze(program.pid, restarts_calls=restarts) as freeze:
+            assert len(freeze.stopped) == 6
+        await_true(lambda: all(") S " in (t / "stat").read_text() for t in tasks.iterdir()))
+    program.popen.terminate()
+    interrupted = int(program.popen.stdout.read())
+    assert interrupted == 0 if restarts else interrupted >= 50

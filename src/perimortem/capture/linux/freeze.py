@@ -18,6 +18,7 @@ assert sys.platform == "linux"
 
 from perimortem.capture.linux import ptrace
 from perimortem.capture.linux.access import denied_error
+from perimortem.capture.linux.restart import restart_call
 from perimortem.errors import ProcessGone
 
 STOP_DEADLINE_S = 0.1
@@ -30,8 +31,10 @@ _ROUNDS_MAX = 16
 class Freeze:
     """All threads of ``pid``, stopped until :meth:`thaw`. Use as a context manager."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, *, restarts_calls: bool = True) -> None:
+        """``restarts_calls``: calls that the stop cuts short go on instead of failing with EINTR."""
         self.pid = pid
+        self._restarts_calls = restarts_calls
         self.soft_errors: list[str] = []
         self.stopped: list[int] = []
         """Threads that are stopped now, in thread id order."""
@@ -58,6 +61,8 @@ class Freeze:
         """Let every thread run on. Safe to call again."""
         for tid, signal in self._seized.items():
             try:
+                if signal == 0 and self._restarts_calls and tid in self.stopped:
+                    restart_call(tid)
                 ptrace.detach(tid, signal)
             except OSError as error:
                 if error.errno != errno.ESRCH:

@@ -10,6 +10,7 @@ assert sys.platform == "linux"
 
 PTRACE_DETACH = 17
 PTRACE_GETREGSET = 0x4204
+PTRACE_SETREGSET = 0x4205
 PTRACE_SEIZE = 0x4206
 PTRACE_INTERRUPT = 0x4207
 
@@ -70,3 +71,14 @@ def read_regset(tid: int, note_type: int) -> bytes | None:
     except OSError:
         return None
     return _buffer.raw[: vector.length]
+
+
+def write_regset(tid: int, note_type: int, content: bytes) -> bool:
+    """Give a stopped thread other registers; False when it is gone."""
+    ctypes.memmove(_buffer, content, len(content))
+    vector = _IoVec(ctypes.addressof(_buffer), len(content))
+    try:
+        _call(PTRACE_SETREGSET, tid, note_type, ctypes.addressof(vector))
+    except OSError:
+        return False
+    return True
