@@ -136,10 +136,11 @@ def _make_recorder(ref: ProcessRef) -> bytes:
         ring_offset=layout.RING_OFFSET, slot_size=layout.EVENT_SLOT_SIZE, slot_count=_SLOTS,
         crash_area_offset=layout.CRASH_AREA_OFFSET, crash_area_size=layout.CRASH_AREA_SIZE,
         crash_area_version=1, exit_note_offset=layout.EXIT_NOTE_OFFSET, heartbeat_max=64,
-        crc32=0, spare=0,
+        parent_pid=0, monitor_pid=0, spare=0, crc32=0,
     ).to_bytes()  # fmt: skip
     data[: len(header)] = header
-    struct.pack_into("<I", data, 104, zlib.crc32(header[:104]))
+    checked = len(header) - 4
+    struct.pack_into("<I", data, checked, zlib.crc32(header[:checked]))
     struct.pack_into("<2Q", data, layout.LIVE_WORDS_OFFSET, 1, 2)
     struct.pack_into("<2Q", data, layout.LIMITS_OFFSET, 1 << 32, 1 << 32)
     data[layout.NAMES_OFFSET : layout.NAMES_OFFSET + 4] = b"main"

@@ -335,6 +335,7 @@ def test_a_run_below_a_run_watches_its_own(perimortem, programs):
     report = perimortem.report(*inner)
     assert report["_status"] == 139
     assert [p["verdict"] for p in find(report, "crash_null")] == ["crash"]
+    assert "KILLED" not in report["_stderr"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a pid namespace")

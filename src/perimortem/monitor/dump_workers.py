@@ -21,7 +21,7 @@ from perimortem.dump.protocol import DumpRequest, decode_result, encode_request
 from perimortem.model.dump import DumpResult, MinidumpType
 from perimortem.monitor.helper import start_helper
 
-_WORKER = Path(dump.__file__).with_name("worker.py")
+WORKER = Path(dump.__file__).with_name("worker.py")
 _ANSWER_MAX = 1 << 20
 
 Done = Callable[[DumpResult], None]
@@ -87,8 +87,7 @@ class DumpWorkers:
             _reap(job.worker)
         self._jobs = []
         if self._spare is not None:
-            assert self._spare.stdin is not None
-            self._spare.stdin.close()  # no request: it leaves by itself
+            self._spare.kill()
             _reap(self._spare)
             self._spare = None
 
@@ -145,7 +144,7 @@ class DumpWorkers:
 def _start_worker() -> subprocess.Popen[bytes]:
     """-I -S: no site-packages, no user settings: it starts fast."""
     return start_helper(
-        [sys.executable, "-I", "-S", str(_WORKER)],
+        [sys.executable, "-I", "-S", str(WORKER)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

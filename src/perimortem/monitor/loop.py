@@ -51,7 +51,7 @@ _DRAIN_NS = 1_000_000_000
 """So long after the last end other ends are still taken; processes may come for ever. Arbitrary."""
 _DUMPS_MAX = 5
 """Of one process: one that hangs again and again would fill the disk. Arbitrary."""
-_HANGS_KEPT = 40
+_HANGS_KEPT = 200
 """The first and the last of a process. Arbitrary."""
 _ABORT_PATIENCE_NS = 10_000_000_000
 _RETRY_MAX_NS = 50_000_000

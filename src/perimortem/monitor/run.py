@@ -277,7 +277,7 @@ class _Run:
                 self._settle_until_ns = self._clock.monotonic_ns() + _SETTLE_NS
                 self._monitor.timers.append(Timer(self._settle_until_ns, lambda _now_ns: None))
             return
-        if session.number is not None or self._tree.deserves_incident(incident):
+        if session.number is not None or self._tree.deserves_incident(session, incident):
             session.incident = self._monitor.keep(session, incident)
             self._listener.on_end(session, session.incident)
         self._tree.note_end(session, incident)

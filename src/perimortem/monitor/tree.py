@@ -28,6 +28,7 @@ from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessRef
 from perimortem.model.tree import Tree, TreeProcess
 from perimortem.monitor.collect import collect_target, renew_target
+from perimortem.monitor.dump_workers import WORKER
 from perimortem.monitor.recorder_link import RecorderLink
 from perimortem.monitor.session import Session
 from perimortem.monitor.settings import Settings
@@ -124,6 +125,9 @@ class ProcessTree:
     def note_end(self, session: Session, incident: Incident) -> None:
         """A member's verdict."""
         self.living.pop(session.pid, None)
+        if _is_helper(session):
+            self.process_count -= 1
+            return
         if is_telling(incident) or len(self._ended) < _REMEMBERED_MAX:
             self._ended.append(describe_process(session, incident))
         if len(self._ended) > 2 * _REMEMBERED_MAX:
@@ -132,9 +136,13 @@ class ProcessTree:
                 :_REMEMBERED_MAX
             ]
 
-    def deserves_incident(self, incident: Incident) -> bool:
+    def deserves_incident(self, session: Session, incident: Incident) -> bool:
         """Whether a member's end goes into the store by itself."""
-        if not is_telling(incident) or self._incident_count >= _INCIDENTS_MAX:
+        if (
+            _is_helper(session)
+            or not is_telling(incident)
+            or self._incident_count >= _INCIDENTS_MAX
+        ):
             return False
         self._incident_count += 1
         return True
@@ -233,6 +241,12 @@ class ProcessTree:
         """A pid with its start time comes once; what is long gone need not be known any more."""
         if len(self._known) > 8 * LIVING_MAX:
             self._known = {session.target.ref for session in self.living.values()}
+
+
+def _is_helper(session: Session) -> bool:
+    """Of a monitor below us: it ends its dump workers as it likes."""
+    parts = WORKER.parts[-3:]
+    return any(argument.endswith("/".join(parts)) for argument in session.target.command_line)
 
 
 def is_telling(incident: Incident) -> bool:

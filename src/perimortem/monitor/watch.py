@@ -155,7 +155,7 @@ class _Watch:
             del self._commands[session.target.ref]
         else:
             self._tree.note_end(session, incident)
-            if session.number is None and not self._tree.deserves_incident(incident):
+            if session.number is None and not self._tree.deserves_incident(session, incident):
                 return
         session.incident = self._monitor.keep(session, incident)
         self._listener.on_end(session, session.incident)
