@@ -198,8 +198,10 @@ def test_a_python_prompt(shell):
     shell.expect_exact(">>> ")
     shell.sendline("6 * 7")
     shell.expect("42\r")
+    shell.expect_exact(">>> ")  # only at the prompt it reads what is typed
     shell.sendintr()
     shell.expect("KeyboardInterrupt")
+    shell.expect_exact(">>> ")
     shell.sendeof()
     shell.expect_exact("bash> ")
 
