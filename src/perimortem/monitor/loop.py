@@ -125,7 +125,7 @@ class Monitor:
         self.on_new_recorder: Callable[[str, int], None] = lambda _name, _now_ns: None
         """Told of recorders that belong to no session (yet)."""
         self.find_culprit: Callable[[Session], Session] = lambda session: session
-        """Whom to dump when this session hangs."""
+        """Whom to dump when a target hangs."""
         self.on_ending: Callable[[Session, int], None] = lambda _session, _now_ns: None
         """Told of an end before the verdict is drawn."""
         self.on_ended: Callable[[Session, Incident], None] = self._tell_end
@@ -150,7 +150,7 @@ class Monitor:
         self._schedule.arm(key, self._clock.monotonic_ns())
 
     def look_again(self, session: Session, now_ns: int) -> None:
-        """Something was heard of this session: its deadlines may have changed."""
+        """Something was heard of a target: its deadlines may have changed."""
         key = next((key for key, other in self.sessions.items() if other is session), None)
         if key is not None and session.ended_ns is None:
             self._arm(key, now_ns)
@@ -390,7 +390,12 @@ class Monitor:
         self._listener.on_hang(session, self.keep(session, self._conclude(session)))
         del session.hangs[_HANGS_KEPT // 2 : -_HANGS_KEPT // 2]
         types = self.settings.dump_types
-        if types is None or len(session.dumps) >= _DUMPS_MAX:
+        if types is not None and len(session.dumps) == _DUMPS_MAX and not session.is_dumped_enough:
+            session.is_dumped_enough = True
+            session.soft_errors.append(
+                f"after {_DUMPS_MAX} dumps its further hangs were not dumped"
+            )
+        if types is None or session.is_dumped_enough:
             self._examine_stacks(session, record, now_ns)
             return
         path = dump_path(

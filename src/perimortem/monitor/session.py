@@ -64,6 +64,8 @@ class Session:
     """RANK and its like."""
     hangs: list[HangRecord] = field(default_factory=list)
     dumps: list[DumpResult] = field(default_factory=list)
+    is_dumped_enough: bool = False
+    """It hung so often that its further hangs are not dumped."""
     requests: list[Request] = field(default_factory=list)
     evidence: list[Evidence] = field(default_factory=list)
     soft_errors: list[str] = field(default_factory=list)
