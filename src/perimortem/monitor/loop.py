@@ -7,11 +7,8 @@ target's beats.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import os
 import selectors
-import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,20 +16,20 @@ from typing import Protocol
 
 assert sys.platform == "linux"
 
-from perimortem.analyze.observations import Request
 from perimortem.clock import Clock
 from perimortem.dump.protocol import DumpRequest
 from perimortem.errors import PerimortemError
 from perimortem.model.dump import DumpResult
 from perimortem.model.evidence import Confidence
-from perimortem.model.exits import ExitKind, Sender
+from perimortem.model.exits import ExitKind
 from perimortem.model.incident import Host, Incident
 from perimortem.model.kernel import KernelWords
 from perimortem.monitor.collect import describe_state, refresh_target, renew_target
 from perimortem.monitor.dump_workers import DumpWorkers
+from perimortem.monitor.hang_action import HangAction
 from perimortem.monitor.keeper import Keeper
 from perimortem.monitor.session import HangRecord, Session, derive_incident, dump_path
-from perimortem.monitor.settings import OnHang, Settings
+from perimortem.monitor.settings import Settings
 from perimortem.monitor.stack_runner import StackRunner
 from perimortem.recorder.events import RecorderEvents
 from perimortem.watch.schedule import Schedule
@@ -53,7 +50,6 @@ _DUMPS_MAX = 5
 """Of one process: one that hangs again and again would fill the disk. Arbitrary."""
 _HANGS_KEPT = 200
 """The first and the last of a process. Arbitrary."""
-_ABORT_PATIENCE_NS = 10_000_000_000
 _RETRY_MAX_NS = 50_000_000
 _HELD_LOOK_NS = 100_000_000
 
@@ -120,8 +116,7 @@ class Monitor:
         self._keys = itertools.count(1)
         self._stopping = False
         self.timers: list[Timer] = []
-        self._abort_due_ns: dict[int, int] = {}
-        """Key to the time at which a hung target that was aborted is killed."""
+        self._hang_action = HangAction(settings.on_hang)
         self.on_new_recorder: Callable[[str, int], None] = lambda _name, _now_ns: None
         """Told of recorders that belong to no session (yet)."""
         self.find_culprit: Callable[[Session], Session] = lambda session: session
@@ -264,7 +259,7 @@ class Monitor:
             self.stacks.next_deadline_ns(),
             self._status_due_ns if self._listener.status_interval_ns else None,
             *(timer.due_ns for timer in self.timers),
-            *self._abort_due_ns.values(),
+            self._hang_action.next_deadline_ns(),
             *(at_ns for at_ns, _ in self._retries.values()),
         )
         return min((at_ns for at_ns in times if at_ns is not None), default=None)
@@ -290,8 +285,7 @@ class Monitor:
         for timer in self.timers:
             if timer.due_ns is not None and timer.due_ns <= now_ns:
                 timer.call(now_ns)
-        for key in [key for key, due_ns in self._abort_due_ns.items() if due_ns <= now_ns]:
-            self._end_target(key, signal.SIGKILL, now_ns)
+        self._hang_action.expire(now_ns)
         for key in [key for key, (at_ns, _) in self._retries.items() if at_ns <= now_ns]:
             self._collect_exit(key, now_ns)
         self.workers.expire(now_ns)
@@ -431,33 +425,8 @@ class Monitor:
         if session.end is None:
             incident = self.keep(session, self._conclude(session))
             self._listener.on_hang_examined(session, incident)
-            self._act_on_hang(session, now_ns)
+            self._hang_action.act(session, now_ns)
         self._finish_waiting()
-
-    def _act_on_hang(self, session: Session, now_ns: int) -> None:
-        """Never kills unless asked to."""
-        key = next((key for key, other in self.sessions.items() if other is session), None)
-        if key is None or session.open_hang is None or self.settings.on_hang is OnHang.REPORT:
-            return
-        if self.settings.on_hang is OnHang.ABORT:
-            self._abort_due_ns[key] = now_ns + _ABORT_PATIENCE_NS
-            self._end_target(key, signal.SIGABRT, now_ns)
-        else:
-            self._end_target(key, signal.SIGKILL, now_ns)
-
-    def _end_target(self, key: int, number: signal.Signals, now_ns: int) -> None:
-        """The hung process, and the one that it waits for."""
-        if number is signal.SIGKILL:
-            self._abort_due_ns.pop(key, None)
-        session = self.sessions.get(key)
-        if session is None or session.end is not None or session.open_hang is None:
-            return
-        sender = Sender(os.getpid(), os.geteuid(), "perimortem")
-        for hung in {id(s): s for s in (session.open_hang.examined, session)}.values():
-            hung.requests.append(Request(number, sender, now_ns, False, by_policy=True))
-            hung.ended_by_policy = True
-            with contextlib.suppress(OSError):
-                signal.pidfd_send_signal(hung.exit_watch.fileno(), number)
 
     def _end_hang(self, session: Session, change: HangRecovered) -> None:
         record = session.open_hang
@@ -474,7 +443,6 @@ class Monitor:
         session.ended_ns = now_ns
         self._observe_due_ns.pop(key, None)
         self._schedule.disarm(key)
-        self._abort_due_ns.pop(key, None)
         self._collect_exit(key, now_ns)
 
     def _collect_exit(self, key: int, now_ns: int) -> None:
