@@ -13,8 +13,8 @@ from pathlib import Path
 from bench.common import PROGRAMS, median, own_directories
 from perimortem.dump.protocol import DumpRequest
 from perimortem.model.dump import MINI, DumpResult
-from perimortem.monitor.collect import find_process
 from perimortem.monitor.dump_workers import DumpWorkers
+from perimortem.proc import find_process
 
 _ROUNDS = 7
 _THREADS = 50

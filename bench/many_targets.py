@@ -19,13 +19,13 @@ from pathlib import Path
 from bench.common import PROGRAMS, own_directories
 from perimortem.clock import SystemClock
 from perimortem.exits.linux.pidfd import ChildExitWatch
-from perimortem.model.kernel import KernelWords
 from perimortem.model.process import ProcessRef, Target
-from perimortem.monitor.collect import collect_host, find_process
+from perimortem.model.words import SystemWords
 from perimortem.monitor.loop import Monitor
 from perimortem.monitor.recorder_link import RecorderLink
 from perimortem.monitor.session import Session
 from perimortem.monitor.settings import Settings
+from perimortem.proc import collect_host, find_process
 from perimortem.recorder import layout
 from perimortem.watch.target import TargetWatch
 
@@ -80,7 +80,7 @@ def _watch(folder: Path, count: int, hz: int) -> None:
     settings = Settings(run_dir=run_dir, data_dir=folder, dump_types=None, collect_stacks=False)
     clock = SystemClock()
     monitor = _CountingMonitor(
-        settings, clock, collect_host(), _Silent(), lambda *_: KernelWords(), None
+        settings, clock, collect_host(), _Silent(), lambda *_: SystemWords(), None
     )
     links = [RecorderLink(run_dir, ref) for ref in refs]
     for ref, link in zip(refs, links, strict=True):

@@ -15,7 +15,13 @@
 extern "C" {
 #endif
 
-#if defined(__GNUC__)
+#if defined(_WIN32)
+#if defined(PERIMORTEM_BUILDING)
+#define PERIMORTEM_API __declspec(dllexport)
+#else
+#define PERIMORTEM_API __declspec(dllimport)
+#endif
+#elif defined(__GNUC__)
 #define PERIMORTEM_API __attribute__((visibility("default")))
 #else
 #define PERIMORTEM_API
@@ -26,7 +32,7 @@ extern "C" {
 /* Create this process's recorder file and start the thread that beats "process" and emits
  * "system.stats" once a second. Returns 0, or an errno value; calling it again returns 0.
  * Directory: $PERIMORTEM_RUN_DIR, else $XDG_RUNTIME_DIR/perimortem, else /run/perimortem for root,
- * else /tmp/perimortem-<uid>. */
+ * else /tmp/perimortem-<uid>; on Windows else %LOCALAPPDATA%\\perimortem\\run. */
 PERIMORTEM_API int perimortem_open(void);
 
 /* Path of this process's recorder file, or NULL when there is none. */
@@ -57,7 +63,8 @@ PERIMORTEM_API void perimortem_retire(int heartbeat);
  * one is replaced by its size). Returns 0, or -1 when it was not written whole. */
 PERIMORTEM_API int perimortem_emit(const char *name, const char *json);
 
-/* This process is about to end on purpose. Called for you by exit() and by return from main. */
+/* This process is about to end on purpose. Called for you by exit() and by return from main; on
+ * Windows by ExitProcess, when the program itself calls it. */
 PERIMORTEM_API void perimortem_goodbye(int status);
 
 #ifdef __cplusplus

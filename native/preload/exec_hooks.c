@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #include "../src/clock.h"
-#include "../src/compat.h"
+#include "../src/linux/compat.h"
 #include "../src/recorder.h"
 #include "hooks.h"
 #include "image.h"

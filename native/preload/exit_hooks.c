@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "../src/clock.h"
-#include "../src/compat.h"
+#include "../src/linux/compat.h"
 #include "../src/crc32.h"
 #include "../src/recorder.h"
 #include "caller.h"

@@ -17,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../src/compat.h"
+#include "../src/linux/compat.h"
 
 #define SCRIPTS_MAX 4
 #define PROGRAM_HEADERS_MAX 64

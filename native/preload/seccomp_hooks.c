@@ -8,7 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "../src/compat.h"
+#include "../src/linux/compat.h"
 #include "../src/recorder.h"
 #include "hooks.h"
 #include "perimortem.h"

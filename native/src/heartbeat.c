@@ -1,16 +1,12 @@
 /* Heartbeats: one word each for the last beat, the hold and the limit. */
-#define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "clock.h"
+#include "lock.h"
 #include "perimortem.h"
 #include "recorder.h"
 
-static pthread_mutex_t register_mutex = PTHREAD_MUTEX_INITIALIZER;
+static pmr_lock register_lock = PMR_UNLOCKED;
 
 static pmr_word *beat_word(unsigned char *base, int heartbeat) {
   return pmr_word_at(base, PMR_BEATS_OFFSET + 8u * (uint32_t)heartbeat);
@@ -70,7 +66,7 @@ void perimortem_retire(int heartbeat) {
 }
 
 void pmr_forget_registrations(void) {
-  register_mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+  register_lock = (pmr_lock)PMR_UNLOCKED;
 }
 
 static char *name_at(unsigned char *base, int heartbeat) {
@@ -84,22 +80,13 @@ static int find_slot(unsigned char *base, const char *name, uint64_t count) {
   return count < PMR_MAX_HEARTBEATS ? (int)count : -1;
 }
 
-/* Stores into the mapping wake nobody. A touch is seen by the monitor, so that a heartbeat with a
- * short threshold is watched from its first beat on. */
-static void tell_monitor(void) {
-  int saved_errno = errno;
-  const char *path = perimortem_recorder_path();
-  if (path) utimensat(AT_FDCWD, path, NULL, 0);
-  errno = saved_errno;
-}
-
 int perimortem_heartbeat(const char *name, double threshold_s) {
   char wanted[PMR_HEARTBEAT_NAME_SIZE];
   unsigned char *base = pmr_get_live()->base;
   if (!base || !name || !name[0]) return -1;
   pmr_copy_name(wanted, sizeof wanted, name);
 
-  pthread_mutex_lock(&register_mutex);
+  pmr_acquire(&register_lock);
   pmr_word *count_word = pmr_word_at(base, PMR_LIVE(heartbeat_count));
   uint64_t count = atomic_load_explicit(count_word, memory_order_relaxed);
   int slot = find_slot(base, wanted, count);
@@ -117,7 +104,7 @@ int perimortem_heartbeat(const char *name, double threshold_s) {
                           memory_order_release);
     if (slot == (int)count) atomic_store_explicit(count_word, count + 1, memory_order_release);
   }
-  pthread_mutex_unlock(&register_mutex);
-  if (slot >= 0) tell_monitor();
+  pmr_release(&register_lock);
+  if (slot >= 0) pmr_tell_monitor();
   return slot;
 }

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "perimortem.h"
 #include "recorder_layout.h"
 
 typedef _Atomic uint64_t pmr_word;
@@ -30,6 +31,21 @@ static inline pmr_word *pmr_word_at(unsigned char *base, uint32_t offset) {
 /* Offset of a field of LiveWords from the start of the file. */
 #define PMR_LIVE(field) ((uint32_t)(PMR_LIVE_WORDS_OFFSET + offsetof(pmr_live_words, field)))
 
+/* Who writes a recorder. */
+typedef struct pmr_identity {
+  uint32_t pid, parent_pid, monitor_pid, flags;
+  uint64_t start_time_ticks, realtime_ns;
+  char boot_id[16];
+  char name[PMR_PROCESS_NAME_SIZE];
+} pmr_identity;
+
+uint64_t pmr_file_size(uint32_t slot_count);
+void pmr_fill_header(unsigned char *base, uint32_t slot_count, const pmr_identity *identity);
+
+/* Stores into the mapping wake nobody. A touch of the file is seen by the monitor, so that a heartbeat
+ * with a short threshold is watched from its first beat on. */
+void pmr_tell_monitor(void);
+
 /* Create and map the recorder file; 0 or an errno value. `flags` are PMR_HEADER_FLAG_*. */
 int pmr_create(uint32_t flags);
 
@@ -37,7 +53,7 @@ int pmr_create(uint32_t flags);
 int pmr_start_sampler(void);
 
 /* Set while our own thread ends the process: the exit hooks look away. Exported, not public. */
-extern __attribute__((visibility("default"))) int pmr_is_leaving;
+extern PERIMORTEM_API int pmr_is_leaving;
 
 /* A flag of pmr_open beside PMR_HEADER_FLAG_*: a forked child gets a recorder of its own. */
 #define PMR_FOLLOW 0x80000000u
@@ -46,15 +62,15 @@ extern __attribute__((visibility("default"))) int pmr_is_leaving;
 void pmr_forget_registrations(void);
 
 /* From now on forked children stay without a recorder (the program went under seccomp). */
-__attribute__((visibility("default"))) void pmr_stop_following(void);
+PERIMORTEM_API void pmr_stop_following(void);
 
 /* Open the recorder without the thread: for the preloaded agent. Exported, not public. */
-__attribute__((visibility("default"))) int pmr_open(uint32_t flags);
+PERIMORTEM_API int pmr_open(uint32_t flags);
 
 /* The base of the mapping, or NULL: for the preloaded agent. Exported, not public. */
-__attribute__((visibility("default"))) unsigned char *pmr_base(void);
+PERIMORTEM_API unsigned char *pmr_base(void);
 
 /* A fixed-size copy that always ends in a zero and never reads past the source's end. */
-__attribute__((visibility("default"))) void pmr_copy_name(char *to, uint32_t size, const char *from);
+PERIMORTEM_API void pmr_copy_name(char *to, uint32_t size, const char *from);
 
 #endif

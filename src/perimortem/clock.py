@@ -12,25 +12,45 @@ class Clock(Protocol):
     """The three clocks that a monitor needs, in nanoseconds."""
 
     def monotonic_ns(self) -> int:
-        """Time that does not count suspend (CLOCK_MONOTONIC): beats are stamped with it."""
+        """Time without suspend (CLOCK_MONOTONIC, QueryUnbiasedInterruptTime): that of beats."""
 
     def boottime_ns(self) -> int:
-        """Time that does count suspend (CLOCK_BOOTTIME); the difference betrays a suspend."""
+        """Time that does count suspend (CLOCK_BOOTTIME, GetTickCount64): the difference betrays one."""
 
     def realtime_ns(self) -> int:
         """Wall clock, nanoseconds since 1970-01-01 UTC."""
+
+
+if sys.platform == "win32":
+    import ctypes
+
+    # The clock with which the agent stamps its beats (native/src/windows/clock.h).
+    _kernel32 = ctypes.WinDLL("kernel32")
+    _kernel32.GetTickCount64.restype = ctypes.c_ulonglong
+
+    def _monotonic_ns() -> int:
+        now_100ns = ctypes.c_ulonglong()
+        _kernel32.QueryUnbiasedInterruptTime(ctypes.byref(now_100ns))
+        return now_100ns.value * 100
+
+    def _boottime_ns() -> int:
+        return int(_kernel32.GetTickCount64()) * 1_000_000
+
+else:
+    _monotonic_ns = time.monotonic_ns
+
+    def _boottime_ns() -> int:
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 class SystemClock:
     """The machine's clocks."""
 
     def monotonic_ns(self) -> int:
-        return time.monotonic_ns()
+        return _monotonic_ns()
 
     def boottime_ns(self) -> int:
-        if sys.platform == "linux":
-            return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        return time.monotonic_ns()
+        return _boottime_ns()
 
     def realtime_ns(self) -> int:
         return time.time_ns()

@@ -15,9 +15,9 @@ from conftest import ROOT, await_true
 
 from perimortem.agent.library import find_library, find_preload_library
 from perimortem.model.process import ProcessRef
-from perimortem.monitor.collect import find_process
+from perimortem.proc import find_process
+from perimortem.recorder import RecorderFile
 from perimortem.recorder.decode import decode_recording
-from perimortem.recorder.file import RecorderFile
 
 pytestmark = pytest.mark.system
 

@@ -20,7 +20,7 @@ from perimortem.dump.write import write_dump
 from perimortem.errors import CaptureFailed, ProcessGone
 from perimortem.model.dump import FULL, MINI, MinidumpType
 from perimortem.model.process import ProcessRef
-from perimortem.monitor.collect import find_process
+from perimortem.proc import find_process
 
 pytestmark = pytest.mark.system
 
@@ -183,7 +183,7 @@ def test_a_size_limit_leaves_no_file_and_a_running_target(start, tmp_path):
         [sys.executable, "-I", "-S", worker],
         input=json.dumps(request) + "\n", capture_output=True, text=True,
     )  # fmt: skip
-    answer = json.loads(result.stdout)
+    answer = json.loads(result.stdout.splitlines()[1])
     assert answer["path"] is None
     assert "larger than the limit" in answer["error"]
     assert list(tmp_path.iterdir()) == []

@@ -18,7 +18,7 @@ from perimortem.exits.linux import pidfd
 from perimortem.exits.linux.proc_connector import ProcConnector
 from perimortem.model.exits import ExitKind, ExitSource
 from perimortem.model.process import ProcessRef
-from perimortem.monitor.collect import find_process
+from perimortem.proc import find_process
 
 pytestmark = pytest.mark.system
 
@@ -66,7 +66,7 @@ def grandchild():
 
 def collect(watch):
     poll = select.poll()
-    poll.register(watch.fileno(), select.POLLIN)
+    poll.register(watch.waitable(), select.POLLIN)
     assert poll.poll(10_000)
     deadline = time.monotonic() + 10
     while (end := watch.collect_exit(time.monotonic_ns())) is None:

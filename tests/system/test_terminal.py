@@ -148,8 +148,8 @@ def test_ctrl_z_stops_both_and_fg_goes_on(shell):
 def test_a_program_of_the_background_that_reads_is_stopped_and_so_are_we(shell):
     shell.sendline("pr -- cat &")
     shell.expect_exact("bash> ")
-    shell.sendline("sleep 0.7; jobs")
-    shell.expect("Stopped")
+    shell.sendline("until jobs | grep Stopped; do sleep 0.05; done")
+    shell.expect("Stopped .*-- cat")
     shell.sendline("kill -9 %1; fg")
     shell.expect_exact("bash> ")
 

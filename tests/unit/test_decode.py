@@ -7,7 +7,7 @@ from perimortem.exits.decode import decode_wait_status, describe_exit, explain_c
 from perimortem.exits.linux.kernel_log import derive_words
 from perimortem.exits.signals import signal_name, signal_number
 from perimortem.model.exits import ExitKind, ExitSource
-from perimortem.proc.stat import parse_stat
+from perimortem.proc.linux.stat import ProcessStat
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_signal_names_go_both_ways():
 def test_stat_of_a_hostile_name():
     fields = " ".join(["S", "17", *["0"] * 9, "5", "6", *["0"] * 6, "1234", *["0"] * 29, "139"])
     raw = b"4711 (a) Z 1 (\n) " + fields.encode() + b" 0 0"
-    facts = parse_stat(raw, may_see_exit_code=True)
+    facts = ProcessStat.parse(raw, may_see_exit_code=True)
     assert facts is not None
     assert (facts.name, facts.state, facts.parent_pid) == ("a) Z 1 (\n", "S", 17)
     assert (facts.start_time_ticks, facts.exit_code) == (1234, 139)
@@ -78,13 +78,13 @@ def test_stat_of_a_hostile_name():
 
 def test_an_exit_code_that_may_not_be_seen_is_unknown_not_zero():
     fields = " ".join(["Z", "1", *["0"] * 49])
-    assert parse_stat(b"1 (x) " + fields.encode(), may_see_exit_code=False).exit_code is None
-    assert parse_stat(b"1 (x) " + fields.encode(), may_see_exit_code=True).exit_code == 0
+    assert ProcessStat.parse(b"1 (x) " + fields.encode(), may_see_exit_code=False).exit_code is None
+    assert ProcessStat.parse(b"1 (x) " + fields.encode(), may_see_exit_code=True).exit_code == 0
 
 
 @pytest.mark.parametrize("raw", [b"", b"1 (x", b"1 (x) S", b")(", b"1 (x) " + b"? " * 60])
 def test_a_cut_stat_is_none(raw):
-    assert parse_stat(raw, may_see_exit_code=True) is None
+    assert ProcessStat.parse(raw, may_see_exit_code=True) is None
 
 
 def test_kernel_words_are_of_that_pid_only():

@@ -55,6 +55,6 @@ def test_a_supervisor_hears_all_but_the_main_pid():
     ],
 )
 def test_what_a_thread_waits_for(operation, value, timeout, wait):
-    from perimortem.proc.waits import classify_futex
+    from perimortem.proc.linux.futex import classify_futex
 
     assert classify_futex(operation, value, timeout, [4711, 4712]).name == wait

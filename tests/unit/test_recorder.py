@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from perimortem.errors import MalformedInput
 from perimortem.model.process import ProcessRef
 from perimortem.model.recording import ExitCaller, ExitFunction
-from perimortem.recorder import layout
+from perimortem.recorder import RecorderFile, layout
 from perimortem.recorder.decode import decode_pulse, decode_recording, read_header
-from perimortem.recorder.file import RecorderFile
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SLOTS = 8

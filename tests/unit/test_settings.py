@@ -65,7 +65,10 @@ def test_thresholds_are_merged_by_heartbeat(layers):
         ("threshold = -1", "config.toml:1: threshold must be a number of seconds from 0.01"),
         ("threshold = true", "must be a number"),
         ("[threshold]\nrender = 'x'", "config.toml:1: threshold must be"),
-        ("beat-from = ['sd-notify', 'moon']", "must be agent, progress, sd-notify, output or file"),
+        (
+            "beat-from = ['sd-notify', 'moon']",
+            "must be agent, progress, sd-notify, output, window or file",
+        ),
         ("agent = 'perhaps'", "must be true or false"),
         ("data-dir = 'here'", "must be an absolute path"),
         ("grace = ", "is not valid TOML"),

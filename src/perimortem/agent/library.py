@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 _NATIVE = Path(__file__).resolve().parent.parent / "_native"
 
 
 def find_library() -> Path | None:
-    """libperimortem.so.0, or None where it was not built. $PERIMORTEM_LIBRARY_DIR comes first."""
-    return _find("libperimortem.so.0")
+    """libperimortem.so.0, on Windows perimortem.dll; None where it was not built.
+
+    $PERIMORTEM_LIBRARY_DIR comes first."""
+    return _find("perimortem.dll" if sys.platform == "win32" else "libperimortem.so.0")
 
 
 def find_preload_library() -> Path | None:

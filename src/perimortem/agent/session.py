@@ -27,6 +27,8 @@ _MAX_HEARTBEATS = 64
 _BEATS_OFFSET = 512  # recorder.layout.BEATS_OFFSET; the agent imports nothing of the monitor
 
 _monotonic_ns = time.monotonic_ns
+_has_native_clock = sys.platform != "win32"
+"""Python's clock is the one of the recorder; on Windows it is another, by version."""
 
 
 class _Native:
@@ -65,7 +67,8 @@ class AgentSession:
         self._word = memoryview(bytearray(8)).cast("Q")
         if native is not None:
             self._handle = native.library.perimortem_heartbeat(_text(name), float(threshold_s))
-            if 0 <= self._handle < _MAX_HEARTBEATS and native.base:
+            is_registered = 0 <= self._handle < _MAX_HEARTBEATS and native.base
+            if is_registered and _has_native_clock:
                 address = native.base + _BEATS_OFFSET + 8 * self._handle
                 word = (ctypes.c_ubyte * 8).from_address(address)
                 self._word = memoryview(word).cast("B").cast("Q")
@@ -73,7 +76,10 @@ class AgentSession:
 
     def beat(self) -> None:
         """The work progresses."""
-        self._word[0] = _monotonic_ns()
+        if _has_native_clock:
+            self._word[0] = _monotonic_ns()
+        else:
+            self._call("perimortem_beat")
 
     def emit(self, event: str, **payload: Any) -> None:
         """Write one event; ``payload`` becomes a JSON object of at most 456 bytes."""

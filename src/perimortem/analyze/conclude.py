@@ -16,6 +16,7 @@ from perimortem.analyze.verdict import (
     StatusKind,
     find_row,
 )
+from perimortem.exits import ntstatus
 from perimortem.exits.signals import (
     KERNEL_RAISED,
     OWN_FAULT,
@@ -24,8 +25,8 @@ from perimortem.exits.signals import (
     STOP_REQUEST,
 )
 from perimortem.model.evidence import Evidence
-from perimortem.model.exits import Exit, ExitKind, Sender
-from perimortem.model.recording import merge_heartbeats
+from perimortem.model.exits import Exit, ExitKind, ExitSource, Sender
+from perimortem.model.recording import ExitFunction, ExitNote, merge_heartbeats
 from perimortem.model.verdict import Verdict
 
 _ANSWER_WINDOW_S = {2: 2.0, 15: 15.0}
@@ -54,7 +55,7 @@ def conclude(seen: Observations) -> Conclusion:
     goodbye = _derive_goodbye(seen)
     request = _last_request(seen)
     facts = Facts(
-        status=derive_status_kind(seen.exit),
+        status=derive_status_kind(seen.exit, _find_note(seen)),
         goodbye=goodbye,
         beat=_derive_beat(beats),
         hang=_derive_hang(seen),
@@ -75,14 +76,24 @@ def conclude(seen: Observations) -> Conclusion:
     )
 
 
-def derive_status_kind(end: Exit) -> StatusKind:
+_STATUS_KINDS = {
+    ExitKind.NOT_STARTED: StatusKind.NOT_STARTED,
+    ExitKind.RUNNING: StatusKind.RUNNING,
+    ExitKind.TERMINATED: StatusKind.SIGKILL,
+}
+
+
+def derive_status_kind(end: Exit, note: ExitNote | None = None) -> StatusKind:
     """The column of the verdict table for an exit."""
-    if end.kind is ExitKind.NOT_STARTED:
-        return StatusKind.NOT_STARTED
-    if end.kind is ExitKind.RUNNING:
-        return StatusKind.RUNNING
+    if end.kind in _STATUS_KINDS:
+        return _STATUS_KINDS[end.kind]
     if end.kind is ExitKind.EXITED:
+        is_abort = note is not None and note.function is ExitFunction.ABORT
+        if is_abort and end.source is ExitSource.PROCESS_HANDLE:
+            return StatusKind.FAULT  # there abort() leaves with status 3
         return StatusKind.ZERO if end.code == 0 else StatusKind.NONZERO
+    if end.kind is ExitKind.EXCEPTION:
+        return _derive_exception_kind(end.code)
     if end.kind is ExitKind.SIGNALED and end.signal is not None:
         if end.signal == SIGKILL:
             return StatusKind.SIGKILL
@@ -92,6 +103,14 @@ def derive_status_kind(end: Exit) -> StatusKind:
             return StatusKind.FAULT
         return StatusKind.STOP_REQUEST if end.signal in STOP_REQUEST else StatusKind.OTHER_SIGNAL
     return StatusKind.UNKNOWN
+
+
+def _derive_exception_kind(code: int | None) -> StatusKind:
+    if code in ntstatus.NOT_STARTED:
+        return StatusKind.NOT_STARTED
+    if code in ntstatus.STOP_REQUESTS:
+        return StatusKind.STOP_REQUEST
+    return StatusKind.OTHER_SIGNAL if code == ntstatus.HUNG_WINDOW_KILL else StatusKind.FAULT
 
 
 def choose_last_beat(beats: tuple[BeatAge, ...]) -> BeatAge | None:
@@ -156,7 +175,7 @@ def _derive_hang(seen: Observations) -> HangSeen:
 def _last_request(seen: Observations) -> Request | None:
     """The request that this end answers; a signal that was handled and outlived is none."""
     for request in reversed(seen.requests):
-        if request.signal == seen.exit.signal:
+        if request.signal == seen.exit.signal or _is_answer_of_windows(seen.exit, request):
             return request
         if seen.exit.kind is not ExitKind.EXITED or request.signal not in STOP_REQUEST:
             continue
@@ -167,13 +186,25 @@ def _last_request(seen: Observations) -> Request | None:
     return None
 
 
+def _is_answer_of_windows(end: Exit, request: Request) -> bool:
+    """There a request leaves its mark in the exit code; what we end ourselves never comes to leave."""
+    if end.kind is ExitKind.EXCEPTION:
+        return end.code in ntstatus.STOP_REQUESTS and request.signal in STOP_REQUEST
+    is_ours = request.by_policy and end.source is ExitSource.PROCESS_HANDLE
+    return is_ours and end.kind in (ExitKind.TERMINATED, ExitKind.EXITED)
+
+
+def _find_note(seen: Observations) -> ExitNote | None:
+    return seen.recording.exit_note if seen.recording else None
+
+
 def _derive_ended_by(seen: Observations, request: Request | None) -> EndedBy:
-    if seen.kernel.oom_kill and seen.exit.signal in (SIGKILL, None):
+    if seen.words.oom_kill and seen.exit.signal in (SIGKILL, None):
         return EndedBy.OOM
     if request is not None:
         return EndedBy.ANOTHER
-    note = seen.recording.exit_note if seen.recording else None
-    if seen.kernel.fault or seen.kernel.seccomp or (note and seen.exit.kind is ExitKind.EXITED):
+    note = _find_note(seen)
+    if seen.words.fault or seen.words.seccomp or (note and seen.exit.kind is ExitKind.EXITED):
         return EndedBy.ITSELF
     if note is not None and seen.exit.signal == 6:
         return EndedBy.ITSELF
@@ -181,11 +212,11 @@ def _derive_ended_by(seen: Observations, request: Request | None) -> EndedBy:
 
 
 def _derive_where(seen: Observations) -> str | None:
-    note = seen.recording.exit_note if seen.recording else None
+    note = _find_note(seen)
     is_plain_leave = note is not None and note.is_wanted and seen.exit.code == 0
     if note is not None and not is_plain_leave:
         return describe_note(note)
-    fault = seen.kernel.fault
+    fault = seen.words.fault
     if fault is not None and fault.module:
         offset = "" if fault.module_offset is None else f"+{fault.module_offset:#x}"
         return f"faulted in {fault.module}{offset}"

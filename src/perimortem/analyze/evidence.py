@@ -18,8 +18,10 @@ def describe_note(note: ExitNote) -> str:
     """ "_exit called in libgpu_rt.so+0x41d0a, thread infer"."""
     place = "unknown code"
     if note.module:
-        place = f"{note.module.rsplit('/', 1)[-1]}+{note.module_offset:#x}"
-    thread = "main thread" if note.is_main_thread else f"thread {note.thread_name} ({note.tid})"
+        name = note.module.replace("\\", "/").rsplit("/", 1)[-1]
+        place = f"{name}+{note.module_offset:#x}"
+    name = f"{note.thread_name} " if note.thread_name else ""
+    thread = "main thread" if note.is_main_thread else f"thread {name}({note.tid})"
     return f"{note.function} called in {place}, {thread}"
 
 
@@ -63,6 +65,8 @@ def derive_evidence(
     facts += _kernel_evidence(seen)
     if seen.exit.signal is not None and request is None:
         facts += _sender_evidence(seen)
+    if seen.exit.kind is ExitKind.TERMINATED:
+        facts += _terminated_evidence(request)
     facts.append(
         Evidence(
             f"{row.verdict}: {row.why}", f"verdict table, row {row.number}", Confidence.DERIVED
@@ -91,7 +95,12 @@ def _beat_evidence(beat: BeatAge, seen: Observations) -> Evidence:
 def _beat_source(name: str) -> str:
     if name.startswith("file:"):
         return "file"
-    outside = {"progress": "/proc", "watchdog": "sd_notify", "output": "output"}
+    outside = {
+        "progress": "process counters",
+        "watchdog": "sd_notify",
+        "output": "output",
+        "window": "window",
+    }
     return outside.get(name, "recorder")
 
 
@@ -117,20 +126,30 @@ def _request_evidence(request: Request, seen: Observations) -> Evidence:
 
 def _kernel_evidence(seen: Observations) -> list[Evidence]:
     words = (
-        seen.kernel.fault.text if seen.kernel.fault else None,
-        seen.kernel.oom_kill,
-        seen.kernel.seccomp,
+        seen.words.fault.text if seen.words.fault else None,
+        seen.words.oom_kill,
+        seen.words.seccomp,
+        seen.words.hang,
     )
-    return [Evidence(text, "kernel log", Confidence.OBSERVED) for text in words if text]
+    return [Evidence(text, seen.words.source, Confidence.OBSERVED) for text in words if text]
+
+
+def _terminated_evidence(request: Request | None) -> list[Evidence]:
+    text = "it never came to leave: ExitProcess would have told the agent, TerminateProcess tells nobody"
+    facts = [Evidence(text, "recorder", Confidence.DERIVED)]
+    if request is None:
+        text = "TerminateProcess was called by another process or by itself; which one was not seen"
+        facts.append(Evidence(text, "exit code", Confidence.ASSUMED))
+    return facts
 
 
 def _sender_evidence(seen: Observations) -> list[Evidence]:
-    if seen.kernel.oom_kill or seen.kernel.fault or seen.kernel.seccomp:
+    if seen.words.oom_kill or seen.words.fault or seen.words.seccomp:
         return []
     note = seen.recording.exit_note if seen.recording else None
     if note is not None and seen.exit.signal == 6:
         return []
-    if seen.kernel.is_readable and seen.exit.signal in _LOGGED_FAULTS:
+    if seen.words.is_readable and seen.exit.signal in _LOGGED_FAULTS:
         return [
             Evidence(
                 "the kernel logged no fault of it: the signal was sent by a process, or raised again "
@@ -148,7 +167,7 @@ def _sender_evidence(seen: Observations) -> list[Evidence]:
             )
         ]
     facts = []
-    if seen.kernel.is_readable and seen.exit.signal == SIGKILL:
+    if seen.words.is_readable and seen.exit.signal == SIGKILL:
         text = "not the out-of-memory killer: the kernel logged no such kill"
         facts.append(Evidence(text, "kernel log", Confidence.DERIVED))
     text = "sent by a process or the kernel; which one was not seen"

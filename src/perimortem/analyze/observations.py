@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from perimortem.model.exits import Exit, Sender
-from perimortem.model.kernel import KernelWords
 from perimortem.model.recording import Heartbeat, Recording
+from perimortem.model.words import SystemWords
 from perimortem.watch.target import TargetWatch
 
 
@@ -41,7 +41,7 @@ class Observations:
     hang_open: bool
     hang_count: int
     requests: tuple[Request, ...]
-    kernel: KernelWords
+    words: SystemWords
 
 
 @dataclass(frozen=True)

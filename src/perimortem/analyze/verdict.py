@@ -20,10 +20,11 @@ class StatusKind(StrEnum):
     UNKNOWN = "status unknown"
     ZERO = "status 0"
     NONZERO = "status not 0"
-    FAULT = "fault signal"
-    """SEGV, BUS, ILL, FPE, TRAP, ABRT, SYS, and those the kernel raises (ALRM, XCPU ...)."""
-    SIGKILL = "SIGKILL"
-    STOP_REQUEST = "INT, TERM, HUP, PIPE"
+    FAULT = "fault signal or exception"
+    """SEGV, BUS, ILL, FPE, TRAP, ABRT, SYS, and those the kernel raises (ALRM, XCPU ...); an exception
+    that nobody took, or a fast-fail."""
+    SIGKILL = "SIGKILL or TerminateProcess"
+    STOP_REQUEST = "INT, TERM, HUP, PIPE, Ctrl-C"
     OTHER_SIGNAL = "other signal"
     """QUIT, USR1, USR2, real-time: nothing raises them but a sender."""
 
@@ -233,7 +234,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         17,
         Verdict.CRASH,
-        "a fatal signal of its own",
+        "a fatal signal or exception of its own",
         _status(StatusKind.FAULT),
         ended_by=_NOT_ANOTHER,
     ),
@@ -256,7 +257,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         20,
         Verdict.HANG,
-        "it hung until it was ended by a signal",
+        "it hung until it was ended",
         _status(StatusKind.SIGKILL),
         hang=_OPEN,
         ended_by=_NOT_OOM,
@@ -264,7 +265,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         21,
         Verdict.KILLED,
-        "SIGKILL",
+        "SIGKILL, or TerminateProcess",
         _status(StatusKind.SIGKILL),
         hang=_NOT_OPEN,
         ended_by=_NOT_OOM,
@@ -272,7 +273,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         22,
         Verdict.HANG,
-        "it hung until it was ended by a signal",
+        "it hung until it was ended",
         _status(StatusKind.STOP_REQUEST, StatusKind.OTHER_SIGNAL),
         hang=_OPEN,
     ),

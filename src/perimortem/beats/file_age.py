@@ -11,8 +11,16 @@ from perimortem.model.recording import Event, Heartbeat
 from perimortem.text import printable
 
 
+def list_files(wanted: Iterable[str], now_ns: int) -> list[FileAge]:
+    """One for each "file:PATH" among the sources that were asked for."""
+    paths = [name[len("file:") :] for name in wanted if name.startswith("file:")]
+    return [FileAge(Path(path).absolute(), now_ns) for path in paths]
+
+
 class FileAge:
     """Watches one path; the file may come later, and be replaced (a rotated log)."""
+
+    warning = ""
 
     def __init__(self, path: Path, now_ns: int) -> None:
         self.blind_spot = "whether what it writes is progress"

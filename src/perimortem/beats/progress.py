@@ -8,20 +8,17 @@ name it is strict: whatever the whole process tree waits for, no progress for th
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable
 
-assert sys.platform == "linux"
-
 from perimortem.model.recording import Event, Heartbeat
-from perimortem.proc.activity import read_activity
-from perimortem.proc.waits import describe_stuck
+from perimortem.proc import describe_stuck, read_activity
 
 
 class Progress:
     """Of one process, or, when strict, of it and all that came from it."""
 
     name = "progress"
+    warning = ""
 
     def __init__(
         self, pid: int, now_ns: int, tree_pids: Callable[[], list[int]] | None = None

@@ -16,6 +16,9 @@ class BeatSource(Protocol):
     blind_spot: str
     """What it cannot see, in a few words, for the start line and the report."""
 
+    warning: str
+    """What a user should hear before he relies on it; empty when there is nothing."""
+
     def heartbeats(self) -> tuple[Heartbeat, ...]:
         """As last observed; empty where it has nothing to say (yet)."""
 

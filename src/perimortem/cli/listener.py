@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
-
-assert sys.platform == "linux"
-
-from perimortem.beats.output import Output
 from perimortem.beats.source import BeatSource
 from perimortem.cli.output import echo_account, echo_json, say
 from perimortem.cli.status_line import StatusLine
@@ -40,13 +34,13 @@ class ConsoleListener:
         self, target: Target, preload: Preload, sources: list[BeatSource], *, follow: bool
     ) -> None:
         whom = f"{target.name}[{target.ref.pid}]" + (" and what comes from it" if follow else "")
-        agent = "" if preload.library else f" without the agent ({preload.reason})"
+        agent = f" without the agent ({preload.reason})" if preload.reason else ""
         own = ", its own by libperimortem" if preload.library else ""
+        own = ", its own where it loads perimortem.dll" if preload.is_for_program else own
         self._say(f"watching {whom}{agent}: how it ends; heartbeats: {_describe(sources)}{own}")
-        if any(isinstance(source, Output) and source.is_buffered for source in sources):
-            self._say(
-                "  its output is a pipe, which many programs buffer: beats may come late (--pty)"
-            )
+        for source in sources:
+            if source.warning:
+                self._say(f"  {source.warning}")
 
     def on_attach(self, target: Target, sources: list[BeatSource], has_recorder: bool) -> None:
         own = " and its own" if has_recorder else ""
@@ -93,8 +87,8 @@ class ConsoleListener:
         else:
             self._say(f"{session.target.name}[{session.pid}] goes on; the watch has ended")
 
-    def on_tick(self, sessions: list[Session]) -> None:
-        self._status.show(sessions, time.monotonic_ns())
+    def on_tick(self, sessions: list[Session], now_ns: int) -> None:
+        self._status.show(sessions, now_ns)
 
     def tell(self, incident: Incident) -> None:
         """The account, or its JSON."""

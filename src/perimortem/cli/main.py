@@ -9,7 +9,7 @@ import sys
 import click
 
 from perimortem import __version__
-from perimortem.errors import PerimortemError, UnsupportedPlatform, UsageError
+from perimortem.errors import PerimortemError, UsageError
 
 _COMMANDS = {
     "run": "Run a command, watch it, and tell how it ended.",
@@ -22,7 +22,6 @@ _COMMANDS = {
     "config": "Show every setting and where it came from.",
     "doctor": "Check what this machine and user may do, with remedies.",
 }
-_LINUX_ONLY = {"run", "watch", "dump", "doctor"}
 _ALIASES = {"dumpdebug": "inspect"}
 
 
@@ -36,8 +35,6 @@ class LazyGroup(click.Group):
         name = _ALIASES.get(cmd_name, cmd_name)
         if name not in _COMMANDS:
             return None
-        if name in _LINUX_ONLY and sys.platform != "linux":
-            raise UnsupportedPlatform(f"use 'perimortem {name}'")
         module = importlib.import_module(f"perimortem.cli.commands.{name}")
         command: click.Command = module.command
         return command
@@ -77,7 +74,12 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(141)
     _discard_unwritable_output()
-    sys.exit(status if isinstance(status, int) else 0)
+    sys.exit(_to_signed(status) if isinstance(status, int) else 0)
+
+
+def _to_signed(status: int) -> int:
+    """Python takes a C long: all 32 bits of an exit code of Windows only with a sign."""
+    return status - (1 << 32) if status >= 1 << 31 else status
 
 
 def _discard_unwritable_output() -> None:

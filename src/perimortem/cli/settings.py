@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-
-assert sys.platform == "linux"
 
 from perimortem.cli.data_dir import find_configured_data_dir
 from perimortem.config.resolve import Resolved
 from perimortem.model.dump import NAMED_TYPES, MinidumpType
 from perimortem.monitor.settings import OnHang, Settings
-from perimortem.recorder.directory import find_run_dir
+from perimortem.recorder import find_run_dir
 from perimortem.watch.policy import SECOND_NS, WatchPolicy
 
 

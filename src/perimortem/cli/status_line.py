@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from typing import TextIO
 
-assert sys.platform == "linux"
-
 from perimortem.monitor.session import Session
 from perimortem.report.text import format_duration
 from perimortem.watch.states import State

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from perimortem.model.dump import NAMED_TYPES
 
 THRESHOLD_S = (0.01, 1e6)
 ON_HANG = ("report", "abort", "kill")
-BEAT_SOURCES = ("agent", "progress", "sd-notify", "output")
+BEAT_SOURCES = ("agent", "progress", "sd-notify", "output", "window")
 
 
 class WrongValue(Exception):
@@ -78,7 +79,7 @@ def read_beat_sources(value: Any) -> tuple[str, ...]:
     """A list, or text with commas."""
     given = value.split(",") if isinstance(value, str) else value
     if not isinstance(given, list | tuple):
-        raise WrongValue("a list of agent, progress, sd-notify, output, file:PATH")
+        raise WrongValue("a list of agent, progress, sd-notify, output, window, file:PATH")
     return tuple(read_beat_source(one) for one in given)
 
 
@@ -86,7 +87,7 @@ def read_beat_source(value: Any) -> str:
     text = value.strip() if isinstance(value, str) else ""
     if text in BEAT_SOURCES or (text.startswith("file:") and len(text) > len("file:")):
         return text
-    raise WrongValue("agent, progress, sd-notify, output or file:PATH")
+    raise WrongValue("agent, progress, sd-notify, output, window or file:PATH")
 
 
 def read_dump_type(value: Any) -> str:
@@ -99,7 +100,7 @@ def read_dump_type(value: Any) -> str:
 
 
 def read_path(value: Any) -> str:
-    if isinstance(value, str) and value.startswith("/") and "\0" not in value:
+    if isinstance(value, str) and os.path.isabs(value) and "\0" not in value:
         return value
     raise WrongValue("an absolute path")
 

@@ -1,4 +1,7 @@
-"""What monitor and dump worker say to each other: one JSON line each way."""
+"""What monitor and dump worker say to each other: a request; then the hold, and the result.
+
+Each is one line of JSON.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from perimortem.dump import Hold
 from perimortem.model.dump import DumpResult, MinidumpType
 from perimortem.model.process import ProcessRef
 
@@ -46,12 +50,25 @@ def encode_result(result: DumpResult) -> bytes:
     return json.dumps(asdict(result)).encode() + b"\n"
 
 
-def decode_result(line: bytes) -> DumpResult:
-    """Raises ValueError for anything that a worker does not write."""
+def encode_hold(hold: Hold) -> bytes:
+    return json.dumps(asdict(hold)).encode() + b"\n"
+
+
+def decode_hold(answer: bytes) -> Hold | None:
+    """The first line of a worker's answer; None when it died before."""
     try:
-        fields: dict[str, Any] = json.loads(line)
+        fields: dict[str, Any] = json.loads(answer.split(b"\n", 1)[0])
+        return Hold(tuple((int(tid), int(count)) for tid, count in fields["suspended"]))
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def decode_result(answer: bytes) -> DumpResult:
+    """The second line of a worker's answer. Raises ValueError for anything that no worker writes."""
+    try:
+        fields: dict[str, Any] = json.loads(answer.split(b"\n", 1)[1])
         fields["types"] = MinidumpType(fields["types"])
         fields["soft_errors"] = tuple(fields["soft_errors"])
         return DumpResult(**fields)
-    except (TypeError, KeyError, AttributeError) as error:
+    except (TypeError, KeyError, AttributeError, IndexError) as error:
         raise ValueError(f"not a result of a dump worker: {error}") from error

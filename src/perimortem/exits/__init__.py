@@ -1,5 +1,5 @@
 """How processes end: statuses to words, and the sources that tell of an end.
 
-``open_exit_watch`` is the platform seam; ``linux/`` holds the sources of Linux. How to add one is in
+``decode`` and its tables are pure; ``sources`` are those of this system. How to add a source is in
 CONTRIBUTING.md.
 """

@@ -38,6 +38,11 @@ CONVENTIONS = {
 }
 
 
+_CONVENTIONS_OF_WINDOWS = {
+    3: "as abort() of the C runtime leaves",
+    124: "timed out (perimortem and its like)",
+}
+_WINDOWS_SOURCES = (ExitSource.PROCESS_HANDLE, ExitSource.ETW)
 _OWN_CODE = "the program's own code; look in its manual"
 
 
@@ -66,18 +71,31 @@ def decode_wait_status(raw: int, source: ExitSource) -> Exit:
     )
 
 
+def decode_exit_code(code: int, source: ExitSource) -> Exit:
+    """The 32 bits of GetExitCodeProcess."""
+    kind = ExitKind.EXCEPTION if ntstatus.is_ntstatus(code) else ExitKind.EXITED
+    return Exit(kind, source, code=code, raw_status=code)
+
+
 def describe_exit(end: Exit) -> str:
     """One phrase: "exited with status 3", "killed by SIGSEGV (segmentation fault ...)"."""
     if end.kind is ExitKind.EXITED and end.code is not None:
-        phrase = f"exited with status {end.code}"
-        meaning = CONVENTIONS.get(end.code)
-        if end.code > 128 and end.code - 128 in NAMES:
+        phrase = f"exited with status {_show_code(end.code)}"
+        is_of_linux = end.source not in _WINDOWS_SOURCES
+        meaning = (CONVENTIONS if is_of_linux else _CONVENTIONS_OF_WINDOWS).get(end.code)
+        if is_of_linux and end.code > 128 and end.code - 128 in NAMES:
             meaning = f"as shells report {signal_name(end.code - 128)} of a child"
         return f"{phrase} ({meaning})" if meaning and end.code not in (0, 1) else phrase
     if end.kind is ExitKind.SIGNALED and end.signal is not None:
         meaning = MEANINGS.get(end.signal, "")
         core = ", core dumped" if end.core_dumped else ""
         return f"ended by {signal_name(end.signal)}{core}" + (f" ({meaning})" if meaning else "")
+    if end.kind is ExitKind.EXCEPTION and end.code is not None:
+        explained = _explain_ntstatus(end.code, end.subcode)
+        detail = f"; {explained.detail}" if end.subcode is not None else ""
+        return f"ended by {explained.name}, {end.code:#010x} ({explained.meaning}{detail})"
+    if end.kind is ExitKind.TERMINATED and end.code is not None:
+        return f"ended by TerminateProcess with code {_show_code(end.code)}"
     if end.kind is ExitKind.NOT_STARTED:
         return f"was not started: {end.error}"
     if end.kind is ExitKind.RUNNING:
@@ -88,10 +106,21 @@ def describe_exit(end: Exit) -> str:
 def describe_exit_shortly(end: Exit) -> str:
     """ "exited 1", "ended by SIGTERM": to count many by."""
     if end.kind is ExitKind.EXITED and end.code is not None:
-        return f"exited {end.code}"
+        return f"exited {_show_code(end.code)}"
+    if end.kind is ExitKind.EXCEPTION and end.code is not None:
+        return f"ended by {_explain_ntstatus(end.code, None).name}"
+    if end.kind is ExitKind.TERMINATED:
+        return "ended by TerminateProcess"
     if end.kind is ExitKind.SIGNALED and end.signal is not None:
         return f"ended by {signal_name(end.signal)}"
     return "ended"
+
+
+def _show_code(code: int) -> str:
+    """Large ones in hex, and with the sign that people know them by: 0xffffffff (-1)."""
+    if code <= 0xFFFF:
+        return str(code)
+    return f"{code:#010x}" + (f" ({code - (1 << 32)})" if code >= 1 << 31 else "")
 
 
 def explain_code(text: str, subcode: str | None = None) -> Explanation:

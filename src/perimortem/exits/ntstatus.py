@@ -46,6 +46,20 @@ STATUSES = {
 }
 
 FAST_FAIL_STATUS = 0xC0000409
+STOP_REQUESTS = frozenset({0x40010004, 0x40010005, 0xC000013A})
+"""Asked to end: Ctrl-C, its console or the session was closed."""
+HUNG_WINDOW_KILL = 0xCFFFFFFF
+NOT_STARTED = frozenset({0xC0000135, 0xC0000138, 0xC0000139, 0xC0000142})
+"""The loader gave up before the program's first instruction."""
+
+
+def is_ntstatus(code: int) -> bool:
+    """Of an exit code: is it the status of an exception, and not a number of the program's own?
+
+    Known ones, and any other error of the system's (severity 3, not of a customer, reserved bit clear):
+    exit(-1) is 0xFFFFFFFF, which has the customer's bit."""
+    return code in STATUSES or code >> 28 == 0xC
+
 
 FAST_FAIL_CODES = {
     0: ("FAST_FAIL_LEGACY_GS_VIOLATION", "stack cookie damaged (old /GS)"),

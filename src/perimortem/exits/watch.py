@@ -1,11 +1,9 @@
-"""The seam: something that becomes readable when a process ends, and then knows how."""
+"""The seam: something that becomes ready when a process ends, and then knows how."""
 
 from __future__ import annotations
 
-import sys
 from typing import Protocol
 
-from perimortem.errors import UnsupportedPlatform
 from perimortem.model.evidence import Evidence
 from perimortem.model.exits import Exit
 from perimortem.model.process import ProcessRef
@@ -16,8 +14,8 @@ class ExitWatch(Protocol):
 
     process: ProcessRef
 
-    def fileno(self) -> int:
-        """Becomes readable when the process has ended."""
+    def waitable(self) -> int:
+        """Becomes ready when the process has ended."""
 
     def collect_exit(self, now_ns: int) -> Exit | None:
         """How it ended; None when no source can say yet: ask again at ``retry_after_s``."""
@@ -26,14 +24,10 @@ class ExitWatch(Protocol):
 
     evidence: list[Evidence]
 
+    def end(self, *, politely: bool) -> None:
+        """End the process, whose end --on-hang wants; OSError when that is not to be had.
+
+        ``politely``: by abort, where the system can ask for it."""
+
     def close(self) -> None:
         """Let go of the process."""
-
-
-def open_exit_watch(process: ProcessRef, *, is_child: bool) -> ExitWatch:
-    """Hold ``process``. Raises ProcessGone when it ended before, AccessDenied without the right."""
-    if sys.platform == "linux":
-        from perimortem.exits.linux.pidfd import ChildExitWatch, ForeignExitWatch
-
-        return ChildExitWatch(process) if is_child else ForeignExitWatch(process)
-    raise UnsupportedPlatform("watch a process end")

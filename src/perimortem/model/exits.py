@@ -11,6 +11,10 @@ class ExitKind(StrEnum):
 
     EXITED = "exited"
     SIGNALED = "signaled"
+    EXCEPTION = "exception"
+    """By an exception that nobody took, or a fast-fail; ``code`` is its NTSTATUS (Windows)."""
+    TERMINATED = "terminated"
+    """By TerminateProcess, its own call or another's: it never came to leave (Windows)."""
     NOT_STARTED = "not-started"
     RUNNING = "running"
     UNKNOWN = "unknown"
@@ -23,6 +27,8 @@ class ExitSource(StrEnum):
     PIDFD_INFO = "PIDFD_GET_INFO"
     PROC_CONNECTOR = "proc connector"
     ZOMBIE_STAT = "/proc/PID/stat"
+    PROCESS_HANDLE = "GetExitCodeProcess"
+    ETW = "ETW ProcessStop"
     EXEC_ERROR = "exec"
     GOODBYE = "goodbye"
     """What it said itself that it would leave with."""
@@ -45,10 +51,13 @@ class Exit:
     kind: ExitKind
     source: ExitSource
     code: int | None = None
+    """0 to 255 on Linux, 32 bits without a sign on Windows."""
     signal: int | None = None
     si_code: int | None = None
     sender: Sender | None = None
     core_dumped: bool | None = None
     raw_status: int | None = None
+    subcode: int | None = None
+    """Of a fast-fail, where the system's own report tells it."""
     error: str | None = None
     """Why it was not started (kind NOT_STARTED)."""

@@ -53,13 +53,14 @@ class Event:
 
 
 class ExitFunction(StrEnum):
-    """The function that ended the process, by its C name."""
+    """The function that ended the process, by its name."""
 
     EXIT = "exit"
     UNDERSCORE_EXIT = "_exit"
     CAPITAL_EXIT = "_Exit"
     QUICK_EXIT = "quick_exit"
     ABORT = "abort"
+    EXIT_PROCESS = "ExitProcess"
 
 
 class ExitCaller(StrEnum):

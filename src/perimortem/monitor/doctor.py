@@ -1,25 +1,12 @@
-"""What may this machine and this user do? Each answer is tried, not looked up where it can be."""
+"""What may this machine and this user do? The questions of every system, and how an answer looks."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 
-assert sys.platform == "linux"
-
-from perimortem.agent.library import find_preload_library
-from perimortem.capture.linux import ptrace
-from perimortem.capture.linux.access import has_cap_sys_ptrace, ptrace_scope
 from perimortem.errors import PerimortemError
-from perimortem.exits.linux import pidfd_info
-from perimortem.exits.linux.proc_connector import ProcConnector
-from perimortem.recorder.directory import ensure_run_dir, find_run_dir
+from perimortem.recorder import ensure_run_dir, find_run_dir
 from perimortem.store.database import Store
 from perimortem.store.paths import ensure_data_dir, find_data_dir
 
@@ -42,182 +29,27 @@ class Check:
     importance: Importance
 
 
-def examine() -> list[Check]:
-    """Every check, in the order of the main job."""
-    checks: tuple[Callable[[], Check], ...] = (
-        _check_agent,
-        _check_run_dir,
-        _check_store,
-        _check_pidfd,
-        _check_ptrace_child,
-        _check_ptrace_others,
-        _check_exit_info,
-        _check_proc_connector,
-        _check_kernel_log,
-        _check_tracefs,
-        _check_core_pattern,
-        _check_stack_tools,
-    )
-    return [check() for check in checks]
-
-
-def _needed(name: str, ok: bool, finding: str, remedy: str = "") -> Check:
+def needed(name: str, ok: bool, finding: str, remedy: str = "") -> Check:
     return Check(name, ok, finding, remedy, Importance.NEEDED)
 
 
-def _better(name: str, ok: bool, finding: str, remedy: str = "") -> Check:
+def better(name: str, ok: bool, finding: str, remedy: str = "") -> Check:
     return Check(name, ok, finding, remedy, Importance.BETTER)
 
 
-def _check_agent() -> Check:
-    library = find_preload_library()
-    if library is None:
-        return _needed("agent", False, "the C library is not built", "pip install .")
-    return _needed("agent", True, str(library))
-
-
-def _check_run_dir() -> Check:
+def check_run_dir() -> Check:
     path = find_run_dir()
     try:
         ensure_run_dir(path)
     except PerimortemError as error:
-        return _needed("run directory", False, f"{error.what}: {error.why}", error.remedy)
-    return _needed("run directory", True, str(path))
+        return needed("run directory", False, f"{error.what}: {error.why}", error.remedy)
+    return needed("run directory", True, str(path))
 
 
-def _check_store() -> Check:
+def check_store() -> Check:
     try:
         path = ensure_data_dir(find_data_dir()) / "incidents.db"
         Store(path).close()
     except PerimortemError as error:
-        return _needed("incident store", False, f"{error.what}: {error.why}", error.remedy)
-    return _needed("incident store", True, str(path))
-
-
-def _check_pidfd() -> Check:
-    try:
-        os.close(os.pidfd_open(os.getpid()))
-    except OSError as error:
-        return _needed(
-            "pidfd", False, f"pidfd_open: {error.strerror}", "Linux 5.3 or later is needed"
-        )
-    return _needed("pidfd", True, "processes are held by pidfd")
-
-
-def _check_ptrace_child() -> Check:
-    child = subprocess.Popen(["sleep", "60"], stdin=subprocess.DEVNULL)
-    try:
-        ptrace.seize(child.pid)
-    except OSError as error:
-        return _needed(
-            "dump of a child",
-            False,
-            f"ptrace: {error.strerror}",
-            "allow ptrace: in containers --cap-add=SYS_PTRACE or a newer seccomp profile",
-        )
-    else:
-        return _needed("dump of a child", True, "ptrace of own children is allowed")
-    finally:
-        child.kill()
-        child.wait()
-
-
-def _check_ptrace_others() -> Check:
-    name = "dump of others"
-    scope = ptrace_scope()
-    if has_cap_sys_ptrace():
-        return _better(name, True, "CAP_SYS_PTRACE: any process")
-    if scope in (None, 0):
-        return _better(name, True, "processes of the same user")
-    return _better(
-        name,
-        False,
-        f"kernel.yama.ptrace_scope is {scope}: only what 'perimortem run' started",
-        "run as root, or sysctl kernel.yama.ptrace_scope=0",
-    )
-
-
-def _check_exit_info() -> Check:
-    name = "exit status of others"
-    fd = os.pidfd_open(os.getpid())
-    try:
-        supported = pidfd_info.is_supported(fd)
-    finally:
-        os.close(fd)
-    release = os.uname().release
-    numbers = [int(part) for part in release.split("-")[0].split(".")[:2] if part.isdigit()]
-    if supported and numbers >= [6, 15]:
-        return _better(name, True, "PIDFD_GET_INFO tells the status of any process")
-    return _better(
-        name,
-        False,
-        f"Linux {release} does not tell the status of processes that are not our children",
-        "Linux 6.15, or root for the proc connector; 'perimortem run' always knows",
-    )
-
-
-def _check_proc_connector() -> Check:
-    try:
-        ProcConnector().close()
-    except OSError as error:
-        return _better(
-            "proc connector",
-            False,
-            f"{error.strerror}",
-            "CAP_NET_ADMIN in the first network namespace (root)",
-        )
-    return _better("proc connector", True, "ends of all processes are announced")
-
-
-def _check_kernel_log() -> Check:
-    try:
-        os.close(os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK))
-    except OSError as error:
-        return _better(
-            "kernel log",
-            False,
-            f"/dev/kmsg: {error.strerror}; out-of-memory kills look like any SIGKILL",
-            "run as root, or sysctl kernel.dmesg_restrict=0",
-        )
-    return _better("kernel log", True, "faults and out-of-memory kills are told with their pid")
-
-
-def _check_tracefs() -> Check:
-    path = next(
-        (p for p in (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
-         if (p / "instances").is_dir()),
-        None,
-    )  # fmt: skip
-    if path is not None and os.access(path / "instances", os.W_OK):
-        return _better("tracefs", True, f"{path} (who sends signals: for a later version)")
-    return _better(
-        "tracefs",
-        False,
-        "not mounted, or not ours: who sent a signal cannot be traced",
-        "as root: mount -t tracefs tracefs /sys/kernel/tracing",
-    )
-
-
-def _check_core_pattern() -> Check:
-    try:
-        pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
-    except OSError as error:
-        return _better("core_pattern", False, f"cannot be read: {error.strerror}")
-    handler = pattern[1:].split()[0] if pattern.startswith("|") and len(pattern) > 1 else ""
-    finding = f"crashes go to {handler}; it is left alone" if handler else f"file '{pattern}'"
-    return _better("core_pattern", True, finding)
-
-
-def _check_stack_tools() -> Check:
-    beside = Path(sys.executable).with_name("pystack")
-    tools = [tool for tool in ("gdb", "eu-stack") if shutil.which(tool)]
-    if beside.exists() or shutil.which("pystack"):
-        tools.append("pystack")
-    if tools:
-        return _better("stacks of a hang", True, ", ".join(tools))
-    return _better(
-        "stacks of a hang",
-        False,
-        "no gdb, eu-stack or pystack",
-        "install gdb; for Python also: pip install perimortem[stacks]",
-    )
+        return needed("incident store", False, f"{error.what}: {error.why}", error.remedy)
+    return needed("incident store", True, str(path))

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import selectors
-import sys
 import time
 from pathlib import Path
 
-assert sys.platform == "linux"
-
-from perimortem.capture.linux.access import check_access
+from perimortem.clock import SystemClock
+from perimortem.dump import check_access
 from perimortem.dump.naming import dump_name
 from perimortem.dump.protocol import DumpRequest
 from perimortem.errors import CaptureFailed
 from perimortem.model.dump import DumpResult, MinidumpType
-from perimortem.monitor.collect import collect_target, find_process
 from perimortem.monitor.dump_workers import DumpWorkers
+from perimortem.proc import collect_target, find_process
+from perimortem.system import open_selector
 
 _SIZE_LIMIT_BYTES = 1 << 40
 _DEADLINE_S = 600.0
@@ -28,21 +26,23 @@ def dump_process(pid: int, output: Path | None, types: MinidumpType) -> DumpResu
     later is in the result.
     """
     process = find_process(pid)
-    check_access(pid)
+    check_access(pid, types)
     target = collect_target(process)
     path = _choose_path(output, dump_name(target.name, int(time.time()), pid))
     results: list[DumpResult] = []
-    with selectors.DefaultSelector() as selector:
-        workers = DumpWorkers(selector, _DEADLINE_S, keep_spare=False)
-        try:
-            request = DumpRequest(process, path, types, _SIZE_LIMIT_BYTES)
-            workers.request(request, results.append, time.monotonic_ns())
-            while not results:
-                for key, _ in selector.select(1.0):
-                    key.data(time.monotonic_ns())
-                workers.expire(time.monotonic_ns())
-        finally:
-            workers.close()
+    clock = SystemClock()
+    selector = open_selector()
+    workers = DumpWorkers(selector, _DEADLINE_S, keep_spare=False)
+    try:
+        request = DumpRequest(process, path, types, _SIZE_LIMIT_BYTES)
+        workers.request(request, results.append, clock.monotonic_ns())
+        while not results:
+            for call in selector.wait(1.0):
+                call(clock.monotonic_ns())
+            workers.expire(clock.monotonic_ns())
+    finally:
+        workers.close()
+        selector.close()
     return results[0]
 
 

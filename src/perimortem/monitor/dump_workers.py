@@ -7,22 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import selectors
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-assert sys.platform == "linux"
-
 from perimortem import dump
-from perimortem.dump.protocol import DumpRequest, decode_result, encode_request
+from perimortem.dump import release, worker_environment
+from perimortem.dump.protocol import DumpRequest, decode_hold, decode_result, encode_request
 from perimortem.model.dump import DumpResult, MinidumpType
-from perimortem.monitor.helper import start_helper
+from perimortem.system import Helper, Selector
 
 WORKER = Path(dump.__file__).with_name("worker.py")
 _ANSWER_MAX = 1 << 20
+_PATIENCE_S = 2.0
 
 Done = Callable[[DumpResult], None]
 
@@ -31,7 +29,7 @@ Done = Callable[[DumpResult], None]
 class _Job:
     request: DumpRequest
     done: Done
-    worker: subprocess.Popen[bytes]
+    worker: Helper
     deadline_ns: int
     is_retry: bool
     answer: bytes = b""
@@ -40,19 +38,17 @@ class _Job:
 class DumpWorkers:
     """Hands requests to workers; several may run at once, each for another target."""
 
-    def __init__(
-        self, selector: selectors.BaseSelector, deadline_s: float, *, keep_spare: bool = True
-    ) -> None:
+    def __init__(self, selector: Selector, deadline_s: float, *, keep_spare: bool = True) -> None:
         """``keep_spare``: after each dump have the next worker ready."""
         self._selector = selector
         self._keep_spare = keep_spare
         self._deadline_ns = int(deadline_s * 1e9)
-        self._spare: subprocess.Popen[bytes] | None = None
+        self._spare: Helper | None = None
         self._jobs: list[_Job] = []
 
     def warm_up(self) -> None:
         """Start the spare; a dump then begins without waiting for an interpreter."""
-        if self._spare is None or self._spare.poll() is not None:
+        if self._spare is None or not self._spare.is_running:
             with contextlib.suppress(OSError):  # no descriptors, no memory: tried again at need
                 self._spare = _start_worker()
 
@@ -82,13 +78,12 @@ class DumpWorkers:
     def close(self) -> None:
         """End the spare and whatever still runs. Targets are let go by the workers or the kernel."""
         for job in self._jobs:
-            self._selector.unregister(_stdout(job.worker))
-            job.worker.terminate()
-            _reap(job.worker)
+            self._selector.unregister(job.worker.waitable())
+            job.worker.end(0)
         self._jobs = []
         if self._spare is not None:
             self._spare.kill()
-            _reap(self._spare)
+            self._spare.end(_PATIENCE_S)
             self._spare = None
 
     def _begin(self, request: DumpRequest, done: Done, now_ns: int, *, is_retry: bool) -> None:
@@ -99,24 +94,14 @@ class DumpWorkers:
             return
         job = _Job(request, done, worker, now_ns + self._deadline_ns, is_retry)
         self._jobs.append(job)
-        stdout = _stdout(worker)
-        os.set_blocking(stdout, False)
-        self._selector.register(
-            stdout, selectors.EVENT_READ, lambda now_ns: self._serve(job, now_ns)
-        )
-        assert worker.stdin is not None
-        try:
-            worker.stdin.write(encode_request(request))
-            worker.stdin.close()
-        except OSError:
-            pass  # it died: its empty answer says so
+        self._selector.register(worker.waitable(), lambda now_ns: self._serve(job, now_ns))
+        worker.ask(encode_request(request))
         if self._keep_spare:
             self.warm_up()
 
     def _serve(self, job: _Job, now_ns: int) -> None:
-        try:
-            part = os.read(_stdout(job.worker), 65536)
-        except BlockingIOError:
+        part = job.worker.read()
+        if part is None:
             return
         job.answer += part
         if not part or len(job.answer) > _ANSWER_MAX:
@@ -124,12 +109,16 @@ class DumpWorkers:
 
     def _finish(self, job: _Job, now_ns: int, *, why: str) -> None:
         self._jobs.remove(job)
-        self._selector.unregister(_stdout(job.worker))
-        status = _reap(job.worker)
+        self._selector.unregister(job.worker.waitable())
+        status = job.worker.end(_PATIENCE_S)
+        job.answer += job.worker.rest[:_ANSWER_MAX]
         _remove_partial(job.request.path)
         try:
             result = decode_result(job.answer)
         except ValueError:
+            hold = decode_hold(job.answer)
+            if hold is not None:
+                release(job.request.process.pid, hold)
             result = _failure(job.request, f"{why} (status {status})")
             if not job.is_retry:
                 smaller = replace(job.request, types=MinidumpType.NORMAL)
@@ -141,35 +130,9 @@ class DumpWorkers:
         job.done(result)
 
 
-def _start_worker() -> subprocess.Popen[bytes]:
+def _start_worker() -> Helper:
     """-I -S: no site-packages, no user settings: it starts fast."""
-    return start_helper(
-        [sys.executable, "-I", "-S", str(WORKER)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={"PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8"},
-    )
-
-
-def _stdout(worker: subprocess.Popen[bytes]) -> int:
-    assert worker.stdout is not None
-    return worker.stdout.fileno()
-
-
-def _reap(worker: subprocess.Popen[bytes]) -> int:
-    try:
-        status = worker.wait(timeout=2)
-    except subprocess.TimeoutExpired:
-        worker.kill()
-        status = worker.wait()
-    for pipe in (worker.stdin, worker.stdout):
-        if pipe is not None and not pipe.closed:
-            try:
-                pipe.close()
-            except OSError:
-                continue
-    return status
+    return Helper([sys.executable, "-I", "-S", str(WORKER)], worker_environment(os.environ))
 
 
 def _failure(request: DumpRequest, why: str) -> DumpResult:

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import fnmatch
 import os
-import sys
 import time
 from dataclasses import dataclass
 
-assert sys.platform == "linux"
-
-import psutil
-
-from perimortem.proc.cgroup import find_unit, list_processes
+from perimortem.proc import list_ancestors, list_processes, list_unit_processes
 
 _POLL_S = 0.25
 
@@ -39,8 +34,9 @@ class Wanted:
         """Those that match now, without ourselves and our parents."""
         if self.pids:
             return list(self.pids)
-        own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-        found = _find_by_name(self.pattern) if self.pattern else _find_by_unit(self.unit or "")
+        own = list_ancestors()
+        unit = self.unit or ""
+        found = _find_by_name(self.pattern) if self.pattern else list_unit_processes(unit)
         return [pid for pid in found if pid not in own]
 
     def wait(self) -> list[int]:
@@ -51,14 +47,10 @@ class Wanted:
 
 
 def _find_by_name(pattern: str) -> list[int]:
-    """Name or program file name matches (fnmatch)."""
-    found = []
-    for process in psutil.process_iter(["name", "exe"]):
-        names = {process.info["name"] or "", os.path.basename(process.info["exe"] or "")}
-        if any(fnmatch.fnmatchcase(name, pattern) for name in names if name):
-            found.append(process.pid)
-    return found
-
-
-def _find_by_unit(unit: str) -> list[int]:
-    return list_processes(find_unit(unit))
+    """Name or program file name matches, as file names do on this system (fnmatch)."""
+    wanted = os.path.normcase(pattern)
+    return [
+        pid
+        for pid, names in list_processes()
+        if any(fnmatch.fnmatchcase(os.path.normcase(name), wanted) for name in names)
+    ]

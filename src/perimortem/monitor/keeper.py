@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-
-assert sys.platform == "linux"
 
 from perimortem.errors import StoreError
 from perimortem.model.incident import Incident

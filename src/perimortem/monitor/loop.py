@@ -1,20 +1,16 @@
 """The monitor's one loop: ends, deadlines, signals and workers, in the order in which they come.
 
-It waits in a selector and nowhere else: nothing that it calls blocks on a target, a worker or a
-client. It wakes for an event or for a deadline (``watch.schedule``), and never to poll a healthy
+It waits in a selector (``system``) and nowhere else: nothing that it calls blocks on a target, a worker
+or a client. It wakes for an event or for a deadline (``watch.schedule``), and never to poll a healthy
 target's beats.
 """
 
 from __future__ import annotations
 
 import itertools
-import selectors
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
-
-assert sys.platform == "linux"
 
 from perimortem.clock import Clock
 from perimortem.dump.protocol import DumpRequest
@@ -23,15 +19,16 @@ from perimortem.model.dump import DumpResult
 from perimortem.model.evidence import Confidence
 from perimortem.model.exits import ExitKind
 from perimortem.model.incident import Host, Incident
-from perimortem.model.kernel import KernelWords
-from perimortem.monitor.collect import describe_state, refresh_target, renew_target
+from perimortem.model.words import SystemWords, WordsSource
 from perimortem.monitor.dump_workers import DumpWorkers
 from perimortem.monitor.hang_action import HangAction
 from perimortem.monitor.keeper import Keeper
 from perimortem.monitor.session import HangRecord, Session, derive_incident, dump_path
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.stack_runner import StackRunner
-from perimortem.recorder.events import RecorderEvents
+from perimortem.proc import describe_state, refresh_target, renew_target
+from perimortem.recorder import RecorderEvents
+from perimortem.system import open_selector
 from perimortem.watch.schedule import Schedule
 from perimortem.watch.states import State
 from perimortem.watch.target import NEVER_NS, HangDetected, HangRecovered
@@ -69,7 +66,7 @@ class Listener(Protocol):
     def on_end(self, session: Session, incident: Incident) -> None:
         """A target, or a process that came from one, has ended, and this is the verdict."""
 
-    def on_tick(self, sessions: list[Session]) -> None:
+    def on_tick(self, sessions: list[Session], now_ns: int) -> None:
         """Called now and then, for a status line."""
 
     status_interval_ns: int | None
@@ -83,9 +80,6 @@ class Timer:
     call: Callable[[int], None]
 
 
-KernelSource = Callable[[int, set[int]], KernelWords]
-
-
 class Monitor:
     """Watches any number of targets until all have ended or :meth:`stop` is called."""
 
@@ -95,17 +89,17 @@ class Monitor:
         clock: Clock,
         host: Host,
         listener: Listener,
-        kernel_words: KernelSource,
+        system_words: WordsSource,
         keeper: Keeper | None,
     ) -> None:
         """``keeper``: where incidents are kept; None keeps nothing (benchmarks)."""
         self.settings = settings
-        self.selector = selectors.DefaultSelector()
+        self.selector = open_selector()
         self.sessions: dict[int, Session] = {}
         self._clock = clock
         self._host = host
         self._listener = listener
-        self._kernel_words = kernel_words
+        self._system_words = system_words
         self._keeper = keeper
         self._tick = Tick(clock)
         self._schedule = Schedule()
@@ -137,9 +131,7 @@ class Monitor:
         key = next(self._keys)
         self.sessions[key] = session
         self.selector.register(
-            session.exit_watch.fileno(),
-            selectors.EVENT_READ,
-            lambda now_ns: self._on_end_readable(key, now_ns),
+            session.exit_watch.waitable(), lambda now_ns: self._on_end_ready(key, now_ns)
         )
         self._key_of_file[session.recorder.path.name] = key
         self._schedule.arm(key, self._clock.monotonic_ns())
@@ -159,6 +151,9 @@ class Monitor:
 
         timer = Timer(self._clock.monotonic_ns(), call)
         self.timers.append(timer)
+
+    def now_ns(self) -> int:
+        return self._clock.monotonic_ns()
 
     def stop(self) -> None:
         """End the watch; targets go on."""
@@ -193,19 +188,19 @@ class Monitor:
         due_ns = self._next_due_ns()
         now_ns = self._clock.monotonic_ns()
         timeout_s = None if due_ns is None else max(0.0, (due_ns - now_ns) / 1e9)
-        events = self.selector.select(timeout_s)
+        calls = self.selector.wait(timeout_s)
         now_ns = self._clock.monotonic_ns()
         self._rebase_if_late(due_ns, now_ns)
-        for key, _ in events:
-            key.data(now_ns)
+        for call in calls:
+            call(now_ns)
         self._on_time(now_ns)
 
     def _take_ready(self) -> bool:
-        events = self.selector.select(0)
+        calls = self.selector.wait(0)
         now_ns = self._clock.monotonic_ns()
-        for key, _ in events:
-            key.data(now_ns)
-        return bool(events)
+        for call in calls:
+            call(now_ns)
+        return bool(calls)
 
     def close(self) -> None:
         """Let go of everything. Targets that still run are left as they are."""
@@ -232,7 +227,7 @@ class Monitor:
             events = RecorderEvents(self.settings.run_dir)
         except OSError:
             return None
-        self.selector.register(events.fileno(), selectors.EVENT_READ, self._on_recorder_event)
+        self.selector.register(events.waitable(), self._on_recorder_event)
         return events
 
     def _on_recorder_event(self, now_ns: int) -> None:
@@ -293,7 +288,7 @@ class Monitor:
         interval_ns = self._listener.status_interval_ns
         if interval_ns and (self._status_due_ns is None or self._status_due_ns <= now_ns):
             self._status_due_ns = now_ns + interval_ns
-            self._listener.on_tick(list(self.sessions.values()))
+            self._listener.on_tick(list(self.sessions.values()), now_ns)
 
     def _arm(self, key: int, due_ns: int) -> None:
         if due_ns < NEVER_NS:
@@ -436,10 +431,10 @@ class Monitor:
 
     # Ends
 
-    def _on_end_readable(self, key: int, now_ns: int) -> None:
+    def _on_end_ready(self, key: int, now_ns: int) -> None:
         session = self.sessions[key]
-        # Level-triggered and readable from now on: it must not wake us again.
-        self.selector.unregister(session.exit_watch.fileno())
+        # Ready from now on: it must not wake us again.
+        self.selector.unregister(session.exit_watch.waitable())
         session.ended_ns = now_ns
         self._observe_due_ns.pop(key, None)
         self._schedule.disarm(key)
@@ -496,13 +491,13 @@ class Monitor:
 
     def _conclude(self, session: Session) -> Incident:
         end = session.end
-        kernel = KernelWords()
+        words = SystemWords()
         if end is not None and end.kind is not ExitKind.EXITED:
             try:
-                kernel = self._kernel_words(session.pid, session.tids)
+                words = self._system_words(session.pid, session.tids)
             except (PerimortemError, OSError) as error:
-                session.soft_errors.append(f"the kernel log could not be read: {error}")
-        return derive_incident(session, self._host, self._clock, kernel)[0]
+                session.soft_errors.append(f"the system's log could not be read: {error}")
+        return derive_incident(session, self._host, self._clock, words)[0]
 
     def keep(self, session: Session, incident: Incident) -> Incident:
         """Put the incident into the store, or a fuller one into its place."""

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
-
-assert sys.platform == "linux"
 
 from perimortem.errors import MalformedInput
 from perimortem.model.process import ProcessRef
 from perimortem.model.recording import Pulse, Recording
-from perimortem.recorder.file import RecorderFile, recorder_path
+from perimortem.recorder import RecorderFile, recorder_path
 
 _FIRST_LOOKS_NS = 20_000_000
 _LAST_LOOKS_NS = 30_000_000_000
@@ -64,15 +61,8 @@ class RecorderLink:
         return True
 
     def is_mapped(self) -> bool:
-        """Does the program that runs now still carry this recorder? Gone after an exec without us."""
-        if self._file is None:
-            return False
-        needle = f" {self._file.inode[1]} ".encode()
-        try:
-            with open(f"/proc/{self._process.pid}/maps", "rb") as file:
-                return any(needle in line and b".rec" in line for line in file)
-        except OSError:
-            return True  # cannot be told: then a late beat is a late beat
+        """Does the program that runs now still carry this recorder?"""
+        return self._file is not None and self._file.is_mapped()
 
     def read_recording(self, now_ns: int) -> Recording | None:
         """Everything the target left, after its end."""

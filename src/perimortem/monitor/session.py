@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-assert sys.platform == "linux"
 
 from perimortem.analyze.conclude import Conclusion, conclude
 from perimortem.analyze.observations import BeatAge, Observations, Request
@@ -16,18 +13,18 @@ from perimortem.beats.presence import Presence
 from perimortem.beats.source import BeatSource
 from perimortem.clock import Clock
 from perimortem.dump.naming import dump_name
-from perimortem.exits.watch import ExitWatch
+from perimortem.exits.sources import ExitWatch
 from perimortem.model.dump import DumpResult
 from perimortem.model.evidence import Confidence, Evidence
 from perimortem.model.exits import Exit, ExitKind, ExitSource
 from perimortem.model.hang import Hang
 from perimortem.model.incident import Host, Incident, LastHeartbeat, WatchedHang
-from perimortem.model.kernel import KernelWords
 from perimortem.model.process import Target
 from perimortem.model.recording import Event, Heartbeat, Pulse, Recording, merge_heartbeats
 from perimortem.model.verdict import Verdict
-from perimortem.monitor.collect import leaves_by_own_system_call
+from perimortem.model.words import SystemWords
 from perimortem.monitor.recorder_link import RecorderLink
+from perimortem.proc import leaves_by_own_system_call
 from perimortem.text import printable
 from perimortem.watch.target import TargetWatch
 
@@ -150,7 +147,7 @@ class WallClock:
 
 
 def derive_incident(
-    session: Session, host: Host, clock: Clock, kernel: KernelWords
+    session: Session, host: Host, clock: Clock, words: SystemWords
 ) -> tuple[Incident, Conclusion]:
     """The incident as it stands now: final when the target has ended, else that of its hang."""
     now_ns = clock.monotonic_ns()
@@ -160,6 +157,7 @@ def derive_incident(
     if recording is not None and recording.pulse.exec_ns is not None and session.end is not None:
         session.lose_recorder("the last program that it became by exec carries no agent")
     end = _complete(session.end or Exit(ExitKind.RUNNING, ExitSource.NONE), recording)
+    end = replace(end, subcode=words.fast_fail_code)
     conclusion = conclude(
         Observations(
             exit=end,
@@ -173,7 +171,7 @@ def derive_incident(
             hang_open=session.open_hang is not None,
             hang_count=len(session.hangs),
             requests=tuple(session.requests),
-            kernel=kernel,
+            words=words,
         )
     )
     events = _merge_events(session, recording)
@@ -226,7 +224,11 @@ def _renew_name(session: Session) -> Target:
 
 
 def _complete(end: Exit, recording: Recording | None) -> Exit:
-    """Where no source knows the status, the goodbye does."""
+    """Where no source knows the status, the goodbye does. And on Windows the agent hears of every
+    ExitProcess: where it did not, the process was terminated."""
+    if end.source is ExitSource.PROCESS_HANDLE and end.kind is ExitKind.EXITED and recording:
+        is_left = recording.exit_note is not None or recording.pulse.goodbye_ns is not None
+        return end if is_left else replace(end, kind=ExitKind.TERMINATED)
     if end.kind is not ExitKind.UNKNOWN or recording is None:
         return end
     status = recording.pulse.goodbye_status

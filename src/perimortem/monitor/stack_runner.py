@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import os
-import selectors
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-assert sys.platform == "linux"
-
 from perimortem.model.process import Target
-from perimortem.monitor.helper import start_helper
-from perimortem.proc.stat import read_stat
-from perimortem.stacks.external import StackTool, choose_stack_tool, clean_stacks
+from perimortem.proc import is_stopped
+from perimortem.stacks.external import NO_TOOL, StackTool, choose_stack_tool, clean_stacks
+from perimortem.system import Helper, Selector, let_run
 
 _OUTPUT_MAX = 4 << 20
+_PATIENCE_S = 0.2
 
 Done = Callable[[str | None, str], None]
 """done(stacks or None, the tool's name or why there are none)"""
@@ -27,7 +22,7 @@ Done = Callable[[str | None, str], None]
 class _Job:
     target: Target
     tool: StackTool
-    popen: subprocess.Popen[bytes]
+    helper: Helper
     deadline_ns: int
     done: Done
     was_stopped: bool
@@ -37,7 +32,7 @@ class _Job:
 class StackRunner:
     """At most one tool for each target at a time."""
 
-    def __init__(self, selector: selectors.BaseSelector, deadline_s: float) -> None:
+    def __init__(self, selector: Selector, deadline_s: float) -> None:
         self._selector = selector
         self._deadline_ns = int(deadline_s * 1e9)
         self._jobs: list[_Job] = []
@@ -46,36 +41,25 @@ class StackRunner:
         """Collect the stacks of ``target``; ``done`` is called from the loop."""
         tool = choose_stack_tool(target.ref.pid, target.executable)
         if tool is None:
-            done(None, "no tool for stacks is installed (gdb, pystack or eu-stack)")
+            done(None, NO_TOOL)
             return
-        facts = read_stat(target.ref.pid)
-        was_stopped = facts is not None and facts.state == "T"
+        was_stopped = is_stopped(target.ref)
         try:
-            popen = start_helper(
-                tool.argv,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=_tool_environment(),
-                start_new_session=True,  # Ctrl-C is for the target
-            )
+            helper = Helper(tool.argv, _tool_environment(), own_session=True)
         except OSError as error:
             done(None, f"{tool.name} cannot be started: {error.strerror}")
             return
-        assert popen.stdout is not None
-        job = _Job(target, tool, popen, now_ns + self._deadline_ns, done, was_stopped)
+        helper.ask(b"")
+        job = _Job(target, tool, helper, now_ns + self._deadline_ns, done, was_stopped)
         self._jobs.append(job)
-        os.set_blocking(popen.stdout.fileno(), False)
-        self._selector.register(
-            popen.stdout.fileno(), selectors.EVENT_READ, lambda _now_ns: self._serve(job)
-        )
+        self._selector.register(helper.waitable(), lambda _now_ns: self._serve(job))
 
     def is_busy_with(self, pid: int) -> bool:
         return any(job.target.ref.pid == pid for job in self._jobs)
 
     def pids(self) -> set[int]:
         """The tools that run."""
-        return {job.popen.pid for job in self._jobs}
+        return {job.helper.pid for job in self._jobs}
 
     def next_deadline_ns(self) -> int | None:
         return min((job.deadline_ns for job in self._jobs), default=None)
@@ -90,10 +74,8 @@ class StackRunner:
             self._finish(job, "was ended with the watch")
 
     def _serve(self, job: _Job) -> None:
-        assert job.popen.stdout is not None
-        try:
-            part = os.read(job.popen.stdout.fileno(), 65536)
-        except BlockingIOError:
+        part = job.helper.read()
+        if part is None:
             return
         job.output += part
         if not part or len(job.output) > _OUTPUT_MAX:
@@ -101,16 +83,14 @@ class StackRunner:
 
     def _finish(self, job: _Job, why: str) -> None:
         self._jobs.remove(job)
-        assert job.popen.stdout is not None
-        self._selector.unregister(job.popen.stdout.fileno())
-        _end(job.popen)
-        job.popen.stdout.close()
-        if not job.was_stopped:
-            _leave_running(job.target)
+        self._selector.unregister(job.helper.waitable())
+        status = job.helper.end(_PATIENCE_S)
+        if not job.was_stopped and is_stopped(job.target.ref):
+            let_run(job.target.ref.pid)  # a tool that went wrong
         text = clean_stacks(job.tool.name, job.output.decode("utf-8", "replace"))
         if why:
             job.done(None, f"{job.tool.name} {why}")
-        elif job.popen.returncode != 0 or not text.strip():
+        elif status != 0 or not text.strip():
             job.done(None, f"{job.tool.name} could not read the stacks")
         else:
             job.done(text, job.tool.name)
@@ -121,31 +101,3 @@ def _tool_environment() -> dict[str, str]:
     environment = {**os.environ, "DEBUGINFOD_URLS": "", "LC_ALL": "C"}
     environment.pop("LD_PRELOAD", None)
     return environment
-
-
-def _end(popen: subprocess.Popen[bytes]) -> None:
-    """First a polite word: a debugger that is killed may leave its target stopped."""
-    try:
-        popen.wait(timeout=0.2)
-        return
-    except subprocess.TimeoutExpired:
-        popen.terminate()
-    try:
-        popen.wait(timeout=2)
-    except subprocess.TimeoutExpired:
-        popen.kill()
-        popen.wait()
-
-
-def _leave_running(target: Target) -> None:
-    """A tool that went wrong must not leave a target stopped that ran before."""
-    facts = read_stat(target.ref.pid)
-    if facts and facts.state == "T" and facts.start_time_ticks == target.ref.start_time_ticks:
-        try:
-            fd = os.pidfd_open(target.ref.pid)
-        except OSError:
-            return
-        try:
-            signal.pidfd_send_signal(fd, signal.SIGCONT)
-        finally:
-            os.close(fd)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
-assert sys.platform == "linux"
-
-from perimortem.proc.stat import read_stat
+from perimortem.proc import read_stat
 from perimortem.recorder.sweep import sweep_recorders
 
 

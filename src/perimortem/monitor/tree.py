@@ -9,34 +9,32 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-
-assert sys.platform == "linux"
 
 from perimortem.analyze.first_death import VIOLENT, find_first_death
 from perimortem.beats.presence import Presence
 from perimortem.beats.progress import Progress
 from perimortem.errors import MalformedInput, PerimortemError, ProcessGone
-from perimortem.exits.linux.gone import GoneExitWatch
-from perimortem.exits.linux.proc_connector import ProcConnector
-from perimortem.exits.watch import ExitWatch, open_exit_watch
+from perimortem.exits.sources import ExitWatch, open_exit_watch, open_gone_watch, remember_ends
 from perimortem.model.exits import ExitSource
 from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessRef
 from perimortem.model.tree import Tree, TreeProcess
-from perimortem.monitor.collect import collect_target, renew_target
 from perimortem.monitor.dump_workers import WORKER
 from perimortem.monitor.recorder_link import RecorderLink
 from perimortem.monitor.session import Session
 from perimortem.monitor.settings import Settings
-from perimortem.proc.children import list_children
-from perimortem.proc.environment import read_variables
-from perimortem.proc.stat import read_stat
-from perimortem.proc.waits import is_waiting_for_child
-from perimortem.recorder.file import RecorderFile, recorder_path
+from perimortem.proc import (
+    collect_target,
+    is_waiting_for_child,
+    list_children,
+    read_stat,
+    read_variables,
+    renew_target,
+)
+from perimortem.recorder import RecorderFile, recorder_path
 from perimortem.watch.target import TargetWatch
 
 LIVING_MAX = 2000
@@ -57,11 +55,10 @@ class ProcessTree:
         add: Callable[[Session], None],
         commands: Callable[[], list[Session]],
         helper_pids: Callable[[], set[int]] = set,
-        *,
-        adopts_orphans: bool = False,
+        list_orphans: Callable[[], list[int]] | None = None,
     ) -> None:
         """``add``: watch a session; ``commands``: those whose children are members; ``helper_pids``:
-        children of ours that are none."""
+        children of ours that are none; ``list_orphans``: members whose parents may be gone."""
         self.process_count = 0
         self.unwatched_count = 0
         self.living: dict[int, Session] = {}
@@ -72,8 +69,8 @@ class ProcessTree:
         self._ended: list[TreeProcess] = []
         self._known: set[ProcessRef] = set()
         self._incident_count = 0
-        self._adopts_orphans = adopts_orphans
-        ProcConnector.shared()  # from now on it remembers how short-lived members ended
+        self._list_orphans = list_orphans
+        remember_ends()  # short-lived members end before we can hold them
 
     def take_recorder(self, name: str, now_ns: int) -> None:
         """A recorder of this name has come into the run directory; is it one of ours?"""
@@ -105,22 +102,25 @@ class ProcessTree:
             session.target = renew_target(session.target)
 
     def take_orphans(self, now_ns: int) -> None:
-        """Whoever lost his parent is a child of ours by now."""
-        if self._adopts_orphans:
-            self._scan_below([os.getpid()], now_ns)
+        """Whoever lost his parent."""
+        if self._list_orphans is not None:
+            orphans = self._list_orphans()
+            found = [pid for pid in orphans if self._take(pid, None, now_ns)]
+            self._scan_below(found, now_ns)
 
     def _scan_below(self, waiting: list[int], now_ns: int) -> None:
         while waiting:
-            parent = waiting.pop()
-            for pid in list_children(parent):
-                facts = read_stat(pid)
-                if facts is None or pid in self.living:
-                    continue
-                if facts.is_dead and parent != os.getpid():
-                    continue
-                process = ProcessRef(pid, facts.start_time_ticks)
-                if process not in self._known and self._adopt(process, parent, now_ns, None):
-                    waiting.append(pid)
+            children = list_children(waiting)
+            waiting = [pid for parent, pid in children if self._take(pid, parent, now_ns)]
+
+    def _take(self, pid: int, parent_pid: int | None, now_ns: int) -> bool:
+        """``parent_pid``: None for an orphan, whose end we must take even if it was long ago."""
+        facts = read_stat(pid)
+        if facts is None or pid in self.living or (facts.is_dead and parent_pid is not None):
+            return False
+        process = ProcessRef(pid, facts.start_time_ticks)
+        parent_pid = facts.parent_pid if parent_pid is None else parent_pid
+        return process not in self._known and self._adopt(process, parent_pid, now_ns, None)
 
     def note_end(self, session: Session, incident: Incident) -> None:
         """A member's verdict."""
@@ -192,7 +192,7 @@ class ProcessTree:
         except ProcessGone:
             if recorded_name is None:
                 return False
-            exit_watch = GoneExitWatch(process)
+            exit_watch = open_gone_watch(process)
         except PerimortemError:
             self._leave_unwatched(process)
             return False
@@ -245,8 +245,8 @@ class ProcessTree:
 
 def _is_helper(session: Session) -> bool:
     """Of a monitor below us: it ends its dump workers as it likes."""
-    parts = WORKER.parts[-3:]
-    return any(argument.endswith("/".join(parts)) for argument in session.target.command_line)
+    end = os.path.join(*WORKER.parts[-3:])
+    return any(argument.endswith(end) for argument in session.target.command_line)
 
 
 def is_telling(incident: Incident) -> bool:

@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
-import resource
-import selectors
-import signal
-import sys
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
-assert sys.platform == "linux"
-
-from perimortem.beats.file_age import FileAge
-from perimortem.beats.presence import Presence
-from perimortem.beats.progress import Progress
 from perimortem.beats.source import BeatSource
 from perimortem.clock import SystemClock
 from perimortem.errors import PerimortemError
-from perimortem.exits.watch import open_exit_watch
+from perimortem.exits.sources import open_exit_watch, open_system_words
 from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessRef, Target
-from perimortem.monitor.collect import collect_host, collect_target, find_process
 from perimortem.monitor.find import Wanted
 from perimortem.monitor.keeper import Keeper
-from perimortem.monitor.kernel_words import open_kernel_words
 from perimortem.monitor.loop import Listener, Monitor
+from perimortem.monitor.platform import EndRequests, open_observers
 from perimortem.monitor.recorder_link import RecorderLink
 from perimortem.monitor.session import Session
 from perimortem.monitor.settings import Settings
-from perimortem.monitor.signal_relay import SignalRelay
 from perimortem.monitor.tree import ProcessTree
+from perimortem.proc import collect_host, collect_target, find_process
+from perimortem.system import raise_descriptor_limit
 from perimortem.watch.target import TargetWatch
 
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 OBSERVED_MAX = 100
 """More targets than that are watched by their ends and their own heartbeats only."""
 
@@ -65,7 +54,7 @@ def watch_processes(
     With ``settings.follow`` also what comes from them, and what else comes that matches ``wanted``.
     Raises ProcessGone or AccessDenied for a pid that cannot be held; then nothing is watched.
     """
-    _raise_descriptor_limit()
+    raise_descriptor_limit()  # each target takes two
     with ExitStack() as stack:
         return _Watch(wanted, settings, listener, keeper, stack).watch(pids)
 
@@ -85,11 +74,11 @@ class _Watch:
         self._clock = SystemClock()
         self._commands: dict[ProcessRef, Session] = {}
         self._monitor = Monitor(
-            settings, self._clock, collect_host(), listener, open_kernel_words(), keeper
+            settings, self._clock, collect_host(), listener, open_system_words(), keeper
         )
         stack.callback(self._monitor.close)
-        self._relay = SignalRelay(_ENDING)
-        stack.callback(self._relay.close)
+        self._end_requests = EndRequests()
+        stack.callback(self._end_requests.close)
         self._tree = ProcessTree(settings, self._monitor.add, self._living_commands)
         self._ended = 0
 
@@ -100,9 +89,7 @@ class _Watch:
         is_small = len(processes) <= OBSERVED_MAX
         for process in processes:
             self._attach(process, is_observed=is_small)
-        monitor.selector.register(
-            self._relay.fileno(), selectors.EVENT_READ, lambda _now_ns: monitor.stop()
-        )
+        monitor.selector.register(self._end_requests.waitable(), lambda _now_ns: monitor.stop())
         monitor.on_ended = self._take_end
         waits = self._settings.follow and self._wanted.may_come
         if self._settings.follow:
@@ -116,15 +103,8 @@ class _Watch:
 
     def _attach(self, process: ProcessRef, *, is_observed: bool) -> None:
         now_ns = self._clock.monotonic_ns()
-        sources: list[BeatSource] = []
-        if is_observed:
-            is_strict = "progress" in self._settings.beat_from
-            sources = [
-                Presence(process, now_ns),
-                Progress(process.pid, now_ns, (lambda: [process.pid]) if is_strict else None),
-            ]
-        names = [name for name in self._settings.beat_from if name.startswith("file:")]
-        sources += [FileAge(Path(name[len("file:") :]).absolute(), now_ns) for name in names]
+        wanted = self._settings.beat_from
+        sources = open_observers(process, wanted, now_ns, is_observed=is_observed)
         session = Session(
             target=collect_target(process),
             exit_watch=open_exit_watch(process, is_child=False),
@@ -159,12 +139,6 @@ class _Watch:
                 return
         session.incident = self._monitor.keep(session, incident)
         self._listener.on_end(session, session.incident)
-
-
-def _raise_descriptor_limit() -> None:
-    """Each target takes two descriptors. Only here: what `run` starts inherits our limits."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def refuse_self(pids: list[int], own_pid: int) -> None:

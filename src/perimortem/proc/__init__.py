@@ -1,1 +1,68 @@
-"""What /proc says of a process: hostile text, of something that may be gone before the next read."""
+"""What the system says of a process, which may be gone before the next question.
+
+This file alone chooses the system; ``linux`` and ``windows`` have the same names and arguments.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform == "win32":
+    from perimortem.proc.windows.activity import Activity, read_activity
+    from perimortem.proc.windows.children import list_children
+    from perimortem.proc.windows.environment import read_variables
+    from perimortem.proc.windows.host import collect_host, own_uid
+    from perimortem.proc.windows.processes import list_ancestors, list_processes
+    from perimortem.proc.windows.sample import Sample, describe_state, is_stopped, take_sample
+    from perimortem.proc.windows.stat import ProcessStat, read_stat
+    from perimortem.proc.windows.target import (
+        collect_target,
+        find_process,
+        leaves_by_own_system_call,
+        refresh_target,
+        renew_target,
+    )
+    from perimortem.proc.windows.unit import list_unit_processes
+    from perimortem.proc.windows.waits import describe_stuck, is_waiting_for_child
+else:
+    from perimortem.proc.linux.activity import Activity, read_activity
+    from perimortem.proc.linux.children import list_children
+    from perimortem.proc.linux.environment import read_variables
+    from perimortem.proc.linux.host import collect_host, own_uid
+    from perimortem.proc.linux.processes import list_ancestors, list_processes
+    from perimortem.proc.linux.sample import Sample, describe_state, is_stopped, take_sample
+    from perimortem.proc.linux.stat import ProcessStat, read_stat
+    from perimortem.proc.linux.target import (
+        collect_target,
+        find_process,
+        leaves_by_own_system_call,
+        refresh_target,
+        renew_target,
+    )
+    from perimortem.proc.linux.unit import list_unit_processes
+    from perimortem.proc.linux.waits import describe_stuck, is_waiting_for_child
+
+__all__ = [
+    "Activity",
+    "ProcessStat",
+    "Sample",
+    "collect_host",
+    "collect_target",
+    "describe_state",
+    "describe_stuck",
+    "find_process",
+    "is_stopped",
+    "is_waiting_for_child",
+    "leaves_by_own_system_call",
+    "list_ancestors",
+    "list_children",
+    "list_processes",
+    "list_unit_processes",
+    "own_uid",
+    "read_activity",
+    "read_stat",
+    "read_variables",
+    "refresh_target",
+    "renew_target",
+    "take_sample",
+]

@@ -40,7 +40,9 @@ _FUNCTIONS: dict[int, ExitFunction] = {
     layout.ExitKind.CAPITAL_EXIT: ExitFunction.CAPITAL_EXIT,
     layout.ExitKind.QUICK_EXIT: ExitFunction.QUICK_EXIT,
     layout.ExitKind.ABORT: ExitFunction.ABORT,
+    layout.ExitKind.EXIT_PROCESS: ExitFunction.EXIT_PROCESS,
 }
+_WITHOUT_STATUS = (ExitFunction.ABORT, ExitFunction.EXIT_PROCESS)
 _CALLERS: dict[int, ExitCaller] = {
     layout.ExitCaller.UNKNOWN: ExitCaller.UNKNOWN,
     layout.ExitCaller.PROGRAM: ExitCaller.PROGRAM,
@@ -189,7 +191,7 @@ def _read_exit_note(data: bytes, offset: int) -> tuple[ExitNote | None, str | No
     return (
         ExitNote(
             function=function,
-            status=None if function is ExitFunction.ABORT else raw.status,
+            status=None if function in _WITHOUT_STATUS else raw.status,
             tid=raw.tid,
             is_main_thread=raw.is_main_thread != 0,
             thread_name=decode_text(raw.thread_name),

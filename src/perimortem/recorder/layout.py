@@ -132,6 +132,7 @@ class ExitKind(IntEnum):
     CAPITAL_EXIT = 3
     QUICK_EXIT = 4
     ABORT = 5
+    EXIT_PROCESS = 6
 
 
 class ExitCaller(IntEnum):

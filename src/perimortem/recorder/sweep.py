@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import time
 from pathlib import Path
-
-assert sys.platform == "linux"
 
 from perimortem.recorder.layout import LIVE_WORDS_OFFSET, Header, HeaderFlag, LiveWords
 
 KEEP_UNTOLD_S = 24 * 3600
 """A dead process that said no goodbye is kept a day, for a monitor that was down. Arbitrary."""
 _LEFTOVER_S = 60
+_READ_ONLY = os.O_RDONLY | sum(
+    getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_BINARY")
+)
 _NAME = re.compile(r"\.?(\d+)-(\d+)\.rec(\.new)?")
 
 
@@ -44,11 +44,9 @@ def sweep_recorders(run_dir: Path, start_time_of: dict[int, int]) -> int:
 
 def _is_told(path: str) -> bool:
     """It said goodbye; or it was a forked child's, whose like may come by the thousand."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        raw = os.pread(fd, LIVE_WORDS_OFFSET + LiveWords.size(), 0)
-    finally:
-        os.close(fd)
+    fd = os.open(path, _READ_ONLY)
+    with open(fd, "rb", buffering=0) as file:
+        raw = file.read(LIVE_WORDS_OFFSET + LiveWords.size())
     if len(raw) < LIVE_WORDS_OFFSET + LiveWords.size():
         return False
     is_forked = bool(Header.read(raw).flags & HeaderFlag.FORKED)

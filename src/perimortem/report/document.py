@@ -66,7 +66,7 @@ def _render_target(incident: Incident) -> dict[str, Any]:
         return {
             "pid": None,
             "start_time": None,
-            "name": incident.command_line[0].rsplit("/", 1)[-1],
+            "name": incident.command_line[0].replace("\\", "/").rsplit("/", 1)[-1],
             "executable": None,
             "command_line": list(incident.command_line),
             "labels": {},
@@ -86,6 +86,7 @@ def _render_exit(end: Exit) -> dict[str, Any]:
     return {
         "kind": end.kind.value,
         "code": end.code,
+        "subcode": end.subcode,
         "signal": end.signal,
         "signal_name": None if end.signal is None else signal_name(end.signal),
         "si_code": end.si_code,

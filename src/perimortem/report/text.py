@@ -79,13 +79,14 @@ def _repeats(lines: list[str], label: str) -> bool:
 
 
 def _silence(report: dict[str, Any]) -> str:
-    return "; no goodbye" if report["silent"] and report["exit"]["signal"] is None else ""
+    is_plain = report["exit"]["kind"] == "exited"
+    return "; no goodbye" if report["silent"] and is_plain else ""
 
 
 _WHO = {
     "oom-kill": "the kernel, out of memory  [observed: kernel log]",
     "launch-failed": "nobody: the program could not be started",
-    "killed": "a process or the kernel; which one was not seen  [assumed]",
+    "killed": "a process or the system; which one was not seen  [assumed]",
     "hang": "somebody ended it while it hung; who was not seen  [assumed]",
     "unknown": "not known",
 }
@@ -115,9 +116,11 @@ def _who_itself(report: dict[str, Any]) -> str:
     facts = [evidence["fact"] for evidence in report["evidence"]]
     if "it said goodbye" in facts:
         return "itself, by its own exit  [observed: recorder]"
+    if report["exit"]["kind"] == "exception":
+        return "itself, by an exception that nobody took  [observed: exit code]"
     if any("kernel logged no fault" in fact for fact in facts):
         return "a sender that was not seen, or a handler of its own: the kernel logged no fault"
-    seen = any(e["source"] in ("agent", "kernel log") for e in report["evidence"])
+    seen = any(e["source"] in ("agent", "kernel log", "event log") for e in report["evidence"])
     return "itself" + ("  [observed]" if seen else "  [assumed: no sender was seen]")
 
 

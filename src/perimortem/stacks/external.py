@@ -11,6 +11,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+NO_TOOL = (
+    "stacks of a live process are not read on Windows yet: a debugger shows them from the dump"
+    if sys.platform == "win32"
+    else "no tool for stacks is installed (gdb, pystack or eu-stack)"
+)
+
 
 @dataclass(frozen=True)
 class StackTool:
@@ -22,6 +28,8 @@ class StackTool:
 
 def choose_stack_tool(pid: int, executable: str | None) -> StackTool | None:
     """pystack for a Python process (it shows Python and native frames), else gdb, else eu-stack."""
+    if sys.platform == "win32":
+        return None
     is_python = executable is not None and Path(executable).name.startswith("python")
     pystack = _find_pystack()
     if is_python and pystack:

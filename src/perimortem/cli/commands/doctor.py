@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
-
-assert sys.platform == "linux"
 
 import click
 
@@ -20,7 +17,8 @@ def command(as_json: bool) -> int:
     Exit status 1 when something is missing that the main job needs.
     """
     from perimortem.cli.output import echo_json
-    from perimortem.monitor.doctor import Importance, examine
+    from perimortem.monitor.doctor import Importance
+    from perimortem.monitor.platform import examine
 
     checks = examine()
     failed = any(not check.ok and check.importance is Importance.NEEDED for check in checks)

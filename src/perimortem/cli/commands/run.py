@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
-
-assert sys.platform == "linux"
 
 import click
 
@@ -80,8 +77,8 @@ def command(
     from perimortem.cli.output import write_report
     from perimortem.cli.settings import build_settings
     from perimortem.config.resolve import resolve
-    from perimortem.monitor.job_control import die_by
     from perimortem.monitor.keeper import Keeper
+    from perimortem.monitor.platform import end_like
     from perimortem.monitor.run import run_command
     from perimortem.report.document import render_document
     from perimortem.store.database import Store
@@ -96,6 +93,6 @@ def command(
         listener.tell(result.incident)
     if report is not None:
         write_report(report, render_document(result.incident))
-    if resolved["propagate-signal"] and result.incident.exit.signal is not None:
-        die_by(result.incident.exit.signal)
+    if resolved["propagate-signal"]:
+        end_like(result.incident.exit)
     return result.exit_status

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
-
-assert sys.platform == "linux"
 
 import click
 

@@ -24,7 +24,7 @@ class GoneExitWatch:
         self.evidence: list[Evidence] = []
         self._fd = os.eventfd(1, os.EFD_CLOEXEC)
 
-    def fileno(self) -> int:
+    def waitable(self) -> int:
         return self._fd
 
     def collect_exit(self, now_ns: int) -> Exit | None:
@@ -38,6 +38,9 @@ class GoneExitWatch:
             )
         )
         return Exit(ExitKind.UNKNOWN, ExitSource.NONE)
+
+    def end(self, *, politely: bool) -> None:
+        return
 
     def close(self) -> None:
         os.close(self._fd)

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 
 assert sys.platform == "linux"
 
-from perimortem.model.kernel import FaultLine, KernelWords
+from perimortem.model.words import FaultLine, SystemWords
 from perimortem.text import printable
 
 _RECORDS_MAX = 10_000
@@ -31,7 +31,7 @@ class KernelLog:
         os.lseek(self._fd, 0, os.SEEK_END)
         self._lines: deque[str] = deque(maxlen=_RECORDS_MAX)
 
-    def collect_words(self, pid: int, tids: set[int]) -> KernelWords:
+    def collect_words(self, pid: int, tids: set[int]) -> SystemWords:
         """All that the log has said of ``pid`` and its threads since the watch began."""
         self._drain()
         return derive_words(self._lines, pid, tids)
@@ -51,7 +51,7 @@ class KernelLog:
         os.close(self._fd)
 
 
-def derive_words(lines: Iterable[str], pid: int, tids: set[int]) -> KernelWords:
+def derive_words(lines: Iterable[str], pid: int, tids: set[int]) -> SystemWords:
     """Pure: the lines that speak of ``pid``; a fault is logged with the id of its thread."""
     fault = oom = seccomp = None
     threads = "|".join(str(tid) for tid in sorted(tids | {pid}))
@@ -67,7 +67,7 @@ def derive_words(lines: Iterable[str], pid: int, tids: set[int]) -> KernelWords:
             oom = printable(line.strip())
         elif "type=1326" in line and re.search(rf"\bpid={pid}\b", line):
             seccomp = printable(line.strip())
-    return KernelWords(True, fault, oom, seccomp)
+    return SystemWords(True, fault, oom, seccomp)
 
 
 def _parse_fault(line: str) -> FaultLine:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import select
+import signal
 import sys
 
 assert sys.platform == "linux"
@@ -22,7 +23,7 @@ from perimortem.exits.linux.proc_connector import ProcConnector
 from perimortem.model.evidence import Confidence, Evidence
 from perimortem.model.exits import Exit, ExitKind, ExitSource
 from perimortem.model.process import ProcessRef
-from perimortem.proc.stat import read_stat
+from perimortem.proc.linux.stat import read_stat
 
 _CLD_EXITED, _CLD_KILLED, _CLD_DUMPED = 1, 2, 3
 _GIVE_UP_NS = 2_000_000_000
@@ -64,7 +65,7 @@ class ChildExitWatch:
         self.evidence: list[Evidence] = []
         self._fd = open_pidfd(process)
 
-    def fileno(self) -> int:
+    def waitable(self) -> int:
         return self._fd
 
     def collect_exit(self, now_ns: int) -> Exit | None:
@@ -74,6 +75,9 @@ class ChildExitWatch:
         except ChildProcessError:
             return Exit(ExitKind.UNKNOWN, ExitSource.NONE)
         return None if info is None else _decode_siginfo(info)
+
+    def end(self, *, politely: bool) -> None:
+        signal.pidfd_send_signal(self._fd, signal.SIGABRT if politely else signal.SIGKILL)
 
     def close(self) -> None:
         os.close(self._fd)
@@ -118,7 +122,7 @@ class ForeignExitWatch:
         self._connector = connector if connector is not None else ProcConnector.shared()
         self._asked_since_ns: int | None = None
 
-    def fileno(self) -> int:
+    def waitable(self) -> int:
         return self._fd
 
     def collect_exit(self, now_ns: int) -> Exit | None:
@@ -158,6 +162,9 @@ class ForeignExitWatch:
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)
         return any(events & select.POLLHUP for _, events in poll.poll(0))
+
+    def end(self, *, politely: bool) -> None:
+        signal.pidfd_send_signal(self._fd, signal.SIGABRT if politely else signal.SIGKILL)
 
     def close(self) -> None:
         os.close(self._fd)

@@ -1,0 +1,48 @@
+/* The thread of a program that opened its recorder: beats "process" and emits "system.stats" once a
+ * second. It shows that the system schedules the process at all, and no more. */
+#include <windows.h>
+
+#include <psapi.h>
+#include <stdio.h>
+
+#include "../recorder.h"
+#include "process.h"
+
+static void emit_stats(void) {
+  char json[160];
+  PROCESS_MEMORY_COUNTERS memory = {0};
+  FILETIME created, exited, kernel = {0}, user = {0};
+  DWORD handles = 0;
+  memory.cb = sizeof memory;
+  K32GetProcessMemoryInfo(GetCurrentProcess(), &memory, sizeof memory);
+  GetProcessTimes(GetCurrentProcess(), &created, &exited, &kernel, &user);
+  GetProcessHandleCount(GetCurrentProcess(), &handles);
+  unsigned long long cpu_ms = (pmr_filetime(kernel) + pmr_filetime(user)) / 10000;
+  snprintf(json, sizeof json,
+           "{\"rss_bytes\":%llu,\"cpu_s\":%llu.%03u,\"threads\":%lu,\"handles\":%lu}",
+           (unsigned long long)memory.WorkingSetSize, cpu_ms / 1000, (unsigned)(cpu_ms % 1000),
+           (unsigned long)pmr_count_threads(), (unsigned long)handles);
+  perimortem_emit("system.stats", json);
+}
+
+static DWORD WINAPI sample(void *unused) {
+  (void)unused;
+  int heartbeat = perimortem_heartbeat("process", 0);
+  while (pmr_base()) {
+    perimortem_beat(heartbeat);
+    emit_stats();
+    Sleep(1000);
+  }
+  return 0;
+}
+
+int pmr_start_sampler(void) {
+  HANDLE thread = CreateThread(NULL, 128 * 1024, sample, NULL, STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
+  if (!thread) return (int)GetLastError();
+  typedef HRESULT(WINAPI * set_description_t)(HANDLE, const wchar_t *);
+  set_description_t describe = (set_description_t)(void *)GetProcAddress(
+      GetModuleHandleW(L"kernel32"), "SetThreadDescription"); /* Windows 10 1607 on */
+  if (describe) describe(thread, L"perimortem");
+  CloseHandle(thread);
+  return 0;
+}

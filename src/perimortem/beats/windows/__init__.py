@@ -1,0 +1,1 @@
+"""Sources of heartbeats that there are on Windows only."""

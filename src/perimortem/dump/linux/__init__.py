@@ -1,0 +1,1 @@
+"""Dumps on Linux: capture, snapshot, minidump writer."""

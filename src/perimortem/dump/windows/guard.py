@@ -1,0 +1,34 @@
+"""A dump worker about itself: reporters must not be reported, nor fill the disk."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Mapping
+
+assert sys.platform == "win32"
+
+from perimortem.winapi import kernel32
+
+_SEM_FAILCRITICALERRORS, _SEM_NOGPFAULTERRORBOX = 0x1, 0x2
+_NEEDED = ("PATH", "SYSTEMROOT", "TEMP", "TMP", "LOCALAPPDATA", "PYTHONHOME")
+
+size_limit_bytes = 1 << 62
+"""No file of ours grows beyond that: DbgHelp is told so before it writes."""
+
+
+def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a worker needs of ours."""
+    return {name: environment[name] for name in _NEEDED if name in environment}
+
+
+def protect_self() -> None:
+    """No box, no report when we crash; Ctrl-C goes to all of a console, and a dump is finished first."""
+    kernel32.SetErrorMode(_SEM_FAILCRITICALERRORS | _SEM_NOGPFAULTERRORBOX)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def limit_output(size_bytes: int) -> None:
+    """No file of ours grows beyond that."""
+    global size_limit_bytes
+    size_limit_bytes = size_bytes

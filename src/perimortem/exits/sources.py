@@ -1,0 +1,30 @@
+"""The sources of this system. This file alone chooses it."""
+
+from __future__ import annotations
+
+import sys
+
+from perimortem.exits.watch import ExitWatch
+
+if sys.platform == "win32":
+    from perimortem.exits.windows.sources import (
+        open_exit_watch,
+        open_gone_watch,
+        remember_ends,
+    )
+    from perimortem.exits.windows.words import open_system_words
+else:
+    from perimortem.exits.linux.sources import (
+        open_exit_watch,
+        open_gone_watch,
+        remember_ends,
+    )
+    from perimortem.exits.linux.words import open_system_words
+
+__all__ = [
+    "ExitWatch",
+    "open_exit_watch",
+    "open_gone_watch",
+    "open_system_words",
+    "remember_ends",
+]

@@ -1,0 +1,1 @@
+"""The sources of Windows that tell how a process ended."""

@@ -1,0 +1,101 @@
+"""What Windows said of a process: its event log, and the report that WER wrote beside it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+assert sys.platform == "win32"
+
+from perimortem.exits.wer import (
+    ApplicationError,
+    ApplicationHang,
+    parse_event,
+    parse_report,
+    read_fast_fail_code,
+)
+from perimortem.model.words import FaultLine, SystemWords
+
+_REPORT_MAX = 256 << 10
+_REPORTS_MAX = 50
+
+ReadEvents = Callable[[int], Iterable[str]]
+ReadReports = Callable[[float], Iterable[str]]
+
+
+def collect_words(
+    pid: int, began_s: float, read_events: ReadEvents, read_reports: ReadReports
+) -> SystemWords:
+    """``read_events``: XML of the last so many milliseconds; ``read_reports``: texts since a time."""
+    last_ms = int((time.time() - began_s) * 1e3) + 1000
+    fault = fast_fail_code = hang = None
+    try:
+        events = [parse_event(xml) for xml in read_events(last_ms)]
+    except OSError:
+        return SystemWords(source="event log")
+    for event in events:
+        if isinstance(event, ApplicationError) and event.pid == pid and fault is None:
+            fault = _describe_error(event)
+            fast_fail_code = _find_fast_fail_code(event, read_reports(began_s))
+        elif isinstance(event, ApplicationHang) and event.pid == pid:
+            hang = f"Application Hang 1002: {event.program} stopped interacting and was closed"
+    return SystemWords(
+        is_readable=False,  # it may come later: that it is not there means nothing
+        fault=fault,
+        hang=hang,
+        fast_fail_code=fast_fail_code,
+        source="event log",
+    )
+
+
+def _describe_error(event: ApplicationError) -> FaultLine:
+    text = (
+        f"Application Error 1000: {event.program}, exception {event.exception_code:#010x} "
+        f"in {event.module}+{event.module_offset:#x}"
+    )
+    return FaultLine(text, event.module, event.module_offset)
+
+
+def _find_fast_fail_code(event: ApplicationError, reports: Iterable[str]) -> int | None:
+    for text in reports:
+        report = parse_report(text)
+        if (
+            event.report_id
+            and report.get("ReportIdentifier", "").lower() == event.report_id.lower()
+        ):
+            return read_fast_fail_code(report)
+    return None
+
+
+def read_reports(since_s: float) -> Iterator[str]:
+    """Texts of Report.wer files written since then, in the places where WER keeps them."""
+    roots = [os.environ.get("PROGRAMDATA"), os.environ.get("LOCALAPPDATA")]
+    count = 0
+    for root in roots:
+        for queue in ("ReportArchive", "ReportQueue"):
+            folder = Path(root or "") / "Microsoft" / "Windows" / "WER" / queue
+            for path in folder.glob("*/Report.wer") if root else ():
+                if count >= _REPORTS_MAX or not _is_new(path, since_s):
+                    continue
+                count += 1
+                yield _read_text(path)
+
+
+def _is_new(path: Path, since_s: float) -> bool:
+    try:
+        return path.stat().st_mtime >= since_s - 1
+    except OSError:
+        return False
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(_REPORT_MAX)
+    except OSError:
+        return ""
+    encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
+    return raw.decode(encoding, "replace")

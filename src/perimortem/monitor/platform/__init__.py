@@ -1,0 +1,23 @@
+"""What differs most about watching a command: how it is started, and what reaches it through us.
+
+This file alone chooses the system.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform == "win32":
+    from perimortem.monitor.platform.windows.command import Command
+    from perimortem.monitor.platform.windows.doctor import examine
+    from perimortem.monitor.platform.windows.end_requests import EndRequests
+    from perimortem.monitor.platform.windows.ending import end_like
+    from perimortem.monitor.platform.windows.observers import open_observers
+else:
+    from perimortem.monitor.platform.linux.command import Command
+    from perimortem.monitor.platform.linux.doctor import examine
+    from perimortem.monitor.platform.linux.end_requests import EndRequests
+    from perimortem.monitor.platform.linux.ending import end_like
+    from perimortem.monitor.platform.linux.observers import open_observers
+
+__all__ = ["Command", "EndRequests", "end_like", "examine", "open_observers"]

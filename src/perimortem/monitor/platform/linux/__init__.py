@@ -1,0 +1,1 @@
+"""A command under watch on Linux: its signals, its terminal, its orphans."""

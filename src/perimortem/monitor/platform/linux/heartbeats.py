@@ -1,0 +1,138 @@
+"""The heartbeats of a command that do not come from its agent: which there are, and their wiring."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+assert sys.platform == "linux"
+
+from perimortem.beats.file_age import list_files
+from perimortem.beats.linux.notify_socket import Notified, NotifySocket
+from perimortem.beats.linux.output import Output
+from perimortem.beats.presence import Presence
+from perimortem.beats.progress import Progress
+from perimortem.beats.source import BeatSource
+from perimortem.model.process import ProcessRef
+from perimortem.monitor.settings import Settings
+from perimortem.proc import read_stat
+
+_ANCESTORS_MAX = 64
+_LAST_WORDS_S = 1.0
+"""So long the verdict waits for our own reader to take what was printed. Arbitrary."""
+
+
+class Heartbeats:
+    """Made before the command is started, for it needs its environment and streams."""
+
+    def __init__(self, settings: Settings, now_ns: int) -> None:
+        wanted = settings.beat_from
+        self.main_pid: int | None = None
+        """The process that the command announced as its main one (MAINPID)."""
+        self.stdout: int | None = None
+        self.stderr: int | None = None
+        self.socket: NotifySocket | None = None
+        self._notified: Notified | None = None
+        self._output: Output | None = None
+        self._is_strict = "progress" in wanted
+        self._wanted = wanted
+        self._watchdog_ns = (
+            settings.policy.threshold_of_ns.get("watchdog") or settings.policy.threshold_ns
+        )
+        above = os.environ.get("NOTIFY_SOCKET")
+        if "sd-notify" in wanted or above:
+            self.socket = NotifySocket(above)
+            threshold_ns = _given_watchdog_ns()
+            self._notified = Notified(now_ns, threshold_ns, is_expected="sd-notify" in wanted)
+        if "output" in wanted or settings.force_pty:
+            self._output = Output(now_ns, force_pty=settings.force_pty)
+            self.stdout, self.stderr = self._output.stdout, self._output.stderr
+        self._judges_output = "output" in wanted
+
+    def extend(self, environment: dict[str, str]) -> dict[str, str]:
+        """What the command must know of us."""
+        if self.socket is None:
+            return environment
+        environment = {**environment, "NOTIFY_SOCKET": self.socket.name}
+        environment.pop("WATCHDOG_PID", None)  # it names us, and the program would take itself out
+        environment.setdefault("WATCHDOG_USEC", str(self._watchdog_ns // 1000))
+        return environment
+
+    def begin(
+        self, process: ProcessRef, now_ns: int, tree_pids: Callable[[], list[int]]
+    ) -> list[BeatSource]:
+        """The command runs."""
+        strict_pids = tree_pids if self._is_strict else None
+        sources: list[BeatSource] = [
+            Presence(process, now_ns),
+            Progress(process.pid, now_ns, strict_pids),
+            *list_files(self._wanted, now_ns),
+        ]
+        if self._notified is not None:
+            sources.append(self._notified)
+        if self._output is not None:
+            self._output.begin()
+            if self._judges_output:
+                sources.append(self._output)
+        return sources
+
+    def take_notifications(self, now_ns: int, tree: set[int]) -> None:
+        """Of any process of the tree; of a stranger none."""
+        assert self.socket is not None
+        assert self._notified is not None
+        for pid, said in self.socket.receive():
+            if not _descends_from(pid, tree):
+                continue
+            self._notified.take(said, now_ns)
+            if said.main_pid is not None and said.main_pid in tree:
+                self.main_pid = said.main_pid
+
+    def resize(self) -> bool:
+        """The terminal has another size; True when the command's own terminal now has it, too."""
+        return self._output is not None and self._output.resize()
+
+    def flush(self) -> None:
+        """What a slow supervisor above us has not taken yet."""
+        if self.socket is not None:
+            self.socket.flush()
+
+    def take_last_words(self, now_ns: int, tree: set[int]) -> None:
+        """The command has ended, and what it said last may still be on its way."""
+        if self.socket is not None:
+            self.take_notifications(now_ns, tree)
+        if self._output is not None:
+            self._output.finish(_LAST_WORDS_S)
+
+    def finish(self, timeout_s: float) -> bool:
+        """Whether everything that it printed is out by now."""
+        return self._output is None or self._output.finish(timeout_s)
+
+    def soft_errors(self) -> list[str]:
+        """What was not taken."""
+        refused = self.socket.refused if self.socket else 0
+        return [f"{refused} notifications were too long and not read"] if refused else []
+
+    def close(self) -> None:
+        self.finish(0)
+        if self.socket is not None:
+            self.socket.close()
+
+
+def _given_watchdog_ns() -> int | None:
+    text = os.environ.get("WATCHDOG_USEC", "")
+    return int(text) * 1000 if text.isascii() and text.isdigit() and len(text) < 16 else None
+
+
+def _descends_from(pid: int, tree: set[int]) -> bool:
+    """A sender that is gone already knew the socket's secret name: it is believed."""
+    for _ in range(_ANCESTORS_MAX):
+        if pid in tree:
+            return True
+        facts = read_stat(pid)
+        if facts is None:
+            return True
+        pid = facts.parent_pid
+        if pid <= 1:
+            return pid in tree
+    return False

@@ -1,0 +1,27 @@
+"""The sources of heartbeats of a process that runs already."""
+
+from __future__ import annotations
+
+import sys
+
+assert sys.platform == "linux"
+
+from perimortem.beats.file_age import list_files
+from perimortem.beats.presence import Presence
+from perimortem.beats.progress import Progress
+from perimortem.beats.source import BeatSource
+from perimortem.model.process import ProcessRef
+
+NEEDS_LAUNCH = ("sd-notify", "output")
+"""Sources that must be there before the program is."""
+
+
+def open_observers(
+    process: ProcessRef, wanted: tuple[str, ...], now_ns: int, *, is_observed: bool
+) -> list[BeatSource]:
+    """``is_observed``: False for one among so many that they are not looked at from outside."""
+    sources: list[BeatSource] = []
+    if is_observed:
+        strict_pids = (lambda: [process.pid]) if "progress" in wanted else None
+        sources = [Presence(process, now_ns), Progress(process.pid, now_ns, strict_pids)]
+    return [*sources, *list_files(wanted, now_ns)]

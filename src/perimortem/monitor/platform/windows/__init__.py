@@ -1,0 +1,1 @@
+"""A command under watch on Windows: its console, its job."""

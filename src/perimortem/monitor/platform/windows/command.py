@@ -1,0 +1,95 @@
+"""A command on Windows: it shares our console and stands in a job of ours."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+
+assert sys.platform == "win32"
+
+from perimortem.analyze.observations import Request
+from perimortem.exits.signals import SIGHUP, SIGINT
+from perimortem.model.process import ProcessRef
+from perimortem.monitor.loop import Monitor
+from perimortem.monitor.platform.windows.console import Console
+from perimortem.monitor.platform.windows.create_process import create_process, find_program
+from perimortem.monitor.platform.windows.heartbeats import Heartbeats
+from perimortem.monitor.platform.windows.job import MSG_NEW_PROCESS, Job
+from perimortem.monitor.preload import Preload
+from perimortem.monitor.session import Session
+from perimortem.monitor.settings import Settings
+from perimortem.monitor.tree import ProcessTree
+from perimortem.system.windows.handle_selector import HandleSelector
+
+
+class Command:
+    """Everything is made ready first; :meth:`start` starts it, :meth:`wire` joins it to the loop."""
+
+    preload_source = "perimortem"
+
+    def __init__(self, argv: tuple[str, ...], settings: Settings, now_ns: int) -> None:
+        """Raises LaunchFailed when there is no such program."""
+        self._argv = argv
+        self._settings = settings
+        self._stack = ExitStack()
+        self.program = find_program(argv[0])
+        self.name = self.program.name
+        self.preload = Preload(None, is_for_program=True)
+        self.heartbeats = Heartbeats(settings, now_ns)
+        self.helper_pids: set[int] = set()
+        self._console = Console()
+        self._stack.callback(self._console.close)
+        self._job = Job() if settings.follow else None
+        if self._job is not None:
+            self._stack.callback(self._job.close)
+        self.list_orphans: Callable[[], list[int]] | None = (
+            self._job.list_pids if self._job is not None else None
+        )
+
+    def start(self) -> ProcessRef:
+        """Raises LaunchFailed."""
+        process, popen = create_process(self.program, self._argv, self._environment(), self._job)
+        self._stack.callback(popen._handle.Close)  # type: ignore[attr-defined]
+        self._stack.callback(setattr, popen, "returncode", 0)
+        return process
+
+    def wire(
+        self,
+        monitor: Monitor,
+        session: Session,
+        tree: ProcessTree,
+        helper_pids: Callable[[], set[int]],
+    ) -> None:
+        """From now on what reaches us is noted; ``helper_pids``: children that are not its."""
+        self._session, self._tree = session, tree
+        monitor.selector.register(self._console.waitable(), self._take_events)
+        selector = monitor.selector
+        if self._job is not None and isinstance(selector, HandleSelector):
+            self._job.report_to(selector.port, selector.open_port_key(self._take_job_message))
+
+    def finish_output(self) -> None:
+        """Its output is its own."""
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "PERIMORTEM_RUN_DIR": str(self._settings.run_dir),
+            "PERIMORTEM_MONITOR_PID": str(os.getpid()),
+        }
+
+    def _take_events(self, now_ns: int) -> None:
+        """Whatever the console says it says to all who are attached to it."""
+        for event in self._console.receive():
+            number = SIGHUP if event.is_final else SIGINT
+            request = Request(number, None, event.at_ns, True, to_group=True)
+            for session in (self._session, *self._tree.living.values()):
+                session.requests.append(request)
+
+    def _take_job_message(self, message: int, _value: int, now_ns: int) -> None:
+        if message == MSG_NEW_PROCESS:
+            self._tree.take_orphans(now_ns)

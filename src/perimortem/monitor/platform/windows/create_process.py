@@ -1,0 +1,79 @@
+"""Start the target: same console, same handles, same directory as without us."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+assert sys.platform == "win32"
+
+from perimortem.errors import LaunchFailed
+from perimortem.model.process import ProcessRef
+from perimortem.monitor.platform.windows.job import Job
+from perimortem.proc import read_stat
+from perimortem.system import let_run
+
+_CREATE_SUSPENDED = 0x4
+_ERROR_ELEVATION_REQUIRED = 740
+_ERROR_BAD_EXE_FORMAT = 193
+
+
+def find_program(name: str) -> Path:
+    """The file that the command names. Raises :class:`LaunchFailed` with 127 or 126."""
+    found = shutil.which(name)
+    if found:
+        return Path(found).absolute()
+    has_path = "\\" in name or "/" in name
+    if has_path and os.path.isdir(name):
+        raise LaunchFailed(f"cannot run {name}", why="it is a directory")
+    if has_path and os.path.exists(name):
+        raise LaunchFailed(
+            f"cannot run {name}",
+            why="it is no program by its name",
+            remedy="%PATHEXT% lists the endings of programs",
+        )
+    if has_path:
+        why, remedy = f"there is no file {name}", f"the working directory is {Path.cwd()}"
+    else:
+        why, remedy = f"command not found: {name}", "is it installed, and on PATH?"
+    raise LaunchFailed(f"cannot run {name}", why=why, remedy=remedy, exit_status=127)
+
+
+def create_process(
+    program: Path, argv: tuple[str, ...], environment: dict[str, str], job: Job | None
+) -> tuple[ProcessRef, subprocess.Popen[bytes]]:
+    """Start ``argv``, in ``job`` before its first instruction. Raises :class:`LaunchFailed`."""
+    try:
+        popen = subprocess.Popen(
+            [str(program), *argv[1:]],
+            env=environment,
+            close_fds=False,
+            creationflags=_CREATE_SUSPENDED,
+        )
+    except OSError as error:
+        raise _launch_error(argv[0], error) from error
+    try:
+        if job is not None:
+            job.assign(int(popen._handle))  # type: ignore[attr-defined]
+        facts = read_stat(popen.pid)
+    finally:
+        let_run(popen.pid)
+    if facts is None:
+        raise LaunchFailed(f"cannot watch {argv[0]}", why="its times are refused", exit_status=125)
+    return ProcessRef(popen.pid, facts.start_time_ticks), popen
+
+
+def _launch_error(name: str, error: OSError) -> LaunchFailed:
+    code = getattr(error, "winerror", None)
+    if code == _ERROR_ELEVATION_REQUIRED:
+        return LaunchFailed(
+            f"cannot run {name}",
+            why="it wants the rights of an administrator",
+            remedy="run perimortem as administrator",
+        )
+    if code == _ERROR_BAD_EXE_FORMAT:
+        return LaunchFailed(f"cannot run {name}", why="it is no program of this Windows")
+    return LaunchFailed(f"cannot run {name}", why=error.strerror or str(error))

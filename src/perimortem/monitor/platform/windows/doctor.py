@@ -1,0 +1,85 @@
+"""What may this machine and this user do? Each answer is tried, not looked up where it can be."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+assert sys.platform == "win32"
+
+from perimortem.agent.library import find_library
+from perimortem.dump.windows.pss import PssCaptureSnapshot
+from perimortem.exits.windows.etw_session import try_session
+from perimortem.exits.windows.event_log import try_event_log
+from perimortem.monitor.doctor import Check, better, check_run_dir, check_store, needed
+from perimortem.winapi.token import is_elevated, read_integrity_level
+
+
+def examine() -> list[Check]:
+    """Every check, in the order of the main job."""
+    checks: tuple[Callable[[], Check], ...] = (
+        _check_agent,
+        check_run_dir,
+        check_store,
+        _check_dbghelp,
+        _check_snapshots,
+        _check_rights,
+        _check_etw,
+        _check_event_log,
+    )
+    return [check() for check in checks]
+
+
+def _check_agent() -> Check:
+    library = find_library()
+    if library is None:
+        return needed("agent", False, "perimortem.dll is not built", "pip install .")
+    return needed("agent", True, str(library))
+
+
+def _check_dbghelp() -> Check:
+    try:
+        from perimortem.dump.windows import dbghelp  # noqa: F401
+    except (OSError, AttributeError) as error:
+        return needed("dumps", False, f"DbgHelp cannot be used: {error}", "repair Windows")
+    return needed("dumps", True, "DbgHelp writes them")
+
+
+def _check_snapshots() -> Check:
+    if PssCaptureSnapshot is None:
+        return better(
+            "snapshots",
+            False,
+            "no PssCaptureSnapshot: a target is paused for the whole dump",
+            "Windows 8.1 or later has it",
+        )
+    return better("snapshots", True, "a target is paused for its clone only")
+
+
+def _check_rights() -> Check:
+    level = read_integrity_level(None)
+    word = level.word if level else "unknown"
+    if is_elevated():
+        return better("dump of others", True, f"administrator, integrity level {word}")
+    return better(
+        "dump of others",
+        False,
+        f"your own processes only (integrity level {word})",
+        "run perimortem as administrator",
+    )
+
+
+def _check_etw() -> Check:
+    why = try_session()
+    if why:
+        return better("exit codes of others", False, f"ETW: {why}", "run as administrator")
+    return better("exit codes of others", True, "ETW tells of processes that nobody holds")
+
+
+def _check_event_log() -> Check:
+    why = try_event_log()
+    if why:
+        return better("words of Windows", False, f"event log: {why}", "start the service EventLog")
+    return better(
+        "words of Windows", True, "Application Error and Hang are read from the event log"
+    )

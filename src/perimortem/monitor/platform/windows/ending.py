@@ -1,0 +1,13 @@
+"""How we end when the target has ended: on Windows its exit code says all."""
+
+from __future__ import annotations
+
+import sys
+
+assert sys.platform == "win32"
+
+from perimortem.model.exits import Exit
+
+
+def end_like(end: Exit) -> None:
+    """Nothing but the exit code, which is passed on anyway."""

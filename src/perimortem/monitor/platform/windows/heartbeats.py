@@ -1,0 +1,58 @@
+"""The heartbeats of a command that do not come from its agent: which there are, and their wiring."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+assert sys.platform == "win32"
+
+from perimortem.beats.file_age import list_files
+from perimortem.beats.presence import Presence
+from perimortem.beats.progress import Progress
+from perimortem.beats.source import BeatSource
+from perimortem.beats.windows.window import Window
+from perimortem.errors import UsageError
+from perimortem.model.process import ProcessRef
+from perimortem.monitor.settings import Settings
+
+_MISSING = {
+    "sd-notify": "the protocol is one of Linux",
+    "output": "not on Windows yet",
+}
+
+
+class Heartbeats:
+    """Made before the command is started."""
+
+    def __init__(self, settings: Settings, now_ns: int) -> None:
+        """Raises UsageError for a source that this system does not have."""
+        self.main_pid: int | None = None
+        """The process that the command announced as its main one: nobody announces here."""
+        self._wanted = settings.beat_from
+        for name in self._wanted:
+            if name in _MISSING:
+                raise UsageError(f"--beat-from {name} is not to be had", why=_MISSING[name])
+        if settings.force_pty:
+            raise UsageError("--pty is not to be had", why="not on Windows yet")
+
+    def begin(
+        self, process: ProcessRef, now_ns: int, tree_pids: Callable[[], list[int]]
+    ) -> list[BeatSource]:
+        """The command runs."""
+        sources: list[BeatSource] = [Presence(process, now_ns)]
+        if "progress" in self._wanted:
+            sources.append(Progress(process.pid, now_ns, tree_pids))
+        if "window" in self._wanted:
+            sources.append(Window(tree_pids, now_ns))
+        return [*sources, *list_files(self._wanted, now_ns)]
+
+    def take_last_words(self, now_ns: int, tree: set[int]) -> None:
+        """The command has ended: nothing is on its way here."""
+
+    def soft_errors(self) -> list[str]:
+        """What was not taken."""
+        return []
+
+    def close(self) -> None:
+        return

@@ -1,0 +1,31 @@
+"""The sources of heartbeats of a process that runs already."""
+
+from __future__ import annotations
+
+import sys
+
+assert sys.platform == "win32"
+
+from perimortem.beats.file_age import list_files
+from perimortem.beats.presence import Presence
+from perimortem.beats.progress import Progress
+from perimortem.beats.source import BeatSource
+from perimortem.beats.windows.window import Window
+from perimortem.model.process import ProcessRef
+
+NEEDS_LAUNCH = ("sd-notify", "output")
+"""Sources that must be there before the program is, or that this system does not have."""
+
+
+def open_observers(
+    process: ProcessRef, wanted: tuple[str, ...], now_ns: int, *, is_observed: bool
+) -> list[BeatSource]:
+    """``is_observed``: False for one among so many that they are not looked at from outside."""
+    sources: list[BeatSource] = []
+    if is_observed:
+        sources.append(Presence(process, now_ns))
+    if "progress" in wanted:
+        sources.append(Progress(process.pid, now_ns, lambda: [process.pid]))
+    if "window" in wanted:
+        sources.append(Window(lambda: [process.pid], now_ns))
+    return [*sources, *list_files(wanted, now_ns)]

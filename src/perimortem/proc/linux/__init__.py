@@ -1,0 +1,1 @@
+"""/proc: hostile text, of something that may be gone before the next read."""

@@ -1,0 +1,51 @@
+"""The processes of a control group: how systemd keeps a unit's processes together (cgroups(7))."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+assert sys.platform == "linux"
+
+HIERARCHIES = (
+    Path("/sys/fs/cgroup"),
+    Path("/sys/fs/cgroup/unified"),
+    Path("/sys/fs/cgroup/systemd"),
+)
+"""Version 2 alone, beside version 1, and systemd's own of version 1."""
+_DEPTH_MAX = 8
+_UNIT_SUFFIXES = (".service", ".scope", ".slice", ".socket", ".mount", ".timer")
+
+
+def find_unit(name: str) -> list[Path]:
+    """Directories of the unit; "redis" means redis.service. A template's instances match `x@*`."""
+    wanted = name if name.endswith(_UNIT_SUFFIXES) else f"{name}.service"
+    found = []
+    for root in HIERARCHIES:
+        if not (root / "cgroup.procs").exists():
+            continue
+        for directory, names, _ in os.walk(root):
+            depth = len(Path(directory).relative_to(root).parts)
+            if os.path.basename(directory) == wanted:
+                found.append(Path(directory))
+                names.clear()
+            elif depth >= _DEPTH_MAX:
+                names.clear()
+        if found:
+            break
+    return found
+
+
+def list_group_processes(directories: list[Path]) -> list[int]:
+    """Pids in these groups and in those below them."""
+    pids: set[int] = set()
+    for top in directories:
+        for directory, _, _ in os.walk(top):
+            try:
+                with open(os.path.join(directory, "cgroup.procs"), encoding="ascii") as file:
+                    pids.update(int(line) for line in file)
+            except (OSError, ValueError):
+                continue
+    pids.discard(0)  # a process of another pid namespace
+    return sorted(pids)

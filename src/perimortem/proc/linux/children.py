@@ -1,0 +1,33 @@
+"""Children of processes (/proc/PID/task/TID/children, CONFIG_PROC_CHILDREN)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+
+assert sys.platform == "linux"
+
+_THREADS_MAX = 256
+"""A process with more threads is asked for the children of so many of them only."""
+
+
+def list_children(parents: Iterable[int]) -> list[tuple[int, int]]:
+    """(parent, child) for the living and unreaped children of these processes."""
+    return [(parent, child) for parent in parents for child in _list_children_of(parent)]
+
+
+def _list_children_of(pid: int) -> list[int]:
+    """Of all its threads; empty when the process is gone."""
+    found: list[int] = []
+    try:
+        tids = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return found
+    for tid in tids[:_THREADS_MAX]:
+        try:
+            with open(f"/proc/{pid}/task/{tid}/children", "rb", buffering=0) as file:
+                found += [int(word) for word in file.read(1 << 20).split()]
+        except (OSError, ValueError):
+            continue
+    return found

@@ -1,0 +1,92 @@
+"""A process at one look, from outside: does the kernel let it run, and how large is it?"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+assert sys.platform == "linux"
+
+from perimortem.model.process import ProcessRef
+from perimortem.proc.linux.stat import read_stat
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_STOPPED = ("T", "t")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """``stats``: what the event ``system.stats`` says. ``is_held``: stopped or frozen as a whole."""
+
+    is_held: bool
+    tids: frozenset[int]
+    stats: dict[str, int | float | None]
+
+
+def take_sample(process: ProcessRef) -> Sample | None:
+    """None when it is gone."""
+    facts = read_stat(process.pid)
+    if facts is None or facts.start_time_ticks != process.start_time_ticks:
+        return None
+    return Sample(
+        is_held=facts.state in _STOPPED or _is_frozen(process.pid),
+        tids=_list_tids(process.pid),
+        stats={
+            "rss_bytes": facts.resident_pages * _PAGE_BYTES,
+            "cpu_s": round((facts.user_ticks + facts.kernel_ticks) / _TICKS_PER_S, 2),
+            "threads": facts.thread_count,
+            "fds": _count_descriptors(process.pid),
+        },
+    )
+
+
+def is_stopped(process: ProcessRef) -> bool:
+    """By a signal; not by a debugger."""
+    facts = read_stat(process.pid)
+    is_same = facts is not None and facts.start_time_ticks == process.start_time_ticks
+    return is_same and facts is not None and facts.state == "T"
+
+
+def _is_frozen(pid: int) -> bool:
+    """In a frozen cgroup a process sleeps in the kernel's refrigerator."""
+    try:
+        wchan = Path(f"/proc/{pid}/wchan").read_text()
+    except OSError:
+        return False
+    return wchan in ("do_freezer_trap", "__refrigerator")
+
+
+def _count_descriptors(pid: int) -> int | None:
+    try:
+        # From Linux 6.2 on the size of the directory is the number of its entries.
+        return os.stat(f"/proc/{pid}/fd").st_size or len(os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return None
+
+
+def _list_tids(pid: int) -> frozenset[int]:
+    try:
+        return frozenset(int(tid) for tid in os.listdir(f"/proc/{pid}/task"))
+    except OSError:
+        return frozenset()
+
+
+_STATES = {
+    "T": "it was stopped by a signal (SIGSTOP or SIGTSTP; SIGCONT lets it run on)",
+    "t": "it was held by a debugger",
+    "D": "its main thread was in an uninterruptible wait (disk, network file system, vfork)",
+    "R": "its main thread was running or ready to run",
+    "S": "its main thread was waiting",
+    "Z": "its main thread had left; other threads lived on",
+}
+
+
+def describe_state(process: ProcessRef) -> str | None:
+    """What the kernel says that its main thread does; None when it is gone."""
+    facts = read_stat(process.pid)
+    if facts is None or facts.start_time_ticks != process.start_time_ticks:
+        return None
+    return _STATES.get(facts.state)

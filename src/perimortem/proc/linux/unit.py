@@ -1,0 +1,14 @@
+"""The processes of a service: on Linux a unit of systemd."""
+
+from __future__ import annotations
+
+import sys
+
+assert sys.platform == "linux"
+
+from perimortem.proc.linux.cgroup import find_unit, list_group_processes
+
+
+def list_unit_processes(name: str) -> list[int]:
+    """Pids, none when there is no such unit or it does not run. "redis" means redis.service."""
+    return list_group_processes(find_unit(name))

@@ -1,0 +1,57 @@
+"""What the threads of a process wait for: something from outside, or only each other?
+
+A thread that waits for a lock can be woken by another thread of its process only. When all of them
+wait so, and one of them for a mutex, nothing will ever happen again: that is a deadlock, and no idle
+server looks like it. /proc/PID/task/TID/syscall shows the arguments of the call (the right of ptrace).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+assert sys.platform == "linux"
+
+from perimortem.proc.linux.activity import AGENT_THREAD
+from perimortem.proc.linux.futex import Wait, classify_wait, read_text
+
+_SYS_WAIT = {"x86_64": ("61", "247"), "aarch64": ("260", "95")}.get(os.uname().machine, ())
+
+
+def describe_stuck(pid: int) -> str | None:
+    """Why nothing outside can wake the process, in words; None when something can, or may."""
+    if not _has_glibc(pid):
+        return None
+    try:
+        tids = [int(tid) for tid in os.listdir(f"/proc/{pid}/task")]
+    except OSError:
+        return None
+    waits = []
+    for tid in tids:
+        if tid != pid and read_text(f"/proc/{pid}/task/{tid}/comm").encode() == AGENT_THREAD:
+            continue
+        waits.append(classify_wait(pid, tid, tids))
+        if waits[-1] is Wait.OTHER:
+            return None
+    if Wait.MUTEX in waits:
+        count = len(waits)
+        return (
+            "its only thread waits for a mutex that nobody else can release"
+            if count == 1
+            else f"all its {count} threads wait for mutexes and for each other, without a time limit"
+        )
+    if Wait.KERNEL in waits:
+        return "its threads wait uninterruptibly in the kernel (disk, network file system)"
+    return None
+
+
+def _has_glibc(pid: int) -> bool:
+    """Other C libraries wait for threads and conditions by the values that glibc has for mutexes."""
+    maps = read_text(f"/proc/{pid}/maps", 1 << 20)
+    return "/libc.so.6" in maps or "/libc-2." in maps
+
+
+def is_waiting_for_child(pid: int) -> bool:
+    """Its main thread sits in wait4(2) or waitid(2)."""
+    words = read_text(f"/proc/{pid}/syscall").split()
+    return bool(words) and words[0] in _SYS_WAIT

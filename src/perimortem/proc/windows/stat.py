@@ -1,0 +1,47 @@
+"""The facts by which a process is told from every other, and whether it has ended."""
+
+from __future__ import annotations
+
+import ntpath
+import sys
+from dataclasses import dataclass
+
+assert sys.platform == "win32"
+
+from perimortem.winapi import kernel32
+from perimortem.winapi.process import (
+    is_running,
+    read_basic_information,
+    read_image_path,
+    read_times,
+)
+
+
+@dataclass(frozen=True)
+class ProcessStat:
+    """``start_time_ticks``: its creation time, 100 ns since 1601."""
+
+    name: str
+    parent_pid: int
+    start_time_ticks: int
+    is_dead: bool
+    """It has ended, and somebody still holds a handle of it."""
+
+
+def read_stat(pid: int) -> ProcessStat | None:
+    """The facts of a process; None when it is gone, or when even its times are refused."""
+    with kernel32.open_process(kernel32.PROCESS_QUERY_LIMITED_INFORMATION, pid) as handle:
+        times = read_times(handle) if handle else None
+        if not handle or times is None:
+            return None
+        return ProcessStat(
+            name=ntpath.basename(read_image_path(handle) or "") or str(pid),
+            parent_pid=_read_parent_pid(handle),
+            start_time_ticks=times.created,
+            is_dead=not is_running(handle),
+        )
+
+
+def _read_parent_pid(handle: int) -> int:
+    information = read_basic_information(handle)
+    return 0 if information is None else int(information.InheritedFromUniqueProcessId)

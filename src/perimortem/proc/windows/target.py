@@ -1,0 +1,71 @@
+"""Which process is it, what is it called, what does it run? From the live system."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+assert sys.platform == "win32"
+
+from perimortem.errors import AccessDenied, ProcessGone
+from perimortem.model.process import ProcessRef, Target
+from perimortem.proc.windows.parameters import read_command_line, split_command_line
+from perimortem.proc.windows.stat import read_stat
+from perimortem.text import printable
+from perimortem.winapi import kernel32
+from perimortem.winapi.library import describe_error, last_error
+from perimortem.winapi.process import read_image_path
+
+_EPOCH_100NS = 116_444_736_000_000_000
+"""1970 in 100 ns since 1601."""
+
+
+def find_process(pid: int) -> ProcessRef:
+    """The process that has this pid now. Raises :class:`ProcessGone`, :class:`AccessDenied`."""
+    with kernel32.open_process(kernel32.PROCESS_QUERY_LIMITED_INFORMATION, pid) as handle:
+        error = 0 if handle else last_error()
+    if error == kernel32.ERROR_ACCESS_DENIED:
+        raise AccessDenied(
+            f"cannot look at process {pid}",
+            why="PROCESS_QUERY_LIMITED_INFORMATION is refused: it is protected, or of another user",
+            remedy="run perimortem as administrator",
+        )
+    if error and error != kernel32.ERROR_INVALID_PARAMETER:
+        raise AccessDenied(f"cannot look at process {pid}", why=describe_error(error))
+    facts = read_stat(pid)
+    if facts is None:
+        raise ProcessGone(f"there is no process {pid}", remedy="tasklist lists those there are")
+    if facts.is_dead:
+        raise ProcessGone(f"process {pid} has ended", why="only a handle of it is left")
+    return ProcessRef(pid, facts.start_time_ticks)
+
+
+def collect_target(process: ProcessRef) -> Target:
+    """Name, program and command line; of a process that goes away meanwhile, what can be had."""
+    facts = read_stat(process.pid)
+    with kernel32.open_process(kernel32.PROCESS_QUERY_LIMITED_INFORMATION, process.pid) as handle:
+        executable = read_image_path(handle) if handle else None
+    arguments = split_command_line(read_command_line(process.pid))
+    started_at_ns = (process.start_time_ticks - _EPOCH_100NS) * 100
+    return Target(
+        ref=process,
+        name=printable(facts.name) if facts else str(process.pid),
+        executable=None if executable is None else printable(executable),
+        command_line=tuple(printable(argument) for argument in arguments),
+        started_at_ns=started_at_ns if started_at_ns > 0 else time.time_ns(),
+    )
+
+
+def refresh_target(target: Target) -> Target:
+    """The program that runs now: here a process never becomes another program."""
+    return target
+
+
+def renew_target(target: Target) -> Target:
+    """The same process under the name that it has now: here it keeps its name."""
+    return target
+
+
+def leaves_by_own_system_call(target: Target) -> bool:
+    """Past every hook: here ExitProcess tells every library."""
+    return False

@@ -1,0 +1,1 @@
+"""Recorder files on Linux: read with pread, told of by inotify."""

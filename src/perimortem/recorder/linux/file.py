@@ -1,0 +1,94 @@
+"""The monitor's hand on a recorder file: opened once, read with ``pread``, never mapped.
+
+A target can truncate its file at any time; a mapping would then kill the monitor with SIGBUS,
+``pread`` only returns fewer bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+assert sys.platform == "linux"
+
+from perimortem.errors import MalformedInput
+from perimortem.model.process import ProcessRef
+from perimortem.model.recording import Pulse, Recording
+from perimortem.recorder import layout
+from perimortem.recorder.decode import decode_pulse, decode_recording, read_header
+from perimortem.text import decode_text
+
+_READ_MAX = layout.file_size(layout.EVENT_SLOT_COUNT_MAX)
+
+
+class RecorderFile:
+    """An open recorder whose identity was checked: it belongs to ``process`` and nobody else."""
+
+    def __init__(self, path: Path, process: ProcessRef) -> None:
+        """Raises FileNotFoundError, PermissionError or :class:`MalformedInput`."""
+        self.path = path
+        self.process = process
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            facts = os.fstat(self._fd)
+            if not stat.S_ISREG(facts.st_mode):
+                raise MalformedInput(f"{path} is not a recorder", why="it is not a regular file")
+            self.inode = (facts.st_dev, facts.st_ino)
+            page = os.pread(self._fd, layout.PAGE_SIZE, 0)
+            header = read_header(page, facts.st_size)
+            self.parent_pid = header.parent_pid
+            self.monitor_pid = header.monitor_pid
+            self.is_after_exec = bool(header.flags & layout.HeaderFlag.EXECED)
+            name_end = layout.PROCESS_NAME_OFFSET + layout.PROCESS_NAME_SIZE
+            self.process_name = decode_text(page[layout.PROCESS_NAME_OFFSET : name_end])
+            if (header.pid, header.start_time_ticks) != (process.pid, process.start_time_ticks):
+                raise MalformedInput(
+                    f"{path} belongs to another process",
+                    why=f"it names pid {header.pid}, not {process.pid}",
+                )
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def read_pulse(self, now_ns: int) -> Pulse:
+        """The heartbeats now. Raises :class:`MalformedInput` when the file was cut."""
+        page = os.pread(self._fd, layout.PAGE_SIZE, 0)
+        if len(page) < layout.PAGE_SIZE:
+            raise MalformedInput(
+                "the recorder was cut while it was watched", why=f"{len(page)} bytes are left"
+            )
+        return decode_pulse(page, self.process, now_ns)
+
+    def read_recording(self, now_ns: int) -> Recording:
+        """Everything the target left, up to 32 MiB."""
+        size = os.fstat(self._fd).st_size
+        return decode_recording(os.pread(self._fd, min(size, _READ_MAX), 0), now_ns)
+
+    def is_replaced(self) -> bool:
+        """True when the path now names another file: the process made a new one after an exec."""
+        try:
+            facts = os.stat(self.path, follow_symlinks=False)
+        except OSError:
+            return False
+        return (facts.st_dev, facts.st_ino) != self.inode
+
+    def is_mapped(self) -> bool:
+        """Does the program that runs now still carry this recorder? Gone after an exec without us."""
+        needle = f" {self.inode[1]} ".encode()
+        try:
+            with open(f"/proc/{self.process.pid}/maps", "rb") as file:
+                return any(needle in line and b".rec" in line for line in file)
+        except OSError:
+            return True  # cannot be told: then a late beat is a late beat
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def recorder_path(run_dir: Path, process: ProcessRef) -> Path:
+    """Where the agent of ``process`` puts its recorder."""
+    return run_dir / f"{process.pid}-{process.start_time_ticks}.rec"

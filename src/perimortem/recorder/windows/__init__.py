@@ -1,0 +1,1 @@
+"""Recorder files on Windows: mapped to be read, told of by change notifications."""

@@ -1,0 +1,89 @@
+"""The monitor's hand on a recorder file: mapped to be read.
+
+ReadFile is not coherent with a mapped view, and a mapped file cannot be truncated here: what would kill
+the monitor on Linux is the rule on Windows.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+import sys
+from pathlib import Path
+
+assert sys.platform == "win32"
+
+from perimortem.errors import MalformedInput
+from perimortem.model.process import ProcessRef
+from perimortem.model.recording import Pulse, Recording
+from perimortem.recorder import layout
+from perimortem.recorder.decode import decode_pulse, decode_recording, read_header
+from perimortem.text import decode_text
+
+_READ_MAX = layout.file_size(layout.EVENT_SLOT_COUNT_MAX)
+
+
+class RecorderFile:
+    """An open recorder whose identity was checked: it belongs to ``process`` and nobody else."""
+
+    def __init__(self, path: Path, process: ProcessRef) -> None:
+        """Raises FileNotFoundError, PermissionError or :class:`MalformedInput`."""
+        self.path = path
+        self.process = process
+        self._view = _map(path)
+        try:
+            page = self._view[: layout.PAGE_SIZE]
+            header = read_header(page, len(self._view))
+            self.parent_pid = header.parent_pid
+            self.monitor_pid = header.monitor_pid
+            self.is_after_exec = False
+            name_end = layout.PROCESS_NAME_OFFSET + layout.PROCESS_NAME_SIZE
+            self.process_name = decode_text(page[layout.PROCESS_NAME_OFFSET : name_end])
+            if (header.pid, header.start_time_ticks) != (process.pid, process.start_time_ticks):
+                raise MalformedInput(
+                    f"{path} belongs to another process",
+                    why=f"it names pid {header.pid}, not {process.pid}",
+                )
+        except BaseException:
+            self._view.close()
+            raise
+
+    def read_pulse(self, now_ns: int) -> Pulse:
+        """The heartbeats now."""
+        return decode_pulse(self._view[: layout.PAGE_SIZE], self.process, now_ns)
+
+    def read_recording(self, now_ns: int) -> Recording:
+        """Everything the target left, up to 32 MiB."""
+        return decode_recording(self._view[:_READ_MAX], now_ns)
+
+    def is_replaced(self) -> bool:
+        """True when the path now names another file: here a process makes one file only."""
+        return False
+
+    def is_mapped(self) -> bool:
+        """Does the program that runs now still carry this recorder? Here it never becomes another."""
+        return True
+
+    def close(self) -> None:
+        self._view.close()
+
+
+def _map(path: Path) -> mmap.mmap:
+    fd = os.open(path, os.O_RDONLY | os.O_BINARY | os.O_NOINHERIT)
+    try:
+        facts = os.fstat(fd)
+        if not stat.S_ISREG(facts.st_mode):
+            raise MalformedInput(f"{path} is not a recorder", why="it is not a regular file")
+        if facts.st_size < layout.PAGE_SIZE:
+            raise MalformedInput(
+                f"{path} is not a recorder", why=f"it has {facts.st_size} bytes only"
+            )
+        return mmap.mmap(fd, min(facts.st_size, _READ_MAX + 1), access=mmap.ACCESS_READ)
+    finally:
+        os.close(fd)
+
+
+def recorder_path(run_dir: Path, process: ProcessRef) -> Path:
+    """Where the agent of ``process`` puts its recorder."""
+    return run_dir / f"{process.pid}-{process.start_time_ticks}.rec"

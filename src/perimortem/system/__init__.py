@@ -1,0 +1,23 @@
+"""What the loop stands on: waiting for many things at once, helpers of ours, limits.
+
+This file alone chooses the system.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from perimortem.system.selector import Selector
+
+if sys.platform == "win32":
+    from perimortem.system.windows.helper import Helper
+    from perimortem.system.windows.limits import raise_descriptor_limit
+    from perimortem.system.windows.resume import let_run
+    from perimortem.system.windows.selector import open_selector
+else:
+    from perimortem.system.linux.helper import Helper
+    from perimortem.system.linux.limits import raise_descriptor_limit
+    from perimortem.system.linux.resume import let_run
+    from perimortem.system.linux.selector import open_selector
+
+__all__ = ["Helper", "Selector", "let_run", "open_selector", "raise_descriptor_limit"]

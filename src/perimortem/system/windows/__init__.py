@@ -1,0 +1,1 @@
+"""What the loop stands on, by the calls of Windows."""

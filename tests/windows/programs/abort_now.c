@@ -1,0 +1,4 @@
+/* abort() of the old C runtime. */
+#include <stdlib.h>
+
+int wmain(void) { abort(); }
