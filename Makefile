@@ -9,7 +9,7 @@ TOOLS  := $(VENV)/.tools
 NATIVE  = $(shell $(BIN)/python -c "from perimortem.agent.library import find_library; print(find_library().parent)")
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fast-tests check bench test-deps programs soak clean
+.PHONY: help run test test-windows fast-tests check bench test-deps wine-deps programs soak clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -69,6 +69,14 @@ test-deps: ## Install what the tests compare with (needs root; CI)
 	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
 	  gcc g++ make cmake ninja-build pkg-config python3-venv gdb lldb elfutils binutils libc6-dbg \
 	  redis-server nginx-light less vim-tiny
+
+wine-deps: ## Install Wine and the cross compiler (needs root; CI)
+	apt-get update
+	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+	  wine wine64 gcc-mingw-w64-x86-64-win32 g++-mingw-w64-x86-64-win32 cmake ninja-build
+
+test-windows: $(TOOLS) ## Set up a Windows Python under Wine, and run the tests of Windows in it
+	timeout 1800 tools/wine/test.sh build/windows $(BIN)/python
 
 soak: $(TOOLS) ## 100 healthy programs on a loaded machine: none may be called hung (10 minutes)
 	$(BIN)/python tools/soak.py 100 15

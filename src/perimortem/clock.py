@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
@@ -79,8 +79,14 @@ class ManualClock:
         return self.boottime_ns()
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_US = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+_LAST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+
+
 def format_rfc3339(realtime_ns: int) -> str:
-    """Wall clock nanoseconds as RFC 3339 in UTC with microseconds."""
-    seconds, rest_ns = divmod(realtime_ns, 1_000_000_000)
-    moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest_ns // 1000)
+    """Wall clock nanoseconds as RFC 3339 in UTC with microseconds; clamped to the years 1 to 9999."""
+    # Not by fromtimestamp: on Windows it refuses what lies before 1970.
+    microseconds = min(realtime_ns // 1000, _LAST_US)
+    moment = _EPOCH + timedelta(microseconds=max(microseconds, _FIRST_US))
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -67,5 +67,5 @@ class UnsupportedPlatform(PerimortemError):
     def __init__(self, what: str) -> None:
         super().__init__(
             f"cannot {what} on this operating system",
-            why="only Linux is supported by this version",
+            why="this version has no way to do it",
         )

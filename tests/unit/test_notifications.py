@@ -54,6 +54,7 @@ def test_a_supervisor_hears_all_but_the_main_pid():
         (0x81, 1, 0, "OTHER"),  # FUTEX_WAKE
     ],
 )
+@pytest.mark.skipif(sys.platform != "linux", reason="futex(2) is a call of Linux")
 def test_what_a_thread_waits_for(operation, value, timeout, wait):
     from perimortem.proc.linux.futex import classify_futex
 

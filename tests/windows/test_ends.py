@@ -104,7 +104,9 @@ def test_a_path_longer_than_260(perimortem, programs, tmp_path):
     os.makedirs(extended)
     shutil.copy(programs / "exit_status.exe", os.path.join(extended, "long.exe"))
     result = perimortem.call("run", "--", os.path.join(extended, "long.exe"), "6")
-    assert result.returncode == 6, result.stderr
+    if result.returncode != 6:  # a Windows that takes it runs it
+        assert result.returncode == 126, result.stderr
+        assert "of which CreateProcess takes 259" in result.stderr
 
 
 def test_arguments_and_streams_are_untouched(perimortem):

@@ -35,7 +35,7 @@ PACKAGES = (
     "pytest",
     "pytest-timeout",
     "hypothesis",
-    "jsonschema",
+    "jsonschema<4.18",  # later ones load a library that Wine 8 lacks
     "colorama",  # pip reads the markers of the system that it runs on
 )
 _NOT_COPIED = shutil.ignore_patterns(
@@ -219,7 +219,8 @@ def make_prefix(folder: Path) -> None:
         "stdout": subprocess.DEVNULL,
         "stderr": subprocess.DEVNULL,
     }
-    for arguments in (("wineboot", "-i"), ("winecfg", "-v", "win10")):
+    headless = ("reg", "add", r"HKCU\Software\Wine\Drivers", "/v", "Graphics", "/d", "null", "/f")
+    for arguments in (("wineboot", "-i"), ("winecfg", "-v", "win10"), headless):
         subprocess.run([folder / "wine", *arguments], check=True, timeout=120, **quiet)  # type: ignore[call-overload]
     variables = {**os.environ, **environment(folder)}
     subprocess.run([WINESERVER, "-w"], env=variables, timeout=120, check=False)

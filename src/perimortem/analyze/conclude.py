@@ -190,8 +190,7 @@ def _is_answer_of_windows(end: Exit, request: Request) -> bool:
     """There a request leaves its mark in the exit code; what we end ourselves never comes to leave."""
     if end.kind is ExitKind.EXCEPTION:
         return end.code in ntstatus.STOP_REQUESTS and request.signal in STOP_REQUEST
-    is_ours = request.by_policy and end.source is ExitSource.PROCESS_HANDLE
-    return is_ours and end.kind in (ExitKind.TERMINATED, ExitKind.EXITED)
+    return request.by_policy and end.kind is ExitKind.TERMINATED
 
 
 def _find_note(seen: Observations) -> ExitNote | None:

@@ -135,12 +135,14 @@ def _kernel_evidence(seen: Observations) -> list[Evidence]:
 
 
 def _terminated_evidence(request: Request | None) -> list[Evidence]:
-    text = "it never came to leave: ExitProcess would have told the agent, TerminateProcess tells nobody"
-    facts = [Evidence(text, "recorder", Confidence.DERIVED)]
-    if request is None:
-        text = "TerminateProcess was called by another process or by itself; which one was not seen"
-        facts.append(Evidence(text, "exit code", Confidence.ASSUMED))
-    return facts
+    if request is not None:
+        return []
+    left = "it never came to leave: ExitProcess would have told the agent, TerminateProcess tells nobody"
+    who = "TerminateProcess was called by another process or by itself; which one was not seen"
+    return [
+        Evidence(left, "recorder", Confidence.DERIVED),
+        Evidence(who, "exit code", Confidence.ASSUMED),
+    ]
 
 
 def _sender_evidence(seen: Observations) -> list[Evidence]:

@@ -20,6 +20,7 @@ _COMMANDS = {
     "show": "Show one incident, whole.",
     "explain": "Say what an exit code means.",
     "config": "Show every setting and where it came from.",
+    "system": "Have the system itself dump a program that crashes.",
     "doctor": "Check what this machine and user may do, with remedies.",
 }
 _ALIASES = {"dumpdebug": "inspect"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,11 @@ from perimortem.config.layers import (
     read_flags,
 )
 
-SYSTEM_DIRECTORY = Path("/etc/perimortem")
+SYSTEM_DIRECTORY = (
+    Path(os.environ.get("PROGRAMDATA", r"C:\ProgramData")) / "perimortem"
+    if sys.platform == "win32"
+    else Path("/etc/perimortem")
+)
 _THRESHOLD = "threshold."
 
 
@@ -72,7 +77,7 @@ def _files(environment: Mapping[str, str], system_directory: Path) -> list[Path]
 def find_user_file(environment: Mapping[str, str]) -> Path:
     """$XDG_CONFIG_HOME/perimortem/config.toml, or where this system keeps such files."""
     home = environment.get("XDG_CONFIG_HOME", "")
-    if home.startswith("/"):
+    if os.path.isabs(home):
         return Path(home) / "perimortem" / "config.toml"
     import platformdirs
 

@@ -156,7 +156,7 @@ def derive_incident(
     recording = session.recorder.read_recording(now_ns)
     if recording is not None and recording.pulse.exec_ns is not None and session.end is not None:
         session.lose_recorder("the last program that it became by exec carries no agent")
-    end = _complete(session.end or Exit(ExitKind.RUNNING, ExitSource.NONE), recording)
+    end = _complete(session, recording)
     end = replace(end, subcode=words.fast_fail_code)
     conclusion = conclude(
         Observations(
@@ -223,12 +223,14 @@ def _renew_name(session: Session) -> Target:
     return replace(kept, name=name, command_line=command_line)
 
 
-def _complete(end: Exit, recording: Recording | None) -> Exit:
+def _complete(session: Session, recording: Recording | None) -> Exit:
     """Where no source knows the status, the goodbye does. And on Windows the agent hears of every
-    ExitProcess: where it did not, the process was terminated."""
-    if end.source is ExitSource.PROCESS_HANDLE and end.kind is ExitKind.EXITED and recording:
-        is_left = recording.exit_note is not None or recording.pulse.goodbye_ns is not None
-        return end if is_left else replace(end, kind=ExitKind.TERMINATED)
+    ExitProcess: where it did not, the process was terminated; perhaps by ourselves."""
+    end = session.end or Exit(ExitKind.RUNNING, ExitSource.NONE)
+    if end.source is ExitSource.PROCESS_HANDLE and end.kind is ExitKind.EXITED:
+        is_left = recording is None or recording.exit_note or recording.pulse.goodbye_ns is not None
+        is_terminated = session.ended_by_policy or not is_left
+        return replace(end, kind=ExitKind.TERMINATED) if is_terminated else end
     if end.kind is not ExitKind.UNKNOWN or recording is None:
         return end
     status = recording.pulse.goodbye_status

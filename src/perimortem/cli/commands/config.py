@@ -26,7 +26,8 @@ A file of settings:
   render = 0.5
 
 Flags come first, then PERIMORTEM_THRESHOLD and its like, the file of --config (PERIMORTEM_CONFIG),
-~/.config/perimortem/config.toml, /etc/perimortem/conf.d/*.toml, /etc/perimortem/config.toml."""
+~/.config/perimortem/config.toml, /etc/perimortem/conf.d/*.toml, /etc/perimortem/config.toml (on Windows
+%LOCALAPPDATA%\\perimortem\\config.toml and %PROGRAMDATA%\\perimortem)."""
 
 
 @click.command("config", epilog=EXAMPLES)

@@ -20,7 +20,7 @@ from perimortem.proc import collect_target, list_processes, read_stat
 
 _PATIENCE_S = 30.0
 _POLL_S = 0.1
-_TARGET = re.compile(r"(?:^|\s)-i?p\s+(\d{1,10})(?:\s|$)", re.IGNORECASE)
+_TARGET = re.compile(r"(?:^|\s)-i?p\s+(\d{1,10})(?=\s|$)", re.IGNORECASE)
 
 
 def reported_pids(command_line: str) -> set[int]:

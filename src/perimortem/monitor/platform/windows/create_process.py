@@ -19,6 +19,7 @@ from perimortem.system import let_run
 _CREATE_SUSPENDED = 0x4
 _ERROR_ELEVATION_REQUIRED = 740
 _ERROR_BAD_EXE_FORMAT = 193
+_PATH_MAX = 260
 
 
 def find_program(name: str) -> Path:
@@ -54,7 +55,7 @@ def create_process(
             creationflags=_CREATE_SUSPENDED,
         )
     except OSError as error:
-        raise _launch_error(argv[0], error) from error
+        raise _launch_error(str(program), error) from error
     try:
         if job is not None:
             job.assign(int(popen._handle))  # type: ignore[attr-defined]
@@ -68,6 +69,12 @@ def create_process(
 
 def _launch_error(name: str, error: OSError) -> LaunchFailed:
     code = getattr(error, "winerror", None)
+    if len(name) >= _PATH_MAX:
+        return LaunchFailed(
+            f"cannot run {name}",
+            why=f"its path has {len(name)} characters, of which CreateProcess takes {_PATH_MAX - 1}",
+            remedy="start it by a shorter one: subst gives a folder a drive letter",
+        )
     if code == _ERROR_ELEVATION_REQUIRED:
         return LaunchFailed(
             f"cannot run {name}",

@@ -1,0 +1,1 @@
+"""The kernel's core_pattern."""

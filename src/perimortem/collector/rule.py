@@ -1,0 +1,44 @@
+"""What the system's collector shall do with one program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from perimortem.errors import UsageError
+from perimortem.model.dump import MinidumpType
+
+DUMP_COUNT_DEFAULT = 10
+_FORBIDDEN = set('\\/:*?"<>|')
+
+
+@dataclass(frozen=True)
+class Rule:
+    """``types``: None takes the system's own full dump."""
+
+    program: str
+    folder: Path
+    count: int = DUMP_COUNT_DEFAULT
+    types: MinidumpType | None = None
+
+
+@dataclass(frozen=True)
+class InstalledRule:
+    """A rule that is there. ``is_ours``: written by us, so that we may take it away."""
+
+    program: str
+    folder: str | None
+    count: int | None
+    kind: str
+    is_ours: bool
+
+
+def check_program_name(name: str) -> str:
+    """A file name, no path. Raises UsageError."""
+    if not name.strip() or _FORBIDDEN & set(name) or not name.isprintable():
+        raise UsageError(
+            f"'{name[:60]}' is not the name of a program",
+            why="the system knows programs by their file name, without a folder",
+            remedy="example: server.exe",
+        )
+    return name

@@ -1,0 +1,56 @@
+"""Parsers of what Linux says of processes: /proc and the kernel's log."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("text of Linux's /proc and kernel log", allow_module_level=True)
+
+from perimortem.exits.linux.kernel_log import derive_words
+from perimortem.proc.linux.stat import ProcessStat
+
+
+def test_stat_of_a_hostile_name():
+    fields = " ".join(["S", "17", *["0"] * 9, "5", "6", *["0"] * 6, "1234", *["0"] * 29, "139"])
+    raw = b"4711 (a) Z 1 (\n) " + fields.encode() + b" 0 0"
+    facts = ProcessStat.parse(raw, may_see_exit_code=True)
+    assert facts is not None
+    assert (facts.name, facts.state, facts.parent_pid) == ("a) Z 1 (\n", "S", 17)
+    assert (facts.start_time_ticks, facts.exit_code) == (1234, 139)
+    assert (facts.user_ticks, facts.kernel_ticks) == (5, 6)
+
+
+def test_an_exit_code_that_may_not_be_seen_is_unknown_not_zero():
+    fields = " ".join(["Z", "1", *["0"] * 49])
+    assert ProcessStat.parse(b"1 (x) " + fields.encode(), may_see_exit_code=False).exit_code is None
+    assert ProcessStat.parse(b"1 (x) " + fields.encode(), may_see_exit_code=True).exit_code == 0
+
+
+@pytest.mark.parametrize("raw", [b"", b"1 (x", b"1 (x) S", b")(", b"1 (x) " + b"? " * 60])
+def test_a_cut_stat_is_none(raw):
+    assert ProcessStat.parse(raw, may_see_exit_code=True) is None
+
+
+def test_kernel_words_are_of_that_pid_only():
+    lines = [
+        "server[4711]: segfault at 10 ip 00005587aa sp 00007ffc error 6 in "
+        "server[1139,558788000000+1000]"
+        " likely on CPU 1 (core 1, socket 0)",
+        "traps: other[9] general protection fault ip:1 sp:2 error:0 in libx.so.1[5af3,7f00+100]",
+        "Out of memory: Killed process 55 (big) total-vm:1kB, anon-rss:2kB",
+        "Memory cgroup out of memory: Killed process 551 (small) total-vm:1kB",
+        'audit: type=1326 audit(1.2:3): auid=0 uid=0 pid=77 comm="x" sig=31 arch=c000003e syscall=1',
+    ]
+    fault = derive_words(lines, 4711, set()).fault
+    assert (fault.module, fault.module_offset) == ("server", 0x1139)
+    assert "CPU" not in fault.text
+    assert derive_words(lines, 9, set()).fault.module_offset == 0x5AF3
+    assert "big" in derive_words(lines, 55, set()).oom_kill
+    assert "small" in derive_words(lines, 551, set()).oom_kill
+    assert derive_words(lines, 5, set()).oom_kill is None
+    assert derive_words(lines, 77, set()).seccomp
+    assert derive_words(lines, 4700, {4700, 4711}).fault == fault
+    assert derive_words(lines, 7, set()) == derive_words([], 7, set())

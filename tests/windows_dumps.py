@@ -1,0 +1,54 @@
+"""Dumps that were written on Windows or under Wine, opened by udmp-parser and by our own reader.
+
+    python tests/windows_dumps.py FOLDER      (make test-windows)
+
+Threads with their instruction pointers, and modules with base and size, must be the same.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import udmp_parser
+
+from perimortem.minidump.context import read_context_amd64
+from perimortem.minidump.format import StreamType
+from perimortem.minidump.reader import MinidumpFile
+
+
+def read_ours(path: Path) -> tuple[dict[int, int], dict[int, tuple[str, int]]]:
+    data = path.read_bytes()
+    dump = MinidumpFile(lambda offset, size: data[offset : offset + size], len(data))
+    threads = {}
+    for thread in dump.read_threads(dump.find(StreamType.ThreadListStream)):
+        registers = read_context_amd64(dump.read_bytes(thread.context_rva, thread.context_size))
+        threads[thread.thread_id] = registers["rip"]
+    modules = {
+        module.raw.base: (module.name, module.raw.image_size)
+        for module in dump.read_modules(dump.find(StreamType.ModuleListStream))
+    }
+    return threads, modules
+
+
+def read_theirs(path: Path) -> tuple[dict[int, int], dict[int, tuple[str, int]]]:
+    dump = udmp_parser.UserDumpParser()
+    assert dump.Parse(path), f"udmp-parser does not open {path}"
+    threads = {tid: thread.Context.Rip for tid, thread in dump.Threads().items()}
+    modules = {base: (m.ModuleName, m.SizeOfImage) for base, m in dump.Modules().items()}
+    return threads, modules
+
+
+def main() -> int:
+    paths = sorted(Path(sys.argv[1]).glob("*.dmp"))
+    assert len(paths) >= 3, f"the tests left no dumps in {sys.argv[1]}"
+    for path in paths:
+        ours, theirs = read_ours(path), read_theirs(path)
+        assert ours[0] == theirs[0], f"{path}: threads differ"
+        assert ours[1] == theirs[1], f"{path}: modules differ"
+        print(f"{path.name}: {len(ours[0])} threads and {len(ours[1])} modules, the same in both")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
