@@ -20,6 +20,7 @@ PAIRS = [
     if (path.parent.parent / "linux" / path.name).exists() and path.name != "__init__.py"
 ]
 CHOOSERS = {
+    "collector/__init__.py",
     "dump/__init__.py",
     "dump/write.py",
     "exits/sources.py",

@@ -35,7 +35,7 @@ class InstalledRule:
 
 def check_program_name(name: str) -> str:
     """A file name, no path. Raises UsageError."""
-    if not name.strip() or _FORBIDDEN & set(name) or not name.isprintable():
+    if not name.strip(". ") or _FORBIDDEN & set(name) or not name.isprintable():
         raise UsageError(
             f"'{name[:60]}' is not the name of a program",
             why="the system knows programs by their file name, without a folder",

@@ -221,6 +221,12 @@ class Monitor:
         incident = self._conclude(session)
         return self.keep(session, incident) if session.open_hang else incident
 
+    def keep_all(self) -> None:
+        """We may be ended any moment: what is known so far goes into the store."""
+        for session in self.sessions.values():
+            if session.is_command:
+                self.keep(session, self._conclude(session))
+
     def _listen_to_recorders(self) -> RecorderEvents | None:
         """None where inotify has nothing left for us: then recorders are looked for by and by."""
         try:

@@ -63,7 +63,7 @@ class Command:
         helper_pids: Callable[[], set[int]],
     ) -> None:
         """From now on what reaches us is noted; ``helper_pids``: children that are not its."""
-        self._session, self._tree = session, tree
+        self._monitor, self._session, self._tree = monitor, session, tree
         monitor.selector.register(self._console.waitable(), self._take_events)
         selector = monitor.selector
         if self._job is not None and isinstance(selector, HandleSelector):
@@ -89,6 +89,8 @@ class Command:
             request = Request(number, None, event.at_ns, True, to_group=True)
             for session in (self._session, *self._tree.living.values()):
                 session.requests.append(request)
+            if event.is_final:
+                self._monitor.keep_all()  # a target that ends in time gets its whole verdict
 
     def _take_job_message(self, message: int, _value: int, now_ns: int) -> None:
         if message == MSG_NEW_PROCESS:
