@@ -11,7 +11,13 @@ from windows_records import ERROR_XML, REPORT, build_stop
 
 from perimortem.exits.sources import open_exit_watch
 from perimortem.exits.windows.etw import EtwSource, ProcessEnds
-from perimortem.exits.windows.etw_session import EventRecord, _LogFile, _Properties, try_session
+from perimortem.exits.windows.etw_session import (
+    SESSION_NAME,
+    EventRecord,
+    _LogFile,
+    _Properties,
+    try_session,
+)
 from perimortem.exits.windows.event_log import try_event_log
 from perimortem.exits.windows.gone import GoneExitWatch
 from perimortem.exits.windows.wer_words import collect_words
@@ -40,6 +46,12 @@ def test_etw_is_refused_in_words():
     if not IS_WINE:
         pytest.skip("Windows may well permit it")
     assert "rights of an administrator" in try_session()
+
+
+def test_a_session_that_another_monitor_uses_is_left_to_it():
+    mutex = kernel32.CreateMutexW(None, False, f"Global\\{SESSION_NAME}")
+    assert try_session() == "another perimortem listens already"
+    kernel32.CloseHandle(mutex)
 
 
 def test_the_event_log_is_refused_in_words():

@@ -17,6 +17,7 @@ ULONGLONG, SIZE_T, PVOID = ctypes.c_ulonglong, ctypes.c_size_t, ctypes.c_void_p
 
 ERROR_ACCESS_DENIED = 5
 ERROR_INVALID_PARAMETER = 87
+ERROR_ALREADY_EXISTS = 183
 
 PROCESS_TERMINATE = 0x0001
 PROCESS_VM_OPERATION = 0x0008
@@ -163,6 +164,7 @@ QueryUnbiasedInterruptTime = _k.declare(
 GetTickCount64 = _k.declare("GetTickCount64", ULONGLONG)
 
 CreateEventW = _k.declare("CreateEventW", HANDLE, PVOID, BOOL, BOOL, LPCWSTR)
+CreateMutexW = _k.declare("CreateMutexW", HANDLE, PVOID, BOOL, LPCWSTR)
 SetEvent = _k.declare("SetEvent", BOOL, HANDLE)
 ResetEvent = _k.declare("ResetEvent", BOOL, HANDLE)
 WAITORTIMERCALLBACK = ctypes.WINFUNCTYPE(None, PVOID, ctypes.c_ubyte)

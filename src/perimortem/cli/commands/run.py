@@ -27,10 +27,13 @@ Heartbeats, and what each cannot see:
   sd-notify   WATCHDOG=1 of the program; not threads that the notifying one does not wait for
   output      any byte printed; not silence that is meant
   file:PATH   a file that changes; not whether what is written is progress
+  window      (Windows) a window that answers; not threads without one
+  On Windows progress is there by name only, sd-notify and output are not.
 
 \b
-Exit status: the command's own, 128+n when signal n ended it, 124 when --on-hang ended it, 125 when
-perimortem failed, 126 when the command cannot be executed, 127 when it was not found."""
+Exit status: the command's own (on Windows all 32 bits), 128+n when signal n ended it, 124 when
+--on-hang ended it, 125 when perimortem failed, 126 when the command cannot be executed, 127 when it was
+not found."""
 
 
 @click.command(
@@ -43,7 +46,8 @@ perimortem failed, 126 when the command cannot be executed, 127 when it was not 
     "--beat-from",
     type=Setting(read_beat_source, "SOURCE"),
     multiple=True,
-    help="A further source of heartbeats: progress, sd-notify, output, file:PATH. May be repeated.",
+    help="A further source of heartbeats: progress, sd-notify, output, window (Windows), file:PATH. "
+    "May be repeated.",
 )
 @click.option("--no-agent", is_flag=True, help="Preload nothing.")
 @click.option("--no-follow", is_flag=True, help="Watch the command only, not what comes from it.")

@@ -36,7 +36,7 @@ Examples:
     "--beat-from",
     type=Setting(read_beat_source, "SOURCE"),
     multiple=True,
-    help="A further source of heartbeats: progress, file:PATH.",
+    help="A further source of heartbeats: progress, window (Windows), file:PATH.",
 )
 @click.argument("pids", metavar="[PID]...", nargs=-1, type=Pid())
 def command(
@@ -60,6 +60,7 @@ def command(
     from perimortem.config.resolve import resolve
     from perimortem.monitor.find import Wanted
     from perimortem.monitor.keeper import Keeper
+    from perimortem.monitor.platform import NEEDS_LAUNCH
     from perimortem.monitor.watch import refuse_self, watch_processes
     from perimortem.store.database import Store
 
@@ -68,7 +69,7 @@ def command(
             "name either PIDs, --name PATTERN or --unit NAME", remedy="perimortem watch --help"
         )
     resolved = resolve(collect_flags(options), config)
-    wrong = [name for name in resolved["beat-from"] if name in ("sd-notify", "output")]
+    wrong = [name for name in resolved["beat-from"] if name in NEEDS_LAUNCH]
     if wrong and options["beat_from"]:
         raise UsageError(f"{wrong[0]} is not to be had of a process that runs already")
     # Whom a `run` follows is for `run` to say; a watch follows when it is asked to.

@@ -1,7 +1,8 @@
 """A real-time ETW session on ends of processes: start, consume, stop.
 
-One fixed name: a session that an earlier monitor left behind is stopped first. Each refusal is said in
-words. Under Wine StartTrace "succeeds" and OpenTrace fails: so it is there that it is decided.
+One fixed name: a session that an earlier monitor left behind is stopped first, one that another monitor
+uses is left to it. Each refusal is said in words. Under Wine StartTrace "succeeds" and OpenTrace fails:
+so it is there that it is decided.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from ctypes import wintypes
 assert sys.platform == "win32"
 
 from perimortem.exits.process_stop import KEYWORD_PROCESS, PROCESS_STOP, PROVIDER
+from perimortem.winapi import kernel32
 from perimortem.winapi.library import Library, describe_error, last_error
 
 SESSION_NAME = "perimortem-process-ends"
@@ -31,7 +33,7 @@ _LEVEL_INFORMATION = 4
 _INVALID_TRACE = 0xFFFFFFFFFFFFFFFF
 _REASONS = {
     5: "the rights of an administrator, or of the group Performance Log Users, are missing",
-    183: "a session of that name is there already",
+    183: "a session of that name is there already and could not be stopped",
     1450: "all of the machine's sessions are in use (NO_SYSTEM_RESOURCES)",
 }
 
@@ -172,30 +174,14 @@ class EtwSession:
     def __init__(self, take: Take) -> None:
         """Raises OSError with the reason in words."""
         self._take = take
-        _stop_session()
-        self._session = _trace()
-        _check(_StartTraceW(ctypes.byref(self._session), SESSION_NAME, _properties()))
+        self._callback = _EVENT_RECORD_CALLBACK(self._on_event)
+        self._claim = _claim_name()
         try:
-            provider = uuid.UUID(PROVIDER).bytes_le
-            keyword, level = KEYWORD_PROCESS, _LEVEL_INFORMATION
-            _check(
-                _EnableTraceEx2(
-                    self._session, provider, _ENABLE_PROVIDER, level, keyword, 0, 0, None
-                )
-            )
-            self._callback = _EVENT_RECORD_CALLBACK(self._on_event)
-            log_file = _LogFile()
-            log_file.LoggerName = SESSION_NAME
-            log_file.ProcessTraceMode = (
-                _PROCESS_TRACE_MODE_REAL_TIME | _PROCESS_TRACE_MODE_EVENT_RECORD
-            )
-            log_file.EventRecordCallback = self._callback
-            opened = _OpenTraceW(ctypes.byref(log_file))
-            if opened == _INVALID_TRACE:
-                _check(last_error() or 5)
-            self._opened = _trace(opened)
+            _start_session()
+            self._opened = _open_session(self._callback)
         except OSError:
             _stop_session()
+            kernel32.CloseHandle(self._claim)
             raise
         self._thread = threading.Thread(target=self._consume, name="perimortem-etw", daemon=True)
         self._thread.start()
@@ -205,6 +191,7 @@ class EtwSession:
         _stop_session()
         _CloseTrace(self._opened)
         self._thread.join(2.0)
+        kernel32.CloseHandle(self._claim)
 
     def _consume(self) -> None:
         _ProcessTrace(ctypes.byref(self._opened), 1, None, None)
@@ -233,6 +220,40 @@ def _properties() -> ctypes._Pointer[_Properties]:
     properties.FlushTimer = 1  # seconds
     properties.LoggerNameOffset = _Properties.Name.offset
     return ctypes.pointer(properties)
+
+
+def _start_session() -> None:
+    _stop_session()
+    session = _trace()
+    _check(_StartTraceW(ctypes.byref(session), SESSION_NAME, _properties()))
+    provider = uuid.UUID(PROVIDER).bytes_le
+    _check(
+        _EnableTraceEx2(
+            session, provider, _ENABLE_PROVIDER, _LEVEL_INFORMATION, KEYWORD_PROCESS, 0, 0, None
+        )
+    )
+
+
+def _open_session(callback: ctypes._FuncPointer) -> ctypes.c_ulonglong:
+    log_file = _LogFile()
+    log_file.LoggerName = SESSION_NAME
+    log_file.ProcessTraceMode = _PROCESS_TRACE_MODE_REAL_TIME | _PROCESS_TRACE_MODE_EVENT_RECORD
+    log_file.EventRecordCallback = callback
+    opened = _OpenTraceW(ctypes.byref(log_file))
+    if opened == _INVALID_TRACE:
+        _check(last_error() or kernel32.ERROR_ACCESS_DENIED)
+    return _trace(opened)
+
+
+def _claim_name() -> int:
+    """A mutex that lives as long as we do."""
+    claim = kernel32.CreateMutexW(None, False, f"Global\\{SESSION_NAME}")
+    if not claim:
+        raise OSError(describe_error(last_error()))
+    if last_error() == kernel32.ERROR_ALREADY_EXISTS:
+        kernel32.CloseHandle(claim)
+        raise OSError("another perimortem listens already")
+    return int(claim)
 
 
 def _stop_session() -> None:
