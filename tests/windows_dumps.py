@@ -8,12 +8,13 @@ Threads with their instruction pointers, and modules with base and size, must be
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 import udmp_parser
 
 from perimortem.minidump.context import read_context_amd64
-from perimortem.minidump.format import StreamType
+from perimortem.minidump.format import Directory, StreamType
 from perimortem.minidump.reader import MinidumpFile
 
 
@@ -33,10 +34,24 @@ def read_ours(path: Path) -> tuple[dict[int, int], dict[int, tuple[str, int]]]:
 
 def read_theirs(path: Path) -> tuple[dict[int, int], dict[int, tuple[str, int]]]:
     dump = udmp_parser.UserDumpParser()
-    assert dump.Parse(path), f"udmp-parser does not open {path}"
+    with tempfile.NamedTemporaryFile(suffix=".dmp") as copy:
+        copy.write(hide_lone_memory(path.read_bytes()))
+        copy.flush()
+        assert dump.Parse(Path(copy.name)), f"udmp-parser does not open {path}"
     threads = {tid: thread.Context.Rip for tid, thread in dump.Threads().items()}
     modules = {base: (m.ModuleName, m.SizeOfImage) for base, m in dump.Modules().items()}
     return threads, modules
+
+
+def hide_lone_memory(data: bytes) -> bytes:
+    """udmp-parser gives up on a Memory64List without a MemoryInfoList, and Wine 8 writes none: such a
+    list is marked unused in the directory. Windows writes both."""
+    dump = MinidumpFile(lambda offset, size: data[offset : offset + size], len(data))
+    memory = dump.find(StreamType.Memory64ListStream)
+    if memory is None or dump.find(StreamType.MemoryInfoListStream) is not None:
+        return data
+    at = dump.header.stream_directory_rva + memory.index * Directory.size()
+    return data[:at] + bytes(4) + data[at + 4 :]
 
 
 def main() -> int:

@@ -19,7 +19,7 @@ from perimortem.errors import ProcessGone
 from perimortem.model.dump import FULL, MINI, MinidumpType
 from perimortem.proc import find_process
 from perimortem.winapi.process import read_suspend_count
-from perimortem.winapi.toolhelp import list_threads
+from perimortem.winapi.system_processes import list_threads
 
 _ATTEMPTS = 40
 

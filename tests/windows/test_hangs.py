@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
 from conftest import await_true, read_line_with
 
 from perimortem.proc import find_process
 from perimortem.report.text import render_account
 from perimortem.winapi.process import read_suspend_count
-from perimortem.winapi.toolhelp import list_threads
-from perimortem.winapi.version import read_wine_version
+from perimortem.winapi.system_processes import list_threads
 
 
 def test_a_hang_is_told_dumped_and_ended_as_asked(perimortem, programs):
@@ -101,8 +99,6 @@ def test_watch_by_name_waits_for_it(perimortem, start, programs, tmp_path):
 
 
 def test_strict_progress_sees_a_waiting_process(perimortem, programs):
-    if read_wine_version() is not None:
-        pytest.skip("Wine 8 gives our own CPU time for that of any process (GetProcessTimes)")
     report = perimortem.report(
         programs / "waits.exe",
         options=("--beat-from", "progress", "--threshold", "progress=2", "--on-hang", "kill"),

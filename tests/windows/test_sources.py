@@ -39,7 +39,7 @@ def test_structures_have_the_sizes_of_the_sdk():
     assert ctypes.sizeof(EventRecord) == 112
     assert ctypes.sizeof(_LogFile) == 448
     assert _Properties.Name.offset == 120
-    assert ctypes.sizeof(kernel32.PROCESSENTRY32W) == 568
+    assert ctypes.sizeof(kernel32.MEMORY_BASIC_INFORMATION) == 48
 
 
 def test_etw_is_refused_in_words():

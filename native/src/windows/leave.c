@@ -48,7 +48,10 @@ static int begins_with_any(const wchar_t *name, const wchar_t *const *prefixes) 
 static int is_carrier(const wchar_t *name) {
   static const wchar_t *const carriers[] = {L"ntdll.",   L"kernel32.", L"kernelbase.", L"ucrtbase",
                                             L"msvcrt.",  L"msvcr",     L"vcruntime",   L"msvcp",
-                                            L"libgcc_s", L"libstdc++", L"libwinpthread", NULL};
+                                            L"libgcc_s", L"libstdc++", L"libwinpthread",
+                                            /* .NET Framework, shims and checkers that stand before exit */
+                                            L"mscoree", L"apphelp.", L"aclayers.", L"acgenral.",
+                                            L"verifier.", NULL};
   return begins_with_any(name, carriers);
 }
 
@@ -62,13 +65,23 @@ static int is_virtual_machine(const wchar_t *name) {
   return begins_with_any(name, machines);
 }
 
+/* The function that an address lies in; a part that the linker has moved away belongs to another, which
+ * its unwind information names (UNW_FLAG_CHAININFO). */
+static DWORD64 find_function(void *address) {
+  DWORD64 base = 0;
+  PRUNTIME_FUNCTION function = RtlLookupFunctionEntry((DWORD64)(uintptr_t)address, &base, NULL);
+  for (int depth = 0; function && depth < 8; depth++) {
+    const unsigned char *unwind = (const unsigned char *)(uintptr_t)(base + function->UnwindData);
+    if (!(unwind[0] >> 3 & 4)) break;
+    function = (PRUNTIME_FUNCTION)(void *)(uintptr_t)(unwind + 4 + 2 * ((unwind[2] + 1) & ~1));
+  }
+  return function ? base + function->BeginAddress : 0;
+}
+
 /* Is the return address inside abort() of that C runtime? */
 static int is_in_abort(void *address, HMODULE module) {
-  void *abort_at = (void *)GetProcAddress(module, "abort");
-  DWORD64 base = 0;
-  PRUNTIME_FUNCTION function =
-      abort_at ? RtlLookupFunctionEntry((DWORD64)(uintptr_t)address, &base, NULL) : NULL;
-  return function && base + function->BeginAddress == (DWORD64)(uintptr_t)abort_at;
+  DWORD64 abort_at = (DWORD64)(uintptr_t)GetProcAddress(module, "abort");
+  return abort_at && find_function(address) == abort_at;
 }
 
 static uint32_t classify(const module_at *module) {

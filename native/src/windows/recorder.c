@@ -117,6 +117,16 @@ static unsigned char *map_file(const wchar_t *path, uint64_t size) {
   return base;
 }
 
+/* A scanner may hold a file that has just been closed. */
+static int rename_patiently(const wchar_t *from, const wchar_t *to) {
+  for (int i = 0; i < 5; i++) {
+    if (MoveFileExW(from, to, 0)) return 1;
+    if (GetLastError() != ERROR_SHARING_VIOLATION && GetLastError() != ERROR_ACCESS_DENIED) break;
+    Sleep(10);
+  }
+  return 0;
+}
+
 static int create_in(const wchar_t *directory, uint32_t flags, wchar_t *building, wchar_t *path) {
   uint32_t slots = choose_slot_count();
   uint64_t created = pmr_read_creation_time();
@@ -127,7 +137,7 @@ static int create_in(const wchar_t *directory, uint32_t flags, wchar_t *building
   if (!base) return EIO;
   pmr_identity identity = identify(created, flags);
   pmr_fill_header(base, slots, &identity);
-  if (!MoveFileExW(building, path, 0)) {
+  if (!rename_patiently(building, path)) {
     UnmapViewOfFile(base);
     DeleteFileW(building);
     return EEXIST;
@@ -185,7 +195,7 @@ void pmr_tell_monitor(void) {
                             FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL, OPEN_EXISTING,
                             0, NULL);
   if (file == INVALID_HANDLE_VALUE) return;
-  GetSystemTimeAsFileTime(&now);
+  GetSystemTimePreciseAsFileTime(&now); /* no two alike: the coarse one moves every 16 ms */
   SetFileTime(file, NULL, NULL, &now);
   CloseHandle(file);
 }

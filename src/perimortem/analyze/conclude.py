@@ -89,7 +89,7 @@ def derive_status_kind(end: Exit, note: ExitNote | None = None) -> StatusKind:
         return _STATUS_KINDS[end.kind]
     if end.kind is ExitKind.EXITED:
         is_abort = note is not None and note.function is ExitFunction.ABORT
-        if is_abort and end.source is ExitSource.PROCESS_HANDLE:
+        if is_abort and end.source in (ExitSource.PROCESS_HANDLE, ExitSource.ETW):
             return StatusKind.FAULT  # there abort() leaves with status 3
         return StatusKind.ZERO if end.code == 0 else StatusKind.NONZERO
     if end.kind is ExitKind.EXCEPTION:

@@ -107,8 +107,19 @@ def _beat_source(name: str) -> str:
 def _request_evidence(request: Request, seen: Observations) -> Evidence:
     before_s = max(0.0, (seen.ended_ns - request.at_ns) / 1e9)
     if request.by_policy:
-        text = f"{signal_name(request.signal)} was sent {before_s:.1f} s before, as --on-hang asked"
+        is_windows = seen.exit.source is ExitSource.PROCESS_HANDLE
+        what = (
+            "TerminateProcess was called"
+            if is_windows
+            else f"{signal_name(request.signal)} was sent"
+        )
+        text = f"{what} {before_s:.1f} s before, as --on-hang asked"
         return Evidence(text, "monitor", Confidence.OBSERVED)
+    if request.words:
+        text = (
+            f"{request.words} came {before_s:.1f} s before to all that are attached to the console"
+        )
+        return Evidence(text, "console", Confidence.OBSERVED)
     if request.from_terminal:
         who = "the terminal (Ctrl-C or hang-up)"
     elif request.sender is not None:

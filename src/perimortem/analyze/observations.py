@@ -22,6 +22,8 @@ class Request:
     """It reached the target by itself."""
     by_policy: bool = False
     """Sent by ourselves, as --on-hang asked."""
+    words: str = ""
+    """What it is called where it is no signal: "Ctrl-C", "the closing of its console"."""
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
+from io import TextIOWrapper
+from typing import NoReturn
 
 import click
 
@@ -59,6 +62,7 @@ def cli() -> None:
 def main() -> None:
     """Entry point. Errors are one line on stderr: 2 for misuse, 1 for failure, 125 in `run`."""
     arguments = sys.argv[1:]
+    _accept_any_text()
     is_run = bool(arguments) and arguments[0] == "run"
     try:
         status = cli.main(args=arguments, prog_name="perimortem", standalone_mode=False)
@@ -72,15 +76,31 @@ def main() -> None:
         click.echo(f"perimortem: {error}", err=True)
         sys.exit(125 if is_run and not isinstance(error, UsageError) else error.exit_status)
     except BrokenPipeError:  # the reader of our output has left: head, less
-        sys.stderr.close()
-        sys.exit(141)
+        _leave_unheard()
+    except OSError as error:
+        if sys.platform != "win32" or error.errno != errno.EINVAL:
+            raise
+        _leave_unheard()  # so Windows says it
     _discard_unwritable_output()
     sys.exit(_to_signed(status) if isinstance(status, int) else 0)
+
+
+def _leave_unheard() -> NoReturn:
+    sys.stderr.close()
+    sys.exit(141)
 
 
 def _to_signed(status: int) -> int:
     """Python takes a C long: all 32 bits of an exit code of Windows only with a sign."""
     return status - (1 << 32) if status >= 1 << 31 else status
+
+
+def _accept_any_text() -> None:
+    """On Windows a pipe takes the characters of one code page: others are shown escaped."""
+    if sys.platform == "win32":
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
 
 
 def _discard_unwritable_output() -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+import time
 from pathlib import Path
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]")
 _NAME = re.compile(r"(?P<name>.+)-(?P<time>\d+)-(?P<pid>\d+)\.dmp")
 _SECONDS_MAX = 1000
+_RENAMES, _RENAME_PAUSE_S = 10, 0.1
 
 
 def dump_name(process_name: str, unix_s: int, pid: int) -> str:
@@ -36,7 +39,10 @@ def publish(partial: Path, path: Path) -> Path:
 
 
 def _rename_new(partial: Path, path: Path) -> None:
-    """Rename that refuses to replace; link(2) is the portable way to ask for that."""
+    """Rename that refuses to replace; link(2) is the way of Unix to ask for that."""
+    if sys.platform == "win32":
+        _rename_patiently(partial, path)
+        return
     try:
         os.link(partial, path)
     except FileExistsError:
@@ -47,3 +53,17 @@ def _rename_new(partial: Path, path: Path) -> None:
         partial.rename(path)
         return
     partial.unlink()
+
+
+def _rename_patiently(partial: Path, path: Path) -> None:
+    """On Windows rename never replaces; a scanner may hold a file that has just been written."""
+    for _ in range(_RENAMES):
+        try:
+            partial.rename(path)
+        except FileExistsError:
+            raise
+        except PermissionError:
+            time.sleep(_RENAME_PAUSE_S)
+        else:
+            return
+    partial.rename(path)

@@ -5,10 +5,12 @@ from __future__ import annotations
 STATUSES = {
     0x40010004: ("DBG_TERMINATE_PROCESS", "the debugger ended it, or the session was closed"),
     0x40010005: ("DBG_CONTROL_C", "Ctrl-C while a debugger was attached"),
+    0x40000015: ("STATUS_FATAL_APP_EXIT", "abort() of an older C runtime"),
     0x80000001: ("STATUS_GUARD_PAGE_VIOLATION", "touched a guard page"),
     0x80000002: ("STATUS_DATATYPE_MISALIGNMENT", "misaligned access"),
     0x80000003: ("STATUS_BREAKPOINT", "hit a breakpoint with no debugger attached"),
     0x80000004: ("STATUS_SINGLE_STEP", "single step with no debugger attached"),
+    0x80000026: ("STATUS_LONGJUMP", "longjmp to where nobody is any more"),
     0x80131623: ("COR_E_FAILFAST", ".NET: Environment.FailFast was called"),
     0x80131506: ("COR_E_EXECUTIONENGINE", ".NET: internal error of the runtime"),
     0xC0000005: ("STATUS_ACCESS_VIOLATION", "access to memory that is not there or not allowed"),
@@ -41,6 +43,9 @@ STATUSES = {
     0xC0000602: ("STATUS_FAIL_FAST_EXCEPTION", "RaiseFailFastException was called"),
     0xC000070A: ("STATUS_THREADPOOL_HANDLE_EXCEPTION", "a thread-pool callback misused a handle"),
     0xCFFFFFFF: ("hung application", "ended by Windows because its window did not answer"),
+    0x0EEDFADE: ("Delphi exception", "an unhandled exception of Delphi or C++ Builder"),
+    0x20474343: ("GCC exception", "an unhandled C++ exception of mingw-w64"),
+    0xE24C4A02: ("LuaJIT error", "an unhandled error of LuaJIT"),
     0xE0434352: ("CLR exception", "an unhandled .NET exception"),
     0xE06D7363: ("C++ exception", "an unhandled C++ exception"),
 }

@@ -42,10 +42,10 @@ KERNEL_RAISED = frozenset({13, 14, 16, 24, 25, 26, 27, 29, 30})
 """Raised by the kernel on a program's behalf (pipe, timers, limits)."""
 STOP_REQUEST = frozenset({1, 2, 15})
 """Asked to end: HUP, INT, TERM."""
-SIGHUP = 1
 SIGINT = 2
 SIGABRT = 6
 SIGKILL = 9
+SIGTERM = 15
 SIGPIPE = 13
 
 

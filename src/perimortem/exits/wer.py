@@ -18,6 +18,7 @@ _NAMESPACE = "{http://schemas.microsoft.com/win/2004/08/events/event}"
 APPLICATION_ERROR = 1000
 APPLICATION_HANG = 1002
 _XML_MAX = 64 << 10
+_IDS = ("ReportIdentifier", "IntegratorReportIdentifier")
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,14 @@ def parse_report(text: str) -> dict[str, str]:
         match = re.fullmatch(r"Sig\[(\d{1,2})\]\.(Name|Value)", key)
         if match:
             (names if match[2] == "Name" else values)[match[1]] = printable(value)
-        elif equals and key == "ReportIdentifier":
+        elif equals and key in _IDS:
             found[key] = value
     return found | {names[index]: values.get(index, "") for index in names}
+
+
+def report_ids(report: dict[str, str]) -> set[str]:
+    """By which an event refers to a report; newer ones name the integrator's."""
+    return {report[key].lower() for key in _IDS if report.get(key)}
 
 
 def read_fast_fail_code(report: dict[str, str]) -> int | None:

@@ -25,6 +25,8 @@ class SystemWords:
     fault: FaultLine | None = None
     oom_kill: str | None = None
     seccomp: str | None = None
+    exception_code: int | None = None
+    """Of the fault, where it is told (Windows)."""
     fast_fail_code: int | None = None
     """The subcode of 0xC0000409, from the report of Windows."""
     hang: str | None = None

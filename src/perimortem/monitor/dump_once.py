@@ -13,7 +13,7 @@ from perimortem.errors import CaptureFailed
 from perimortem.model.dump import DumpResult, MinidumpType
 from perimortem.monitor.dump_workers import DumpWorkers
 from perimortem.proc import collect_target, find_process
-from perimortem.system import open_selector
+from perimortem.system import open_selector, raise_own_limits
 
 _SIZE_LIMIT_BYTES = 1 << 40
 _DEADLINE_S = 600.0
@@ -25,6 +25,7 @@ def dump_process(pid: int, output: Path | None, types: MinidumpType) -> DumpResu
     Raises ProcessGone, AccessDenied or CaptureFailed before anything is touched; what goes wrong
     later is in the result.
     """
+    raise_own_limits()
     process = find_process(pid)
     check_access(pid, types)
     target = collect_target(process)

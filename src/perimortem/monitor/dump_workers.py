@@ -80,6 +80,8 @@ class DumpWorkers:
         for job in self._jobs:
             self._selector.unregister(job.worker.waitable())
             job.worker.end(0)
+            job.answer += job.worker.rest[:_ANSWER_MAX]
+            _clean_up(job)
         self._jobs = []
         if self._spare is not None:
             self._spare.kill()
@@ -112,13 +114,10 @@ class DumpWorkers:
         self._selector.unregister(job.worker.waitable())
         status = job.worker.end(_PATIENCE_S)
         job.answer += job.worker.rest[:_ANSWER_MAX]
-        _remove_partial(job.request.path)
+        _clean_up(job)
         try:
             result = decode_result(job.answer)
         except ValueError:
-            hold = decode_hold(job.answer)
-            if hold is not None:
-                release(job.request.process.pid, hold)
             result = _failure(job.request, f"{why} (status {status})")
             if not job.is_retry:
                 smaller = replace(job.request, types=MinidumpType.NORMAL)
@@ -132,12 +131,29 @@ class DumpWorkers:
 
 def _start_worker() -> Helper:
     """-I -S: no site-packages, no user settings: it starts fast."""
-    return Helper([sys.executable, "-I", "-S", str(WORKER)], worker_environment(os.environ))
+    return Helper([_interpreter(), "-I", "-S", str(WORKER)], worker_environment(os.environ))
+
+
+def _interpreter() -> str:
+    """Of a virtual environment on Windows sys.executable only starts the real one, as its child: whom we
+    ended would not be whom we mean."""
+    if sys.platform == "win32":
+        return str(getattr(sys, "_base_executable", "") or sys.executable)
+    return sys.executable
+
+
+def _clean_up(job: _Job) -> None:
+    """What is left of a worker that has ended: a part of a file; a target that it held."""
+    partial = job.request.path.with_name(f".{job.request.path.name}.partial")
+    with contextlib.suppress(OSError):
+        partial.unlink(missing_ok=True)
+    try:
+        decode_result(job.answer)
+    except ValueError:
+        hold = decode_hold(job.answer)
+        if hold is not None:
+            release(job.request.process.pid, hold)
 
 
 def _failure(request: DumpRequest, why: str) -> DumpResult:
     return DumpResult(None, request.types, 0, 0.0, 0, (), why)
-
-
-def _remove_partial(path: Path) -> None:
-    path.with_name(f".{path.name}.partial").unlink(missing_ok=True)

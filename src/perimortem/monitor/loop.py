@@ -206,11 +206,11 @@ class Monitor:
         """Let go of everything. Targets that still run are left as they are."""
         self.workers.close()
         self.stacks.close()
+        self.selector.close()  # before what it waits for
         for session in (*self.sessions.values(), *self._waiting.values()):
             session.close()
         if self._recorder_events is not None:
             self._recorder_events.close()
-        self.selector.close()
 
     def helper_pids(self) -> set[int]:
         """Processes that are ours."""
@@ -238,7 +238,14 @@ class Monitor:
 
     def _on_recorder_event(self, now_ns: int) -> None:
         assert self._recorder_events is not None
-        for name in self._recorder_events.receive():
+        try:
+            names = list(self._recorder_events.receive())
+        except OSError:  # the directory is gone: from now on recorders are looked for by and by
+            self.selector.unregister(self._recorder_events.waitable())
+            self._recorder_events.close()
+            self._recorder_events = None
+            return
+        for name in names:
             key = self._key_of_file.get(name)
             if key is None:
                 self.on_new_recorder(name, now_ns)
@@ -498,7 +505,9 @@ class Monitor:
     def _conclude(self, session: Session) -> Incident:
         end = session.end
         words = SystemWords()
-        if end is not None and end.kind is not ExitKind.EXITED:
+        # A large code of Windows may be that of an exception that only the system knows to be one.
+        is_plain = end is None or (end.kind is ExitKind.EXITED and (end.code or 0) <= 0xFFFF)
+        if not is_plain:
             try:
                 words = self._system_words(session.pid, session.tids)
             except (PerimortemError, OSError) as error:

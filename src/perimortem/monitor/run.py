@@ -27,7 +27,7 @@ from perimortem.monitor.sweep import sweep
 from perimortem.monitor.tree import ProcessTree, describe_process
 from perimortem.proc import collect_host, collect_target
 from perimortem.recorder import ensure_run_dir
-from perimortem.system import raise_descriptor_limit
+from perimortem.system import raise_own_limits
 from perimortem.text import printable
 from perimortem.watch.target import TargetWatch
 
@@ -107,7 +107,7 @@ class _Run:
         commands.append(self._session)
         self._settle_until_ns = 0
         self._wire()
-        raise_descriptor_limit()
+        raise_own_limits()
         listener.on_start(
             self._session.target,
             self._command.preload,

@@ -156,7 +156,7 @@ def derive_incident(
     recording = session.recorder.read_recording(now_ns)
     if recording is not None and recording.pulse.exec_ns is not None and session.end is not None:
         session.lose_recorder("the last program that it became by exec carries no agent")
-    end = _complete(session, recording)
+    end = _complete(session, recording, words)
     end = replace(end, subcode=words.fast_fail_code)
     conclusion = conclude(
         Observations(
@@ -223,11 +223,13 @@ def _renew_name(session: Session) -> Target:
     return replace(kept, name=name, command_line=command_line)
 
 
-def _complete(session: Session, recording: Recording | None) -> Exit:
+def _complete(session: Session, recording: Recording | None, words: SystemWords) -> Exit:
     """Where no source knows the status, the goodbye does. And on Windows the agent hears of every
     ExitProcess: where it did not, the process was terminated; perhaps by ourselves."""
     end = session.end or Exit(ExitKind.RUNNING, ExitSource.NONE)
-    if end.source is ExitSource.PROCESS_HANDLE and end.kind is ExitKind.EXITED:
+    if end.source in (ExitSource.PROCESS_HANDLE, ExitSource.ETW) and end.kind is ExitKind.EXITED:
+        if words.exception_code is not None and words.exception_code == end.code:
+            return replace(end, kind=ExitKind.EXCEPTION)
         is_left = recording is None or recording.exit_note or recording.pulse.goodbye_ns is not None
         is_terminated = session.ended_by_policy or not is_left
         return replace(end, kind=ExitKind.TERMINATED) if is_terminated else end

@@ -21,7 +21,7 @@ from perimortem.monitor.session import Session
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.tree import ProcessTree
 from perimortem.proc import collect_host, collect_target, find_process
-from perimortem.system import raise_descriptor_limit
+from perimortem.system import raise_own_limits
 from perimortem.watch.target import TargetWatch
 
 OBSERVED_MAX = 100
@@ -54,7 +54,7 @@ def watch_processes(
     With ``settings.follow`` also what comes from them, and what else comes that matches ``wanted``.
     Raises ProcessGone or AccessDenied for a pid that cannot be held; then nothing is watched.
     """
-    raise_descriptor_limit()  # each target takes two
+    raise_own_limits()  # each target takes two
     with ExitStack() as stack:
         return _Watch(wanted, settings, listener, keeper, stack).watch(pids)
 

@@ -109,6 +109,8 @@ def _who_stopped(report: dict[str, Any]) -> str:
         return "the reader of its output, which went away  [observed: SIGPIPE]"
     if any("came from the terminal" in evidence["fact"] for evidence in report["evidence"]):
         return "the terminal  [observed: siginfo]"
+    if any(evidence["source"] == "console" for evidence in report["evidence"]):
+        return "the console  [observed: console event]"
     return "another process; which one was not seen  [assumed]"
 
 

@@ -147,8 +147,9 @@ class Store:
         for file in files:
             number = int(file.name[:4])
             if number > current:
+                text = file.read_text(encoding="utf-8")
                 self._connection.executescript(
-                    f"BEGIN IMMEDIATE;\n{file.read_text()}\nPRAGMA user_version = {number};\nCOMMIT;"
+                    f"BEGIN IMMEDIATE;\n{text}\nPRAGMA user_version = {number};\nCOMMIT;"
                 )
 
     def _error(self, verb: str, error: Exception) -> StoreError:

@@ -24,8 +24,11 @@ def find_data_dir() -> Path:
 def ensure_data_dir(path: Path) -> Path:
     """Make the directory and its ``dumps``, both 0700; raises :class:`StoreError`."""
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (path / "dumps").mkdir(mode=0o700, exist_ok=True)
+        # On Windows a mode of 0700 shuts out the very user when an administrator's shell makes it;
+        # what lies below the user's own folder is his alone already.
+        mode = 0o777 if sys.platform == "win32" else 0o700
+        path.mkdir(mode=mode, parents=True, exist_ok=True)
+        (path / "dumps").mkdir(mode=mode, exist_ok=True)
     except OSError as error:
         raise StoreError(
             f"cannot make the data directory {path}",

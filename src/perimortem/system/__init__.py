@@ -11,13 +11,13 @@ from perimortem.system.selector import Selector
 
 if sys.platform == "win32":
     from perimortem.system.windows.helper import Helper
-    from perimortem.system.windows.limits import raise_descriptor_limit
+    from perimortem.system.windows.limits import raise_own_limits
     from perimortem.system.windows.resume import let_run
     from perimortem.system.windows.selector import open_selector
 else:
     from perimortem.system.linux.helper import Helper
-    from perimortem.system.linux.limits import raise_descriptor_limit
+    from perimortem.system.linux.limits import raise_own_limits
     from perimortem.system.linux.resume import let_run
     from perimortem.system.linux.selector import open_selector
 
-__all__ = ["Helper", "Selector", "let_run", "open_selector", "raise_descriptor_limit"]
+__all__ = ["Helper", "Selector", "let_run", "open_selector", "raise_own_limits"]

@@ -25,6 +25,7 @@ PROCESS_VM_READ = 0x0010
 PROCESS_DUP_HANDLE = 0x0040
 PROCESS_CREATE_PROCESS = 0x0080
 PROCESS_QUERY_INFORMATION = 0x0400
+PROCESS_SUSPEND_RESUME = 0x0800
 PROCESS_QUERY_LIMITED_INFORMATION = 0x1000
 SYNCHRONIZE = 0x00100000
 THREAD_SUSPEND_RESUME = 0x0002
@@ -36,9 +37,13 @@ STILL_ACTIVE = 259
 INFINITE = 0xFFFFFFFF
 WAIT_OBJECT_0 = 0
 INVALID_HANDLE_VALUE = HANDLE(-1).value
-TH32CS_SNAPPROCESS, TH32CS_SNAPTHREAD = 0x2, 0x4
 WT_EXECUTEONLYONCE = 0x8
 WT_EXECUTEINWAITTHREAD = 0x4
+
+GENERIC_READ = 0x80000000
+FILE_SHARE_ALL = 0x7
+OPEN_EXISTING = 3
+ERROR_MORE_DATA = 234
 
 FILE_NOTIFY_CHANGE_FILE_NAME = 0x1
 FILE_NOTIFY_CHANGE_ATTRIBUTES = 0x4
@@ -56,37 +61,6 @@ class FILETIME(ctypes.Structure):
     @property
     def value(self) -> int:
         return int(self.high) << 32 | int(self.low)
-
-
-class PROCESSENTRY32W(ctypes.Structure):
-    """tlhelp32.h"""
-
-    _fields_ = (
-        ("dwSize", DWORD),
-        ("cntUsage", DWORD),
-        ("th32ProcessID", DWORD),
-        ("th32DefaultHeapID", SIZE_T),
-        ("th32ModuleID", DWORD),
-        ("cntThreads", DWORD),
-        ("th32ParentProcessID", DWORD),
-        ("pcPriClassBase", wintypes.LONG),
-        ("dwFlags", DWORD),
-        ("szExeFile", wintypes.WCHAR * 260),
-    )
-
-
-class THREADENTRY32(ctypes.Structure):
-    """tlhelp32.h"""
-
-    _fields_ = (
-        ("dwSize", DWORD),
-        ("cntUsage", DWORD),
-        ("th32ThreadID", DWORD),
-        ("th32OwnerProcessID", DWORD),
-        ("tpBasePri", wintypes.LONG),
-        ("tpDeltaPri", wintypes.LONG),
-        ("dwFlags", DWORD),
-    )
 
 
 class PROCESS_MEMORY_COUNTERS(ctypes.Structure):
@@ -119,6 +93,21 @@ class IO_COUNTERS(ctypes.Structure):
     )
 
 
+class MEMORY_BASIC_INFORMATION(ctypes.Structure):
+    """winnt.h, 64-bit"""
+
+    _fields_ = (
+        ("BaseAddress", ULONGLONG),
+        ("AllocationBase", ULONGLONG),
+        ("AllocationProtect", DWORD),
+        ("PartitionId", wintypes.WORD),
+        ("RegionSize", ULONGLONG),
+        ("State", DWORD),
+        ("Protect", DWORD),
+        ("Type", DWORD),
+    )
+
+
 class JOBOBJECT_ASSOCIATE_COMPLETION_PORT(ctypes.Structure):
     """winnt.h"""
 
@@ -148,16 +137,12 @@ QueryProcessCycleTime = _k.declare("QueryProcessCycleTime", BOOL, HANDLE, ctypes
 QueryFullProcessImageNameW = _k.declare(
     "QueryFullProcessImageNameW", BOOL, HANDLE, DWORD, wintypes.LPWSTR, ctypes.POINTER(DWORD)
 )
+VirtualQueryEx = _k.declare(
+    "VirtualQueryEx", SIZE_T, HANDLE, PVOID, ctypes.POINTER(MEMORY_BASIC_INFORMATION), SIZE_T
+)
 ReadProcessMemory = _k.declare(
     "ReadProcessMemory", BOOL, HANDLE, PVOID, PVOID, SIZE_T, ctypes.POINTER(SIZE_T)
 )
-CreateToolhelp32Snapshot = _k.declare("CreateToolhelp32Snapshot", HANDLE, DWORD, DWORD)
-_process_entry = ctypes.POINTER(PROCESSENTRY32W)
-Process32FirstW = _k.declare("Process32FirstW", BOOL, HANDLE, _process_entry)
-Process32NextW = _k.declare("Process32NextW", BOOL, HANDLE, _process_entry)
-_thread_entry = ctypes.POINTER(THREADENTRY32)
-Thread32First = _k.declare("Thread32First", BOOL, HANDLE, _thread_entry)
-Thread32Next = _k.declare("Thread32Next", BOOL, HANDLE, _thread_entry)
 QueryUnbiasedInterruptTime = _k.declare(
     "QueryUnbiasedInterruptTime", BOOL, ctypes.POINTER(ULONGLONG)
 )
@@ -199,6 +184,7 @@ QueryInformationJobObject = _k.declare(
     "QueryInformationJobObject", BOOL, HANDLE, ctypes.c_int, PVOID, DWORD, ctypes.POINTER(DWORD)
 )
 
+CreateFileW = _k.declare("CreateFileW", HANDLE, LPCWSTR, DWORD, DWORD, PVOID, DWORD, DWORD, HANDLE)
 FindFirstChangeNotificationW = _k.declare(
     "FindFirstChangeNotificationW", HANDLE, LPCWSTR, BOOL, DWORD
 )
@@ -207,6 +193,7 @@ FindCloseChangeNotification = _k.declare("FindCloseChangeNotification", BOOL, HA
 
 HANDLER_ROUTINE = ctypes.WINFUNCTYPE(BOOL, DWORD)
 SetConsoleCtrlHandler = _k.declare("SetConsoleCtrlHandler", BOOL, PVOID, BOOL)
+GetProcessId = _k.declare("GetProcessId", DWORD, HANDLE)
 SetErrorMode = _k.declare("SetErrorMode", wintypes.UINT, wintypes.UINT)
 
 _ntdll = Library("ntdll")
@@ -216,6 +203,7 @@ NtQueryInformationProcess = _ntdll.declare(
 NtQueryInformationThread = _ntdll.declare(
     "NtQueryInformationThread", wintypes.LONG, HANDLE, wintypes.ULONG, PVOID, wintypes.ULONG, PVOID
 )
+NtResumeProcess = _ntdll.declare("NtResumeProcess", wintypes.LONG, HANDLE)
 RtlGetVersion = _ntdll.declare("RtlGetVersion", wintypes.LONG, PVOID)
 wine_get_version = _ntdll.find("wine_get_version", ctypes.c_char_p)
 """There under Wine only."""

@@ -11,6 +11,7 @@ assert sys.platform == "win32"
 from perimortem.winapi import kernel32
 
 _PATH_MAX = 32768
+_MEM_COMMIT, _PAGE_NOACCESS, _PAGE_GUARD = 0x1000, 0x01, 0x100
 _THREAD_SUSPEND_COUNT = 35
 """ThreadSuspendCount of NtQueryInformationThread, Windows 8.1 on."""
 
@@ -51,6 +52,22 @@ def read_image_path(handle: int) -> str | None:
     if not kernel32.QueryFullProcessImageNameW(handle, 0, buffer, ctypes.byref(size)):
         return None
     return buffer.value
+
+
+def estimate_memory(handle: int) -> int:
+    """Bytes that a dump with full memory holds: all that is committed and may be read."""
+    region = kernel32.MEMORY_BASIC_INFORMATION()
+    size = ctypes.sizeof(region)
+    address = total = 0
+    while kernel32.VirtualQueryEx(handle, address, ctypes.byref(region), size):
+        is_readable = not region.Protect & (_PAGE_NOACCESS | _PAGE_GUARD)
+        if region.State == _MEM_COMMIT and is_readable:
+            total += region.RegionSize
+        after = region.BaseAddress + region.RegionSize
+        if after <= address:
+            break
+        address = after
+    return total
 
 
 class BasicInformation(ctypes.Structure):

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 assert sys.platform == "win32"
 
 from perimortem.winapi import kernel32
-from perimortem.winapi.library import Library
+from perimortem.winapi.library import Library, last_error
 
 _TOKEN_QUERY = 0x8
+_TOKEN_ADJUST_PRIVILEGES = 0x20
+_SE_PRIVILEGE_ENABLED = 0x2
 _TOKEN_INTEGRITY_LEVEL = 25
 _TOKEN_ELEVATION = 20
 _WORDS = (
@@ -69,6 +71,51 @@ def read_integrity_level(pid: int | None) -> IntegrityLevel | None:
     ).value  # TOKEN_MANDATORY_LABEL begins with a pointer to it
     count = _GetSidSubAuthorityCount(sid)[0]
     return IntegrityLevel(int(_GetSidSubAuthority(sid, count - 1)[0])) if count else None
+
+
+class _Luid(ctypes.Structure):
+    _fields_ = (("low", wintypes.DWORD), ("high", wintypes.LONG))
+
+
+class _Privileges(ctypes.Structure):
+    """TOKEN_PRIVILEGES with one privilege."""
+
+    _fields_ = (("count", wintypes.DWORD), ("luid", _Luid), ("attributes", wintypes.DWORD))
+
+
+_LookupPrivilegeValueW = _advapi32.declare(
+    "LookupPrivilegeValueW",
+    wintypes.BOOL,
+    wintypes.LPCWSTR,
+    wintypes.LPCWSTR,
+    ctypes.POINTER(_Luid),
+)
+_AdjustTokenPrivileges = _advapi32.declare(
+    "AdjustTokenPrivileges",
+    wintypes.BOOL,
+    wintypes.HANDLE,
+    wintypes.BOOL,
+    ctypes.POINTER(_Privileges),
+    wintypes.DWORD,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+)
+
+
+def enable_debug_privilege() -> bool:
+    """Administrators have it, but disabled: with it processes of other users can be opened. False for
+    everybody else."""
+    token, wanted = wintypes.HANDLE(), _Privileges(1, _Luid(), _SE_PRIVILEGE_ENABLED)
+    rights = _TOKEN_QUERY | _TOKEN_ADJUST_PRIVILEGES
+    if not _OpenProcessToken(kernel32.GetCurrentProcess(), rights, ctypes.byref(token)):
+        return False
+    try:
+        if not _LookupPrivilegeValueW(None, "SeDebugPrivilege", ctypes.byref(wanted.luid)):
+            return False
+        done = _AdjustTokenPrivileges(token, False, ctypes.byref(wanted), 0, None, None)
+        return bool(done) and last_error() == 0  # else ERROR_NOT_ALL_ASSIGNED
+    finally:
+        kernel32.CloseHandle(token)
 
 
 def is_elevated() -> bool:

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 assert sys.platform == "win32"
 
 from perimortem.winapi import kernel32
+from perimortem.winapi.token import enable_debug_privilege
 
 _SEM_FAILCRITICALERRORS, _SEM_NOGPFAULTERRORBOX = 0x1, 0x2
 _NEEDED = ("PATH", "SYSTEMROOT", "TEMP", "TMP", "LOCALAPPDATA", "PYTHONHOME")
 
 size_limit_bytes = 1 << 62
-"""No file of ours grows beyond that: DbgHelp is told so before it writes."""
+"""No file of ours grows beyond that: what is estimated to do so is not begun."""
 
 
 def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -25,7 +26,9 @@ def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
 def protect_self() -> None:
     """No box, no report when we crash; Ctrl-C goes to all of a console, and a dump is finished first."""
     kernel32.SetErrorMode(_SEM_FAILCRITICALERRORS | _SEM_NOGPFAULTERRORBOX)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGBREAK):
+        signal.signal(number, signal.SIG_IGN)
+    enable_debug_privilege()
 
 
 def limit_output(size_bytes: int) -> None:

@@ -12,7 +12,7 @@ assert sys.platform == "win32"
 
 from perimortem.winapi import kernel32
 from perimortem.winapi.process import read_suspend_count
-from perimortem.winapi.toolhelp import list_threads
+from perimortem.winapi.system_processes import list_threads
 
 _COUNT_MAX = 127
 """MAXIMUM_SUSPEND_COUNT"""

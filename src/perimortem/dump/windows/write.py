@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 assert sys.platform == "win32"
@@ -27,10 +28,12 @@ from perimortem.model.process import ProcessRef
 from perimortem.proc import read_stat
 from perimortem.winapi import kernel32
 from perimortem.winapi.library import describe_error, last_error
+from perimortem.winapi.process import estimate_memory
 
 KEEP_FREE_SHARE = 20
 """A dump leaves at least a twentieth of the disk free, or 1 GiB of a large one."""
 _KEEP_FREE_MAX = 1 << 30
+_STREAMS_ESTIMATE = 16 << 20
 _HRESULT_FACILITY = 0x80070000
 _ERROR_PARTIAL_COPY = 299
 
@@ -53,16 +56,17 @@ def write_dump(process: ProcessRef, path: Path, types: MinidumpType) -> DumpResu
                 raise denied_error(process.pid, choose_rights(types), last_error())
             _check_identity(process)
             refuse_32_bit(process.pid, handle)
-            _check_space(path, 0)
+            is_full = bool(types & MinidumpType.WITH_FULL_MEMORY)
+            _check_space(path, estimate_memory(handle) if is_full else 0)
             paused_ms, soft_errors = _write(handle, process, partial, types)
         size = partial.stat().st_size
-        _check_space(path, size)
         thread_count, missing = _read_back(partial, types)
         final = publish(partial, path)
     except OSError as error:
         raise _write_error(path, error) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
     return DumpResult(
         path=str(final),
         types=types,
@@ -144,16 +148,18 @@ def _read_back(partial: Path, types: MinidumpType) -> tuple[int, list[str]]:
             ) from error
 
 
-def _check_space(path: Path, written_bytes: int) -> None:
+def _check_space(path: Path, memory_bytes: int) -> None:
     usage = shutil.disk_usage(path.parent)
     keep = min(usage.total // KEEP_FREE_SHARE, _KEEP_FREE_MAX)
-    if usage.free < keep:
+    needed = memory_bytes + _STREAMS_ESTIMATE
+    if usage.free - needed < keep:
         raise CaptureFailed(
-            f"no dump was kept in {path.parent}",
-            why=f"{usage.free >> 20} MiB are free, {keep >> 20} MiB stay so",
+            f"no dump was written to {path.parent}",
+            why=f"it needs {needed >> 20} MiB, {usage.free >> 20} MiB are free, "
+            f"{keep >> 20} MiB stay so",
             remedy="free some space, take a smaller type, or set PERIMORTEM_DATA_DIR",
         )
-    if written_bytes > guard.size_limit_bytes:
+    if needed > guard.size_limit_bytes:
         raise CaptureFailed(
             f"cannot write {path}",
             why="the dump is larger than the limit set for it",

@@ -21,6 +21,7 @@ from perimortem.winapi import kernel32
 from perimortem.winapi.library import Library, describe_error, last_error
 
 SESSION_NAME = "perimortem-process-ends"
+IS_TAKEN = "another perimortem listens already"
 _NAME_BYTES = 2 * 128
 # evntrace.h
 _EVENT_TRACE_REAL_TIME_MODE = 0x100
@@ -252,7 +253,7 @@ def _claim_name() -> int:
         raise OSError(describe_error(last_error()))
     if last_error() == kernel32.ERROR_ALREADY_EXISTS:
         kernel32.CloseHandle(claim)
-        raise OSError("another perimortem listens already")
+        raise OSError(IS_TAKEN)
     return int(claim)
 
 

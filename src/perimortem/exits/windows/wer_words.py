@@ -16,6 +16,7 @@ from perimortem.exits.wer import (
     parse_event,
     parse_report,
     read_fast_fail_code,
+    report_ids,
 )
 from perimortem.model.words import FaultLine, SystemWords
 
@@ -31,7 +32,7 @@ def collect_words(
 ) -> SystemWords:
     """``read_events``: XML of the last so many milliseconds; ``read_reports``: texts since a time."""
     last_ms = int((time.time() - began_s) * 1e3) + 1000
-    fault = fast_fail_code = hang = None
+    fault = exception_code = fast_fail_code = hang = None
     try:
         events = [parse_event(xml) for xml in read_events(last_ms)]
     except OSError:
@@ -39,6 +40,7 @@ def collect_words(
     for event in events:
         if isinstance(event, ApplicationError) and event.pid == pid and fault is None:
             fault = _describe_error(event)
+            exception_code = event.exception_code
             fast_fail_code = _find_fast_fail_code(event, read_reports(began_s))
         elif isinstance(event, ApplicationHang) and event.pid == pid:
             hang = f"Application Hang 1002: {event.program} stopped interacting and was closed"
@@ -46,6 +48,7 @@ def collect_words(
         is_readable=False,  # it may come later: that it is not there means nothing
         fault=fault,
         hang=hang,
+        exception_code=exception_code,
         fast_fail_code=fast_fail_code,
         source="event log",
     )
@@ -62,10 +65,7 @@ def _describe_error(event: ApplicationError) -> FaultLine:
 def _find_fast_fail_code(event: ApplicationError, reports: Iterable[str]) -> int | None:
     for text in reports:
         report = parse_report(text)
-        if (
-            event.report_id
-            and report.get("ReportIdentifier", "").lower() == event.report_id.lower()
-        ):
+        if event.report_id.lower() in report_ids(report):
             return read_fast_fail_code(report)
     return None
 

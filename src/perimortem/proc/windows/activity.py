@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import sys
 from dataclasses import dataclass
 
 assert sys.platform == "win32"
 
-from perimortem.winapi import kernel32
-from perimortem.winapi.process import read_times
+from perimortem.winapi.system_processes import list_processes_now
 
 
 @dataclass(frozen=True)
@@ -17,21 +15,19 @@ class Activity:
     """Counters over all threads; equal ones mean that none of them ran in between."""
 
     cpu_100ns: int
-    cycles: int
+    context_switches: int
     io_operations: int
 
 
 def read_activity(pid: int) -> Activity | None:
-    """CPU time, processor cycles and I/O; None when it is gone.
+    """CPU time, context switches of every thread, and I/O; None when it is gone.
 
     An agent's own thread counts as well: beside it, progress is what the program's heartbeats say."""
-    with kernel32.open_process(kernel32.PROCESS_QUERY_LIMITED_INFORMATION, pid) as handle:
-        times = read_times(handle) if handle else None
-        if not handle or times is None:
-            return None
-        cycles = kernel32.ULONGLONG()
-        kernel32.QueryProcessCycleTime(handle, ctypes.byref(cycles))
-        io = kernel32.IO_COUNTERS()
-        kernel32.GetProcessIoCounters(handle, ctypes.byref(io))
-        operations = io.ReadOperationCount + io.WriteOperationCount + io.OtherOperationCount
-        return Activity(times.kernel + times.user, cycles.value, operations)
+    entry = list_processes_now().get(pid)
+    if entry is None:
+        return None
+    return Activity(
+        cpu_100ns=entry.kernel_time + entry.user_time,
+        context_switches=sum(thread.context_switches for thread in entry.threads),
+        io_operations=entry.io_operations,
+    )

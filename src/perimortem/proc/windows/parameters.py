@@ -18,6 +18,7 @@ from perimortem.winapi.library import Library
 from perimortem.winapi.process import read_basic_information
 
 _RIGHTS = kernel32.PROCESS_QUERY_INFORMATION | kernel32.PROCESS_VM_READ
+_PROCESS_COMMAND_LINE = 60
 _PEB_PARAMETERS = 0x20
 _COMMAND_LINE = 0x70
 _ENVIRONMENT = 0x80
@@ -36,7 +37,25 @@ _LocalFree = Library("kernel32").declare("LocalFree", ctypes.c_void_p, ctypes.c_
 
 
 def read_command_line(pid: int) -> str:
-    """Empty when it may not be read."""
+    """Empty when it may not be read. The system itself tells it from Windows 8.1 on."""
+    with kernel32.open_process(kernel32.PROCESS_QUERY_LIMITED_INFORMATION, pid) as handle:
+        told = _ask_command_line(handle) if handle else None
+    return _read_command_line(pid) if told is None else told
+
+
+def _ask_command_line(handle: int) -> str | None:
+    """ProcessCommandLineInformation: a UNICODE_STRING whose text follows it."""
+    buffer = ctypes.create_string_buffer(_TEXT_MAX + 16)
+    status = kernel32.NtQueryInformationProcess(
+        handle, _PROCESS_COMMAND_LINE, buffer, len(buffer), None
+    )
+    if status < 0:
+        return None
+    (length,) = struct.unpack_from("<H", buffer)
+    return buffer.raw[16 : 16 + length].decode("utf-16-le", "replace")
+
+
+def _read_command_line(pid: int) -> str:
     with kernel32.open_process(_RIGHTS, pid) as handle:
         parameters = _find_parameters(handle) if handle else 0
         if not handle or not parameters:

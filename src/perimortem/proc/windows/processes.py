@@ -8,23 +8,24 @@ from collections.abc import Iterator
 
 assert sys.platform == "win32"
 
-from perimortem.winapi.toolhelp import list_process_entries
+from perimortem.winapi.system_processes import forget_processes, list_processes_now
 
 _DEPTH_MAX = 64
 
 
 def list_processes() -> Iterator[tuple[int, set[str]]]:
     """(pid, names): its program's file name, with .exe and without."""
-    for entry in list_process_entries():
+    forget_processes()
+    for entry in list_processes_now().values():
         stem = entry.name[:-4] if entry.name.lower().endswith(".exe") else entry.name
         yield entry.pid, {entry.name, stem}
 
 
 def list_ancestors() -> set[int]:
     """Ourselves, our parent, and so on."""
-    parent_of = {entry.pid: entry.parent_pid for entry in list_process_entries()}
+    entries = list_processes_now()
     pid, found = os.getpid(), set[int]()
-    while pid and pid not in found and len(found) < _DEPTH_MAX:
+    while pid in entries and pid not in found and len(found) < _DEPTH_MAX:
         found.add(pid)
-        pid = parent_of.get(pid, 0)
+        pid = entries[pid].parent_pid
     return found

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
 import sys
 from dataclasses import dataclass
 
 assert sys.platform == "win32"
 
 from perimortem.model.process import ProcessRef
-from perimortem.winapi import kernel32
-from perimortem.winapi.process import is_running, read_suspend_count, read_times
-from perimortem.winapi.toolhelp import list_threads
+from perimortem.winapi.process import read_suspend_count
+from perimortem.winapi.system_processes import (
+    ThreadEntry,
+    forget_processes,
+    list_processes_now,
+)
 
 
 @dataclass(frozen=True)
@@ -25,27 +27,24 @@ class Sample:
 
 def take_sample(process: ProcessRef) -> Sample | None:
     """None when it is gone."""
-    with kernel32.open_process(kernel32.PROCESS_QUERY_LIMITED_INFORMATION, process.pid) as handle:
-        times = read_times(handle) if handle else None
-        if not handle or times is None or times.created != process.start_time_ticks:
-            return None
-        if not is_running(handle):
-            return None
-        tids = list_threads(process.pid)
-        return Sample(
-            is_held=bool(tids) and all(read_suspend_count(tid) for tid in tids),
-            tids=frozenset(tids),
-            stats={
-                "rss_bytes": _read_working_set(handle),
-                "cpu_s": round((times.kernel + times.user) / 1e7, 2),
-                "threads": len(tids),
-                "handles": _count_handles(handle),
-            },
-        )
+    entry = list_processes_now().get(process.pid)
+    if entry is None or entry.create_time != process.start_time_ticks or not entry.threads:
+        return None
+    return Sample(
+        is_held=all(_is_suspended(thread) for thread in entry.threads),
+        tids=frozenset(thread.tid for thread in entry.threads),
+        stats={
+            "rss_bytes": entry.working_set_bytes,
+            "cpu_s": round((entry.kernel_time + entry.user_time) / 1e7, 2),
+            "threads": len(entry.threads),
+            "handles": entry.handle_count,
+        },
+    )
 
 
 def is_stopped(process: ProcessRef) -> bool:
-    """All its threads are suspended."""
+    """All its threads are suspended, now."""
+    forget_processes()
     sample = take_sample(process)
     return sample is not None and sample.is_held
 
@@ -55,16 +54,6 @@ def describe_state(process: ProcessRef) -> str | None:
     return "all its threads were suspended" if is_stopped(process) else None
 
 
-def _read_working_set(handle: int) -> int | None:
-    counters = kernel32.PROCESS_MEMORY_COUNTERS()
-    size = ctypes.sizeof(counters)
-    if not kernel32.GetProcessMemoryInfo(handle, ctypes.byref(counters), size):
-        return None
-    return int(counters.WorkingSetSize)
-
-
-def _count_handles(handle: int) -> int | None:
-    count = kernel32.DWORD()
-    if not kernel32.GetProcessHandleCount(handle, ctypes.byref(count)):
-        return None
-    return int(count.value)
+def _is_suspended(thread: ThreadEntry) -> bool:
+    """Wine tells no states: there each thread is asked."""
+    return thread.is_suspended if thread.state else read_suspend_count(thread.tid) > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 
 assert sys.platform == "win32"
 
@@ -24,6 +25,9 @@ def find_process(pid: int) -> ProcessRef:
     """The process that has this pid now. Raises :class:`ProcessGone`, :class:`AccessDenied`."""
     with kernel32.open_process(kernel32.PROCESS_QUERY_LIMITED_INFORMATION, pid) as handle:
         error = 0 if handle else last_error()
+        # The two lowest bits are not looked at: 1001 would open 1000.
+        if handle and kernel32.GetProcessId(handle) != pid:
+            error = kernel32.ERROR_INVALID_PARAMETER
     if error == kernel32.ERROR_ACCESS_DENIED:
         raise AccessDenied(
             f"cannot look at process {pid}",
@@ -32,7 +36,7 @@ def find_process(pid: int) -> ProcessRef:
         )
     if error and error != kernel32.ERROR_INVALID_PARAMETER:
         raise AccessDenied(f"cannot look at process {pid}", why=describe_error(error))
-    facts = read_stat(pid)
+    facts = read_stat(pid) if not error else None
     if facts is None:
         raise ProcessGone(f"there is no process {pid}", remedy="tasklist lists those there are")
     if facts.is_dead:
@@ -62,8 +66,11 @@ def refresh_target(target: Target) -> Target:
 
 
 def renew_target(target: Target) -> Target:
-    """The same process under the name that it has now: here it keeps its name."""
-    return target
+    """The same process under its name: one that was met in its first moment had none to tell yet."""
+    if target.executable is not None:
+        return target
+    now = collect_target(target.ref)
+    return target if now.executable is None else replace(now, started_at_ns=target.started_at_ns)
 
 
 def leaves_by_own_system_call(target: Target) -> bool:

@@ -39,8 +39,10 @@ class RecorderEvents:
         return self._handle
 
     def receive(self) -> Iterator[str]:
-        """The name of each file that came or was touched."""
-        kernel32.FindNextChangeNotification(self._handle)  # before the look: nothing is missed
+        """The name of each file that came or was touched. Raises OSError when nothing more will come."""
+        # Before the look: nothing is missed.
+        if not kernel32.FindNextChangeNotification(self._handle):
+            raise OSError(describe_error(last_error()))
         now = self._look()
         changed = [name for name, modified in now.items() if self._seen.get(name) != modified]
         self._seen = now
@@ -59,6 +61,7 @@ class RecorderEvents:
 
 def _read_modified(entry: os.DirEntry[str]) -> int:
     try:
-        return entry.stat(follow_symlinks=False).st_mtime_ns
+        # Of the file itself: what the directory knows of it may be old.
+        return os.stat(entry.path, follow_symlinks=False).st_mtime_ns
     except OSError:
         return 0

@@ -6,7 +6,9 @@ the monitor on Linux is the rule on Windows.
 
 from __future__ import annotations
 
+import ctypes
 import mmap
+import msvcrt
 import os
 import stat
 import sys
@@ -20,6 +22,8 @@ from perimortem.model.recording import Pulse, Recording
 from perimortem.recorder import layout
 from perimortem.recorder.decode import decode_pulse, decode_recording, read_header
 from perimortem.text import decode_text
+from perimortem.winapi import kernel32
+from perimortem.winapi.library import last_error
 
 _READ_MAX = layout.file_size(layout.EVENT_SLOT_COUNT_MAX)
 
@@ -69,8 +73,24 @@ class RecorderFile:
         self._view.close()
 
 
+def _open_shared(path: Path) -> int:
+    """os.open would forbid everybody to rename or remove it as long as we look."""
+    handle = kernel32.CreateFileW(
+        str(path),
+        kernel32.GENERIC_READ,
+        kernel32.FILE_SHARE_ALL,
+        None,
+        kernel32.OPEN_EXISTING,
+        0,
+        None,
+    )
+    if handle in (None, kernel32.INVALID_HANDLE_VALUE):
+        raise ctypes.WinError(last_error())
+    return msvcrt.open_osfhandle(handle, os.O_RDONLY | os.O_BINARY | os.O_NOINHERIT)
+
+
 def _map(path: Path) -> mmap.mmap:
-    fd = os.open(path, os.O_RDONLY | os.O_BINARY | os.O_NOINHERIT)
+    fd = _open_shared(path)
     try:
         facts = os.fstat(fd)
         if not stat.S_ISREG(facts.st_mode):

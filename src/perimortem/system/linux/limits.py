@@ -9,7 +9,7 @@ from contextlib import suppress
 assert sys.platform == "linux"
 
 
-def raise_descriptor_limit() -> None:
+def raise_own_limits() -> None:
     """Each target takes two descriptors. What `run` starts has been given the limits that we had."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):

@@ -14,6 +14,7 @@ from contextlib import suppress
 assert sys.platform == "win32"
 
 _ANSWER_MAX = 4 << 20
+_KILL_PATIENCE_S = 5.0
 
 
 class Helper:
@@ -34,7 +35,8 @@ class Helper:
                 stdout=self._answer,
                 stderr=subprocess.DEVNULL,
                 env=dict(environment),
-                creationflags=subprocess.CREATE_NEW_PROCESS_GROUP if own_session else 0,
+                # A console of its own, which nobody sees: what is said to ours is not for it.
+                creationflags=subprocess.CREATE_NO_WINDOW,
             )
         except OSError:
             self._answer.close()
@@ -80,7 +82,10 @@ class Helper:
             status = self._popen.wait(timeout=patience_s)
         except subprocess.TimeoutExpired:
             self._popen.kill()
-            status = self._popen.wait()
+            try:
+                status = self._popen.wait(timeout=_KILL_PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                status = -1  # stuck in the system: it ends when that lets it
         if not self._is_read:
             self.rest = self._read_answer()
         self._answer.close()

@@ -6,6 +6,9 @@ import sys
 
 assert sys.platform == "win32"
 
+from perimortem.winapi.token import enable_debug_privilege
 
-def raise_descriptor_limit() -> None:
-    """A process may have sixteen million handles: nothing to raise."""
+
+def raise_own_limits() -> None:
+    """A process may have sixteen million handles. But what administrators may do they must ask for."""
+    enable_debug_privilege()

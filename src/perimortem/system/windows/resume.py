@@ -7,13 +7,10 @@ import sys
 assert sys.platform == "win32"
 
 from perimortem.winapi import kernel32
-from perimortem.winapi.toolhelp import list_threads
 
 
 def let_run(pid: int) -> None:
-    """Each thread is resumed once; nothing when it is gone."""
-    for tid in list_threads(pid):
-        thread = kernel32.OpenThread(kernel32.THREAD_SUSPEND_RESUME, False, tid)
-        if thread:
-            kernel32.ResumeThread(thread)
-            kernel32.CloseHandle(thread)
+    """All its threads are resumed once; nothing when it is gone."""
+    with kernel32.open_process(kernel32.PROCESS_SUSPEND_RESUME, pid) as handle:
+        if handle:
+            kernel32.NtResumeProcess(handle)

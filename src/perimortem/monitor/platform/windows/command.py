@@ -10,7 +10,7 @@ from contextlib import ExitStack
 assert sys.platform == "win32"
 
 from perimortem.analyze.observations import Request
-from perimortem.exits.signals import SIGHUP, SIGINT
+from perimortem.exits.signals import SIGINT, SIGTERM
 from perimortem.model.process import ProcessRef
 from perimortem.monitor.loop import Monitor
 from perimortem.monitor.platform.windows.console import Console
@@ -22,6 +22,7 @@ from perimortem.monitor.session import Session
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.tree import ProcessTree
 from perimortem.system.windows.handle_selector import HandleSelector
+from perimortem.winapi.system_processes import forget_processes, list_processes_now
 
 
 class Command:
@@ -45,7 +46,7 @@ class Command:
         if self._job is not None:
             self._stack.callback(self._job.close)
         self.list_orphans: Callable[[], list[int]] | None = (
-            self._job.list_pids if self._job is not None else None
+            self._list_members if self._job is not None else None
         )
 
     def start(self) -> ProcessRef:
@@ -68,12 +69,20 @@ class Command:
         selector = monitor.selector
         if self._job is not None and isinstance(selector, HandleSelector):
             self._job.report_to(selector.port, selector.open_port_key(self._take_job_message))
+            tree.take_orphans(monitor.now_ns())  # those who came before it reported
 
     def finish_output(self) -> None:
         """Its output is its own."""
 
     def close(self) -> None:
         self._stack.close()
+
+    def _list_members(self) -> list[int]:
+        """Of the job, but the clones without threads that dumps are taken of."""
+        assert self._job is not None
+        forget_processes()
+        entries = list_processes_now()
+        return [pid for pid in self._job.list_pids() if pid in entries and entries[pid].threads]
 
     def _environment(self) -> dict[str, str]:
         return {
@@ -85,8 +94,9 @@ class Command:
     def _take_events(self, now_ns: int) -> None:
         """Whatever the console says it says to all who are attached to it."""
         for event in self._console.receive():
-            number = SIGHUP if event.is_final else SIGINT
-            request = Request(number, None, event.at_ns, True, to_group=True)
+            # After a close nobody goes on: an exit some seconds later still is its answer.
+            number = SIGTERM if event.is_final else SIGINT
+            request = Request(number, None, event.at_ns, True, to_group=True, words=event.name)
             for session in (self._session, *self._tree.living.values()):
                 session.requests.append(request)
             if event.is_final:

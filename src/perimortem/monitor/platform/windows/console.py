@@ -1,7 +1,9 @@
 """Ctrl-C, Ctrl-Break, a console that is closed, a session that ends: they come to us and to the target.
 
-Everything attached to a console is told at once, each process in a new thread of its own. After a close
-Windows ends a process as soon as its handler returns: so ours waits until the incident is kept.
+Windows sends the end of a session and a shutdown to services only: a monitor that runs in the session is
+not told. Everything attached to a console is told at once, each process in a new thread of its own.
+After a close Windows ends a process as soon as its handler returns: so ours waits until the incident is
+kept.
 """
 
 from __future__ import annotations

@@ -14,12 +14,14 @@ from perimortem.errors import LaunchFailed
 from perimortem.model.process import ProcessRef
 from perimortem.monitor.platform.windows.job import Job
 from perimortem.proc import read_stat
-from perimortem.system import let_run
+from perimortem.winapi import kernel32
 
 _CREATE_SUSPENDED = 0x4
 _ERROR_ELEVATION_REQUIRED = 740
 _ERROR_BAD_EXE_FORMAT = 193
 _PATH_MAX = 260
+_SCRIPTS = (".bat", ".cmd")
+"""CreateProcess finds their interpreter by the command line."""
 
 
 def find_program(name: str) -> Path:
@@ -49,7 +51,8 @@ def create_process(
     """Start ``argv``, in ``job`` before its first instruction. Raises :class:`LaunchFailed`."""
     try:
         popen = subprocess.Popen(
-            [str(program), *argv[1:]],
+            argv,
+            executable=None if program.suffix.lower() in _SCRIPTS else str(program),
             env=environment,
             close_fds=False,
             creationflags=_CREATE_SUSPENDED,
@@ -61,7 +64,7 @@ def create_process(
             job.assign(int(popen._handle))  # type: ignore[attr-defined]
         facts = read_stat(popen.pid)
     finally:
-        let_run(popen.pid)
+        kernel32.NtResumeProcess(int(popen._handle))  # type: ignore[attr-defined]
     if facts is None:
         raise LaunchFailed(f"cannot watch {argv[0]}", why="its times are refused", exit_status=125)
     return ProcessRef(popen.pid, facts.start_time_ticks), popen

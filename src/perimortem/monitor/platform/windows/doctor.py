@@ -9,10 +9,10 @@ assert sys.platform == "win32"
 
 from perimortem.agent.library import find_library
 from perimortem.dump.windows.pss import PssCaptureSnapshot
-from perimortem.exits.windows.etw_session import try_session
+from perimortem.exits.windows.etw_session import IS_TAKEN, try_session
 from perimortem.exits.windows.event_log import try_event_log
 from perimortem.monitor.doctor import Check, better, check_run_dir, check_store, needed
-from perimortem.winapi.token import is_elevated, read_integrity_level
+from perimortem.winapi.token import enable_debug_privilege, is_elevated, read_integrity_level
 
 
 def examine() -> list[Check]:
@@ -59,7 +59,7 @@ def _check_snapshots() -> Check:
 def _check_rights() -> Check:
     level = read_integrity_level(None)
     word = level.word if level else "unknown"
-    if is_elevated():
+    if is_elevated() and enable_debug_privilege():
         return better("dump of others", True, f"administrator, integrity level {word}")
     return better(
         "dump of others",
@@ -71,7 +71,7 @@ def _check_rights() -> Check:
 
 def _check_etw() -> Check:
     why = try_session()
-    if why:
+    if why and why != IS_TAKEN:
         return better("exit codes of others", False, f"ETW: {why}", "run as administrator")
     return better("exit codes of others", True, "ETW tells of processes that nobody holds")
 

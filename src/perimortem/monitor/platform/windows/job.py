@@ -12,7 +12,7 @@ from ctypes import wintypes
 assert sys.platform == "win32"
 
 from perimortem.winapi import kernel32
-from perimortem.winapi.library import Library
+from perimortem.winapi.library import Library, last_error
 
 _BASIC_PROCESS_ID_LIST = 3
 _ASSOCIATE_COMPLETION_PORT = 7
@@ -67,9 +67,12 @@ class Job:
         """Its processes that live, at most 4,096."""
         found = _ProcessIdList()
         size = ctypes.sizeof(found)
-        if not self._handle or not kernel32.QueryInformationJobObject(
+        if not self._handle:
+            return []
+        ok = kernel32.QueryInformationJobObject(
             self._handle, _BASIC_PROCESS_ID_LIST, ctypes.byref(found), size, None
-        ):
+        )
+        if not ok and last_error() != kernel32.ERROR_MORE_DATA:
             return []
         return [int(pid) for pid in found.ProcessIdList[: found.NumberOfProcessIdsInList]]
 
