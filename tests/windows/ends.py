@@ -67,6 +67,21 @@ ENDS = (
         "STATUS_CONTROL_C_EXIT, as the default handler of Ctrl-C leaves",
         arguments=("3221225786",),
     ),
+    End(
+        "exit_beating",
+        Outcome(0xC0000005, "failed-exit"),
+        "a code that was passed on is no exception: it came to ExitProcess",
+        arguments=("0xC0000005",),
+    ),
+    End(
+        "exit_beating",
+        Outcome(0xC0000135, "failed-exit"),
+        "nor was it never started",
+        arguments=("0xC0000135",),
+    ),
+    End(
+        "last_thread", Outcome(12, "failed-exit"), "ExitThread in main: the agent's is not the last"
+    ),
     End("beats", Outcome(0, "clean-exit"), "return from main, with an agent"),
     End("beats", Outcome(7, "failed-exit"), "its own decision: a goodbye", arguments=("7",)),
 )

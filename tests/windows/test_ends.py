@@ -52,16 +52,64 @@ def test_abort_is_told_from_exit(perimortem, programs):
     assert report["where"].startswith("abort called in abort_beating.exe+0x")
 
 
+def kill(pid: int, code: int) -> None:
+    """By a process that is not its parent."""
+    killer = "import os, sys; os.kill(int(sys.argv[1]), int(sys.argv[2]))"
+    subprocess.run([sys.executable, "-c", killer, str(pid), str(code)], check=True, timeout=30)
+
+
 def test_terminated_from_outside(perimortem, programs):
     process = perimortem.start("run", "--", programs / "terminated.exe")
     line = process.stdout.readline()
     pid = int(Path(line.split(maxsplit=1)[1].strip()).name.split("-")[0])
-    killer = "import os, sys; os.kill(int(sys.argv[1]), 12345678)"
-    subprocess.run([sys.executable, "-c", killer, str(pid)], check=True, timeout=30)
+    kill(pid, 12345678)
     assert process.wait(30) == 12345678
     account = process.stderr.read()
     assert "KILLED" in account
     assert "TerminateProcess" in account
+
+
+def test_a_goodbye_is_no_leave(perimortem, programs):
+    process = perimortem.start("run", "--", programs / "goodbye_hang.exe")
+    process.stdout.readline()
+    (path,) = perimortem.run_dir.glob("*.rec")
+    kill(int(path.name.split("-")[0]), 9)
+    assert process.wait(30) == 9
+    assert "KILLED" in process.stderr.read()
+
+
+def test_a_batch_file_gets_no_commands(perimortem, tmp_path):
+    script = tmp_path / "show.bat"
+    script.write_text("@echo got %1\r\n@exit /b 4\r\n")
+    result = perimortem.call("run", "-q", "--", script, "plain")
+    assert result.returncode == 4, result.stderr
+    result = perimortem.call("run", "--", script, "a&echo.INJECTED")
+    assert result.returncode == 126
+    assert "INJECTED" not in result.stdout
+    assert "as a command" in result.stderr
+
+
+def test_the_environment_is_untouched(perimortem):
+    perimortem.environment = {"SOME_NAME": "ä 1"}
+    code = "import os; print(ascii(os.environ['SOME_NAME']))"
+    result = perimortem.call("run", "-q", "--", sys.executable, "-c", code)
+    assert result.stdout.strip() == r"'\xe4 1'"
+
+
+def test_text_that_the_pipe_does_not_take_is_escaped(perimortem, programs, tmp_path):
+    program = tmp_path / "Ж日本.exe"
+    shutil.copy(programs / "exit_status.exe", program)
+    perimortem.environment = {"PYTHONUTF8": "0", "PYTHONIOENCODING": "cp1252"}
+    assert perimortem.call("run", "-q", "--", program, "3").returncode == 3
+    listed = perimortem.call("list")
+    assert listed.returncode == 0, listed.stderr
+    assert "\\u0416" in listed.stdout
+
+
+def test_a_file_with_a_number_that_is_none_in_the_run_directory(perimortem, programs):
+    perimortem.run_dir.mkdir()
+    (perimortem.run_dir / "²-1.rec").write_text("")
+    assert perimortem.call("run", "-q", "--", programs / "exit_status.exe", "3").returncode == 3
 
 
 def test_an_unknown_command_is_127(perimortem):

@@ -3,10 +3,16 @@ closing of a console are not to be had under Wine: what stands before and behind
 
 from __future__ import annotations
 
+import os
+import struct
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from windows_records import ERROR_XML, REPORT, build_stop
 
 from perimortem.exits.sources import open_exit_watch
@@ -28,6 +34,11 @@ from perimortem.monitor.platform.windows.job import Job
 from perimortem.proc import find_process, list_children, read_variables
 from perimortem.system import open_selector
 from perimortem.winapi import kernel32
+from perimortem.winapi.system_processes import (
+    list_processes_now,
+    list_threads,
+    parse_processes,
+)
 from perimortem.winapi.version import read_wine_version
 
 IS_WINE = read_wine_version() is not None
@@ -164,10 +175,6 @@ def test_a_stranger_is_held_and_his_code_is_exact(start):
 
 
 def test_children_and_labels(programs):
-    import os
-    import subprocess
-    import sys
-
     code = "import sys; print('up', flush=True); sys.stdin.read()"
     child = subprocess.Popen(
         [sys.executable, "-c", code], env={**os.environ, "RANK": "3"},
@@ -177,6 +184,43 @@ def test_children_and_labels(programs):
     assert (os.getpid(), child.pid) in list_children([os.getpid()])
     assert read_variables(child.pid, ("RANK", "LOCAL_RANK")) == {"RANK": "3"}
     child.communicate()
+
+
+def test_the_list_of_processes_knows_us():
+    entry = list_processes_now()[os.getpid()]
+    assert entry.parent_pid == os.getppid()
+    assert entry.name.lower() == "python.exe"
+    assert entry.create_time == find_process(os.getpid()).start_time_ticks
+    assert threading.get_native_id() in list_threads(os.getpid())
+    assert entry.working_set_bytes > 1 << 20
+
+
+def test_a_process_entry_by_its_documented_offsets():
+    name = "ab.exe".encode("utf-16-le")
+    at = 4096  # where the answer is said to have stood
+    raw = bytearray(0x100 + 2 * 0x50) + name
+    struct.pack_into("<II", raw, 0, 0, 2)
+    struct.pack_into("<QQQ", raw, 0x20, 11, 22, 33)
+    struct.pack_into("<HHxxxxQ", raw, 0x38, len(name), len(name), at + 0x1A0)
+    struct.pack_into("<QQI", raw, 0x50, 4711, 17, 9)
+    struct.pack_into("<Q", raw, 0x90, 8192)
+    struct.pack_into("<QQQ", raw, 0xD0, 1, 2, 3)
+    for index in range(2):
+        struct.pack_into("<QQ", raw, 0x100 + 0x50 * index + 0x28, 4711, 100 + index)
+        struct.pack_into("<III", raw, 0x100 + 0x50 * index + 0x40, 7, 5, 5)
+    (entry,) = parse_processes(bytes(raw), at)
+    assert (entry.pid, entry.parent_pid, entry.name) == (4711, 17, "ab.exe")
+    assert (entry.create_time, entry.user_time, entry.kernel_time) == (11, 22, 33)
+    assert (entry.handle_count, entry.working_set_bytes, entry.io_operations) == (9, 8192, 6)
+    assert [(t.tid, t.context_switches, t.is_suspended) for t in entry.threads] == [
+        (100, 7, True),
+        (101, 7, True),
+    ]
+
+
+@given(st.binary(max_size=1200))
+def test_noise_is_no_process_list(raw):
+    parse_processes(raw, 0)
 
 
 def test_a_job_knows_its_processes(start):

@@ -134,13 +134,17 @@ static void leave(unsigned char *base) {
   note.is_main_thread = note.tid == main_thread;
   note.monotonic_ns = pmr_now_ns();
   find_caller(&note);
+  if (pmr_is_leaving) { /* our own thread, after the last of the program's */
+    note.caller = PMR_EXIT_CALLER_PROGRAM;
+    note.is_main_thread = 1;
+  }
   name_thread(&note);
   note.crc32 = pmr_crc32(0, &note, offsetof(pmr_exit_note, state));
   unsigned char *place = base + PMR_EXIT_NOTE_OFFSET;
   memcpy(place, &note, offsetof(pmr_exit_note, state));
   pmr_word *state = pmr_word_at(base, PMR_EXIT_NOTE_OFFSET + (uint32_t)offsetof(pmr_exit_note, state));
   atomic_store_explicit(state, PMR_EXIT_NOTE_WRITTEN, memory_order_release);
-  int is_own = note.kind == PMR_EXIT_KIND_EXIT_PROCESS &&
+  int is_own = pmr_is_leaving || note.kind == PMR_EXIT_KIND_EXIT_PROCESS &&
                (note.caller == PMR_EXIT_CALLER_VIRTUAL_MACHINE ||
                 (note.is_main_thread && (note.caller == PMR_EXIT_CALLER_PROGRAM ||
                                          note.caller == PMR_EXIT_CALLER_RUNTIME)));

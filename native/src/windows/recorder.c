@@ -46,7 +46,7 @@ static int find_directory(wchar_t *path) {
   int error = 0;
   if (given && is_absolute(given) && wcslen(given) < PATH_MAX_W - 128)
     wcscpy(path, given);
-  else if (local && wcslen(local) < PATH_MAX_W - 128)
+  else if (local && local[0] && wcslen(local) < PATH_MAX_W - 128)
     _snwprintf(path, PATH_MAX_W, L"%ls\\perimortem\\run", local);
   else
     error = ENOENT;

@@ -8,6 +8,8 @@
 #include "../recorder.h"
 #include "process.h"
 
+int pmr_is_leaving;
+
 /* Counting takes a list of all threads of the machine: once in so many samples. */
 #define THREADS_EVERY 10
 
@@ -31,19 +33,36 @@ static void emit_stats(void) {
   perimortem_emit("system.stats", json);
 }
 
-static DWORD WINAPI sample(void *unused) {
-  (void)unused;
+/* Windows ends a process with its last thread, which must not be ours. Only when main's thread has left by
+ * itself can that be: then the threads are counted. Its code becomes that of the process, as it would have
+ * been if main's was the last to leave. */
+static void leave_if_last(HANDLE main_thread) {
+  DWORD code = 0;
+  if (!main_thread || WaitForSingleObject(main_thread, 0) != WAIT_OBJECT_0) return;
+  if (pmr_count_threads() > 1) return;
+  GetExitCodeThread(main_thread, &code);
+  perimortem_goodbye((int)code);
+  pmr_is_leaving = 1;
+  ExitProcess(code);
+}
+
+static DWORD WINAPI sample(void *main_thread) {
   int heartbeat = perimortem_heartbeat("process", 0);
   while (pmr_base()) {
     perimortem_beat(heartbeat);
     emit_stats();
     Sleep(1000);
+    leave_if_last(main_thread);
   }
   return 0;
 }
 
 int pmr_start_sampler(void) {
-  HANDLE thread = CreateThread(NULL, 128 * 1024, sample, NULL, STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
+  /* Here it is still there. */
+  HANDLE main_thread =
+      OpenThread(SYNCHRONIZE | THREAD_QUERY_LIMITED_INFORMATION, FALSE, pmr_find_main_thread());
+  HANDLE thread =
+      CreateThread(NULL, 128 * 1024, sample, main_thread, STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
   if (!thread) return (int)GetLastError();
   typedef HRESULT(WINAPI * set_description_t)(HANDLE, const wchar_t *);
   set_description_t describe = (set_description_t)(void *)GetProcAddress(

@@ -183,9 +183,20 @@ def _open_native() -> _Native | None:
             library = find_library()
             if library is None:
                 return None
-            _native = _Native(ctypes.CDLL(str(library)))
+            _native = _Native(_load(str(library)))
             _native_pid = os.getpid()
         return _native
+
+
+def _load(path: str) -> ctypes.CDLL:
+    """On Windows the program may have loaded a copy of it already: that one has the recorder."""
+    if sys.platform == "win32":
+        find = ctypes.WinDLL("kernel32").GetModuleHandleW
+        find.restype, find.argtypes = ctypes.c_void_p, (ctypes.c_wchar_p,)
+        loaded = find("perimortem.dll")
+        if loaded:
+            return ctypes.CDLL("perimortem.dll", handle=loaded)
+    return ctypes.CDLL(path)
 
 
 def _start_python_heartbeat(native: _Native) -> None:

@@ -55,7 +55,7 @@ def conclude(seen: Observations) -> Conclusion:
     goodbye = _derive_goodbye(seen)
     request = _last_request(seen)
     facts = Facts(
-        status=derive_status_kind(seen.exit, _find_note(seen)),
+        status=derive_status_kind(seen.exit, _find_note(seen), has_run=seen.recording is not None),
         goodbye=goodbye,
         beat=_derive_beat(beats),
         hang=_derive_hang(seen),
@@ -83,8 +83,10 @@ _STATUS_KINDS = {
 }
 
 
-def derive_status_kind(end: Exit, note: ExitNote | None = None) -> StatusKind:
-    """The column of the verdict table for an exit."""
+def derive_status_kind(
+    end: Exit, note: ExitNote | None = None, *, has_run: bool = False
+) -> StatusKind:
+    """The column of the verdict table for an exit. ``has_run``: its agent has been heard of."""
     if end.kind in _STATUS_KINDS:
         return _STATUS_KINDS[end.kind]
     if end.kind is ExitKind.EXITED:
@@ -93,7 +95,7 @@ def derive_status_kind(end: Exit, note: ExitNote | None = None) -> StatusKind:
             return StatusKind.FAULT  # there abort() leaves with status 3
         return StatusKind.ZERO if end.code == 0 else StatusKind.NONZERO
     if end.kind is ExitKind.EXCEPTION:
-        return _derive_exception_kind(end.code)
+        return _derive_exception_kind(end.code, has_run=has_run)
     if end.kind is ExitKind.SIGNALED and end.signal is not None:
         if end.signal == SIGKILL:
             return StatusKind.SIGKILL
@@ -105,8 +107,8 @@ def derive_status_kind(end: Exit, note: ExitNote | None = None) -> StatusKind:
     return StatusKind.UNKNOWN
 
 
-def _derive_exception_kind(code: int | None) -> StatusKind:
-    if code in ntstatus.NOT_STARTED:
+def _derive_exception_kind(code: int | None, *, has_run: bool) -> StatusKind:
+    if code in ntstatus.NOT_STARTED and not has_run:
         return StatusKind.NOT_STARTED
     if code in ntstatus.STOP_REQUESTS:
         return StatusKind.STOP_REQUEST

@@ -42,7 +42,7 @@ class Pid(click.IntRange):
     name = "PID"
 
     def __init__(self) -> None:
-        super().__init__(min=1)
+        super().__init__(min=1, max=0xFFFFFFFF)
 
 
 class Setting(click.ParamType[Any]):
@@ -87,7 +87,8 @@ def watch_options(function: _F) -> _F:
             "--on-hang",
             type=click.Choice(ON_HANG),
             help="What is done about a hang, after its dump: report (default), abort (SIGABRT, then "
-            "SIGKILL after 10 s), kill. With the last two the exit status is 124.",
+            "SIGKILL after 10 s), kill; on Windows both are TerminateProcess. The exit status is then "
+            "124.",
         ),
         click.option(
             "--dump-type",

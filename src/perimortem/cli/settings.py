@@ -15,7 +15,7 @@ from perimortem.watch.policy import SECOND_NS, WatchPolicy
 def build_settings(resolved: Resolved) -> Settings:
     """Raises StoreError when the data directory cannot be made or written."""
     return Settings(
-        run_dir=Path(resolved["run-dir"]) if resolved["run-dir"] else find_run_dir(),
+        run_dir=Path(resolved["run-dir"]).absolute() if resolved["run-dir"] else find_run_dir(),
         data_dir=find_configured_data_dir(resolved),
         policy=_build_policy(resolved),
         dump_types=_dump_types(resolved["dump-type"]),

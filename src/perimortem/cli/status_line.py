@@ -7,6 +7,7 @@ from typing import TextIO
 
 from perimortem.monitor.session import Session
 from perimortem.report.text import format_duration
+from perimortem.system import accepts_codes
 from perimortem.watch.states import State
 
 
@@ -16,7 +17,12 @@ class StatusLine:
     def __init__(self, *, enabled: bool, shares_terminal: bool) -> None:
         """``shares_terminal``: the target writes to our stdout (`run`)."""
         is_mixed = shares_terminal and _is_terminal(sys.stdout)
-        self.enabled = enabled and _is_terminal(sys.stderr) and not is_mixed
+        self.enabled = (
+            enabled
+            and _is_terminal(sys.stderr)
+            and not is_mixed
+            and accepts_codes(sys.stderr.fileno())
+        )
         self._is_shown = False
 
     def show(self, sessions: list[Session], now_ns: int) -> None:

@@ -9,6 +9,7 @@ from perimortem.errors import UsageError
 from perimortem.model.dump import MinidumpType
 
 DUMP_COUNT_DEFAULT = 10
+_NAME_MAX = 200
 _FORBIDDEN = set('\\/:*?"<>|')
 
 
@@ -35,10 +36,11 @@ class InstalledRule:
 
 def check_program_name(name: str) -> str:
     """A file name, no path. Raises UsageError."""
-    if not name.strip(". ") or _FORBIDDEN & set(name) or not name.isprintable():
+    is_file_name = name == name.strip(". ") and "." in name and len(name) <= _NAME_MAX
+    if not is_file_name or _FORBIDDEN & set(name) or not name.isprintable():
         raise UsageError(
             f"'{name[:60]}' is not the name of a program",
-            why="the system knows programs by their file name, without a folder",
+            why="the system knows programs by their file name: no folder, but the ending",
             remedy="example: server.exe",
         )
     return name

@@ -32,14 +32,17 @@ def read_file(path: Path) -> Layer:
     try:
         if path.stat().st_size > _SIZE_MAX:
             raise UsageError(f"{path} is too large for settings", why="over 1 MiB")
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"cannot read the settings {path}", why=why) from error
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, and integers without end
-        raise UsageError(f"{path} is not valid TOML", why=str(error)[:200]) from error
+        remedy = "paths of Windows stand in 'single quotes'" if "hex value" in str(error) else ""
+        raise UsageError(
+            f"{path} is not valid TOML", why=str(error)[:200], remedy=remedy
+        ) from error
     layer: Layer = {}
     for name, given in document.items():
         place = f"{path}:{_find_line(text, name)}"

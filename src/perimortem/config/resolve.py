@@ -19,7 +19,7 @@ from perimortem.config.layers import (
 )
 
 SYSTEM_DIRECTORY = (
-    Path(os.environ.get("PROGRAMDATA", r"C:\ProgramData")) / "perimortem"
+    Path(os.environ.get("PROGRAMDATA") or r"C:\ProgramData") / "perimortem"
     if sys.platform == "win32"
     else Path("/etc/perimortem")
 )

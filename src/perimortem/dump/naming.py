@@ -20,6 +20,11 @@ def dump_name(process_name: str, unix_s: int, pid: int) -> str:
     return f"{safe}-{unix_s}-{pid}.dmp"
 
 
+def partial_path(path: Path, worker_pid: int) -> Path:
+    """Where a worker builds the file: two that dump to one name do not meet."""
+    return path.with_name(f".{path.name}.{worker_pid}.partial")
+
+
 def publish(partial: Path, path: Path) -> Path:
     """Give a finished file its name, atomically; on a clash the next free second of that name.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 
 from perimortem.errors import UsageError
@@ -39,7 +40,7 @@ CONVENTIONS = {
 
 
 _CONVENTIONS_OF_WINDOWS = {
-    3: "as abort() of the C runtime leaves",
+    3: "abort() of the C runtime leaves with it, too",
     124: "timed out (perimortem and its like)",
 }
 _WINDOWS_SOURCES = (ExitSource.PROCESS_HANDLE, ExitSource.ETW)
@@ -137,11 +138,15 @@ def explain_code(text: str, subcode: str | None = None) -> Explanation:
         return _explain_ntstatus(value & 0xFFFFFFFF, sub)
     if sub is not None:
         raise UsageError(f"{text} takes no subcode", why="only 0xC0000409 (fast-fail) has subcodes")
+    if value < 0 and sys.platform == "win32":
+        return _explain_ntstatus(value & 0xFFFFFFFF, None)
     if value < 0:
         return _explain_signal(value, -value, "Python's subprocess reports signals so")
     if value > 255:
         code, rest = divmod(value, 256)
-        name = f"raw wait status of exit code {code}" if rest == 0 else "no exit code of Linux"
+        name = (
+            f"raw wait status of exit code {code}" if rest == 0 else f"exit code {value} of Windows"
+        )
         return Explanation(
             value, name, CONVENTIONS.get(code, _OWN_CODE) if rest == 0 else _OWN_CODE
         )
@@ -162,9 +167,11 @@ def _explain_signal(code: int, number: int, detail: str) -> Explanation:
 
 
 def _explain_ntstatus(value: int, subcode: int | None) -> Explanation:
-    name, meaning = ntstatus.STATUSES.get(
-        value, ("unknown NTSTATUS or program's own code", "not in the table of known codes")
-    )
+    unknown = ("unknown NTSTATUS", "not in the table of known codes")
+    if not ntstatus.is_ntstatus(value):
+        signed = value - (1 << 32) if value >= 1 << 31 else value
+        unknown = (f"exit code {signed} of Windows", _OWN_CODE)
+    name, meaning = ntstatus.STATUSES.get(value, unknown)
     detail = ""
     if subcode is not None:
         if value != ntstatus.FAST_FAIL_STATUS:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from perimortem import dump
 from perimortem.dump import release, worker_environment
+from perimortem.dump.naming import partial_path
 from perimortem.dump.protocol import DumpRequest, decode_hold, decode_result, encode_request
 from perimortem.model.dump import DumpResult, MinidumpType
 from perimortem.system import Helper, Selector
@@ -144,7 +145,7 @@ def _interpreter() -> str:
 
 def _clean_up(job: _Job) -> None:
     """What is left of a worker that has ended: a part of a file; a target that it held."""
-    partial = job.request.path.with_name(f".{job.request.path.name}.partial")
+    partial = partial_path(job.request.path, job.worker.pid)
     with contextlib.suppress(OSError):
         partial.unlink(missing_ok=True)
     try:

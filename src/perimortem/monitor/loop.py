@@ -26,7 +26,7 @@ from perimortem.monitor.keeper import Keeper
 from perimortem.monitor.session import HangRecord, Session, derive_incident, dump_path
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.stack_runner import StackRunner
-from perimortem.proc import describe_state, refresh_target, renew_target
+from perimortem.proc import SOURCE, describe_state, refresh_target, renew_target
 from perimortem.recorder import RecorderEvents
 from perimortem.system import open_selector
 from perimortem.watch.schedule import Schedule
@@ -382,11 +382,11 @@ class Monitor:
         record = HangRecord(change.hang, told or None, culprit)
         session.hangs.append(record)
         for fact in facts:
-            session.add_evidence(fact, "/proc", Confidence.DERIVED)
+            session.add_evidence(fact, SOURCE, Confidence.DERIVED)
         if culprit is not session:
             session.add_evidence(
                 f"it waits for {culprit.target.name}[{culprit.pid}], which was looked at instead",
-                "/proc",
+                SOURCE,
                 Confidence.DERIVED,
             )
         self._listener.on_hang(session, self.keep(session, self._conclude(session)))

@@ -23,7 +23,7 @@ from perimortem.monitor.preload import Preload
 from perimortem.monitor.recorder_link import RecorderLink
 from perimortem.monitor.session import Session, launch_failure
 from perimortem.monitor.settings import Settings
-from perimortem.monitor.sweep import sweep
+from perimortem.monitor.sweep import sweep, sweep_partials
 from perimortem.monitor.tree import ProcessTree, describe_process
 from perimortem.proc import collect_host, collect_target
 from perimortem.recorder import ensure_run_dir
@@ -65,6 +65,7 @@ def run_command(
     """
     ensure_run_dir(settings.run_dir)
     sweep(settings.run_dir)
+    sweep_partials(settings.dumps_dir)
     with ExitStack() as stack:
         try:
             return _Run(argv, settings, listener, keeper, stack).watch()

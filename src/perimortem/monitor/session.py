@@ -13,6 +13,7 @@ from perimortem.beats.presence import Presence
 from perimortem.beats.source import BeatSource
 from perimortem.clock import Clock
 from perimortem.dump.naming import dump_name
+from perimortem.exits import ntstatus
 from perimortem.exits.sources import ExitWatch
 from perimortem.model.dump import DumpResult
 from perimortem.model.evidence import Confidence, Evidence
@@ -227,18 +228,32 @@ def _complete(session: Session, recording: Recording | None, words: SystemWords)
     """Where no source knows the status, the goodbye does. And on Windows the agent hears of every
     ExitProcess: where it did not, the process was terminated; perhaps by ourselves."""
     end = session.end or Exit(ExitKind.RUNNING, ExitSource.NONE)
-    if end.source in (ExitSource.PROCESS_HANDLE, ExitSource.ETW) and end.kind is ExitKind.EXITED:
-        if words.exception_code is not None and words.exception_code == end.code:
-            return replace(end, kind=ExitKind.EXCEPTION)
-        is_left = recording is None or recording.exit_note or recording.pulse.goodbye_ns is not None
-        is_terminated = session.ended_by_policy or not is_left
-        return replace(end, kind=ExitKind.TERMINATED) if is_terminated else end
+    if end.source in (ExitSource.PROCESS_HANDLE, ExitSource.ETW):
+        return _complete_on_windows(session, end, recording, words)
     if end.kind is not ExitKind.UNKNOWN or recording is None:
         return end
     status = recording.pulse.goodbye_status
     if recording.pulse.goodbye_ns is None or status is None or status < 0:
         return end
     return Exit(ExitKind.EXITED, ExitSource.GOODBYE, code=status & 0xFF)
+
+
+def _complete_on_windows(
+    session: Session, end: Exit, recording: Recording | None, words: SystemWords
+) -> Exit:
+    """An exception never comes to ExitProcess: who did leaves with a code that only looks like one, a
+    child's for instance. And who says goodbye and then leaves no note has not left by himself."""
+    has_left = recording is not None and recording.exit_note is not None
+    if session.ended_by_policy and not has_left:
+        return replace(end, kind=ExitKind.TERMINATED)
+    if end.kind is ExitKind.EXCEPTION:
+        is_own_code = has_left and end.code not in ntstatus.STOP_REQUESTS
+        return replace(end, kind=ExitKind.EXITED) if is_own_code else end
+    if words.exception_code is not None and words.exception_code == end.code:
+        return replace(end, kind=ExitKind.EXCEPTION)
+    if recording is not None and not has_left:
+        return replace(end, kind=ExitKind.TERMINATED)
+    return end
 
 
 def launch_failure(argv: tuple[str, ...], why: str, host: Host, exit_status: int) -> Incident:

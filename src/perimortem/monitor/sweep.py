@@ -1,12 +1,17 @@
-"""Keep the run directory clean: at the start of each watch, once."""
+"""Keep our directories clean: at the start of each watch, once."""
 
 from __future__ import annotations
 
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from perimortem.proc import read_stat
-from perimortem.recorder.sweep import sweep_recorders
+from perimortem.recorder.sweep import read_name, sweep_recorders
+
+_PARTIAL_S = 3600
+"""No worker writes for so long: what it left is of a monitor that was killed. Arbitrary."""
 
 
 def sweep(run_dir: Path) -> int:
@@ -17,9 +22,17 @@ def sweep(run_dir: Path) -> int:
     except OSError:
         return 0
     for name in names:
-        pid = name.lstrip(".").split("-", 1)[0]
-        if pid.isdigit():
-            facts = read_stat(int(pid))
-            if facts is not None:
-                alive[int(pid)] = facts.start_time_ticks
+        identity = read_name(name)
+        facts = read_stat(identity[0]) if identity else None
+        if facts is not None and identity is not None:
+            alive[identity[0]] = facts.start_time_ticks
     return sweep_recorders(run_dir, alive)
+
+
+def sweep_partials(dumps_dir: Path) -> None:
+    """Remove dumps that were never finished."""
+    oldest_s = time.time() - _PARTIAL_S
+    with suppress(OSError):
+        for path in dumps_dir.glob(".*.partial"):
+            if path.stat().st_mtime < oldest_s:
+                path.unlink()

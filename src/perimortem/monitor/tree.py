@@ -43,7 +43,7 @@ _REMEMBERED_MAX = 1000
 _INCIDENTS_MAX = 100
 """Members with an incident of their own in one watch; further ones stand in the report only."""
 LABELS = ("RANK", "LOCAL_RANK", "PYTEST_XDIST_WORKER")
-_RECORDER_NAME = re.compile(r"(\d{1,9})-(\d{1,19})\.rec")
+_RECORDER_NAME = re.compile(r"([0-9]{1,10})-([0-9]{1,20})\.rec")
 
 
 class ProcessTree:
@@ -107,6 +107,10 @@ class ProcessTree:
             orphans = self._list_orphans()
             found = [pid for pid in orphans if self._take(pid, None, now_ns)]
             self._scan_below(found, now_ns)
+
+    def take_new(self, pid: int, now_ns: int) -> bool:
+        """The system says that this process has come from one of ours."""
+        return self._take(pid, None, now_ns)
 
     def _scan_below(self, waiting: list[int], now_ns: int) -> None:
         while waiting:
@@ -190,7 +194,9 @@ class ProcessTree:
         try:
             exit_watch = open_exit_watch(process, is_child=False)
         except ProcessGone:
-            if recorded_name is None:
+            if recorded_name is None:  # its recorder may be on its way, and with it another word
+                self._known.discard(process)
+                self.process_count -= 1
                 return False
             exit_watch = open_gone_watch(process)
         except PerimortemError:

@@ -85,10 +85,7 @@ class _Watch:
     def watch(self, pids: list[int]) -> WatchResult:
         """Until the end of all, or of the watch."""
         monitor = self._monitor
-        processes = [find_process(pid) for pid in pids]
-        is_small = len(processes) <= OBSERVED_MAX
-        for process in processes:
-            self._attach(process, is_observed=is_small)
+        self._attach_all(pids)
         monitor.selector.register(self._end_requests.waitable(), lambda _now_ns: monitor.stop())
         monitor.on_ended = self._take_end
         waits = self._settings.follow and self._wanted.may_come
@@ -100,6 +97,20 @@ class _Watch:
         for session in left:
             self._listener.on_watch_end(session, monitor.conclude_open(session))
         return WatchResult(self._ended, len(left))
+
+    def _attach_all(self, pids: list[int]) -> None:
+        """Of a name or unit all that can be had; of pids, every one."""
+        is_small = len(pids) <= OBSERVED_MAX
+        refusal: PerimortemError | None = None
+        for pid in pids:
+            try:
+                self._attach(find_process(pid), is_observed=is_small)
+            except PerimortemError as error:
+                if not self._wanted.may_come:
+                    raise
+                refusal = error
+        if refusal is not None and not self._commands:
+            raise refusal
 
     def _attach(self, process: ProcessRef, *, is_observed: bool) -> None:
         now_ns = self._clock.monotonic_ns()

@@ -13,7 +13,13 @@ if sys.platform == "win32":
     from perimortem.proc.windows.environment import read_variables
     from perimortem.proc.windows.host import collect_host, own_uid
     from perimortem.proc.windows.processes import list_ancestors, list_processes
-    from perimortem.proc.windows.sample import Sample, describe_state, is_stopped, take_sample
+    from perimortem.proc.windows.sample import (
+        SOURCE,
+        Sample,
+        describe_state,
+        is_stopped,
+        take_sample,
+    )
     from perimortem.proc.windows.stat import ProcessStat, read_stat
     from perimortem.proc.windows.target import (
         collect_target,
@@ -30,7 +36,7 @@ else:
     from perimortem.proc.linux.environment import read_variables
     from perimortem.proc.linux.host import collect_host, own_uid
     from perimortem.proc.linux.processes import list_ancestors, list_processes
-    from perimortem.proc.linux.sample import Sample, describe_state, is_stopped, take_sample
+    from perimortem.proc.linux.sample import SOURCE, Sample, describe_state, is_stopped, take_sample
     from perimortem.proc.linux.stat import ProcessStat, read_stat
     from perimortem.proc.linux.target import (
         collect_target,
@@ -43,6 +49,7 @@ else:
     from perimortem.proc.linux.waits import describe_stuck, is_waiting_for_child
 
 __all__ = [
+    "SOURCE",
     "Activity",
     "ProcessStat",
     "Sample",

@@ -15,7 +15,13 @@ _LEFTOVER_S = 60
 _READ_ONLY = os.O_RDONLY | sum(
     getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_BINARY")
 )
-_NAME = re.compile(r"\.?(\d+)-(\d+)\.rec(\.new)?")
+_NAME = re.compile(r"\.?([0-9]{1,10})-([0-9]{1,20})\.rec(\.new)?")
+
+
+def read_name(name: str) -> tuple[int, int] | None:
+    """(pid, start time) of a recorder, finished or not, by its file name."""
+    match = _NAME.fullmatch(name)
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def sweep_recorders(run_dir: Path, start_time_of: dict[int, int]) -> int:

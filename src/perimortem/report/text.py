@@ -116,10 +116,11 @@ def _who_stopped(report: dict[str, Any]) -> str:
 
 def _who_itself(report: dict[str, Any]) -> str:
     facts = [evidence["fact"] for evidence in report["evidence"]]
-    if "it said goodbye" in facts:
+    if "it said goodbye" in facts and report["exit"]["kind"] == "exited":
         return "itself, by its own exit  [observed: recorder]"
     if report["exit"]["kind"] == "exception":
-        return "itself, by an exception that nobody took  [observed: exit code]"
+        how = "derived" if report["silent"] is None else "observed"
+        return f"itself, by an exception that nobody took  [{how}: exit code]"
     if any("kernel logged no fault" in fact for fact in facts):
         return "a sender that was not seen, or a handler of its own: the kernel logged no fault"
     seen = any(e["source"] in ("agent", "kernel log", "event log") for e in report["evidence"])

@@ -14,10 +14,19 @@ if sys.platform == "win32":
     from perimortem.system.windows.limits import raise_own_limits
     from perimortem.system.windows.resume import let_run
     from perimortem.system.windows.selector import open_selector
+    from perimortem.system.windows.terminal import accepts_codes
 else:
     from perimortem.system.linux.helper import Helper
     from perimortem.system.linux.limits import raise_own_limits
     from perimortem.system.linux.resume import let_run
     from perimortem.system.linux.selector import open_selector
+    from perimortem.system.linux.terminal import accepts_codes
 
-__all__ = ["Helper", "Selector", "let_run", "open_selector", "raise_own_limits"]
+__all__ = [
+    "Helper",
+    "Selector",
+    "accepts_codes",
+    "let_run",
+    "open_selector",
+    "raise_own_limits",
+]

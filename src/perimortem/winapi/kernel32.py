@@ -194,6 +194,8 @@ FindCloseChangeNotification = _k.declare("FindCloseChangeNotification", BOOL, HA
 HANDLER_ROUTINE = ctypes.WINFUNCTYPE(BOOL, DWORD)
 SetConsoleCtrlHandler = _k.declare("SetConsoleCtrlHandler", BOOL, PVOID, BOOL)
 GetProcessId = _k.declare("GetProcessId", DWORD, HANDLE)
+GetConsoleMode = _k.declare("GetConsoleMode", BOOL, HANDLE, ctypes.POINTER(DWORD))
+SetConsoleMode = _k.declare("SetConsoleMode", BOOL, HANDLE, DWORD)
 SetErrorMode = _k.declare("SetErrorMode", wintypes.UINT, wintypes.UINT)
 
 _ntdll = Library("ntdll")

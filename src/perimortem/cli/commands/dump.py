@@ -61,5 +61,5 @@ def command(pid: int, output: Path | None, types: MinidumpType, as_json: bool) -
             f"target paused {result.target_paused_ms:.1f} ms"
         )
         for error in result.soft_errors:
-            click.echo(f"  missing: {error}", err=True)
+            click.echo(f"  note: {error}", err=True)
     return 0

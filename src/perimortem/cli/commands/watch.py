@@ -26,7 +26,9 @@ Examples:
 @click.option(
     "--name", "pattern", metavar="PATTERN", help="Watch every process of that name (with * and ?)."
 )
-@click.option("--unit", metavar="NAME", help="Watch every process of a systemd unit.")
+@click.option(
+    "--unit", metavar="NAME", help="Watch every process of a unit (systemd; a service of Windows)."
+)
 @click.option(
     "--follow",
     is_flag=True,
@@ -50,8 +52,8 @@ def command(
     """Watch processes that run already, until they end or Ctrl-C.
 
     They are not stopped, traced or changed. Hangs are seen in processes that use libperimortem, and
-    where all threads wait for each other. The exit status of a process that is not our child needs
-    Linux 6.15 or root.
+    on Linux where all threads wait for each other. There the exit status of a process that is not our
+    child needs 6.15 or root.
     """
     from dataclasses import replace
 

@@ -10,7 +10,7 @@ from pathlib import Path
 assert sys.platform == "linux"
 
 from perimortem.capture.linux.snapshot import capture
-from perimortem.dump.naming import publish
+from perimortem.dump.naming import partial_path, publish
 from perimortem.errors import CaptureFailed
 from perimortem.minidump.writer import write_minidump
 from perimortem.model.dump import DumpResult, MinidumpType
@@ -28,7 +28,7 @@ def write_dump(process: ProcessRef, path: Path, types: MinidumpType) -> DumpResu
     The file appears under its name only when it is whole. Raises ProcessGone, AccessDenied, or
     CaptureFailed (disk full, size limit, another tracer); then no file is left.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = partial_path(path, os.getpid())
     try:
         fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:

@@ -14,7 +14,7 @@ from pathlib import Path
 assert sys.platform == "win32"
 
 from perimortem.dump.missing import find_missing
-from perimortem.dump.naming import publish
+from perimortem.dump.naming import partial_path, publish
 from perimortem.dump.windows import guard
 from perimortem.dump.windows.dbghelp import write_minidump
 from perimortem.dump.windows.pss import take_snapshot
@@ -48,7 +48,7 @@ def write_dump(process: ProcessRef, path: Path, types: MinidumpType) -> DumpResu
         raise CaptureFailed(
             f"cannot write {path}", why="it exists already", remedy="name another file with -o"
         )
-    partial = path.with_name(f".{path.name}.partial")
+    partial = partial_path(path, os.getpid())
     rights = choose_rights(types) | kernel32.PROCESS_CREATE_PROCESS
     try:
         with kernel32.open_process(_grantable(rights, process.pid), process.pid) as handle:

@@ -16,6 +16,9 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _STOPPED = ("T", "t")
 
+SOURCE = "/proc"
+"""Of what is seen from outside, in the evidence."""
+
 
 @dataclass(frozen=True)
 class Sample:

@@ -25,7 +25,11 @@ def list_ancestors() -> set[int]:
     """Ourselves, our parent, and so on."""
     entries = list_processes_now()
     pid, found = os.getpid(), set[int]()
+    born = entries[pid].create_time if pid in entries else 0
     while pid in entries and pid not in found and len(found) < _DEPTH_MAX:
+        if entries[pid].create_time > born:
+            break  # the parent is gone, and its pid another's
         found.add(pid)
+        born = entries[pid].create_time
         pid = entries[pid].parent_pid
     return found

@@ -15,6 +15,9 @@ from perimortem.winapi.system_processes import (
     list_processes_now,
 )
 
+SOURCE = "list of processes"
+"""Of what is seen from outside, in the evidence."""
+
 
 @dataclass(frozen=True)
 class Sample:

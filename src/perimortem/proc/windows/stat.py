@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ntpath
 import sys
+import time
 from dataclasses import dataclass
 
 assert sys.platform == "win32"
@@ -15,6 +16,9 @@ from perimortem.winapi.process import (
     read_image_path,
     read_times,
 )
+
+_EPOCH_100NS = 116_444_736_000_000_000
+_TOLERANCE_100NS = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,8 @@ def read_stat(pid: int) -> ProcessStat | None:
     """The facts of a process; None when it is gone, or when even its times are refused."""
     with kernel32.open_process(kernel32.PROCESS_QUERY_LIMITED_INFORMATION, pid) as handle:
         times = read_times(handle) if handle else None
-        if not handle or times is None:
+        # In its first moment a process has no times yet, or none that make sense.
+        if not handle or times is None or not 0 < times.created <= _now_100ns():
             return None
         return ProcessStat(
             name=ntpath.basename(read_image_path(handle) or "") or str(pid),
@@ -40,6 +45,10 @@ def read_stat(pid: int) -> ProcessStat | None:
             start_time_ticks=times.created,
             is_dead=not is_running(handle),
         )
+
+
+def _now_100ns() -> int:
+    return time.time_ns() // 100 + _EPOCH_100NS + _TOLERANCE_100NS
 
 
 def _read_parent_pid(handle: int) -> int:

@@ -15,9 +15,9 @@ from perimortem.errors import AccessDenied, PerimortemError
 def find_run_dir() -> Path:
     r"""%PERIMORTEM_RUN_DIR%, else %LOCALAPPDATA%\perimortem\run, which is the user's alone."""
     given = os.environ.get("PERIMORTEM_RUN_DIR", "")
-    if os.path.isabs(given):
+    if os.path.isabs(given) and os.path.splitdrive(given)[0]:  # \x is on whatever drive one stands
         return Path(given)
-    return Path(os.environ.get("LOCALAPPDATA", r"C:\Windows\Temp")) / "perimortem" / "run"
+    return Path(os.environ.get("LOCALAPPDATA") or r"C:\Windows\Temp") / "perimortem" / "run"
 
 
 def ensure_run_dir(path: Path) -> None:

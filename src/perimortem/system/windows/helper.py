@@ -35,8 +35,8 @@ class Helper:
                 stdout=self._answer,
                 stderr=subprocess.DEVNULL,
                 env=dict(environment),
-                # A console of its own, which nobody sees: what is said to ours is not for it.
-                creationflags=subprocess.CREATE_NO_WINDOW,
+                # Without a console: what is said to ours is not for it, and none is opened.
+                creationflags=subprocess.DETACHED_PROCESS,
             )
         except OSError:
             self._answer.close()

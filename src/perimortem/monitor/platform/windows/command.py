@@ -12,7 +12,7 @@ assert sys.platform == "win32"
 from perimortem.analyze.observations import Request
 from perimortem.exits.signals import SIGINT, SIGTERM
 from perimortem.model.process import ProcessRef
-from perimortem.monitor.loop import Monitor
+from perimortem.monitor.loop import Monitor, Timer
 from perimortem.monitor.platform.windows.console import Console
 from perimortem.monitor.platform.windows.create_process import create_process, find_program
 from perimortem.monitor.platform.windows.heartbeats import Heartbeats
@@ -23,6 +23,9 @@ from perimortem.monitor.settings import Settings
 from perimortem.monitor.tree import ProcessTree
 from perimortem.system.windows.handle_selector import HandleSelector
 from perimortem.winapi.system_processes import forget_processes, list_processes_now
+
+_BIRTH_NS = 20_000_000
+"""A process that is announced has a thread by then, if it ever gets one. Arbitrary."""
 
 
 class Command:
@@ -43,6 +46,9 @@ class Command:
         self._console = Console()
         self._stack.callback(self._console.close)
         self._job = Job() if settings.follow else None
+        self._new_pids: set[int] = set()
+        """Announced by the job, and not taken into the tree yet."""
+        self._new_timer = Timer(None, self._take_new)
         if self._job is not None:
             self._stack.callback(self._job.close)
         self.list_orphans: Callable[[], list[int]] | None = (
@@ -51,7 +57,9 @@ class Command:
 
     def start(self) -> ProcessRef:
         """Raises LaunchFailed."""
-        process, popen = create_process(self.program, self._argv, self._environment(), self._job)
+        os.environ["PERIMORTEM_RUN_DIR"] = str(self._settings.run_dir)
+        os.environ["PERIMORTEM_MONITOR_PID"] = str(os.getpid())
+        process, popen = create_process(self.program, self._argv, self._job)
         self._stack.callback(popen._handle.Close)  # type: ignore[attr-defined]
         self._stack.callback(setattr, popen, "returncode", 0)
         return process
@@ -70,6 +78,7 @@ class Command:
         if self._job is not None and isinstance(selector, HandleSelector):
             self._job.report_to(selector.port, selector.open_port_key(self._take_job_message))
             tree.take_orphans(monitor.now_ns())  # those who came before it reported
+            monitor.timers.append(self._new_timer)
 
     def finish_output(self) -> None:
         """Its output is its own."""
@@ -84,13 +93,6 @@ class Command:
         entries = list_processes_now()
         return [pid for pid in self._job.list_pids() if pid in entries and entries[pid].threads]
 
-    def _environment(self) -> dict[str, str]:
-        return {
-            **os.environ,
-            "PERIMORTEM_RUN_DIR": str(self._settings.run_dir),
-            "PERIMORTEM_MONITOR_PID": str(os.getpid()),
-        }
-
     def _take_events(self, now_ns: int) -> None:
         """Whatever the console says it says to all who are attached to it."""
         for event in self._console.receive():
@@ -102,6 +104,19 @@ class Command:
             if event.is_final:
                 self._monitor.keep_all()  # a target that ends in time gets its whole verdict
 
-    def _take_job_message(self, message: int, _value: int, now_ns: int) -> None:
+    def _take_job_message(self, message: int, value: int, now_ns: int) -> None:
         if message == MSG_NEW_PROCESS:
-            self._tree.take_orphans(now_ns)
+            self._new_pids.add(value)
+            self._take_new(now_ns)
+            self._new_timer.due_ns = now_ns + _BIRTH_NS if self._new_pids else None
+
+    def _take_new(self, now_ns: int) -> None:
+        """A process is announced before it has a thread; a clone for a dump never gets one."""
+        forget_processes()
+        entries = list_processes_now()
+        for pid in list(self._new_pids):
+            if pid in entries and entries[pid].threads and self._tree.take_new(pid, now_ns):
+                self._new_pids.discard(pid)
+        if self._new_timer.due_ns is not None and self._new_timer.due_ns <= now_ns:
+            self._new_pids.clear()  # the next scan finds them, if there is anything to find
+            self._new_timer.due_ns = None

@@ -14,6 +14,8 @@ from perimortem.exits.windows.event_log import try_event_log
 from perimortem.monitor.doctor import Check, better, check_run_dir, check_store, needed
 from perimortem.winapi.token import enable_debug_privilege, is_elevated, read_integrity_level
 
+_ETW_REMEDY = "run as administrator; logman query -ets lists the sessions that there are"
+
 
 def examine() -> list[Check]:
     """Every check, in the order of the main job."""
@@ -72,14 +74,19 @@ def _check_rights() -> Check:
 def _check_etw() -> Check:
     why = try_session()
     if why and why != IS_TAKEN:
-        return better("exit codes of others", False, f"ETW: {why}", "run as administrator")
+        return better("exit codes of others", False, f"ETW: {why}", _ETW_REMEDY)
     return better("exit codes of others", True, "ETW tells of processes that nobody holds")
 
 
 def _check_event_log() -> Check:
     why = try_event_log()
     if why:
-        return better("words of Windows", False, f"event log: {why}", "start the service EventLog")
+        return better(
+            "words of Windows",
+            False,
+            f"event log: {why}",
+            "as administrator, or start the service EventLog",
+        )
     return better(
         "words of Windows", True, "Application Error and Hang are read from the event log"
     )

@@ -1,0 +1,13 @@
+/* Says goodbye, and then does not leave. */
+#include <perimortem.h>
+#include <stdio.h>
+#include <windows.h>
+
+int wmain(void) {
+  perimortem_open();
+  perimortem_goodbye(0);
+  puts("ready");
+  fflush(stdout);
+  Sleep(INFINITE);
+  return 0;
+}
