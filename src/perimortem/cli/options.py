@@ -67,6 +67,17 @@ def json_option(function: _F) -> _F:
     )
 
 
+def dump_type_option(function: _F) -> _F:
+    return click.option(
+        "--type",
+        "types",
+        type=DumpType(),
+        default="mini",
+        show_default=True,
+        help="mini (0x1105), full, or a MINIDUMP_TYPE mask.",
+    )(function)
+
+
 def watch_options(function: _F) -> _F:
     """The limits and choices of `run` and `watch`; what is not given comes from the settings."""
     options = (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from perimortem.cli.options import DumpType, Pid, json_option
+from perimortem.cli.options import Pid, dump_type_option, json_option
 from perimortem.model.dump import MinidumpType
 
 EXAMPLES = """\b
@@ -24,14 +24,7 @@ Examples:
     type=click.Path(path_type=Path),
     help="File or directory to write to (default: ./NAME-TIME-PID.dmp).",
 )
-@click.option(
-    "--type",
-    "types",
-    type=DumpType(),
-    default="mini",
-    show_default=True,
-    help="mini (0x1105), full, or a MINIDUMP_TYPE mask.",
-)
+@dump_type_option
 @json_option
 @click.argument("pid", type=Pid())
 def command(pid: int, output: Path | None, types: MinidumpType, as_json: bool) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from perimortem.cli.options import DumpType, json_option
+from perimortem.cli.options import dump_type_option, json_option
 from perimortem.collector.rule import DUMP_COUNT_DEFAULT
 from perimortem.model.dump import MinidumpType
 
@@ -40,14 +40,7 @@ def command() -> None:
     show_default=True,
     help="Older ones are removed by the system.",
 )
-@click.option(
-    "--type",
-    "types",
-    type=DumpType(),
-    default="mini",
-    show_default=True,
-    help="mini (0x1105), full, or a MINIDUMP_TYPE mask.",
-)
+@dump_type_option
 @json_option
 @click.argument("program")
 def install_command(
