@@ -1,5 +1,6 @@
 """Statuses to words, and the parsers of what the kernel says."""
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -19,7 +20,7 @@ from perimortem.model.exits import ExitKind, ExitSource
     ("code", "subcode", "words"),
     [
         ("139", None, "SIGSEGV"),
-        ("-11", None, "SIGSEGV"),
+        ("-11", None, "exit code -11" if sys.platform == "win32" else "SIGSEGV"),
         ("SIGSEGV", None, "segmentation"),
         ("segv", None, "SIGSEGV"),
         ("137", None, "SIGKILL"),
