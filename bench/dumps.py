@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import selectors
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +14,7 @@ from perimortem.dump.protocol import DumpRequest
 from perimortem.model.dump import MINI, DumpResult
 from perimortem.monitor.dump_workers import DumpWorkers
 from perimortem.proc import find_process
+from perimortem.system import open_selector
 
 _ROUNDS = 7
 _THREADS = 50
@@ -73,23 +73,24 @@ def _measure_ours(folder: Path) -> tuple[float, float]:
     pauses, times = [], []
     meter = _Meter()
     process = find_process(meter.pid)
-    with selectors.DefaultSelector() as selector:
-        workers = DumpWorkers(selector, 60)
-        workers.warm_up()
-        for i in range(_ROUNDS):
-            time.sleep(0.3)  # the spare warms up, as it does in a monitor
-            meter.longest_pause_ms()
-            results: list[DumpResult] = []
-            start = time.perf_counter()
-            request = DumpRequest(process, folder / f"{i}.dmp", MINI, 1 << 30)
-            workers.request(request, results.append, time.monotonic_ns())
-            while not results:
-                for key, _ in selector.select(1):
-                    key.data(time.monotonic_ns())
-            times.append((time.perf_counter() - start) * 1e3)
-            assert results[0].path, results[0].error
-            pauses.append(meter.longest_pause_ms())
-        workers.close()
+    selector = open_selector()
+    workers = DumpWorkers(selector, 60)
+    workers.warm_up()
+    for i in range(_ROUNDS):
+        time.sleep(0.3)  # the spare warms up, as it does in a monitor
+        meter.longest_pause_ms()
+        results: list[DumpResult] = []
+        start = time.perf_counter()
+        request = DumpRequest(process, folder / f"{i}.dmp", MINI, 1 << 30)
+        workers.request(request, results.append, time.monotonic_ns())
+        while not results:
+            for call in selector.wait(1):
+                call(time.monotonic_ns())
+        times.append((time.perf_counter() - start) * 1e3)
+        assert results[0].path, results[0].error
+        pauses.append(meter.longest_pause_ms())
+    workers.close()
+    selector.close()
     meter.close()
     return median(pauses), median(times)
 
