@@ -59,7 +59,7 @@ check: $(TOOLS) fast-tests ## ruff, mypy --strict for linux and win32, import-li
 	$(BIN)/mypy --platform linux
 	$(BIN)/mypy --platform win32
 	$(BIN)/lint-imports
-	$(BIN)/python tools/generate_recorder_header.py --check
+	$(BIN)/python tools/generate_headers.py --check
 
 bench: $(TOOLS) programs ## Measure ratios against peers, side by side in one run
 	$(BIN)/python -m bench

@@ -67,6 +67,28 @@ PERIMORTEM_API int perimortem_emit(const char *name, const char *json);
  * Windows by ExitProcess, when the program itself calls it. */
 PERIMORTEM_API void perimortem_goodbye(int status);
 
+/* How perimortem_spawn_and_attach() finds the monitor; zero takes the default. */
+typedef struct perimortem_options {
+  /* Program and first arguments, ended by NULL; default: "perimortem" on PATH. */
+  const char *const *monitor_command;
+  double connect_timeout_s; /* default 5 */
+  double answer_timeout_s;  /* how long a crash waits for its dump; default 10 */
+} perimortem_options;
+
+typedef struct perimortem_guard perimortem_guard;
+
+/* Open the recorder, find the monitor or start it, and install the crash handler: from now on a crash is
+ * told to the monitor, waits until its dump is on disk, and then takes its way as without us. `options` may
+ * be NULL. Returns NULL when it did not work; the program need not care: the reason is said once on
+ * stderr, and perimortem_attach_error() tells it. May be called again: each guard is released once. */
+PERIMORTEM_API perimortem_guard *perimortem_spawn_and_attach(const perimortem_options *options);
+
+/* Take the handler off with the last guard; the monitor is told. NULL does nothing. */
+PERIMORTEM_API void perimortem_release(perimortem_guard *guard);
+
+/* Why the last perimortem_spawn_and_attach() failed, or NULL. */
+PERIMORTEM_API const char *perimortem_attach_error(void);
+
 #ifdef __cplusplus
 }
 #endif

@@ -8,9 +8,11 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "../src/crash.h"
 #include "../src/recorder.h"
 #include "hooks.h"
 #include "image.h"
@@ -33,6 +35,25 @@ static int is_watched(void) {
 /* Under Yama's ptrace_scope 1 only a declared process and its children may read this one. */
 static void permit_monitor(void) { prctl(PR_SET_PTRACER, monitor, 0, 0, 0); }
 
+/* In another pid namespace the monitor's pid means nothing to us, and ours nothing to it: no recorder then.
+ * But its socket may be there, and through that the kernel tells it who we are. */
+static int is_in_other_namespace(void) {
+  char here[64];
+  const char *name = getenv("PERIMORTEM_PID_NAMESPACE");
+  ssize_t length = name && name[0] ? readlink("/proc/self/ns/pid", here, sizeof here - 1) : -1;
+  if (length < 0) return 0;
+  here[length] = '\0';
+  return strcmp(here, name) != 0;
+}
+
+/* Also where there is no recorder: the note goes in the message. */
+static void stand_before_crashes(void) {
+  const char *socket_path = getenv("PERIMORTEM_SOCKET");
+  if (!socket_path || !socket_path[0]) return;
+  pmr_set_monitor(socket_path, 0);
+  pmr_install_crash_handler();
+}
+
 static void begin_child(void) {
   int saved_errno = errno;
   pmr_begin_exit_hooks();
@@ -53,6 +74,9 @@ __attribute__((constructor)) static void start_agent(void) {
     permit_monitor();
     pmr_open(PMR_HEADER_FLAG_PRELOADED | (pmr_follows_children ? PMR_FOLLOW : 0));
     if (pmr_follows_children) pthread_atfork(NULL, NULL, begin_child);
+    stand_before_crashes();
+  } else if (pmr_follows_children && is_in_other_namespace()) {
+    stand_before_crashes();
   }
   errno = saved_errno;
 }

@@ -18,8 +18,8 @@
 #include "../src/clock.h"
 #include "../src/linux/compat.h"
 #include "../src/crc32.h"
+#include "../src/linux/caller.h"
 #include "../src/recorder.h"
-#include "caller.h"
 #include "perimortem.h"
 
 typedef void (*status_function)(int) __attribute__((noreturn));

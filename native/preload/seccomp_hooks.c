@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "../src/crash.h"
 #include "../src/linux/compat.h"
 #include "../src/recorder.h"
 #include "hooks.h"
@@ -35,6 +36,7 @@ static void note_seccomp(void) {
   if (!base || ((pmr_header *)(void *)base)->pid == (uint32_t)getpid()) {
     pmr_under_seccomp = 1;
     pmr_stop_following(); /* a fork makes no system call of ours either */
+    pmr_remove_crash_handler();
   }
 }
 

@@ -70,6 +70,9 @@ PERIMORTEM_API int pmr_open(uint32_t flags);
 /* The base of the mapping, or NULL: for the preloaded agent. Exported, not public. */
 PERIMORTEM_API unsigned char *pmr_base(void);
 
+/* The run directory, once the recorder was opened. */
+const char *pmr_directory(void);
+
 /* A fixed-size copy that always ends in a zero and never reads past the source's end. */
 PERIMORTEM_API void pmr_copy_name(char *to, uint32_t size, const char *from);
 

@@ -9,14 +9,18 @@
 
 #if defined(__GLIBC__) || defined(__gnu_linux__)
 #if defined(__x86_64__)
+#ifndef PMR_DEFINES_PTHREAD_CREATE
 __asm__(".symver pthread_create,pthread_create@GLIBC_2.2.5");
+#endif
 __asm__(".symver pthread_attr_setstacksize,pthread_attr_setstacksize@GLIBC_2.2.5");
 __asm__(".symver pthread_key_create,pthread_key_create@GLIBC_2.2.5");
 __asm__(".symver pthread_setspecific,pthread_setspecific@GLIBC_2.2.5");
 __asm__(".symver dlsym,dlsym@GLIBC_2.2.5");
 __asm__(".symver dladdr,dladdr@GLIBC_2.2.5");
 #elif defined(__aarch64__)
+#ifndef PMR_DEFINES_PTHREAD_CREATE
 __asm__(".symver pthread_create,pthread_create@GLIBC_2.17");
+#endif
 __asm__(".symver pthread_attr_setstacksize,pthread_attr_setstacksize@GLIBC_2.17");
 __asm__(".symver pthread_key_create,pthread_key_create@GLIBC_2.17");
 __asm__(".symver pthread_setspecific,pthread_setspecific@GLIBC_2.17");

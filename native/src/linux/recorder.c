@@ -321,6 +321,8 @@ int perimortem_open(void) {
   return 0;
 }
 
+const char *pmr_directory(void) { return recorder_directory; }
+
 unsigned char *pmr_base(void) { return pmr_get_live()->base; }
 
 const char *perimortem_recorder_path(void) { return pmr_base() ? recorder_path : NULL; }

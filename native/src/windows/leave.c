@@ -144,10 +144,10 @@ static void leave(unsigned char *base) {
   memcpy(place, &note, offsetof(pmr_exit_note, state));
   pmr_word *state = pmr_word_at(base, PMR_EXIT_NOTE_OFFSET + (uint32_t)offsetof(pmr_exit_note, state));
   atomic_store_explicit(state, PMR_EXIT_NOTE_WRITTEN, memory_order_release);
-  int is_own = pmr_is_leaving || note.kind == PMR_EXIT_KIND_EXIT_PROCESS &&
+  int is_own = pmr_is_leaving || (note.kind == PMR_EXIT_KIND_EXIT_PROCESS &&
                (note.caller == PMR_EXIT_CALLER_VIRTUAL_MACHINE ||
                 (note.is_main_thread && (note.caller == PMR_EXIT_CALLER_PROGRAM ||
-                                         note.caller == PMR_EXIT_CALLER_RUNTIME)));
+                                         note.caller == PMR_EXIT_CALLER_RUNTIME))));
   uint64_t said = atomic_load_explicit(pmr_word_at(base, PMR_LIVE(goodbye_ns)), memory_order_acquire);
   if (is_own && !said) perimortem_goodbye(-1);
 }

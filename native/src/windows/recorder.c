@@ -11,6 +11,7 @@
 #include <windows.h>
 
 #include "../lock.h"
+#include "crash_handler.h"
 #include "leave.h"
 #include "process.h"
 
@@ -21,7 +22,7 @@ _Atomic(pmr_live *) pmr_current = &no_recorder;
 
 static pmr_lock open_lock = PMR_UNLOCKED;
 static wchar_t *recorder_path;
-static char recorder_path_utf8[4096];
+static char recorder_path_utf8[4096], directory_utf8[4096];
 static int has_sampler;
 
 static wchar_t *read_variable(const wchar_t *name) {
@@ -143,6 +144,8 @@ static int create_in(const wchar_t *directory, uint32_t flags, wchar_t *building
     return EEXIST;
   }
   recorder_path = _wcsdup(path);
+  if (!WideCharToMultiByte(CP_UTF8, 0, directory, -1, directory_utf8, sizeof directory_utf8, NULL, NULL))
+    directory_utf8[0] = '\0';
   if (!WideCharToMultiByte(CP_UTF8, 0, path, -1, recorder_path_utf8, sizeof recorder_path_utf8, NULL,
                            NULL))
     recorder_path_utf8[0] = '\0';
@@ -168,6 +171,7 @@ int pmr_open(uint32_t flags) {
   if (!pmr_base()) {
     error = pmr_create(flags & ~PMR_FOLLOW);
     if (!error) pmr_prepare_leave();
+    if (!error) pmr_stand_before_crashes();
   }
   pmr_release(&open_lock);
   return error;
@@ -183,6 +187,8 @@ int perimortem_open(void) {
   if (starts) pmr_start_sampler(); /* without it the program's own beats still count */
   return 0;
 }
+
+const char *pmr_directory(void) { return directory_utf8; }
 
 unsigned char *pmr_base(void) { return pmr_get_live()->base; }
 

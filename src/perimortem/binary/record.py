@@ -32,7 +32,9 @@ Bytes8 = Annotated[bytes, "8s"]
 Bytes16 = Annotated[bytes, "16s"]
 Bytes24 = Annotated[bytes, "24s"]
 Bytes32 = Annotated[bytes, "32s"]
+Bytes256 = Annotated[bytes, "256s"]
 Bytes512 = Annotated[bytes, "512s"]
+Bytes1280 = Annotated[bytes, "1280s"]
 
 
 class TruncatedRecord(MalformedInput):

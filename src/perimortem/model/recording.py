@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from perimortem.model.caller import ExitCaller
+from perimortem.model.crash import Crash
 from perimortem.model.process import ProcessRef
 
 
@@ -63,16 +65,6 @@ class ExitFunction(StrEnum):
     EXIT_PROCESS = "ExitProcess"
 
 
-class ExitCaller(StrEnum):
-    """Whose code called it."""
-
-    UNKNOWN = "unknown code"
-    PROGRAM = "the program"
-    RUNTIME = "its language runtime"
-    LIBRARY = "a library"
-    VIRTUAL_MACHINE = "its virtual machine"
-
-
 @dataclass(frozen=True)
 class ExitNote:
     """Who called exit, _exit, _Exit, quick_exit or abort, noted by the preloaded agent."""
@@ -119,5 +111,6 @@ class Recording:
     events_lost: int
     """Events that were overwritten, or cut by the death of their writer."""
     exit_note: ExitNote | None
+    crash: Crash | None
     created_at_ns: int
     soft_errors: tuple[str, ...]

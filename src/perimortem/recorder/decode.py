@@ -11,10 +11,10 @@ import zlib
 from collections.abc import Iterator
 
 from perimortem.errors import MalformedInput
+from perimortem.model.caller import ExitCaller
 from perimortem.model.process import ProcessRef
 from perimortem.model.recording import (
     Event,
-    ExitCaller,
     ExitFunction,
     ExitNote,
     Heartbeat,
@@ -22,6 +22,7 @@ from perimortem.model.recording import (
     Recording,
 )
 from perimortem.recorder import layout
+from perimortem.recorder.crash import decode_crash
 from perimortem.recorder.layout import EventSlot, Header, LimitState, LiveWords
 from perimortem.recorder.layout import ExitNote as RawExitNote
 from perimortem.text import decode_text
@@ -138,11 +139,15 @@ def decode_recording(data: bytes, now_ns: int) -> Recording:
     note, note_error = _read_exit_note(data, header.exit_note_offset)
     if note_error:
         soft_errors.append(note_error)
+    crash, crash_error = decode_crash(data, layout.CRASH_AREA_OFFSET)
+    if crash_error:
+        soft_errors.append(crash_error)
     return Recording(
         pulse=pulse,
         events=tuple(events),
         events_lost=_count_lost(events, live.next_sequence),
         exit_note=note,
+        crash=crash,
         created_at_ns=header.created_realtime_ns,
         soft_errors=tuple(soft_errors),
     )

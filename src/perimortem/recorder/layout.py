@@ -1,12 +1,12 @@
 """The recorder file, byte by byte: the one definition from which everything else is derived.
 
-``tools/generate_recorder_header.py`` writes ``native/src/recorder_layout.h`` from this file, with a
+``tools/generate_headers.py`` writes ``native/src/recorder_layout.h`` from this file, with a
 static assertion for each offset; ``recorder.decode`` reads by it. ``docs/recorder.md`` explains why
 it is laid out so. Only aligned 8-byte words change while a target runs: a reader that copies the
 first page with one ``pread`` sees each of them whole (it may see two words of different ages).
 
     page 0   Header, LiveWords, beat words, hold words, limit words, heartbeat names
-    page 1   crash area (reserved, versioned, written by the crash handler)
+    page 1   CrashNote: the fault that the crash handler met
     page 2   ExitNote: who called exit, _exit, abort ...
     page 3+  ring of event slots
 """
@@ -15,7 +15,18 @@ from __future__ import annotations
 
 from enum import IntEnum, IntFlag
 
-from perimortem.binary.record import I32, U32, U64, Bytes8, Bytes16, Bytes32, Bytes512, Record
+from perimortem.binary.record import (
+    I32,
+    U32,
+    U64,
+    Bytes8,
+    Bytes16,
+    Bytes32,
+    Bytes256,
+    Bytes512,
+    Bytes1280,
+    Record,
+)
 
 MAGIC = b"PERIMREC"
 VERSION = 1
@@ -163,6 +174,62 @@ class ExitNote(Record):
 
 
 EXIT_NOTE_WRITTEN = 2
+
+
+class CrashState(IntEnum):
+    """How far a crash has come. Only TAKEN and FATAL are whole notes."""
+
+    NONE = 0
+    WRITING = 1
+    TAKEN = 2
+    """A handler of the program's own is at it, and has not come back."""
+    FATAL = 3
+    """Nobody takes it: the process ends by it."""
+
+
+class ContextKind(IntEnum):
+    """What ``CrashNote.context`` holds."""
+
+    NONE = 0
+    LINUX_X86_64 = 1
+    """gregs of mcontext_t (23 u64), then the FXSAVE area (512 bytes)."""
+    LINUX_AARCH64 = 2
+    """regs[31], sp, pc, pstate (u64 each)."""
+    WINDOWS_X86_64 = 3
+    """CONTEXT of winnt.h (1232 bytes)."""
+
+
+class CrashNote(Record):
+    """A fault, as the handler in the crashing thread saw it. ``state`` is stored last; ``crc32`` covers
+    all before ``state``, itself as zero."""
+
+    code: U32
+    """Signal number; on Windows the exception code."""
+    si_code: I32
+    tid: U32
+    crc32: U32
+    address: U64
+    """Where the access went (si_addr; on Windows the second parameter of an access violation)."""
+    program_counter: U64
+    stack_pointer: U64
+    monotonic_ns: U64
+    sender_pid: U32
+    sender_uid: U32
+    nested_code: U32
+    """Its own handler met this one."""
+    caller: U32
+    """ExitCaller: whose code the program counter is in."""
+    nested_address: U64
+    module_offset: U64
+    parameter: U64
+    """Windows: the first exception parameter (of a fast-fail its subcode)."""
+    context_kind: U32
+    context_size: U32
+    thread_name: Bytes16
+    module: Bytes256
+    context: Bytes1280
+    state: U64
+
 
 PAYLOAD_OFFSET = EventSlot.size()
 PAYLOAD_MAX = EVENT_SLOT_SIZE - PAYLOAD_OFFSET

@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include "perimortem.h"
+
 typedef struct pmr_caller {
   uint32_t kind; /* PMR_EXIT_CALLER_* */
   uint64_t module_offset;
@@ -11,10 +13,11 @@ typedef struct pmr_caller {
 } pmr_caller;
 
 /* Remember the modules that are loaded now; called before main. */
-void pmr_remember_modules(void);
+PERIMORTEM_API void pmr_remember_modules(void);
+int pmr_knows_modules(void);
 
 /* `may_read` is 0 where a system call could be fatal (seccomp): then only remembered modules are
  * known. Not reentrant: the caller sees to it. */
-void pmr_find_caller(uintptr_t address, int may_read, pmr_caller *caller);
+PERIMORTEM_API void pmr_find_caller(uintptr_t address, int may_read, pmr_caller *caller);
 
 #endif

@@ -13,7 +13,7 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
-#include "../src/recorder_layout.h"
+#include "../recorder_layout.h"
 
 #define MODULES_MAX 512
 
@@ -156,3 +156,5 @@ void pmr_find_caller(uintptr_t address, int may_read, pmr_caller *caller) {
   *caller = (pmr_caller){PMR_EXIT_CALLER_UNKNOWN, 0, ""};
   if (!find_remembered(address, caller) && may_read) find_in_maps(address, caller);
 }
+
+int pmr_knows_modules(void) { return module_count > 0; }

@@ -1,0 +1,22 @@
+/* What the kernel says of a fault, written down. Async-signal-safe. */
+#ifndef PERIMORTEM_CRASH_NOTE_H
+#define PERIMORTEM_CRASH_NOTE_H
+
+#include <signal.h>
+
+#include "../crash.h"
+
+/* A fault on its way through handlers. */
+typedef struct pmr_fault {
+  int number;
+  siginfo_t *info;
+  void *context; /* ucontext_t */
+} pmr_fault;
+
+/* Fill the note but for its checksum. `looks_around`: also whose code it was, which reads /proc. */
+void pmr_fill_crash(pmr_crash_note *note, const pmr_fault *fault, int looks_around);
+
+/* Where the fault's stack stood: handlers that came later stand below. */
+uint64_t pmr_fault_stack_pointer(const pmr_fault *fault);
+
+#endif
