@@ -1,6 +1,7 @@
 """perimortem: why did my process die, or stop?
 
-In a program: ``import perimortem`` and ``with perimortem.attach("worker") as hb: hb.beat()``.
+In a program: ``import perimortem`` and ``with perimortem.attach("worker") as hb: hb.beat()``, or
+``perimortem.spawn_and_attach()`` to have its crashes dumped.
 Everything else is the command line: ``perimortem --help``.
 """
 
@@ -9,10 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from perimortem.agent.guard import Guard, spawn_and_attach
     from perimortem.agent.session import AgentSession, attach
 
 __version__ = "0.1.0"
-__all__ = ["AgentSession", "__version__", "attach"]
+__all__ = ["AgentSession", "Guard", "__version__", "attach", "spawn_and_attach"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,6 +23,10 @@ def __getattr__(name: str) -> Any:
         from perimortem.agent import session
 
         return getattr(session, name)
+    if name in ("Guard", "spawn_and_attach"):
+        from perimortem.agent import guard
+
+        return getattr(guard, name)
     raise AttributeError(f"module 'perimortem' has no attribute {name!r}")
 
 

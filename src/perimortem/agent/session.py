@@ -150,7 +150,7 @@ def attach(name: str = "main", threshold: float = 0.0) -> AgentSession:
     ``python``, is beaten by a Python thread: it stops when a native call holds the GIL. Never raises.
     """
     try:
-        native = _open_native()
+        native = open_native()
         if native is None:
             return AgentSession(name, threshold, None, "the C library is not built")
         if not native.base:
@@ -168,14 +168,14 @@ def attach(name: str = "main", threshold: float = 0.0) -> AgentSession:
 def attach_quietly(name: str, threshold: float) -> AgentSession | None:
     """A heartbeat alone, without the thread that beats ``python``; None where there is no recorder."""
     try:
-        native = _open_native()
+        native = open_native()
         return AgentSession(name, threshold, native, "") if native and native.base else None
     except Exception:  # noqa: BLE001 - never into the program
         _log.debug("attach failed", exc_info=True)
         return None
 
 
-def _open_native() -> _Native | None:
+def open_native() -> _Native | None:
     """The C library with this process's recorder; None where it was not built."""
     global _native, _native_pid
     with _lock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from perimortem.analyze.crash import describe_crash, is_cause
 from perimortem.analyze.evidence import derive_evidence, describe_note
 from perimortem.analyze.observations import BeatAge, Observations, Request
 from perimortem.analyze.verdict import (
@@ -20,10 +21,12 @@ from perimortem.exits import ntstatus
 from perimortem.exits.signals import (
     KERNEL_RAISED,
     OWN_FAULT,
+    SIGABRT,
     SIGKILL,
     SIGPIPE,
     STOP_REQUEST,
 )
+from perimortem.model.crash import Crash
 from perimortem.model.evidence import Evidence
 from perimortem.model.exits import Exit, ExitKind, ExitSource, Sender
 from perimortem.model.recording import ExitFunction, ExitNote, merge_heartbeats
@@ -46,6 +49,8 @@ class Conclusion:
     last_beat: BeatAge | None
     sender: Sender | None
     evidence: tuple[Evidence, ...]
+    crash: Crash | None
+    """The fault that it ended of."""
 
 
 def conclude(seen: Observations) -> Conclusion:
@@ -54,25 +59,29 @@ def conclude(seen: Observations) -> Conclusion:
     last_beat = choose_last_beat(beats)
     goodbye = _derive_goodbye(seen)
     request = _last_request(seen)
+    note = _find_note(seen)
+    crash = seen.crash if seen.crash and is_cause(seen.crash, seen.exit, note) else None
+    status = derive_status_kind(seen.exit, note, has_run=seen.recording is not None)
     facts = Facts(
-        status=derive_status_kind(seen.exit, _find_note(seen), has_run=seen.recording is not None),
+        status=StatusKind.FAULT if crash else status,
         goodbye=goodbye,
         beat=_derive_beat(beats),
         hang=_derive_hang(seen),
-        ended_by=_derive_ended_by(seen, request),
+        ended_by=_derive_ended_by(seen, request, crash),
     )
     row = find_row(facts)
-    was_told = goodbye is Goodbye.SAID
+    was_told = goodbye is Goodbye.SAID or crash is not None
     is_end = seen.exit.kind not in (ExitKind.RUNNING, ExitKind.NOT_STARTED)
     return Conclusion(
         verdict=row.verdict,
         row=row,
         silent=None if goodbye is Goodbye.NO_AGENT or not is_end else not was_told,
-        where=_derive_where(seen),
+        where=_derive_where(seen, crash),
         beats=beats,
         last_beat=last_beat,
-        sender=request.sender if request and facts.ended_by is EndedBy.ANOTHER else None,
-        evidence=tuple(derive_evidence(seen, goodbye, last_beat, request, row)),
+        sender=_derive_sender(seen, request, crash) if facts.ended_by is EndedBy.ANOTHER else None,
+        evidence=tuple(derive_evidence(seen, goodbye, last_beat, request, row, crash)),
+        crash=crash,
     )
 
 
@@ -199,7 +208,17 @@ def _find_note(seen: Observations) -> ExitNote | None:
     return seen.recording.exit_note if seen.recording else None
 
 
-def _derive_ended_by(seen: Observations, request: Request | None) -> EndedBy:
+def _derive_sender(
+    seen: Observations, request: Request | None, crash: Crash | None
+) -> Sender | None:
+    if crash is not None and seen.crash_sender is not None:
+        return seen.crash_sender
+    return request.sender if request else None
+
+
+def _derive_ended_by(seen: Observations, request: Request | None, crash: Crash | None) -> EndedBy:
+    if crash is not None:
+        return EndedBy.ANOTHER if seen.crash_sender is not None else EndedBy.ITSELF
     if seen.words.oom_kill and seen.exit.signal in (SIGKILL, None):
         return EndedBy.OOM
     if request is not None:
@@ -212,8 +231,13 @@ def _derive_ended_by(seen: Observations, request: Request | None) -> EndedBy:
     return EndedBy.UNKNOWN
 
 
-def _derive_where(seen: Observations) -> str | None:
+def _derive_where(seen: Observations, crash: Crash | None) -> str | None:
     note = _find_note(seen)
+    if crash is not None:
+        is_abort = (
+            crash.code == SIGABRT and note is not None and note.function is ExitFunction.ABORT
+        )
+        return describe_note(note) if note is not None and is_abort else describe_crash(crash)
     is_plain_leave = note is not None and note.is_wanted and seen.exit.code == 0
     if note is not None and not is_plain_leave:
         return describe_note(note)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from perimortem.analyze.crash import describe_crash, name_crash
 from perimortem.analyze.observations import BeatAge, Observations, Request
 from perimortem.analyze.verdict import Goodbye, Row
 from perimortem.exits.decode import describe_exit
 from perimortem.exits.signals import KERNEL_RAISED, OWN_FAULT, SIGKILL, signal_name
+from perimortem.model.caller import ExitCaller
+from perimortem.model.crash import Crash
 from perimortem.model.evidence import Confidence, Evidence
 from perimortem.model.exits import Exit, ExitKind, ExitSource
-from perimortem.model.recording import ExitCaller, ExitNote
+from perimortem.model.recording import ExitNote
 
 _LOGGED_FAULTS = frozenset({4, 7, 8, 11})
 """ILL, BUS, FPE, SEGV: the kernel logs them when no handler takes them."""
@@ -31,9 +34,12 @@ def derive_evidence(
     last_beat: BeatAge | None,
     request: Request | None,
     row: Row,
+    crash: Crash | None,
 ) -> list[Evidence]:
     """Every fact that the verdict rests on, each with its source; the rule that was applied last."""
     facts = [_exit_evidence(seen.exit)]
+    if seen.crash is not None:
+        facts += _crash_evidence(seen.crash, seen, is_cause=crash is not None)
     note = seen.recording.exit_note if seen.recording else None
     if note is not None:
         facts.append(Evidence(describe_note(note), "agent", Confidence.OBSERVED))
@@ -63,7 +69,7 @@ def derive_evidence(
         facts.append(_beat_evidence(last_beat, seen))
     facts += [_request_evidence(other, seen) for other in seen.requests[-3:]]
     facts += _kernel_evidence(seen)
-    if seen.exit.signal is not None and request is None:
+    if seen.exit.signal is not None and request is None and crash is None:
         facts += _sender_evidence(seen)
     if seen.exit.kind is ExitKind.TERMINATED:
         facts += _terminated_evidence(request)
@@ -79,6 +85,28 @@ def _exit_evidence(end: Exit) -> Evidence:
     known = end.source is not ExitSource.NONE
     source = end.source.value if known else "no source"
     return Evidence(f"it {describe_exit(end)}", source, Confidence.OBSERVED)
+
+
+def _crash_evidence(crash: Crash, seen: Observations, *, is_cause: bool) -> list[Evidence]:
+    text = describe_crash(crash)
+    if not crash.is_fatal:
+        text += "; a handler of the program's own took it"
+    if not is_cause:
+        text += ", and it went on"
+    facts = [Evidence(text, "crash handler", Confidence.OBSERVED)]
+    if crash.nested_code is not None:
+        nested = signal_name(crash.nested_code)
+        text = f"a handler of the program's own was called for it, and met {nested}"
+        facts.append(Evidence(text, "crash handler", Confidence.OBSERVED))
+    if seen.crash_sender is not None:
+        sender = seen.crash_sender
+        who = f"process {sender.pid}" + (f" ({sender.name})" if sender.name else "")
+        text = f"{name_crash(crash)} was sent by {who}"
+        facts.append(Evidence(text, "siginfo", Confidence.OBSERVED))
+    elif crash.is_sent:
+        text = f"{name_crash(crash)} was sent by the process to itself (abort, raise)"
+        facts.append(Evidence(text, "siginfo", Confidence.OBSERVED))
+    return facts
 
 
 def _beat_evidence(beat: BeatAge, seen: Observations) -> Evidence:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from perimortem.model.crash import Crash
 from perimortem.model.exits import Exit, Sender
 from perimortem.model.recording import Heartbeat, Recording
 from perimortem.model.words import SystemWords
@@ -44,6 +45,10 @@ class Observations:
     hang_count: int
     requests: tuple[Request, ...]
     words: SystemWords
+    crash: Crash | None = None
+    """What its crash handler told or wrote down."""
+    crash_sender: Sender | None = None
+    """The other process that sent the signal of the crash."""
 
 
 @dataclass(frozen=True)

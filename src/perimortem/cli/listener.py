@@ -49,6 +49,12 @@ class ConsoleListener:
             f"{_describe(sources)}{own}"
         )
 
+    def on_serve(self, address: str) -> None:
+        self._say(f"serving programs that attach themselves, at {address}")
+
+    def on_untold(self, incident: Incident) -> None:
+        self.tell(incident)
+
     def on_hang(self, session: Session, incident: Incident) -> None:
         hang = incident.hangs[-1].hang
         names = ", ".join(f"{beat.name} for {beat.threshold_ns / 1e9:g} s" for beat in hang.stopped)

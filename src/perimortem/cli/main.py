@@ -17,6 +17,7 @@ from perimortem.errors import PerimortemError, UsageError
 _COMMANDS = {
     "run": "Run a command, watch it, and tell how it ended.",
     "watch": "Watch processes that run already.",
+    "monitor": "Serve programs that attach themselves (libperimortem).",
     "dump": "Write a dump of a running process; it runs on.",
     "inspect": "List what is in a minidump.",
     "list": "List incidents.",

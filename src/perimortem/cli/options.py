@@ -104,7 +104,7 @@ def watch_options(function: _F) -> _F:
         click.option(
             "--dump-type",
             type=Setting(read_dump_type, "TYPE"),
-            help="Dump taken of a hang: none, mini (default), full, or a mask like 0x1105.",
+            help="Dump taken of a crash or hang: none, mini (default), full, or a mask like 0x1105.",
         ),
         click.option("--no-stacks", is_flag=True, help="Do not run gdb or pystack on a hang."),
         click.option(
@@ -138,6 +138,7 @@ def collect_flags(parameters: dict[str, Any]) -> dict[str, Any]:
         "dump-type": parameters.get("dump_type"),
         "stacks": False if parameters.get("no_stacks") else None,
         "agent": False if parameters.get("no_agent") else None,
+        "crash-handler": False if parameters.get("no_crash_handler") else None,
         "follow": False if parameters.get("no_follow") else parameters.get("follow") or None,
         "pty": parameters.get("pty") or None,
         "wait": parameters.get("wait"),

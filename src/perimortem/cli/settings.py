@@ -21,6 +21,7 @@ def build_settings(resolved: Resolved) -> Settings:
         dump_types=_dump_types(resolved["dump-type"]),
         collect_stacks=resolved["stacks"],
         use_agent=resolved["agent"],
+        use_crash_handler=resolved["crash-handler"],
         follow=resolved["follow"],
         beat_from=resolved["beat-from"],
         force_pty=resolved["pty"],

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from perimortem.dump import Hold
+from perimortem.model.caller import ExitCaller
+from perimortem.model.crash import Crash
 from perimortem.model.dump import DumpResult, MinidumpType
 from perimortem.model.process import ProcessRef
+from perimortem.model.snapshot import Registers
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class DumpRequest:
     path: Path
     types: MinidumpType
     size_limit_bytes: int
+    crash: Crash | None = None
+    """What its handler has told of the fault."""
 
 
 def encode_request(request: DumpRequest) -> bytes:
@@ -32,6 +37,7 @@ def encode_request(request: DumpRequest) -> bytes:
         "path": str(request.path),
         "types": int(request.types),
         "size_limit_bytes": request.size_limit_bytes,
+        "crash": request.crash and _encode_crash(request.crash),
     }
     return json.dumps(fields).encode() + b"\n"
 
@@ -43,7 +49,26 @@ def decode_request(line: bytes) -> DumpRequest:
         path=Path(fields["path"]),
         types=MinidumpType(fields["types"]),
         size_limit_bytes=fields["size_limit_bytes"],
+        crash=_decode_crash(fields["crash"]) if fields.get("crash") else None,
     )
+
+
+def _encode_crash(crash: Crash) -> dict[str, Any]:
+    fields = asdict(crash)
+    registers = crash.registers
+    if registers is not None:
+        floating = registers.floating_point
+        fields["registers"] = [registers.general, floating.hex() if floating else None]
+    return fields
+
+
+def _decode_crash(fields: dict[str, Any]) -> Crash:
+    registers = fields.pop("registers")
+    if registers is not None:
+        general, floating = registers
+        registers = Registers(general, bytes.fromhex(floating) if floating else None)
+    fields["caller"] = ExitCaller(fields["caller"])
+    return Crash(**fields, registers=registers)
 
 
 def encode_result(result: DumpResult) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from perimortem.model.crash import Crash
 from perimortem.model.dump import DumpResult
 from perimortem.model.evidence import Evidence
 from perimortem.model.exits import Exit
@@ -81,5 +82,7 @@ class Incident:
     """What came from it; of a member of a tree this is empty."""
     parent_pid: int | None = None
     labels: tuple[tuple[str, str], ...] = ()
+    crash: Crash | None = None
+    """The fault that it ended of, as its crash handler told it."""
     number: int | None = None
     """Its number in the store, once it is kept."""

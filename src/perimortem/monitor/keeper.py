@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
+from perimortem.clock import format_rfc3339
 from perimortem.errors import StoreError
 from perimortem.model.incident import Incident
 from perimortem.monitor.session import Session
 from perimortem.report.document import render_document
 from perimortem.store.database import Store
+
+_START_JITTER_NS = 1_000_000_000
+"""The start of a process is known by ticks, and by two clocks."""
 
 
 class Keeper:
@@ -31,6 +36,16 @@ class Keeper:
             soft_errors = dict.fromkeys((*incident.soft_errors, str(error)))
             return replace(incident, soft_errors=tuple(soft_errors))
         return numbered
+
+    def keep_restored(self, session: Session, incident: Incident) -> Incident:
+        """In the place of what another monitor kept of it, before that was killed."""
+        since, until = (
+            format_rfc3339(incident.started_at_ns + delta_ns)
+            for delta_ns in (-_START_JITTER_NS, _START_JITTER_NS)
+        )
+        with suppress(StoreError):
+            session.number = self._store.find_unfinished(session.pid, since, until)
+        return self.keep(session, incident)
 
     def keep_launch_failure(self, incident: Incident) -> Incident:
         """The incident of a program that never ran."""

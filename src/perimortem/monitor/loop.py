@@ -136,6 +136,18 @@ class Monitor:
         self._key_of_file[session.recorder.path.name] = key
         self._schedule.arm(key, self._clock.monotonic_ns())
 
+    def forget(self, session: Session) -> None:
+        """Watch it no more; it goes on."""
+        key = next((key for key, other in self.sessions.items() if other is session), None)
+        if key is None or session.ended_ns is not None:
+            return
+        del self.sessions[key]
+        self.selector.unregister(session.exit_watch.waitable())
+        self._key_of_file.pop(session.recorder.path.name, None)
+        self._observe_due_ns.pop(key, None)
+        self._schedule.disarm(key)
+        session.close()
+
     def look_again(self, session: Session, now_ns: int) -> None:
         """Something was heard of a target: its deadlines may have changed."""
         key = next((key for key, other in self.sessions.items() if other is session), None)
@@ -355,8 +367,27 @@ class Monitor:
             return None
         return session.recorder.retry_ns()
 
+    def keep_so_far(self, session: Session) -> None:
+        """What is known of it goes into the store now: we, too, may be gone the next moment."""
+        self.keep(session, self._conclude(session))
+
+    def crash_dumped(self, session: Session) -> None:
+        """It has been answered; it ends now, or has ended while it was dumped."""
+        now_ns = self._clock.monotonic_ns()
+        session.watch.rebase_but_stopped(now_ns)
+        session.disregard(now_ns + _SETTLE_NS)
+        if session.end is None:
+            self.keep_so_far(session)
+            self.look_again(session, now_ns)
+        self._finish_waiting()
+
+    def unix_s(self) -> int:
+        return self._clock.realtime_ns() // 1_000_000_000
+
     def _is_held(self, session: Session) -> bool:
         """While our own dump or debugger stops the target, its silence is our doing."""
+        if session.is_answer_due:
+            return True
         pids = {session.pid, *(record.examined.pid for record in session.hangs[-1:])}
         return any(self.workers.is_busy_with(p) or self.stacks.is_busy_with(p) for p in pids)
 
@@ -400,9 +431,7 @@ class Monitor:
         if types is None or session.is_dumped_enough:
             self._examine_stacks(session, record, now_ns)
             return
-        path = dump_path(
-            self.settings.dumps_dir, culprit, self._clock.realtime_ns() // 1_000_000_000
-        )
+        path = dump_path(self.settings.dumps_dir, culprit, self.unix_s())
         request = DumpRequest(culprit.target.ref, path, types, self.settings.dump_size_limit_bytes)
 
         def on_dump(result: DumpResult) -> None:

@@ -7,6 +7,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from perimortem import wire
 from perimortem.analyze.first_death import VIOLENT
 from perimortem.beats.source import BeatSource
 from perimortem.clock import SystemClock
@@ -16,6 +17,7 @@ from perimortem.model.evidence import Confidence
 from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessRef, Target
 from perimortem.model.verdict import Verdict
+from perimortem.monitor.clients import Clients
 from perimortem.monitor.keeper import Keeper
 from perimortem.monitor.loop import Listener, Monitor, Timer
 from perimortem.monitor.platform import Command
@@ -87,9 +89,12 @@ class _Run:
         stack: ExitStack,
     ) -> None:
         self._settings = settings
+        self._stack = stack
         self._listener = listener
         self._clock = SystemClock()
-        self._command = Command(argv, settings, self._clock.monotonic_ns())
+        self._sockets = self._listen(stack)
+        address = self._sockets.address if self._sockets else None
+        self._command = Command(argv, settings, address, self._clock.monotonic_ns())
         stack.callback(self._command.close)
         self._monitor = Monitor(
             settings, self._clock, collect_host(), listener, open_system_words(), keeper
@@ -115,6 +120,14 @@ class _Run:
             self._session.sources,
             follow=settings.follow,
         )
+
+    def _listen(self, stack: ExitStack) -> wire.Listener | None:
+        """Without it the programs write down their crashes, and are not dumped."""
+        if not self._settings.use_crash_handler:
+            return None
+        listener = wire.open_own_listener(self._settings.run_dir)
+        stack.callback(listener.close)
+        return listener
 
     def watch(self) -> RunResult:
         """Until the command has ended, and what it announced as its main process."""
@@ -157,7 +170,13 @@ class _Run:
             monitor.on_new_recorder = self._tree.take_recorder
             monitor.find_culprit = self._find_culprit
             monitor.each_second(self._tree.scan)
+        if self._sockets is not None:
+            clients = Clients(self._sockets, monitor, self._find_client)
+            self._stack.callback(clients.close)
         monitor.add(self._session)
+
+    def _find_client(self, pid: int, now_ns: int) -> Session | None:
+        return self._session if pid == self._session.pid else self._tree.find(pid, now_ns)
 
     def _take_last_words(self, session: Session, now_ns: int) -> None:
         if session is self._session:

@@ -15,9 +15,10 @@ from perimortem.clock import Clock
 from perimortem.dump.naming import dump_name
 from perimortem.exits import ntstatus
 from perimortem.exits.sources import ExitWatch
+from perimortem.model.crash import Crash
 from perimortem.model.dump import DumpResult
 from perimortem.model.evidence import Confidence, Evidence
-from perimortem.model.exits import Exit, ExitKind, ExitSource
+from perimortem.model.exits import Exit, ExitKind, ExitSource, Sender
 from perimortem.model.hang import Hang
 from perimortem.model.incident import Host, Incident, LastHeartbeat, WatchedHang
 from perimortem.model.process import Target
@@ -71,6 +72,12 @@ class Session:
     """Its recorder has been read: whatever exec stood between us and the program is over."""
     heartbeats_lost: str | None = None
     """Why the recorder means nothing any more (exec without the agent, damaged)."""
+    crash: Crash | None = None
+    """What its crash handler told."""
+    crash_sender: Sender | None = None
+    """The other process that sent the signal of it."""
+    is_answer_due: bool = False
+    """Its crash handler waits for us: that it is silent is our doing."""
     end: Exit | None = None
     ended_ns: int | None = None
     ended_by_policy: bool = False
@@ -159,6 +166,7 @@ def derive_incident(
         session.lose_recorder("the last program that it became by exec carries no agent")
     end = _complete(session, recording, words)
     end = replace(end, subcode=words.fast_fail_code)
+    crash = session.crash or (recording.crash if recording else None)
     conclusion = conclude(
         Observations(
             exit=end,
@@ -173,6 +181,8 @@ def derive_incident(
             hang_count=len(session.hangs),
             requests=tuple(session.requests),
             words=words,
+            crash=crash,
+            crash_sender=_find_sender(session, crash),
         )
     )
     events = _merge_events(session, recording)
@@ -203,9 +213,20 @@ def derive_incident(
         soft_errors=(*session.soft_errors, *_soft_errors(session, recording)),
         parent_pid=session.parent_pid,
         labels=tuple((session.labels | _find_test(last_event)).items()),
+        crash=conclusion.crash,
         number=session.number,
     )
     return incident, conclusion
+
+
+def _find_sender(session: Session, crash: Crash | None) -> Sender | None:
+    """The other process that sent the signal; a note from the recorder alone has no name of it."""
+    if session.crash is not None or crash is None:
+        return session.crash_sender
+    if crash.sender_pid in (None, 0, session.pid):
+        return None
+    assert crash.sender_pid is not None
+    return Sender(crash.sender_pid, crash.sender_uid, None)
 
 
 def _renew_name(session: Session) -> Target:

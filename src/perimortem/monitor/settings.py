@@ -29,6 +29,8 @@ class Settings:
     """None: no dumps."""
     collect_stacks: bool = True
     use_agent: bool = True
+    use_crash_handler: bool = True
+    """Have programs tell their crashes."""
     follow: bool = True
     """Watch what comes from the target, too."""
     beat_from: tuple[str, ...] = ()

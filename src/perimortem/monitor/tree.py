@@ -42,6 +42,7 @@ LIVING_MAX = 2000
 _REMEMBERED_MAX = 1000
 _INCIDENTS_MAX = 100
 """Members with an incident of their own in one watch; further ones stand in the report only."""
+_GENERATIONS_MAX = 64
 LABELS = ("RANK", "LOCAL_RANK", "PYTEST_XDIST_WORKER")
 _RECORDER_NAME = re.compile(r"([0-9]{1,10})-([0-9]{1,20})\.rec")
 
@@ -111,6 +112,23 @@ class ProcessTree:
     def take_new(self, pid: int, now_ns: int) -> bool:
         """The system says that this process has come from one of ours."""
         return self._take(pid, None, now_ns)
+
+    def find(self, pid: int, now_ns: int) -> Session | None:
+        """The member with this pid; one that was not seen yet becomes one."""
+        if pid not in self.living and self._descends_from_ours(pid):
+            self._take(pid, None, now_ns)
+        return self.living.get(pid)
+
+    def _descends_from_ours(self, pid: int) -> bool:
+        known = {os.getpid(), *self.pids()}
+        for _ in range(_GENERATIONS_MAX):
+            facts = read_stat(pid)
+            if facts is None:
+                return False
+            if facts.parent_pid in known:
+                return True
+            pid = facts.parent_pid
+        return False
 
     def _scan_below(self, waiting: list[int], now_ns: int) -> None:
         while waiting:

@@ -12,6 +12,7 @@ if sys.platform == "win32":
     from perimortem.proc.windows.children import list_children
     from perimortem.proc.windows.environment import read_variables
     from perimortem.proc.windows.host import collect_host, own_uid
+    from perimortem.proc.windows.numbers import list_numbers
     from perimortem.proc.windows.processes import list_ancestors, list_processes
     from perimortem.proc.windows.sample import (
         SOURCE,
@@ -35,6 +36,7 @@ else:
     from perimortem.proc.linux.children import list_children
     from perimortem.proc.linux.environment import read_variables
     from perimortem.proc.linux.host import collect_host, own_uid
+    from perimortem.proc.linux.numbers import list_numbers
     from perimortem.proc.linux.processes import list_ancestors, list_processes
     from perimortem.proc.linux.sample import SOURCE, Sample, describe_state, is_stopped, take_sample
     from perimortem.proc.linux.stat import ProcessStat, read_stat
@@ -63,6 +65,7 @@ __all__ = [
     "leaves_by_own_system_call",
     "list_ancestors",
     "list_children",
+    "list_numbers",
     "list_processes",
     "list_unit_processes",
     "own_uid",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from perimortem.analyze.crash import describe_crash, name_crash
 from perimortem.clock import format_rfc3339
 from perimortem.exits.decode import describe_exit
 from perimortem.exits.signals import signal_name
+from perimortem.model.crash import Crash
 from perimortem.model.dump import DumpResult
 from perimortem.model.exits import Exit
 from perimortem.model.incident import Incident, LastHeartbeat, WatchedHang
@@ -35,6 +37,7 @@ def render_document(incident: Incident) -> dict[str, Any]:
         "verdict_at": format_rfc3339(incident.verdict_at_ns),
         "target": _render_target(incident),
         "exit": _render_exit(incident.exit),
+        "crash": incident.crash and _render_crash(incident.crash),
         "last_heartbeat": _render_heartbeat(incident.last_heartbeat),
         "heartbeats": [_render_heartbeat(beat) for beat in incident.heartbeats],
         "last_event": _render_event(incident.last_event, incident.last_event_at_ns),
@@ -95,6 +98,21 @@ def _render_exit(end: Exit) -> dict[str, Any]:
         "raw_status": end.raw_status,
         "source": end.source.value,
         "text": describe_exit(end),
+    }
+
+
+def _render_crash(crash: Crash) -> dict[str, Any]:
+    return {
+        "code": crash.code,
+        "name": name_crash(crash),
+        "si_code": crash.si_code,
+        "address": f"{crash.address:#x}",
+        "program_counter": f"{crash.program_counter:#x}",
+        "module": crash.module,
+        "module_offset": f"{crash.module_offset:#x}" if crash.module else None,
+        "tid": crash.tid,
+        "thread_name": crash.thread_name,
+        "text": describe_crash(crash),
     }
 
 

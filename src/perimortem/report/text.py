@@ -83,6 +83,7 @@ def _silence(report: dict[str, Any]) -> str:
     return "; no goodbye" if report["silent"] and is_plain else ""
 
 
+_WITNESSES = ("agent", "crash handler", "kernel log", "event log")
 _WHO = {
     "oom-kill": "the kernel, out of memory  [observed: kernel log]",
     "launch-failed": "nobody: the program could not be started",
@@ -123,7 +124,7 @@ def _who_itself(report: dict[str, Any]) -> str:
         return f"itself, by an exception that nobody took  [{how}: exit code]"
     if any("kernel logged no fault" in fact for fact in facts):
         return "a sender that was not seen, or a handler of its own: the kernel logged no fault"
-    seen = any(e["source"] in ("agent", "kernel log", "event log") for e in report["evidence"])
+    seen = any(e["source"] in _WITNESSES for e in report["evidence"])
     return "itself" + ("  [observed]" if seen else "  [assumed: no sender was seen]")
 
 

@@ -87,6 +87,15 @@ class Store:
         row = self._query("SELECT report FROM incident WHERE id = ?", (number,))
         return dict(json.loads(row[0][0])) if row else None
 
+    def find_unfinished(self, pid: int, since: str, until: str) -> int | None:
+        """The incident of a process, started in that time, whose end nobody has told."""
+        rows = self._query(
+            "SELECT id FROM incident WHERE pid = ? AND started_at BETWEEN ? AND ? "
+            "AND json_extract(report, '$.exit.kind') = 'running' ORDER BY id DESC LIMIT 1",
+            (pid, since, until),
+        )
+        return int(rows[0][0]) if rows else None
+
     def list_incidents(
         self,
         *,

@@ -13,6 +13,8 @@ STACK_MAX = 256 * 1024
 """Of each stack, from its pointer on. A usual stack is a few KiB; a runaway one is cut, and said so."""
 STACK_TOP = 4096
 """Of each stack, before the rest of any: the frames that tell most, whatever the number of threads."""
+OVERFLOW_MAX = 1 << 20
+"""How far below its stack a thread may have stepped; a guard area is no larger by default."""
 CODE_AROUND_PC = 256
 DATA_REGION_MAX = 4 << 20
 TOTAL_MAX = 96 << 20
@@ -56,6 +58,8 @@ def _select_stack(
     chosen = [MemoryRange(max(0, pc - CODE_AROUND_PC // 2), CODE_AROUND_PC)]
     stack = find_region(regions, general["rsp"])
     if stack is None or not stack.readable:
+        stack = _find_overflown(regions, general["rsp"])
+    if stack is None:
         soft_errors.append(
             f"thread {thread.tid}: its stack pointer {general['rsp']:#x} is in no readable memory"
         )
@@ -69,6 +73,13 @@ def _select_stack(
         size = STACK_MAX
     chosen.append(MemoryRange(start, size))
     return chosen
+
+
+def _find_overflown(regions: tuple[Region, ...], stack_pointer: int) -> Region | None:
+    """The stack that has grown into its guard, or below it: the next memory above."""
+    above = next((r for r in regions if r.start >= stack_pointer and r.readable), None)
+    is_near = above is not None and above.start - stack_pointer <= OVERFLOW_MAX
+    return above if is_near else None
 
 
 def _select_data(regions: tuple[Region, ...], soft_errors: list[str]) -> list[MemoryRange]:

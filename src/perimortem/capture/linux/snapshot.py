@@ -16,6 +16,7 @@ from dataclasses import replace
 assert sys.platform == "linux"
 
 from perimortem.capture.linux.access import check_access
+from perimortem.capture.linux.crashed_thread import return_to_crash
 from perimortem.capture.linux.dso_debug import parse_auxv, read_dso_debug
 from perimortem.capture.linux.freeze import Freeze
 from perimortem.capture.linux.handles import collect_handles
@@ -26,6 +27,7 @@ from perimortem.capture.linux.select_memory import select_memory
 from perimortem.capture.linux.system import collect_system_facts, read_boot_time_s
 from perimortem.capture.linux.threads import collect_thread, read_registers
 from perimortem.errors import CaptureFailed, ProcessGone
+from perimortem.model.crash import Crash
 from perimortem.model.dump import MinidumpType
 from perimortem.model.process import ProcessRef
 from perimortem.model.snapshot import (
@@ -65,8 +67,10 @@ class Capture:
 
 
 @contextmanager
-def capture(process: ProcessRef, types: MinidumpType) -> Iterator[Capture]:
-    """A snapshot of ``process``.
+def capture(
+    process: ProcessRef, types: MinidumpType, crash: Crash | None = None
+) -> Iterator[Capture]:
+    """A snapshot of ``process``; of one that crashes, with the thread as it was at the fault.
 
     Without full memory everything is copied at once and the target runs on before the body does;
     with full memory it stays frozen for the body, which copies memory straight to the file.
@@ -84,9 +88,11 @@ def capture(process: ProcessRef, types: MinidumpType) -> Iterator[Capture]:
         _check_identity(process)
         registers = {tid: read_registers(tid) for tid in freeze.stopped}
         soft_errors = [*freeze.soft_errors, *_name_unsupported(types)]
+        exception = return_to_crash(crash, process.pid, registers, soft_errors) if crash else None
         memory = LiveMemory(process.pid, freeze.stopped[0] if freeze.stopped else process.pid)
         try:
             snapshot = _collect(process, types, freeze, registers, memory, soft_errors, system)
+            snapshot = replace(snapshot, exception=exception)
             if not is_full:
                 freeze.thaw()
             yield Capture(_complete(snapshot, process, types), freeze)

@@ -50,6 +50,11 @@ not found."""
     "May be repeated.",
 )
 @click.option("--no-agent", is_flag=True, help="Preload nothing.")
+@click.option(
+    "--no-crash-handler",
+    is_flag=True,
+    help="Leave fatal signals alone: crashes are told by exit status and kernel only, without a dump.",
+)
 @click.option("--no-follow", is_flag=True, help="Watch the command only, not what comes from it.")
 @click.option(
     "--wait",

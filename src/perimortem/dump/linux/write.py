@@ -13,6 +13,7 @@ from perimortem.capture.linux.snapshot import capture
 from perimortem.dump.naming import partial_path, publish
 from perimortem.errors import CaptureFailed
 from perimortem.minidump.writer import write_minidump
+from perimortem.model.crash import Crash
 from perimortem.model.dump import DumpResult, MinidumpType
 from perimortem.model.process import ProcessRef
 
@@ -22,8 +23,12 @@ _KEEP_FREE_MAX = 1 << 30
 _STREAMS_ESTIMATE = 1 << 20
 
 
-def write_dump(process: ProcessRef, path: Path, types: MinidumpType) -> DumpResult:
+def write_dump(
+    process: ProcessRef, path: Path, types: MinidumpType, crash: Crash | None = None
+) -> DumpResult:
     """Dump ``process`` to ``path``, which must not exist; the result names what is missing.
+
+    ``crash``: what its handler told; the dump then has an exception, and the thread as it was then.
 
     The file appears under its name only when it is whole. Raises ProcessGone, AccessDenied, or
     CaptureFailed (disk full, size limit, another tracer); then no file is left.
@@ -34,7 +39,7 @@ def write_dump(process: ProcessRef, path: Path, types: MinidumpType) -> DumpResu
     except OSError as error:
         raise _write_error(path, error) from error
     try:
-        with open(fd, "wb", buffering=0) as file, capture(process, types) as captured:
+        with open(fd, "wb", buffering=0) as file, capture(process, types, crash) as captured:
             snapshot = captured.snapshot
             _check_space(path, sum(memory.size for memory in snapshot.memory))
             size = write_minidump(snapshot, types, _WholeWrites(file.fileno()))

@@ -23,6 +23,7 @@ from perimortem.dump.windows.rights import choose_rights
 from perimortem.errors import CaptureFailed, MalformedInput, ProcessGone
 from perimortem.minidump.format import StreamType
 from perimortem.minidump.reader import MinidumpFile
+from perimortem.model.crash import Crash
 from perimortem.model.dump import DumpResult, MinidumpType
 from perimortem.model.process import ProcessRef
 from perimortem.proc import read_stat
@@ -38,7 +39,9 @@ _HRESULT_FACILITY = 0x80070000
 _ERROR_PARTIAL_COPY = 299
 
 
-def write_dump(process: ProcessRef, path: Path, types: MinidumpType) -> DumpResult:
+def write_dump(
+    process: ProcessRef, path: Path, types: MinidumpType, crash: Crash | None = None
+) -> DumpResult:
     """Dump ``process`` to ``path``, which must not exist; the result names what is missing.
 
     The file appears under its name only when it is whole. Raises ProcessGone, AccessDenied, or

@@ -9,6 +9,7 @@ from perimortem.minidump.format import Location, MemoryDescriptor, RawThread, St
 from perimortem.minidump.streams.writing import DumpPlan
 from perimortem.model.snapshot import Thread
 
+_OVERFLOW_MAX = 1 << 20
 _NOWHERE = MemoryDescriptor(0, 0, 0)
 
 
@@ -45,4 +46,7 @@ def _find_stack(plan: DumpPlan, stack_pointer: int) -> MemoryDescriptor:
     for memory in plan.memory:
         if memory.address <= stack_pointer < memory.address + memory.data_size:
             return memory
-    return MemoryDescriptor(stack_pointer, 0, 0)
+    # It has run over its end: its frames begin above.
+    above = [m for m in plan.memory if 0 <= m.address - stack_pointer <= _OVERFLOW_MAX]
+    nearest = min(above, key=lambda memory: memory.address, default=None)
+    return nearest or MemoryDescriptor(stack_pointer, 0, 0)

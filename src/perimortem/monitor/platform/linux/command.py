@@ -34,6 +34,7 @@ from perimortem.monitor.preload import Preload
 from perimortem.monitor.session import Session
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.tree import ProcessTree
+from perimortem.wire.layout import SOCKET_VARIABLE
 
 _PATIENCE_S = 0.2
 _GIVE_UP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -44,10 +45,13 @@ class Command:
 
     preload_source = "ELF file"
 
-    def __init__(self, argv: tuple[str, ...], settings: Settings, now_ns: int) -> None:
-        """Raises LaunchFailed when there is no such program."""
+    def __init__(
+        self, argv: tuple[str, ...], settings: Settings, address: str | None, now_ns: int
+    ) -> None:
+        """``address``: where crashes are told. Raises LaunchFailed when there is no such program."""
         self._argv = argv
         self._settings = settings
+        self._address = address
         self._stack = ExitStack()
         self.program = find_program(argv[0])
         self.name = os.path.basename(argv[0])[:15] or argv[0]  # as the kernel will call it
@@ -116,6 +120,12 @@ class Command:
 
     def _environment(self) -> dict[str, str]:
         environment = dict(os.environ)
+        environment.pop(SOCKET_VARIABLE, None)
+        if self._address is not None:
+            environment |= {
+                SOCKET_VARIABLE: self._address,
+                "PERIMORTEM_RUN_DIR": str(self._settings.run_dir),
+            }
         if self.preload.library is None:
             return environment
         return preload_environment(

@@ -108,6 +108,13 @@ def _launch_error(name: str, error: OSError) -> LaunchFailed:
             remedy="look at its first line (#!), or at 'file' of it",
             exit_status=127,
         )
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN):
+        return LaunchFailed(
+            f"cannot run {name}",
+            why=error.strerror or str(error),
+            remedy="raise the limit (ulimit -a shows them all)",
+            exit_status=125,
+        )
     if error.errno == errno.ENOEXEC:
         return LaunchFailed(
             f"cannot run {name}",

@@ -23,6 +23,7 @@ from perimortem.monitor.settings import Settings
 from perimortem.monitor.tree import ProcessTree
 from perimortem.system.windows.handle_selector import HandleSelector
 from perimortem.winapi.system_processes import forget_processes, list_processes_now
+from perimortem.wire.layout import SOCKET_VARIABLE
 
 _BIRTH_NS = 20_000_000
 """A process that is announced has a thread by then, if it ever gets one. Arbitrary."""
@@ -33,10 +34,13 @@ class Command:
 
     preload_source = "perimortem"
 
-    def __init__(self, argv: tuple[str, ...], settings: Settings, now_ns: int) -> None:
-        """Raises LaunchFailed when there is no such program."""
+    def __init__(
+        self, argv: tuple[str, ...], settings: Settings, address: str | None, now_ns: int
+    ) -> None:
+        """``address``: where crashes are told. Raises LaunchFailed when there is no such program."""
         self._argv = argv
         self._settings = settings
+        self._address = address
         self._stack = ExitStack()
         self.program = find_program(argv[0])
         self.name = self.program.name
@@ -59,6 +63,9 @@ class Command:
         """Raises LaunchFailed."""
         os.environ["PERIMORTEM_RUN_DIR"] = str(self._settings.run_dir)
         os.environ["PERIMORTEM_MONITOR_PID"] = str(os.getpid())
+        os.environ.pop(SOCKET_VARIABLE, None)
+        if self._address is not None:
+            os.environ[SOCKET_VARIABLE] = self._address
         process, popen = create_process(self.program, self._argv, self._job)
         self._stack.callback(popen._handle.Close)  # type: ignore[attr-defined]
         self._stack.callback(setattr, popen, "returncode", 0)

@@ -1,0 +1,66 @@
+"""What the crash handler wrote down: whether it is how the process ended, and what it says. Pure."""
+
+from __future__ import annotations
+
+from perimortem.exits import ntstatus
+from perimortem.exits.signals import SIGKILL, signal_name
+from perimortem.model.crash import Crash
+from perimortem.model.exits import Exit, ExitKind
+from perimortem.model.recording import ExitNote
+
+_HAS_ADDRESS = frozenset({7, 11})
+"""BUS and SEGV: the address is where the access went; of the others it is the instruction."""
+_TAKEN_NS = 10_000_000_000
+"""So long a handler of the program's own may take until it leaves, and the fault is why. Arbitrary."""
+
+
+def is_cause(crash: Crash, end: Exit, note: ExitNote | None) -> bool:
+    """Whether this end is that of the crash; a process may outlive what looked like one.
+
+    A handler of the program's own that took the fault and then left has not handled it: it ended of it.
+    """
+    if not crash.is_fatal:
+        return (
+            note is not None
+            and note.tid == crash.tid
+            and 0 <= note.monotonic_ns - crash.monotonic_ns <= _TAKEN_NS
+        )
+    if end.kind in (ExitKind.RUNNING, ExitKind.UNKNOWN, ExitKind.EXCEPTION, ExitKind.TERMINATED):
+        return True
+    codes = {crash.code, crash.nested_code}
+    if end.kind is ExitKind.SIGNALED:
+        # Somebody who would not wait for the dump: it crashed all the same.
+        return end.signal in codes or end.signal == SIGKILL
+    # The first process of a namespace cannot die by a signal of its own: its handler leaves for it.
+    return end.code is not None and end.code - 128 in codes
+
+
+def name_crash(crash: Crash) -> str:
+    """ "SIGSEGV", "STATUS_ACCESS_VIOLATION"."""
+    if crash.code > 0xFFFF:
+        return ntstatus.STATUSES.get(crash.code, (f"{crash.code:#010x}", ""))[0]
+    return signal_name(crash.code)
+
+
+def describe_crash(crash: Crash) -> str:
+    """ "SIGSEGV at 0x10 in libgpu_rt.so+0x41d0a, thread render (4711)"."""
+    text = name_crash(crash)
+    if not crash.is_sent and (crash.code in _HAS_ADDRESS or crash.code > 0xFFFF):
+        text += f" at {crash.address:#x}"
+    text += f" in {describe_place(crash)}"
+    name = f"{crash.thread_name} " if crash.thread_name else ""
+    return f"{text}, thread {name}({crash.tid})"
+
+
+def describe_place(crash: Crash) -> str:
+    """ "libgpu_rt.so+0x41d0a"; an address alone where no module is."""
+    if crash.module is None:
+        return f"no module, at {crash.program_counter:#x}"
+    name = crash.module.replace("\\", "/").rsplit("/", 1)[-1]
+    return f"{name}+{crash.module_offset:#x}"
+
+
+def derive_signature(program: str, crash: Crash) -> str:
+    """The same for crashes of one program that look alike from outside: what, and where."""
+    place = describe_place(crash) if crash.module is not None else "no module"
+    return f"{program}: {name_crash(crash)} in {place}"

@@ -1,0 +1,45 @@
+"""``perimortem monitor``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from perimortem.cli.options import collect_flags, watch_options
+
+EXAMPLES = """\b
+Examples:
+  perimortem monitor                    (serve until Ctrl-C)
+  perimortem monitor --exit-when-idle   (as a program starts it for itself)
+
+\b
+In a program:
+  C       perimortem_guard *guard = perimortem_spawn_and_attach(NULL);
+  Python  guard = perimortem.spawn_and_attach()"""
+
+
+@click.command("monitor", epilog=EXAMPLES)
+@watch_options
+@click.option("--exit-when-idle", is_flag=True, help="End when the last program has gone.")
+def command(config: Path | None, as_json: bool, exit_when_idle: bool, **options: Any) -> int:
+    """Serve programs that attach themselves by libperimortem, from start to end.
+
+    They tell their crashes over a local socket and wait for their dump; their heartbeats are watched.
+    There is one such monitor for each user (for each run directory). At its start it tells the crashes
+    that happened while there was none.
+    """
+    from perimortem.cli.listener import ConsoleListener
+    from perimortem.cli.settings import build_settings
+    from perimortem.config.resolve import resolve
+    from perimortem.monitor.keeper import Keeper
+    from perimortem.monitor.serve import serve
+    from perimortem.store.database import Store
+
+    resolved = resolve(collect_flags(options), config)
+    settings = build_settings(resolved)
+    listener = ConsoleListener(quiet=resolved["quiet"], as_json=as_json, shares_terminal=False)
+    with Store(settings.store_path) as store:
+        serve(settings, listener, Keeper(store), exit_when_idle=exit_when_idle)
+    return 0

@@ -1,0 +1,145 @@
+"""Programs that talk to the monitor: they say hello, and that they crash.
+
+Who speaks, the kernel says; what is said is checked before anything is done about it. No client is
+waited for: what is not there is not read, an answer that finds no room ends the connection.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from perimortem.errors import MalformedInput
+from perimortem.monitor.crashes import Crashes
+from perimortem.monitor.loop import Monitor
+from perimortem.monitor.session import Session
+from perimortem.wire import Connection, Listener
+from perimortem.wire.frames import Message, WrongVersion, decode_message, encode_answer
+from perimortem.wire.layout import FrameKind, Outcome
+
+CONNECTIONS_MAX = 2000
+"""More at once than programs on one machine crash together; each takes a descriptor. Arbitrary."""
+_MESSAGES_AT_ONCE = 16
+_ACCEPTED_AT_ONCE = 64
+
+FindSession = Callable[[int, int], Session | None]
+"""find(pid, now_ns): the target that this process is, or is from now on; None: it is none of ours."""
+
+
+@dataclass
+class _Client:
+    connection: Connection
+    is_open: bool = True
+    is_answer_due: bool = False
+    """It crashes and waits for its dump: the last to be turned away."""
+
+
+class Clients:
+    """All connections of one listener."""
+
+    def __init__(
+        self,
+        listener: Listener,
+        monitor: Monitor,
+        find_session: FindSession,
+        on_leave: Callable[[Session], None] = lambda _session: None,
+    ) -> None:
+        """``find_session``: whose message it is; ``on_leave``: a target has taken its handler off."""
+        self._listener = listener
+        self._monitor = monitor
+        self._find_session = find_session
+        self._on_leave = on_leave
+        self._crashes = Crashes(monitor)
+        self._clients: dict[int, _Client] = {}
+        """By what they are waited for by; in the order in which they came."""
+        monitor.selector.register(listener.waitable(), self._accept)
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def close(self) -> None:
+        """Turn all away."""
+        for client in list(self._clients.values()):
+            self._drop(client)
+        self._monitor.selector.unregister(self._listener.waitable())
+
+    def _accept(self, _now_ns: int) -> None:
+        for _ in range(_ACCEPTED_AT_ONCE):
+            connection = self._listener.accept()
+            if connection is None:
+                return
+            if len(self._clients) >= CONNECTIONS_MAX and not self._make_room():
+                connection.send(encode_answer(FrameKind.REFUSED, Outcome.TOO_MANY))
+                connection.close()
+                continue
+            self._clients[connection.waitable()] = client = _Client(connection)
+            serve = functools.partial(self._serve, client)
+            self._monitor.selector.register(connection.waitable(), serve)
+
+    def _make_room(self) -> bool:
+        """Whoever has been here longest and waits for nothing goes."""
+        idle = next((c for c in self._clients.values() if not c.is_answer_due), None)
+        if idle is not None:
+            self._drop(idle)
+        return idle is not None
+
+    def _serve(self, client: _Client, now_ns: int) -> None:
+        for _ in range(_MESSAGES_AT_ONCE):
+            if not client.is_open:
+                return
+            try:
+                received = client.connection.receive()
+                if received is None:
+                    return
+                message = decode_message(received.data)
+            except EOFError:
+                self._drop(client)
+                return
+            except WrongVersion:
+                self._refuse(client, Outcome.WRONG_VERSION)
+                return
+            except MalformedInput:
+                self._refuse(client, Outcome.MALFORMED)
+                return
+            self._take(client, received.pid, message, now_ns)
+
+    def _take(self, client: _Client, pid: int, message: Message, now_ns: int) -> None:
+        if message.kind is FrameKind.PING:
+            self._answer(client, encode_answer(FrameKind.PONG, value=message.value))
+            return
+        session = self._find_session(pid, now_ns) if pid > 0 else None
+        if session is None or session.ended_ns is not None:
+            self._refuse(client, Outcome.NOT_WATCHED)
+        elif message.kind is FrameKind.HELLO:
+            self._answer(client, encode_answer(FrameKind.WELCOME))
+        elif message.kind is FrameKind.LEAVE:
+            self._on_leave(session)
+            self._answer(client, encode_answer(FrameKind.DONE))
+        elif message.crash is not None and not client.is_answer_due:
+            client.is_answer_due = True
+            self._crashes.take(
+                session, message.crash, lambda outcome: self._tell_done(client, outcome), now_ns
+            )
+
+    def _tell_done(self, client: _Client, outcome: Outcome) -> None:
+        """It may have left meanwhile; its crash is kept all the same."""
+        client.is_answer_due = False
+        if client.is_open:
+            self._answer(client, encode_answer(FrameKind.DONE, outcome))
+
+    def _answer(self, client: _Client, message: bytes) -> None:
+        if not client.connection.send(message):
+            self._drop(client)
+
+    def _refuse(self, client: _Client, outcome: Outcome) -> None:
+        client.connection.send(encode_answer(FrameKind.REFUSED, outcome))
+        self._drop(client)
+
+    def _drop(self, client: _Client) -> None:
+        if client.is_open:
+            client.is_open = False
+            waitable = client.connection.waitable()
+            del self._clients[waitable]
+            self._monitor.selector.unregister(waitable)
+            client.connection.close()

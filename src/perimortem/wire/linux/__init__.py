@@ -1,0 +1,1 @@
+"""Seqpacket sockets of the Unix domain."""
