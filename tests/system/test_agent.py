@@ -130,7 +130,8 @@ def test_preload_into_many_programs_of_the_system(perimortem):
 def test_without_follow_it_stays_out_of_children(perimortem, programs):
     """Only the started process has a recorder; its children lose the preload at their exec."""
     script = (
-        "ls $PERIMORTEM_RUN_DIR | wc -l; sh -c 'echo ${LD_PRELOAD:-none}'; env | grep -c LD_PRE"
+        "ls $PERIMORTEM_RUN_DIR/*.rec | wc -l; sh -c 'echo ${LD_PRELOAD:-none}'; "
+        "env | grep -c LD_PRE"
     )
     result = perimortem.call("run", "-q", "--no-follow", "--", "sh", "-c", script)
     assert result.stdout.split() == ["1", "none", "0"]

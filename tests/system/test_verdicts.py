@@ -126,8 +126,16 @@ def test_a_vfork_child_is_not_the_program(perimortem, programs):
 
 def test_crash_by_a_fault(perimortem, programs):
     report = perimortem.report(programs / "crash_null")
-    assert (report["verdict"], report["silent"]) == ("crash", True)
+    assert (report["verdict"], report["silent"]) == ("crash", False)
     assert (report["exit"]["signal_name"], report["_status"]) == ("SIGSEGV", 139)
+    assert report["where"].startswith("SIGSEGV at 0x10 in crash_null+0x")
+    if reads_kernel_log():
+        assert "segfault at 10" in evidence(report)
+
+
+def test_crash_by_a_fault_that_no_handler_saw(perimortem, programs):
+    report = perimortem.report(programs / "crash_null", options=("--no-crash-handler",))
+    assert (report["verdict"], report["silent"], report["dumps"]) == ("crash", True, [])
     if reads_kernel_log():
         assert "segfault at 10" in evidence(report)
         assert report["where"].startswith("faulted in crash_null")
@@ -363,7 +371,7 @@ def reads_kernel_log():
 
 
 def test_a_fault_signal_that_somebody_sent_is_not_told_as_a_fault(perimortem, programs):
-    process, pid = start_run(perimortem, programs / "beats")
+    process, pid = start_run(perimortem, programs / "beats", options=("--no-crash-handler",))
     os.kill(pid, signal.SIGSEGV)
     report, stderr = finish(perimortem, process)
     assert report["verdict"] == "crash"
@@ -375,7 +383,7 @@ def test_a_fault_signal_that_somebody_sent_is_not_told_as_a_fault(perimortem, pr
 def test_a_fault_in_another_thread_is_found_in_the_kernels_log(perimortem, programs):
     if not reads_kernel_log():
         pytest.skip("the kernel log may not be read")
-    report = perimortem.report(programs / "crash_in_thread")
+    report = perimortem.report(programs / "crash_in_thread", options=("--no-crash-handler",))
     assert report["where"].startswith("faulted in crash_in_thread")
 
 

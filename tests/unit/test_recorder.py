@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perimortem.errors import MalformedInput
+from perimortem.model.caller import ExitCaller
 from perimortem.model.process import ProcessRef
-from perimortem.model.recording import ExitCaller, ExitFunction
+from perimortem.model.recording import ExitFunction
 from perimortem.recorder import RecorderFile, layout
 from perimortem.recorder.decode import decode_pulse, decode_recording, read_header
 
@@ -57,7 +58,7 @@ def put_event(data, sequence, name=b"step", payload=b'{"i":1}', crc_error=0):
 
 
 def test_the_c_header_is_generated_from_the_layout():
-    tool = ROOT / "tools" / "generate_recorder_header.py"
+    tool = ROOT / "tools" / "generate_headers.py"
     result = subprocess.run([sys.executable, tool, "--check"], capture_output=True, text=True)
     assert result.returncode == 0, result.stdout
 

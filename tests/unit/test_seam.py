@@ -28,6 +28,7 @@ CHOOSERS = {
     "proc/__init__.py",
     "recorder/__init__.py",
     "system/__init__.py",
+    "wire/__init__.py",
 }
 
 

@@ -1,0 +1,125 @@
+"""Monitor and worker are killed at every step of a crash: nothing that was said is lost, nobody stays
+stopped, and what bears the name of a dump is a whole one."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, await_true
+
+from perimortem.minidump.format import StreamType
+from perimortem.minidump.reader import MinidumpFile
+
+pytestmark = pytest.mark.system
+
+DRIVER = ROOT / "tests" / "programs" / "killed_at.py"
+MONITOR_STEPS = [
+    "before:perimortem.monitor.clients:Clients._serve",
+    "before:perimortem.monitor.crashes:Crashes.take",
+    "before:perimortem.monitor.keeper:Keeper.keep",
+    "after:perimortem.monitor.keeper:Keeper.keep",
+    "after:perimortem.monitor.dump_workers:DumpWorkers.request",
+    "before:perimortem.monitor.crashes:Crashes._finish",
+    "before:perimortem.monitor.clients:Clients._tell_done",
+    "after:perimortem.monitor.clients:Clients._tell_done",
+    "before:perimortem.monitor.loop:Monitor._collect_exit",
+    "before:perimortem.monitor.loop:Monitor._finish_waiting",
+]
+WORKER_STEPS = [
+    "before:perimortem.dump.worker:decode_request",
+    "after:perimortem.dump.worker:_say",
+    "before:perimortem.capture.linux.snapshot:check_access",
+    "after:perimortem.capture.linux.ptrace:interrupt",
+    "before:perimortem.capture.linux.snapshot:return_to_crash",
+    "before:perimortem.capture.linux.snapshot:_collect",
+    "before:perimortem.capture.linux.freeze:Freeze.thaw",
+    "after:perimortem.capture.linux.freeze:Freeze.thaw",
+    "before:perimortem.dump.linux.write:write_minidump",
+    "after:perimortem.dump.linux.write:_WholeWrites.write",
+    "before:perimortem.dump.linux.write:publish",
+    "before:perimortem.dump.worker:encode_result",
+]
+
+
+def check_dumps(perimortem):
+    """Every file under a final name is whole; returns how many there are."""
+    found = list((perimortem.data_dir / "dumps").glob("*.dmp"))
+    for path in found:
+        data = path.read_bytes()
+        dump = MinidumpFile(lambda at, size, data=data: data[at : at + size], len(data))
+        assert dump.read_exception(dump.find(StreamType.ExceptionStream)).raw.code == 11
+        assert dump.read_threads(dump.find(StreamType.ThreadListStream))
+    return len(found)
+
+
+def run_driver(perimortem, *arguments):
+    environment = perimortem.env | {"KILLED_AT_BASE": str(perimortem.base)}
+    return subprocess.Popen(
+        [sys.executable, DRIVER, *map(str, arguments)], env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def start_target(perimortem):
+    code = (
+        "import perimortem, sys, ctypes\n"
+        "guard = perimortem.spawn_and_attach(answer_timeout=3)\n"
+        "print(guard.error or 'ready', flush=True)\n"
+        "sys.stdin.read()\n"
+        "ctypes.string_at(16)"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", code], env=perimortem.env, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("step", MONITOR_STEPS, ids=lambda step: step.replace("perimortem.", ""))
+def test_the_monitor_is_killed(perimortem, step):
+    honest = perimortem.start("monitor", "--exit-when-idle")
+    assert "serving" in honest.stderr.readline()
+    target = start_target(perimortem)
+    assert target.stdout.readline() == "ready\n"
+    honest.kill()
+    honest.wait()
+    monitor = run_driver(perimortem, step, "monitor")
+    if monitor.poll() is None:
+        monitor.stderr.readline()
+    target.communicate("", timeout=30)
+    assert target.returncode == -signal.SIGSEGV  # it was let go, and died its own death
+    monitor.communicate(timeout=30)
+    assert monitor.returncode == -signal.SIGKILL
+    await_true(lambda: check_dumps(perimortem) >= 0)
+
+    after = perimortem.start("monitor")
+    await_true(lambda: "serving" in after.stderr.readline())
+    after.send_signal(signal.SIGINT)
+    after.wait(timeout=30)
+    (row,) = json.loads(perimortem.call("list", "--json").stdout)
+    shown = json.loads(perimortem.call("show", "--json", row["number"]).stdout)
+    assert (shown["verdict"], shown["crash"]["address"]) == ("crash", "0x10")
+    dumps = [dump for dump in shown["dumps"] if dump["path"]]
+    assert len(dumps) == check_dumps(perimortem)
+    assert not list(perimortem.run_dir.glob("*.rec"))
+
+
+@pytest.mark.parametrize("step", WORKER_STEPS, ids=lambda step: step.replace("perimortem.", ""))
+def test_the_worker_is_killed(perimortem, programs, step):
+    report_path = perimortem.base / "report.json"
+    monitor = run_driver(
+        perimortem, "worker", step, "run", "-q", "--report", report_path, "--",
+        programs / "crash_null",
+    )  # fmt: skip
+    _, stderr = monitor.communicate(timeout=60)
+    assert monitor.returncode == 139, stderr
+    report = json.loads(report_path.read_text())
+    assert (report["verdict"], report["crash"]["address"]) == ("crash", "0x10")
+    (dump,) = report["dumps"]
+    # Both attempts die; what is there under the name of a dump is whole.
+    assert "the dump worker died" in dump["error"]
+    assert check_dumps(perimortem) == 0 or step.endswith("encode_result")
+    assert not list((perimortem.data_dir / "dumps").glob(".*.partial"))
