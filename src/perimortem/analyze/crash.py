@@ -20,6 +20,8 @@ def is_cause(crash: Crash, end: Exit, note: ExitNote | None) -> bool:
     A handler of the program's own that took the fault and then left has not handled it: it ended of it.
     """
     if not crash.is_fatal:
+        if end.kind in (ExitKind.EXCEPTION, ExitKind.TERMINATED):
+            return end.code == crash.code  # whoever took it ended it by its own code
         return (
             note is not None
             and note.tid == crash.tid

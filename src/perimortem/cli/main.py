@@ -22,6 +22,7 @@ _COMMANDS = {
     "inspect": "List what is in a minidump.",
     "list": "List incidents.",
     "show": "Show one incident, whole.",
+    "vacuum": "Remove the oldest dumps, down to the bounds.",
     "explain": "Say what an exit code means.",
     "config": "Show every setting and where it came from.",
     "system": "Have the system itself dump a program that crashes.",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from perimortem.config.units import Size, parse_size, parse_time_span
 from perimortem.model.dump import NAMED_TYPES
 
 THRESHOLD_S = (0.01, 1e6)
@@ -99,6 +100,35 @@ def read_dump_type(value: Any) -> str:
     raise WrongValue("none, mini, full, or a mask like 0x1105")
 
 
+def read_size(value: Any) -> Size:
+    """Bytes as a number; or text: 2G, 500M, 10%."""
+    size = parse_size(str(value)) if isinstance(value, int | str) else None
+    if size is None or isinstance(value, bool):
+        raise WrongValue("a size like 2G, 500M or 10%")
+    return size
+
+
+def read_time_span(value: Any) -> float:
+    """Seconds as a number; or text: 12h, 30d."""
+    if isinstance(value, str):
+        seconds = parse_time_span(value)
+    else:
+        seconds = None if isinstance(value, bool) else _read_number(value)
+    if seconds is None or seconds < 0:
+        raise WrongValue("a time like 12h or 30d")
+    return seconds
+
+
+def read_count(value: Any) -> int:
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = -1
+    if not 0 <= number <= 1_000_000 or isinstance(value, bool):
+        raise WrongValue("a number from 0 to 1000000")
+    return number
+
+
 def read_path(value: Any) -> str:
     if isinstance(value, str) and os.path.isabs(value) and "\0" not in value:
         return value
@@ -135,6 +165,15 @@ KEYS: dict[str, Key] = {
         Key("on-hang", "report", choice_of(*ON_HANG), "what is done about a hang"),
         Key("beat-from", (), read_beat_sources, "further sources of heartbeats"),
         Key("dump-type", "mini", read_dump_type, "dump taken of a crash or a hang"),
+        Key(
+            "dumps-per-hour",
+            3,
+            read_count,
+            "of one kind of crash or hang; further ones are counted",
+        ),
+        Key("max-use", None, read_size, "all that is kept (default 2 GiB, or 10% of a small disk)"),
+        Key("keep-free", None, read_size, "of the disk (default 5%)"),
+        Key("max-age", 30 * 86400.0, read_time_span, "older dumps go, but the newest of a kind"),
         Key("stacks", True, read_flag, "run gdb or pystack on a hang"),
         Key("agent", True, read_flag, "preload the agent (run)"),
         Key("crash-handler", True, read_flag, "have crashes told and dumped as they happen (run)"),

@@ -55,6 +55,7 @@ def decode_request(line: bytes) -> DumpRequest:
 
 def _encode_crash(crash: Crash) -> dict[str, Any]:
     fields = asdict(crash)
+    fields["windows_context"] = crash.windows_context.hex()
     registers = crash.registers
     if registers is not None:
         floating = registers.floating_point
@@ -68,6 +69,7 @@ def _decode_crash(fields: dict[str, Any]) -> Crash:
         general, floating = registers
         registers = Registers(general, bytes.fromhex(floating) if floating else None)
     fields["caller"] = ExitCaller(fields["caller"])
+    fields["windows_context"] = bytes.fromhex(fields["windows_context"])
     return Crash(**fields, registers=registers)
 
 

@@ -37,6 +37,8 @@ class Crash:
     """False: a handler of the program's own took it, and has not come back."""
     registers: Registers | None
     """Of the thread at the fault; fs_base and gs_base are not told."""
+    windows_context: bytes = b""
+    """The same on Windows: CONTEXT of winnt.h, as the exception had it."""
 
     @property
     def is_sent(self) -> bool:

@@ -62,6 +62,8 @@ class DumpResult:
     thread_count: int
     soft_errors: tuple[str, ...]
     error: str | None = None
+    worker_failure: str | None = None
+    """How a worker died over a first attempt."""
 
 
 def format_flags(types: int) -> list[str]:

@@ -9,6 +9,7 @@ from perimortem.model.dump import DumpResult
 from perimortem.model.evidence import Evidence
 from perimortem.model.exits import Exit
 from perimortem.model.hang import Hang
+from perimortem.model.look import HangCause
 from perimortem.model.process import Target
 from perimortem.model.recording import Event
 from perimortem.model.tree import Tree
@@ -47,9 +48,10 @@ class WatchedHang:
     late_ms: float
     """Detection after the threshold had passed."""
     state: str | None
-    """What the kernel said of its main thread when it hung, in words."""
+    """What its threads did when it hung, in words."""
     stacks: str | None
     stacks_source: str | None
+    cause: HangCause | None = None
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ class Clients:
         elif message.crash is not None and not client.is_answer_due:
             client.is_answer_due = True
             self._crashes.take(
-                session, message.crash, lambda outcome: self._tell_done(client, outcome), now_ns
+                session, message.crash, lambda outcome: self._tell_done(client, outcome)
             )
 
     def _tell_done(self, client: _Client, outcome: Outcome) -> None:

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from perimortem.dump.protocol import DumpRequest
+from perimortem.analyze.crash import derive_signature
 from perimortem.model.crash import Crash
-from perimortem.model.dump import DumpResult
 from perimortem.model.exits import Sender
-from perimortem.monitor.session import Session, dump_path
+from perimortem.monitor.session import Session
 from perimortem.proc import list_numbers, read_stat, renew_target
 from perimortem.text import printable
 from perimortem.wire.layout import Outcome
@@ -32,7 +31,7 @@ class Crashes:
         self._waiting: dict[int, list[Answer]] = {}
         """By the id of a session: who waits for its dump."""
 
-    def take(self, session: Session, crash: Crash, answer: Answer, now_ns: int) -> None:
+    def take(self, session: Session, crash: Crash, answer: Answer) -> None:
         """``answer`` is called once, now or when the dump is there."""
         waiting = self._waiting.get(id(session))
         if waiting is not None:
@@ -45,23 +44,16 @@ class Crashes:
         session.crash = crash
         session.crash_sender = _find_sender(session.pid, crash)
         self._monitor.keep_so_far(session)
-        types = self._monitor.settings.dump_types
-        if types is None:
-            answer(Outcome.NO_DUMP)
-            return
         self._waiting[id(session)] = [answer]
         session.is_answer_due = True
-        request = DumpRequest(
-            session.target.ref,
-            dump_path(self._monitor.settings.dumps_dir, session, self._monitor.unix_s()),
-            types,
-            self._monitor.settings.dump_size_limit_bytes,
-            crash,
+        self._monitor.dumper.request(
+            session,
+            derive_signature(session.target.name, crash),
+            lambda: self._finish(session),
+            crash=crash,
         )
-        self._monitor.workers.request(request, lambda result: self._finish(session, result), now_ns)
 
-    def _finish(self, session: Session, result: DumpResult) -> None:
-        session.dumps.append(result)
+    def _finish(self, session: Session) -> None:
         session.is_answer_due = False
         outcome = _outcome(session)
         for answer in self._waiting.pop(id(session)):

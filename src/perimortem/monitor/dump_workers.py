@@ -32,7 +32,8 @@ class _Job:
     done: Done
     worker: Helper
     deadline_ns: int
-    is_retry: bool
+    first_failure: str | None
+    """Of the attempt before this one."""
     answer: bytes = b""
 
 
@@ -55,11 +56,7 @@ class DumpWorkers:
 
     def request(self, request: DumpRequest, done: Done, now_ns: int) -> None:
         """Dump; ``done`` is called from :meth:`serve` or :meth:`expire` with the result."""
-        self._begin(request, done, now_ns, is_retry=False)
-
-    def is_busy_with(self, pid: int) -> bool:
-        """True while a worker may hold this process."""
-        return any(job.request.process.pid == pid for job in self._jobs)
+        self._begin(request, done, now_ns, first_failure=None)
 
     def pids(self) -> set[int]:
         """The workers, spare and busy."""
@@ -89,13 +86,15 @@ class DumpWorkers:
             self._spare.end(_PATIENCE_S)
             self._spare = None
 
-    def _begin(self, request: DumpRequest, done: Done, now_ns: int, *, is_retry: bool) -> None:
+    def _begin(
+        self, request: DumpRequest, done: Done, now_ns: int, *, first_failure: str | None
+    ) -> None:
         self.warm_up()
         worker, self._spare = self._spare, None
         if worker is None:
             done(_failure(request, "no dump worker could be started: out of descriptors or memory"))
             return
-        job = _Job(request, done, worker, now_ns + self._deadline_ns, is_retry)
+        job = _Job(request, done, worker, now_ns + self._deadline_ns, first_failure)
         self._jobs.append(job)
         self._selector.register(worker.waitable(), lambda now_ns: self._serve(job, now_ns))
         worker.ask(encode_request(request))
@@ -119,14 +118,17 @@ class DumpWorkers:
         try:
             result = decode_result(job.answer)
         except ValueError:
-            result = _failure(job.request, f"{why} (status {status})")
-            if not job.is_retry:
+            failure = f"{why} (status {status})"
+            if job.first_failure is None:
                 smaller = replace(job.request, types=MinidumpType.NORMAL)
-                self._begin(smaller, job.done, now_ns, is_retry=True)
+                self._begin(smaller, job.done, now_ns, first_failure=failure)
                 return
-        if job.is_retry and result.path is not None:
-            note = "a first attempt failed; this smaller dump was taken instead"
-            result = replace(result, soft_errors=(note, *result.soft_errors))
+            result = _failure(job.request, failure)
+        if job.first_failure is not None:
+            result = replace(result, worker_failure=job.first_failure)
+            if result.path is not None:
+                note = "a first attempt failed; this smaller dump was taken instead"
+                result = replace(result, soft_errors=(note, *result.soft_errors))
         job.done(result)
 
 

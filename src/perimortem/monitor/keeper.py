@@ -7,10 +7,12 @@ from dataclasses import replace
 
 from perimortem.clock import format_rfc3339
 from perimortem.errors import StoreError
+from perimortem.model.dump import DumpResult
 from perimortem.model.incident import Incident
 from perimortem.monitor.session import Session
 from perimortem.report.document import render_document
 from perimortem.store.database import Store
+from perimortem.store.ledger import DumpLedger, Refusal, Reservation
 
 _START_JITTER_NS = 1_000_000_000
 """The start of a process is known by ticks, and by two clocks."""
@@ -19,8 +21,9 @@ _START_JITTER_NS = 1_000_000_000
 class Keeper:
     """Writes incidents; a store that fails is said once, and the account still comes."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, ledger: DumpLedger) -> None:
         self._store = store
+        self._ledger = ledger
 
     def keep(self, session: Session, incident: Incident) -> Incident:
         """Add or replace the incident of a session; returns it with its number."""
@@ -36,6 +39,18 @@ class Keeper:
             soft_errors = dict.fromkeys((*incident.soft_errors, str(error)))
             return replace(incident, soft_errors=tuple(soft_errors))
         return numbered
+
+    def reserve_dump(self, signature: str, expected_bytes: int) -> Reservation | Refusal:
+        """Leave for a dump of about so many bytes."""
+        try:
+            return self._ledger.reserve(signature, expected_bytes)
+        except StoreError as error:
+            return Refusal(str(error))
+
+    def settle_dump(self, session: Session, reservation: Reservation, result: DumpResult) -> None:
+        """What came of it."""
+        with suppress(StoreError):
+            self._ledger.settle(reservation, result.path, result.size_bytes, session.number)
 
     def keep_restored(self, session: Session, incident: Incident) -> Incident:
         """In the place of what another monitor kept of it, before that was killed."""

@@ -12,21 +12,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from perimortem.analyze.hang_cause import derive_cause, describe_cause
 from perimortem.clock import Clock
-from perimortem.dump.protocol import DumpRequest
 from perimortem.errors import PerimortemError
-from perimortem.model.dump import DumpResult
 from perimortem.model.evidence import Confidence
 from perimortem.model.exits import ExitKind
 from perimortem.model.incident import Host, Incident
+from perimortem.model.look import ProcessLook
 from perimortem.model.words import SystemWords, WordsSource
 from perimortem.monitor.dump_workers import DumpWorkers
+from perimortem.monitor.dumper import Dumper
 from perimortem.monitor.hang_action import HangAction
 from perimortem.monitor.keeper import Keeper
-from perimortem.monitor.session import HangRecord, Session, derive_incident, dump_path
+from perimortem.monitor.session import HangRecord, Session, derive_incident
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.stack_runner import StackRunner
-from perimortem.proc import SOURCE, describe_state, refresh_target, renew_target
+from perimortem.proc import SOURCE, describe_state, refresh_target, renew_target, take_look
 from perimortem.recorder import RecorderEvents
 from perimortem.system import open_selector
 from perimortem.watch.schedule import Schedule
@@ -43,8 +44,7 @@ _INDIRECT = ("output", "file:", "watchdog", "progress")
 """Heartbeats that any process of a tree may owe."""
 _DRAIN_NS = 1_000_000_000
 """So long after the last end other ends are still taken; processes may come for ever. Arbitrary."""
-_DUMPS_MAX = 5
-"""Of one process: one that hangs again and again would fill the disk. Arbitrary."""
+_BETWEEN_LOOKS_NS = 100_000_000
 _HANGS_KEPT = 200
 """The first and the last of a process. Arbitrary."""
 _RETRY_MAX_NS = 50_000_000
@@ -124,6 +124,7 @@ class Monitor:
         self._observe_due_ns: dict[int, int] = {}
         self._recorder_events = self._listen_to_recorders()
         self.workers = DumpWorkers(self.selector, settings.dump_deadline_s)
+        self.dumper = Dumper(settings, self.workers, keeper, clock)
         self.stacks = StackRunner(self.selector, settings.stacks_deadline_s)
 
     def add(self, session: Session) -> None:
@@ -162,6 +163,16 @@ class Monitor:
             task(now_ns)
 
         timer = Timer(self._clock.monotonic_ns(), call)
+        self.timers.append(timer)
+
+    def after(self, delay_ns: int, task: Callable[[int], None]) -> None:
+        """Have ``task`` called once."""
+
+        def call(now_ns: int) -> None:
+            self.timers.remove(timer)
+            task(now_ns)
+
+        timer = Timer(self._clock.monotonic_ns() + delay_ns, call)
         self.timers.append(timer)
 
     def now_ns(self) -> int:
@@ -302,7 +313,7 @@ class Monitor:
     def _on_time(self, now_ns: int) -> None:
         for key in self._schedule.take_due(now_ns):
             self._look(key, now_ns)
-        for timer in self.timers:
+        for timer in list(self.timers):
             if timer.due_ns is not None and timer.due_ns <= now_ns:
                 timer.call(now_ns)
         self._hang_action.expire(now_ns)
@@ -381,15 +392,12 @@ class Monitor:
             self.look_again(session, now_ns)
         self._finish_waiting()
 
-    def unix_s(self) -> int:
-        return self._clock.realtime_ns() // 1_000_000_000
-
     def _is_held(self, session: Session) -> bool:
         """While our own dump or debugger stops the target, its silence is our doing."""
-        if session.is_answer_due:
+        if session.is_answer_due or session.is_looked_at:
             return True
         pids = {session.pid, *(record.examined.pid for record in session.hangs[-1:])}
-        return any(self.workers.is_busy_with(p) or self.stacks.is_busy_with(p) for p in pids)
+        return any(self.dumper.is_busy_with(p) or self.stacks.is_busy_with(p) for p in pids)
 
     def _confirm(self, session: Session) -> bool:
         """Before a hang is told: is this still the recorder of what runs there?"""
@@ -409,8 +417,7 @@ class Monitor:
         culprit = self.find_culprit(session) if is_indirect else session
         facts = [fact for source in session.sources for fact in source.facts()]
         state = describe_state(culprit.target.ref)
-        told = "; ".join([*facts, *([state] if state else [])])
-        record = HangRecord(change.hang, told or None, culprit)
+        record = HangRecord(change.hang, tuple(facts), state, culprit)
         session.hangs.append(record)
         for fact in facts:
             session.add_evidence(fact, SOURCE, Confidence.DERIVED)
@@ -422,23 +429,30 @@ class Monitor:
             )
         self._listener.on_hang(session, self.keep(session, self._conclude(session)))
         del session.hangs[_HANGS_KEPT // 2 : -_HANGS_KEPT // 2]
-        types = self.settings.dump_types
-        if types is not None and len(session.dumps) == _DUMPS_MAX and not session.is_dumped_enough:
-            session.is_dumped_enough = True
-            session.soft_errors.append(
-                f"after {_DUMPS_MAX} dumps its further hangs were not dumped"
+        session.is_looked_at = True
+        first = take_look(culprit.target.ref)
+        self.after(_BETWEEN_LOOKS_NS, lambda _now_ns: self._look_closer(session, record, first))
+
+    def _look_closer(self, session: Session, record: HangRecord, first: ProcessLook | None) -> None:
+        """The second look, before the dump stops everything: why does nothing progress?"""
+        session.is_looked_at = False
+        names = tuple(beat.name for beat in record.hang.stopped)
+        culprit = record.examined
+        second = take_look(culprit.target.ref) if first is not None else None
+        if first is not None and second is not None:
+            record.cause = derive_cause(first, second, culprit.pid, names)
+            session.add_evidence(
+                f"{describe_cause(record.cause)} (two looks {record.cause.over_ms:.0f} ms apart)",
+                SOURCE,
+                Confidence.DERIVED,
             )
-        if types is None or session.is_dumped_enough:
-            self._examine_stacks(session, record, now_ns)
-            return
-        path = dump_path(self.settings.dumps_dir, culprit, self.unix_s())
-        request = DumpRequest(culprit.target.ref, path, types, self.settings.dump_size_limit_bytes)
-
-        def on_dump(result: DumpResult) -> None:
-            session.dumps.append(result)
-            self._examine_stacks(session, record, self._clock.monotonic_ns())
-
-        self.workers.request(request, on_dump, now_ns)
+        self.dumper.request(
+            session,
+            f"{culprit.target.name}: hang of {', '.join(names)}"
+            + (f" ({record.cause.kind})" if record.cause else ""),
+            lambda: self._examine_stacks(session, record, self._clock.monotonic_ns()),
+            examined=culprit,
+        )
 
     def _examine_stacks(self, session: Session, record: HangRecord, now_ns: int) -> None:
         if not self.settings.collect_stacks or record.examined.end is not None:

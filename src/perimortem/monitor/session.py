@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from perimortem.analyze.conclude import Conclusion, conclude
+from perimortem.analyze.hang_cause import describe_cause
 from perimortem.analyze.observations import BeatAge, Observations, Request
 from perimortem.beats.presence import Presence
 from perimortem.beats.source import BeatSource
@@ -21,6 +22,7 @@ from perimortem.model.evidence import Confidence, Evidence
 from perimortem.model.exits import Exit, ExitKind, ExitSource, Sender
 from perimortem.model.hang import Hang
 from perimortem.model.incident import Host, Incident, LastHeartbeat, WatchedHang
+from perimortem.model.look import HangCause, HangKind
 from perimortem.model.process import Target
 from perimortem.model.recording import Event, Heartbeat, Pulse, Recording, merge_heartbeats
 from perimortem.model.verdict import Verdict
@@ -38,11 +40,23 @@ class HangRecord:
     """A hang while it is being looked into."""
 
     hang: Hang
+    facts: tuple[str, ...]
+    """What its sources said of it."""
     state: str | None
+    """What the kernel said of its main thread at once; the cause takes its place."""
     examined: Session
     """Whose dump and stacks are taken: a wrapper that waits has nothing to show."""
+    cause: HangCause | None = None
+    """By two looks; None until the second."""
     stacks: str | None = None
     stacks_source: str | None = None
+
+    def describe(self) -> str | None:
+        """What is known of its threads, in words."""
+        known = describe_cause(self.cause) if self.cause else self.state
+        if self.facts and self.cause and self.cause.kind is HangKind.LOCK:
+            known = None  # its sources have said that already, and more
+        return "; ".join([*self.facts, *([known] if known else [])]) or None
 
 
 @dataclass
@@ -63,8 +77,6 @@ class Session:
     """RANK and its like."""
     hangs: list[HangRecord] = field(default_factory=list)
     dumps: list[DumpResult] = field(default_factory=list)
-    is_dumped_enough: bool = False
-    """It hung so often that its further hangs are not dumped."""
     requests: list[Request] = field(default_factory=list)
     evidence: list[Evidence] = field(default_factory=list)
     soft_errors: list[str] = field(default_factory=list)
@@ -78,6 +90,8 @@ class Session:
     """The other process that sent the signal of it."""
     is_answer_due: bool = False
     """Its crash handler waits for us: that it is silent is our doing."""
+    is_looked_at: bool = False
+    """A hang of it was told, and the second look is to come."""
     end: Exit | None = None
     ended_ns: int | None = None
     ended_by_policy: bool = False
@@ -356,7 +370,8 @@ def _watched(record: HangRecord, wall: WallClock) -> WatchedHang:
         detected_at_ns=wall.at(hang.detected_ns),
         recovered_at_ns=None if hang.recovered_ns is None else wall.at(hang.recovered_ns),
         late_ms=late_ns / 1e6,
-        state=record.state,
+        state=record.describe(),
+        cause=record.cause,
         stacks=record.stacks,
         stacks_source=record.stacks_source,
     )

@@ -12,6 +12,8 @@ if sys.platform == "win32":
     from perimortem.proc.windows.children import list_children
     from perimortem.proc.windows.environment import read_variables
     from perimortem.proc.windows.host import collect_host, own_uid
+    from perimortem.proc.windows.look import take_look
+    from perimortem.proc.windows.memory import estimate_dump_bytes
     from perimortem.proc.windows.numbers import list_numbers
     from perimortem.proc.windows.processes import list_ancestors, list_processes
     from perimortem.proc.windows.sample import (
@@ -36,6 +38,8 @@ else:
     from perimortem.proc.linux.children import list_children
     from perimortem.proc.linux.environment import read_variables
     from perimortem.proc.linux.host import collect_host, own_uid
+    from perimortem.proc.linux.look import take_look
+    from perimortem.proc.linux.memory import estimate_dump_bytes
     from perimortem.proc.linux.numbers import list_numbers
     from perimortem.proc.linux.processes import list_ancestors, list_processes
     from perimortem.proc.linux.sample import SOURCE, Sample, describe_state, is_stopped, take_sample
@@ -59,6 +63,7 @@ __all__ = [
     "collect_target",
     "describe_state",
     "describe_stuck",
+    "estimate_dump_bytes",
     "find_process",
     "is_stopped",
     "is_waiting_for_child",
@@ -74,5 +79,6 @@ __all__ = [
     "read_variables",
     "refresh_target",
     "renew_target",
+    "take_look",
     "take_sample",
 ]

@@ -43,6 +43,8 @@ def decode_crash(data: bytes, offset: int = 0) -> tuple[Crash | None, str | None
     if zlib.crc32(image) != raw.crc32:
         return None, _DAMAGED
     is_sent = raw.si_code <= 0 and raw.context_kind != ContextKind.WINDOWS_X86_64
+    context = raw.context[: min(raw.context_size, len(raw.context))]
+    is_windows = raw.context_kind == ContextKind.WINDOWS_X86_64
     return (
         Crash(
             code=raw.code,
@@ -62,9 +64,8 @@ def decode_crash(data: bytes, offset: int = 0) -> tuple[Crash | None, str | None
             module_offset=raw.module_offset,
             parameter=raw.parameter,
             is_fatal=raw.state == CrashState.FATAL,
-            registers=_decode_registers(
-                raw.context_kind, raw.context[: min(raw.context_size, len(raw.context))]
-            ),
+            registers=_decode_registers(raw.context_kind, context),
+            windows_context=context if is_windows else b"",
         ),
         None,
     )

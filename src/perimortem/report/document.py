@@ -13,10 +13,12 @@ from perimortem.model.crash import Crash
 from perimortem.model.dump import DumpResult
 from perimortem.model.exits import Exit
 from perimortem.model.incident import Incident, LastHeartbeat, WatchedHang
+from perimortem.model.look import ThreadActivity
 from perimortem.model.recording import Event
 from perimortem.model.tree import FirstDeath, TreeProcess
 
 SCHEMA_VERSION = 1
+_THREADS_MAX = 20
 
 
 def render_document(incident: Incident) -> dict[str, Any]:
@@ -155,8 +157,23 @@ def _render_hang(watched: WatchedHang) -> dict[str, Any]:
         "recovered_at": _time(watched.recovered_at_ns),
         "late_ms": round(watched.late_ms, 3),
         "state": watched.state,
+        "kind": watched.cause.kind.value if watched.cause else "unknown",
+        "threads": [_render_activity(t) for t in watched.cause.threads[:_THREADS_MAX]]
+        if watched.cause
+        else [],
         "stacks": watched.stacks,
         "stacks_source": watched.stacks_source,
+    }
+
+
+def _render_activity(thread: ThreadActivity) -> dict[str, Any]:
+    return {
+        "tid": thread.tid,
+        "name": thread.name,
+        "kind": thread.kind.value,
+        "text": thread.words,
+        "run_ms": round(thread.run_ms, 1),
+        "ready_ms": round(thread.ready_ms, 1),
     }
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -13,6 +14,12 @@ from typing import Any, Self
 from perimortem.errors import StoreError
 
 _BUSY_TIMEOUT_S = 5.0
+INCIDENTS_MAX = 20_000
+"""Some 10 KiB each; of a service that crashes every second, the last six hours. Arbitrary."""
+
+
+Ask = Callable[[str, tuple[Any, ...]], list[tuple[Any, ...]]]
+"""One statement and its values; the rows that come of it."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,9 @@ class Store:
                     "UPDATE incident SET report = ? WHERE id = ?",
                     (json.dumps(report | {"id": cursor.lastrowid}), cursor.lastrowid),
                 )
+                self._connection.execute(
+                    "DELETE FROM incident WHERE id <= ?", (cursor.lastrowid - INCIDENTS_MAX,)
+                )
         except sqlite3.Error as error:
             raise self._error("write", error) from error
         return cursor.lastrowid
@@ -81,6 +91,31 @@ class Store:
                 )
         except sqlite3.Error as error:
             raise self._error("write", error) from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[Ask]:
+        """Nobody else writes meanwhile; all of it is kept, or nothing. Raises :class:`StoreError`."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield lambda sql, values: self._connection.execute(sql, values).fetchall()
+            except BaseException:
+                self._connection.rollback()
+                raise
+            self._connection.commit()
+        except sqlite3.Error as error:
+            raise self._error("write", error) from error
+
+    def compact(self) -> None:
+        """Give back what deleted rows have left. Raises :class:`StoreError`."""
+        self._query("VACUUM", ())
+
+    def size_bytes(self) -> int:
+        """Of the database."""
+        ((pages, size),) = self._query(
+            "SELECT page_count, page_size FROM pragma_page_count, pragma_page_size", ()
+        )
+        return int(pages) * int(size)
 
     def find(self, number: int) -> dict[str, Any] | None:
         """The report with that number."""

@@ -44,6 +44,7 @@ class ThreadEntry:
     context_switches: int
     state: int
     wait_reason: int
+    cpu_100ns: int = 0
 
     @property
     def is_suspended(self) -> bool:
@@ -146,7 +147,9 @@ def _parse_threads(raw: bytes, at: int, count: int) -> tuple[ThreadEntry, ...]:
         start = at + index * _THREAD_SIZE
         (tid,) = struct.unpack_from("<Q", raw, start + 0x30)
         switches, state, reason = struct.unpack_from("<III", raw, start + 0x40)
-        entries.append(ThreadEntry(tid, switches, state, reason))
+        kernel_time, user_time = struct.unpack_from("<QQ", raw, start)
+        cpu = kernel_time + user_time
+        entries.append(ThreadEntry(tid, switches, state, reason, cpu))
     return tuple(entries)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from perimortem.cli.options import json_option
+from perimortem.config.units import Size
 
 EXAMPLES = """\b
 Examples:
@@ -45,13 +46,19 @@ def command(path: Path | None, as_json: bool) -> int:
 
     values = resolve({}, path).values
     if as_json:
-        echo_json({n: {"value": v.value, "origin": v.origin} for n, v in sorted(values.items())})
+        echo_json(
+            {n: {"value": _plain(v.value), "origin": v.origin} for n, v in sorted(values.items())}
+        )
         return 0
     rows = [(name, _render(value.value), value.origin) for name, value in sorted(values.items())]
     widths = [max(len(row[i]) for row in rows) for i in range(2)]
     for name, value, origin in rows:
         click.echo(f"{name.ljust(widths[0])}  {value.ljust(widths[1])}  {origin}")
     return 0
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Size) else value
 
 
 def _render(value: Any) -> str:

@@ -30,16 +30,15 @@ def command(config: Path | None, as_json: bool, exit_when_idle: bool, **options:
     There is one such monitor for each user (for each run directory). At its start it tells the crashes
     that happened while there was none.
     """
+    from perimortem.cli.keeping import open_keeper
     from perimortem.cli.listener import ConsoleListener
     from perimortem.cli.settings import build_settings
     from perimortem.config.resolve import resolve
-    from perimortem.monitor.keeper import Keeper
     from perimortem.monitor.serve import serve
-    from perimortem.store.database import Store
 
     resolved = resolve(collect_flags(options), config)
     settings = build_settings(resolved)
     listener = ConsoleListener(quiet=resolved["quiet"], as_json=as_json, shares_terminal=False)
-    with Store(settings.store_path) as store:
-        serve(settings, listener, Keeper(store), exit_when_idle=exit_when_idle)
+    with open_keeper(settings, resolved) as keeper:
+        serve(settings, listener, keeper, exit_when_idle=exit_when_idle)
     return 0

@@ -82,22 +82,21 @@ def command(
     store (`perimortem list`). A hang is told when a heartbeat stops; nothing is killed unless
     --on-hang says so.
     """
+    from perimortem.cli.keeping import open_keeper
     from perimortem.cli.listener import ConsoleListener
     from perimortem.cli.output import write_report
     from perimortem.cli.settings import build_settings
     from perimortem.config.resolve import resolve
-    from perimortem.monitor.keeper import Keeper
     from perimortem.monitor.platform import end_like
     from perimortem.monitor.run import run_command
     from perimortem.report.document import render_document
-    from perimortem.store.database import Store
 
     check_report_path(report)
     resolved = resolve(collect_flags(options), config)
     settings = build_settings(resolved)
     listener = ConsoleListener(quiet=resolved["quiet"], as_json=as_json, shares_terminal=True)
-    with Store(settings.store_path) as store:
-        result = run_command(argv, settings, listener, Keeper(store))
+    with open_keeper(settings, resolved) as keeper:
+        result = run_command(argv, settings, listener, keeper)
     if result.incident.target is None:
         listener.tell(result.incident)
     if report is not None:

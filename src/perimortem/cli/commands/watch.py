@@ -57,14 +57,13 @@ def command(
     """
     from dataclasses import replace
 
+    from perimortem.cli.keeping import open_keeper
     from perimortem.cli.listener import ConsoleListener
     from perimortem.cli.settings import build_settings
     from perimortem.config.resolve import resolve
     from perimortem.monitor.find import Wanted
-    from perimortem.monitor.keeper import Keeper
     from perimortem.monitor.platform import NEEDS_LAUNCH
     from perimortem.monitor.watch import refuse_self, watch_processes
-    from perimortem.store.database import Store
 
     if (bool(pids), bool(pattern), bool(unit)).count(True) != 1:
         raise UsageError(
@@ -82,6 +81,6 @@ def command(
     found = wanted.wait()
     refuse_self(found, os.getpid())
     listener = ConsoleListener(quiet=resolved["quiet"], as_json=as_json, shares_terminal=False)
-    with Store(settings.store_path) as store:
-        watch_processes(found, wanted, settings, listener, Keeper(store))
+    with open_keeper(settings, resolved) as keeper:
+        watch_processes(found, wanted, settings, listener, keeper)
     return 0

@@ -9,6 +9,7 @@ from ctypes import wintypes
 
 assert sys.platform == "win32"
 
+from perimortem.model.crash import Crash
 from perimortem.model.dump import MinidumpType
 from perimortem.winapi.library import Library, last_error
 
@@ -34,6 +35,61 @@ class _CallbackInput(ctypes.Structure):
         ("ProcessHandle", wintypes.HANDLE),
         ("CallbackType", wintypes.ULONG),
     )
+
+
+class _ExceptionRecord(ctypes.Structure):
+    """EXCEPTION_RECORD"""
+
+    _fields_ = (
+        ("ExceptionCode", wintypes.DWORD),
+        ("ExceptionFlags", wintypes.DWORD),
+        ("ExceptionRecord", ctypes.c_void_p),
+        ("ExceptionAddress", ctypes.c_void_p),
+        ("NumberParameters", wintypes.DWORD),
+        ("ExceptionInformation", ctypes.c_uint64 * 15),
+    )
+
+
+class _ExceptionPointers(ctypes.Structure):
+    """EXCEPTION_POINTERS"""
+
+    _fields_ = (("ExceptionRecord", ctypes.c_void_p), ("ContextRecord", ctypes.c_void_p))
+
+
+class _ExceptionInformation(ctypes.Structure):
+    """MINIDUMP_EXCEPTION_INFORMATION, packed to 4."""
+
+    _pack_ = 4
+    _fields_ = (
+        ("ThreadId", wintypes.DWORD),
+        ("ExceptionPointers", ctypes.c_void_p),
+        ("ClientPointers", wintypes.BOOL),
+    )
+
+
+_CONTEXT_SIZE = 1232
+_CONTEXT_ALIGN = 16
+_ACCESS_VIOLATIONS = (0xC0000005, 0xC0000006)
+
+
+class _Told:
+    """An exception in our own memory, as DbgHelp takes it from another process's word."""
+
+    def __init__(self, crash: Crash) -> None:
+        self._room = ctypes.create_string_buffer(_CONTEXT_SIZE + _CONTEXT_ALIGN)
+        context = ctypes.addressof(self._room)
+        context += -context % _CONTEXT_ALIGN
+        ctypes.memmove(context, crash.windows_context, _CONTEXT_SIZE)
+        is_access = crash.code in _ACCESS_VIOLATIONS
+        self._record = _ExceptionRecord(
+            ExceptionCode=crash.code,
+            ExceptionAddress=crash.program_counter,
+            NumberParameters=2 if is_access else 1,
+        )
+        self._record.ExceptionInformation[0] = crash.parameter
+        self._record.ExceptionInformation[1] = crash.address if is_access else 0
+        self._pointers = _ExceptionPointers(ctypes.addressof(self._record), context)
+        self.information = _ExceptionInformation(crash.tid, ctypes.addressof(self._pointers), False)
 
 
 _MiniDumpWriteDump = Library("dbghelp").declare(
@@ -66,13 +122,17 @@ def write_minidump(
     types: MinidumpType,
     *,
     is_snapshot: bool,
+    crash: Crash | None = None,
     write: Callable[..., int] = _MiniDumpWriteDump,
 ) -> int:
     """0, or the error. After a success GetLastError is noise: only the result counts."""
     callback = None
     if is_snapshot:
         callback = ctypes.byref(_CallbackInformation(_snapshot_routine, None))
+    is_told = crash is not None and len(crash.windows_context) == _CONTEXT_SIZE
+    told = _Told(crash) if crash is not None and is_told else None
+    exception = ctypes.byref(told.information) if told else None
     ctypes.set_last_error(0)
-    if write(source, pid, file, int(types), None, None, callback):
+    if write(source, pid, file, int(types), exception, None, callback):
         return 0
     return last_error() or -1

@@ -44,6 +44,8 @@ def write_dump(
 ) -> DumpResult:
     """Dump ``process`` to ``path``, which must not exist; the result names what is missing.
 
+    ``crash``: what its handler told; the dump then has an exception, and the thread as it was then.
+
     The file appears under its name only when it is whole. Raises ProcessGone, AccessDenied, or
     CaptureFailed (disk full, size limit, a 32-bit target); then no file is left.
     """
@@ -61,7 +63,7 @@ def write_dump(
             refuse_32_bit(process.pid, handle)
             is_full = bool(types & MinidumpType.WITH_FULL_MEMORY)
             _check_space(path, estimate_memory(handle) if is_full else 0)
-            paused_ms, soft_errors = _write(handle, process, partial, types)
+            paused_ms, soft_errors = _write(handle, process, partial, types, crash)
         size = partial.stat().st_size
         thread_count, missing = _read_back(partial, types)
         final = publish(partial, path)
@@ -81,7 +83,7 @@ def write_dump(
 
 
 def _write(
-    handle: int, process: ProcessRef, partial: Path, types: MinidumpType
+    handle: int, process: ProcessRef, partial: Path, types: MinidumpType, crash: Crash | None
 ) -> tuple[float, list[str]]:
     """(how long the target was paused at most, in ms; soft errors)"""
     soft_errors = []
@@ -98,6 +100,7 @@ def _write(
                 msvcrt.get_osfhandle(file.fileno()),
                 types,
                 is_snapshot=snapshot is not None,
+                crash=crash,
             )
             if snapshot is None:
                 paused_ms = (time.perf_counter_ns() - began_ns) / 1e6

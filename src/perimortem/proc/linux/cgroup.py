@@ -37,6 +37,11 @@ def find_unit(name: str) -> list[Path]:
     return found
 
 
+def is_in_freezer(wchan: str) -> bool:
+    """A frozen group, by the place in the kernel where a thread of it sleeps."""
+    return wchan in ("do_freezer_trap", "__refrigerator")
+
+
 def list_group_processes(directories: list[Path]) -> list[int]:
     """Pids in these groups and in those below them."""
     pids: set[int] = set()

@@ -17,7 +17,7 @@ _CLOCK_REALTIME = 0x100
 _WAIT, _LOCK_PI, _WAIT_BITSET, _LOCK_PI2 = 0, 6, 9, 13
 _MUTEX_CONTENDED = 2
 """glibc's lll_lock waits on this value: locked, with waiters."""
-_VFORK_WAITS = ("kernel_clone", "_do_fork", "do_fork")
+VFORK_WAITS = ("kernel_clone", "_do_fork", "do_fork")
 
 
 class Wait(Enum):
@@ -39,7 +39,7 @@ def classify_wait(pid: int, tid: int, tids: list[int]) -> Wait:
         return Wait.OTHER
     if facts.state == "D":
         where = read_text(f"/proc/{pid}/task/{tid}/wchan")
-        return Wait.OTHER if where.startswith(_VFORK_WAITS) else Wait.KERNEL
+        return Wait.OTHER if where.startswith(VFORK_WAITS) else Wait.KERNEL
     words = read_text(f"/proc/{pid}/task/{tid}/syscall").split()
     if len(words) < 7 or words[0] != str(_SYS_FUTEX):
         return Wait.OTHER

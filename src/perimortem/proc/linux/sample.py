@@ -10,6 +10,7 @@ from pathlib import Path
 assert sys.platform == "linux"
 
 from perimortem.model.process import ProcessRef
+from perimortem.proc.linux.cgroup import is_in_freezer
 from perimortem.proc.linux.stat import read_stat
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -56,10 +57,9 @@ def is_stopped(process: ProcessRef) -> bool:
 def _is_frozen(pid: int) -> bool:
     """In a frozen cgroup a process sleeps in the kernel's refrigerator."""
     try:
-        wchan = Path(f"/proc/{pid}/wchan").read_text()
+        return is_in_freezer(Path(f"/proc/{pid}/wchan").read_text())
     except OSError:
         return False
-    return wchan in ("do_freezer_trap", "__refrigerator")
 
 
 def _count_descriptors(pid: int) -> int | None:

@@ -1,0 +1,116 @@
+"""From two looks to the kind of a hang. Pure."""
+
+from __future__ import annotations
+
+from perimortem.model.look import HangCause, HangKind, ProcessLook, ThreadActivity, ThreadLook
+
+_BUSY_SHARE = 0.3
+"""Of the time between the looks; two loops that share a processor have half of it each. Arbitrary."""
+_STARVED_SHARE = 0.5
+_SUSPENDED_NS = 10_000_000
+_TELLING = (
+    HangKind.STOPPED,
+    HangKind.TRACED,
+    HangKind.FROZEN,
+    HangKind.DISK,
+    HangKind.STARVED,
+    HangKind.BUSY,
+    HangKind.LOCK,
+    HangKind.NETWORK,
+)
+"""When the thread that should progress only waits for an event: who keeps it away? In this order."""
+_AS_A_WHOLE = (HangKind.FROZEN, HangKind.STOPPED, HangKind.TRACED)
+
+
+def derive_cause(
+    first: ProcessLook, second: ProcessLook, pid: int, stopped_names: tuple[str, ...]
+) -> HangCause:
+    """``stopped_names``: of the heartbeats; a thread of such a name is the one that should have beaten,
+    else the main thread."""
+    span_ns = max(1, second.monotonic_ns - first.monotonic_ns)
+    before = {thread.tid: thread for thread in first.threads}
+    threads = tuple(_compare(before.get(t.tid), t, span_ns) for t in second.threads)
+    if second.suspended_ns - first.suspended_ns > _SUSPENDED_NS:
+        return _make(HangKind.SUSPENDED, None, threads, span_ns, second)
+    if not threads:
+        return _make(HangKind.UNKNOWN, None, threads, span_ns, second)
+    suspect = _choose_suspect(threads, pid, stopped_names)
+    if suspect.kind not in (HangKind.WAITING, HangKind.UNKNOWN):
+        return _make(suspect.kind, suspect, threads, span_ns, second)
+    for kind in _TELLING:
+        found = next((thread for thread in threads if thread.kind is kind), None)
+        # That others wait for locks of their own is how pools of threads rest.
+        if found is not None and kind not in (HangKind.LOCK, HangKind.NETWORK):
+            return _make(kind, found, threads, span_ns, second)
+    return _make(suspect.kind, suspect, threads, span_ns, second)
+
+
+def _make(
+    kind: HangKind,
+    culprit: ThreadActivity | None,
+    threads: tuple[ThreadActivity, ...],
+    span_ns: int,
+    look: ProcessLook,
+) -> HangCause:
+    return HangCause(kind, culprit, threads, span_ns / 1e6, look.thread_count)
+
+
+def _choose_suspect(
+    threads: tuple[ThreadActivity, ...], pid: int, stopped_names: tuple[str, ...]
+) -> ThreadActivity:
+    named = next((thread for thread in threads if thread.name in stopped_names), None)
+    main = next((thread for thread in threads if thread.tid == pid), None)
+    return named or main or threads[0]
+
+
+def _compare(before: ThreadLook | None, now: ThreadLook, span_ns: int) -> ThreadActivity:
+    run_ns = now.run_ns - before.run_ns if before else 0
+    ready_ns = now.ready_ns - before.ready_ns if before else 0
+    kind, words = _derive_kind(before, now, run_ns / span_ns, ready_ns / span_ns)
+    return ThreadActivity(now.tid, now.name, kind, words, run_ns / 1e6, ready_ns / 1e6)
+
+
+def _derive_kind(
+    before: ThreadLook | None, now: ThreadLook, run_share: float, ready_share: float
+) -> tuple[HangKind, str]:
+    if now.wait in _AS_A_WHOLE:
+        return now.wait, now.words
+    if run_share >= _BUSY_SHARE:
+        return HangKind.BUSY, f"ran {min(1.0, run_share):.0%} of the time"
+    if ready_share >= _STARVED_SHARE or (now.wait is None and _has_not_run(before, now)):
+        return HangKind.STARVED, "ready to run, and others were let run"
+    if now.wait is None:
+        return HangKind.BUSY, f"ran {run_share:.0%} of the time"
+    has_stood = before is not None and before.wait is now.wait and before.slices == now.slices
+    if not has_stood and now.wait is HangKind.LOCK:
+        return HangKind.WAITING, f"{now.words}, again and again"
+    return now.wait, now.words
+
+
+def _has_not_run(before: ThreadLook | None, now: ThreadLook) -> bool:
+    return before is not None and before.wait is None and before.slices == now.slices
+
+
+def describe_cause(cause: HangCause) -> str:
+    """ "waits for a lock: main thread server (4711), futex: a mutex"."""
+    if cause.culprit is None:
+        return _PHRASES[cause.kind]
+    thread = cause.culprit
+    name = f"{thread.name} " if thread.name else ""
+    words = f": {thread.words}" if thread.words else ""
+    return f"{_PHRASES[cause.kind]}: thread {name}({thread.tid}){words}"
+
+
+_PHRASES = {
+    HangKind.LOCK: "waits for a lock",
+    HangKind.BUSY: "busy",
+    HangKind.DISK: "waits for a disk or another device",
+    HangKind.NETWORK: "waits for the network",
+    HangKind.WAITING: "waits for something from outside",
+    HangKind.STARVED: "starved of CPU",
+    HangKind.STOPPED: "stopped by a signal",
+    HangKind.TRACED: "held by a debugger",
+    HangKind.FROZEN: "frozen by its cgroup",
+    HangKind.SUSPENDED: "the machine was suspended",
+    HangKind.UNKNOWN: "the kernel does not tell what it does",
+}

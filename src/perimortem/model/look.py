@@ -1,0 +1,76 @@
+"""What the threads of a process do at one instant, from outside; two of these tell why it hangs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class HangKind(StrEnum):
+    """Why nothing progresses, as far as the kernel knows."""
+
+    LOCK = "lock"
+    """It waits for a lock, a condition or the end of a thread: for another thread of its own."""
+    BUSY = "busy"
+    DISK = "disk"
+    NETWORK = "network"
+    WAITING = "waiting"
+    """For something else from outside: input, a child, an event, a time."""
+    STARVED = "starved"
+    """It would run, and is not let."""
+    STOPPED = "stopped"
+    TRACED = "traced"
+    FROZEN = "frozen"
+    SUSPENDED = "suspended"
+    """The machine was, between the looks."""
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class ThreadLook:
+    """One thread. Counters grow; where the system does not tell they stay 0."""
+
+    tid: int
+    name: str
+    wait: HangKind | None
+    """What it waits for; None: it runs or is ready to."""
+    words: str
+    """The same in words: the system call, the place in the kernel."""
+    run_ns: int
+    ready_ns: int
+    """Ready, and another was let run."""
+    slices: int
+
+
+@dataclass(frozen=True)
+class ProcessLook:
+    """All threads, or the first of very many."""
+
+    monotonic_ns: int
+    suspended_ns: int
+    """What the machine has slept since it started."""
+    threads: tuple[ThreadLook, ...]
+    thread_count: int
+
+
+@dataclass(frozen=True)
+class ThreadActivity:
+    """One thread between two looks."""
+
+    tid: int
+    name: str
+    kind: HangKind
+    words: str
+    run_ms: float
+    ready_ms: float
+
+
+@dataclass(frozen=True)
+class HangCause:
+    """The kind of a hang, the thread that it was told by, and what the others did."""
+
+    kind: HangKind
+    culprit: ThreadActivity | None
+    threads: tuple[ThreadActivity, ...]
+    over_ms: float
+    thread_count: int

@@ -1,0 +1,160 @@
+"""What each thread waits for, and what it was given of the processors: /proc/PID/task/TID.
+
+``stat`` has the state, ``schedstat`` run and waiting time in nanoseconds, ``syscall`` the call that it
+sits in (the right of ptrace), ``wchan`` the place in the kernel (0 without that right).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+assert sys.platform == "linux"
+
+from perimortem.model.look import HangKind, ProcessLook, ThreadLook
+from perimortem.model.process import ProcessRef
+from perimortem.proc.linux.cgroup import is_in_freezer
+from perimortem.proc.linux.futex import VFORK_WAITS, Wait, classify_futex, read_text
+from perimortem.proc.linux.stat import ProcessStat, read_stat
+from perimortem.text import printable
+
+_THREADS_MAX = 200
+"""Looked at; the main thread is among them. Each costs some 30 us."""
+_X86_64 = {
+    0: "read", 1: "write", 7: "poll", 16: "ioctl", 17: "pread64", 18: "pwrite64", 19: "readv",
+    20: "writev", 23: "select", 34: "pause", 35: "nanosleep", 42: "connect", 43: "accept",
+    44: "sendto", 45: "recvfrom", 46: "sendmsg", 47: "recvmsg", 61: "wait4", 74: "fsync",
+    75: "fdatasync", 128: "rt_sigtimedwait", 130: "rt_sigsuspend", 202: "futex",
+    230: "clock_nanosleep", 232: "epoll_wait", 247: "waitid", 270: "pselect6", 271: "ppoll",
+    281: "epoll_pwait", 288: "accept4", 299: "recvmmsg", 307: "sendmmsg", 426: "io_uring_enter",
+    441: "epoll_pwait2", 449: "futex_waitv",
+}  # fmt: skip
+_AARCH64 = {
+    29: "ioctl", 63: "read", 64: "write", 65: "readv", 66: "writev", 67: "pread64", 68: "pwrite64",
+    72: "pselect6", 73: "ppoll", 82: "fsync", 83: "fdatasync", 95: "waitid", 98: "futex",
+    101: "nanosleep", 115: "clock_nanosleep", 133: "rt_sigsuspend", 137: "rt_sigtimedwait",
+    202: "accept", 203: "connect", 206: "sendto", 207: "recvfrom", 211: "sendmsg", 212: "recvmsg",
+    22: "epoll_pwait", 242: "accept4", 243: "recvmmsg", 260: "wait4", 269: "sendmmsg",
+    426: "io_uring_enter", 441: "epoll_pwait2", 449: "futex_waitv",
+}  # fmt: skip
+_CALLS = {"x86_64": _X86_64, "aarch64": _AARCH64}.get(os.uname().machine, {})
+_ON_SOCKETS = frozenset(
+    (
+        "connect",
+        "accept",
+        "accept4",
+        "sendto",
+        "recvfrom",
+        "sendmsg",
+        "recvmsg",
+        "recvmmsg",
+        "sendmmsg",
+    )
+)
+_ON_DESCRIPTORS = frozenset(("read", "write", "readv", "writev", "ioctl"))
+_IN_WORDS = {
+    "poll": "an event (poll)", "ppoll": "an event (ppoll)", "select": "an event (select)",
+    "pselect6": "an event (pselect6)", "epoll_wait": "an event (epoll_wait)",
+    "epoll_pwait": "an event (epoll_pwait)", "epoll_pwait2": "an event (epoll_pwait2)",
+    "wait4": "a child (wait4)", "waitid": "a child (waitid)", "nanosleep": "a time (nanosleep)",
+    "clock_nanosleep": "a time (clock_nanosleep)", "pause": "a signal (pause)",
+    "rt_sigsuspend": "a signal (rt_sigsuspend)", "rt_sigtimedwait": "a signal (rt_sigtimedwait)",
+    "io_uring_enter": "an event (io_uring_enter)",
+}  # fmt: skip
+_BY_STATE: dict[str, tuple[HangKind | None, str]] = {
+    "R": (None, ""),
+    "T": (HangKind.STOPPED, "SIGSTOP or SIGTSTP; SIGCONT lets it run on"),
+    "t": (HangKind.TRACED, ""),
+}
+_NETWORK_WCHAN = ("nfs", "rpc_", "cifs", "smb", "ceph", "fuse", "9p", "p9_", "sk_", "tcp_", "inet_")
+
+
+def take_look(process: ProcessRef) -> ProcessLook | None:
+    """None when it is gone."""
+    facts = read_stat(process.pid)
+    if facts is None or facts.start_time_ticks != process.start_time_ticks or facts.is_dead:
+        return None
+    try:
+        tids = sorted(int(tid) for tid in os.listdir(f"/proc/{process.pid}/task"))
+    except OSError:
+        return None
+    monotonic_ns = time.monotonic_ns()
+    looked = (_look(process.pid, tid, tids) for tid in tids[:_THREADS_MAX])
+    return ProcessLook(
+        monotonic_ns=monotonic_ns,
+        suspended_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns(),
+        threads=tuple(thread for thread in looked if thread is not None),
+        thread_count=len(tids),
+    )
+
+
+def _look(pid: int, tid: int, tids: list[int]) -> ThreadLook | None:
+    facts = ProcessStat.of_thread(pid, tid)
+    if facts is None or facts.state in ("Z", "X"):
+        return None
+    wait, words = _find_wait(pid, tid, facts.state, tids)
+    counted = [
+        int(w) for w in read_text(f"/proc/{pid}/task/{tid}/schedstat").split() if w.isdecimal()
+    ]
+    run_ns, ready_ns, slices = counted if len(counted) == 3 else (0, 0, 0)
+    return ThreadLook(tid, printable(facts.name), wait, words, run_ns, ready_ns, slices)
+
+
+def _find_wait(pid: int, tid: int, state: str, tids: list[int]) -> tuple[HangKind | None, str]:
+    base = f"/proc/{pid}/task/{tid}"
+    if state in _BY_STATE:
+        return _BY_STATE[state]
+    wchan = read_text(f"{base}/wchan")
+    wchan = "" if wchan == "0" else wchan
+    if is_in_freezer(wchan):
+        return HangKind.FROZEN, ""
+    words = read_text(f"{base}/syscall").split()
+    call = _CALLS.get(int(words[0]), "") if words and words[0].isdecimal() else ""
+    if state == "D" and wchan.startswith(VFORK_WAITS):
+        return HangKind.WAITING, "a child (vfork)"
+    if state == "D":
+        is_far = any(part in wchan for part in _NETWORK_WCHAN)
+        place = " in ".join(part for part in (call, wchan) if part)
+        return (HangKind.NETWORK if is_far else HangKind.DISK), place
+    return _find_wait_of_call(pid, call, wchan, words, tids)
+
+
+def _find_wait_of_call(
+    pid: int, call: str, wchan: str, words: list[str], tids: list[int]
+) -> tuple[HangKind, str]:
+    if call in ("futex", "futex_waitv"):
+        return _find_lock(words, tids)
+    if call in _ON_SOCKETS:
+        return HangKind.NETWORK, call
+    if call in _ON_DESCRIPTORS:
+        return _find_descriptor(pid, call, words)
+    if call in _IN_WORDS:
+        return HangKind.WAITING, _IN_WORDS[call]
+    place = " in ".join(part for part in (call, wchan) if part)
+    return (HangKind.WAITING if place else HangKind.UNKNOWN), place
+
+
+def _find_lock(words: list[str], tids: list[int]) -> tuple[HangKind, str]:
+    try:
+        operation, value, timeout = (int(word, 16) for word in words[2:5])
+    except ValueError:
+        return HangKind.LOCK, "futex"
+    wait = classify_futex(operation, value, timeout, tids)
+    if wait is Wait.MUTEX:
+        return HangKind.LOCK, "a mutex (futex)"
+    if wait is Wait.CONDITION:
+        return HangKind.LOCK, "a condition, a semaphore or the end of a thread (futex)"
+    return HangKind.LOCK, "a lock, with a time limit or shared with other processes (futex)"
+
+
+def _find_descriptor(pid: int, call: str, words: list[str]) -> tuple[HangKind, str]:
+    try:
+        number = int(words[1], 16)
+        target = os.readlink(f"/proc/{pid}/fd/{number}")
+    except (OSError, ValueError, IndexError):
+        return HangKind.WAITING, call
+    what = printable(target)
+    if target.startswith("socket:"):
+        return HangKind.NETWORK, f"{call} of descriptor {number} ({what})"
+    return HangKind.WAITING, f"{call} of descriptor {number} ({what})"

@@ -1,0 +1,70 @@
+/* hang_kinds KIND: its heartbeat "work" stops after one beat; why, KIND says. */
+#define _GNU_SOURCE
+#include <perimortem.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+
+static void *spin(void *name) {
+  if (name) pthread_setname_np(pthread_self(), name);
+  for (;;) __asm__ volatile("");
+  return name;
+}
+
+static void pin_to_first_processor(void) {
+  cpu_set_t first;
+  CPU_ZERO(&first);
+  CPU_SET(0, &first);
+  sched_setaffinity(0, sizeof first, &first);
+}
+
+/* Somebody else takes the processor, and we are let run only when nobody wants it. */
+static void starve(void) {
+  struct sched_param none = {0};
+  pin_to_first_processor();
+  pid_t other = fork();
+  if (other == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (;;) __asm__ volatile("");
+  }
+  sched_setscheduler(0, SCHED_IDLE, &none);
+  for (;;) __asm__ volatile("");
+}
+
+int main(int argc, char **argv) {
+  const char *kind = argc > 1 ? argv[1] : "busy";
+  int ends[2];
+  char byte;
+  pthread_t thread;
+  perimortem_open();
+  perimortem_beat(perimortem_heartbeat("work", 0.5));
+  if (!strcmp(kind, "busy")) spin(0);
+  if (!strcmp(kind, "busy_thread")) {
+    pthread_create(&thread, 0, spin, "spinner");
+    sleep(30);
+  }
+  if (!strcmp(kind, "lock")) {
+    pthread_mutex_lock(&mutex);
+    pthread_mutex_lock(&mutex);
+  }
+  if (!strcmp(kind, "network") && socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0)
+    recv(ends[0], &byte, 1, 0);
+  if (!strcmp(kind, "pipe") && pipe(ends) == 0) return (int)read(ends[0], &byte, 1);
+  if (!strcmp(kind, "stopped")) kill(getpid(), SIGSTOP);
+  if (!strcmp(kind, "vfork") && vfork() == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    sleep(30);
+    _exit(0);
+  }
+  if (!strcmp(kind, "starved")) starve();
+  sleep(30);
+  return 0;
+}

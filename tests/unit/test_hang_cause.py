@@ -1,0 +1,83 @@
+"""From two looks to the kind of a hang."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perimortem.analyze.hang_cause import derive_cause, describe_cause
+from perimortem.model.look import HangKind, ProcessLook, ThreadLook
+
+SPAN_NS = 100_000_000
+PID = 10
+
+
+def thread(tid=PID, wait=None, run_ms=0, ready_ms=0, slices=0, name="main", words=""):
+    return ThreadLook(tid, name, wait, words, run_ms * 10**6, ready_ms * 10**6, slices)
+
+
+def judge(first, second, names=("work",), slept_ns=0):
+    return derive_cause(
+        ProcessLook(0, 0, tuple(first), len(first)),
+        ProcessLook(SPAN_NS, slept_ns, tuple(second), len(second)),
+        PID,
+        names,
+    )
+
+
+def test_a_loop_and_two_loops_that_share_a_processor():
+    assert judge([thread()], [thread(run_ms=95, slices=3)]).kind is HangKind.BUSY
+    assert judge([thread()], [thread(run_ms=48, ready_ms=50, slices=9)]).kind is HangKind.BUSY
+
+
+def test_ready_and_never_let_run():
+    assert judge([thread()], [thread(ready_ms=99)]).kind is HangKind.STARVED
+    assert (
+        judge([thread()], [thread()]).kind is HangKind.STARVED
+    )  # throttled: not even waiting counts
+
+
+def test_a_lock_that_is_held_and_one_that_comes_and_goes():
+    lock = HangKind.LOCK
+    assert judge([thread(wait=lock)], [thread(wait=lock)]).kind is lock
+    cause = judge([thread(wait=lock)], [thread(wait=lock, slices=4)])
+    assert cause.kind is HangKind.WAITING
+    assert "again and again" in describe_cause(cause)
+
+
+def test_the_thread_with_the_name_of_the_heartbeat_is_the_one():
+    rests = thread(wait=HangKind.WAITING)
+    render = thread(11, wait=HangKind.DISK, name="render")
+    cause = judge([rests, render], [rests, render], names=("render",))
+    assert (cause.kind, cause.culprit.tid) == (HangKind.DISK, 11)
+
+
+def test_main_only_waits_and_another_keeps_it_waiting():
+    rests = thread(wait=HangKind.WAITING)
+    cause = judge([rests, thread(11)], [rests, thread(11, run_ms=90, slices=2)])
+    assert (cause.kind, cause.culprit.tid) == (HangKind.BUSY, 11)
+    pool = thread(12, wait=HangKind.LOCK)  # how a pool of threads rests
+    assert judge([rests, pool], [rests, pool]).kind is HangKind.WAITING
+
+
+def test_the_machine_slept():
+    assert judge([thread()], [thread()], slept_ns=10**9).kind is HangKind.SUSPENDED
+
+
+looks = st.builds(
+    thread,
+    st.integers(1, 5),
+    st.sampled_from([None, *HangKind]),
+    st.integers(0, 200),
+    st.integers(0, 200),
+    st.integers(0, 9),
+    st.sampled_from(["work", "main"]),
+)
+
+
+@given(st.lists(looks, max_size=6), st.lists(looks, max_size=6))
+def test_there_is_always_one_answer_in_one_line(first, second):
+    cause = judge(first, second)
+    assert cause.kind in HangKind
+    assert "\n" not in describe_cause(cause)
+    assert len(cause.threads) == len(second)
