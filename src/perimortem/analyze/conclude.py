@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from perimortem.analyze.crash import describe_crash, is_cause
 from perimortem.analyze.evidence import derive_evidence, describe_note
-from perimortem.analyze.observations import BeatAge, Observations, Request
+from perimortem.analyze.observations import BeatAge, Observations, Request, add_traced
 from perimortem.analyze.verdict import (
     Beat,
     EndedBy,
@@ -55,6 +55,7 @@ class Conclusion:
 
 def conclude(seen: Observations) -> Conclusion:
     """The verdict and what it rests on."""
+    seen = add_traced(seen)
     beats = _derive_beats(seen)
     last_beat = choose_last_beat(beats)
     goodbye = _derive_goodbye(seen)

@@ -13,6 +13,7 @@ from perimortem.model.evidence import Confidence, Evidence
 from perimortem.model.exits import Exit, ExitKind, ExitSource
 from perimortem.model.recording import ExitNote
 
+TRACE = "tracefs"
 _LOGGED_FAULTS = frozenset({4, 7, 8, 11})
 """ILL, BUS, FPE, SEGV: the kernel logs them when no handler takes them."""
 
@@ -155,6 +156,9 @@ def _request_evidence(request: Request, seen: Observations) -> Evidence:
         who += f" ({request.sender.name})" if request.sender.name else ""
     else:
         who = "another process"
+    if request.is_traced:
+        text = f"{signal_name(request.signal)} came from {who} {before_s:.1f} s before"
+        return Evidence(text, TRACE, Confidence.OBSERVED)
     way = "to the whole group" if request.to_group or request.from_terminal else "and was passed on"
     return Evidence(
         f"{signal_name(request.signal)} came from {who} {before_s:.1f} s before {way}",
@@ -211,5 +215,8 @@ def _sender_evidence(seen: Observations) -> list[Evidence]:
     if seen.words.is_readable and seen.exit.signal == SIGKILL:
         text = "not the out-of-memory killer: the kernel logged no such kill"
         facts.append(Evidence(text, "kernel log", Confidence.DERIVED))
+    if seen.words.trace_error:
+        text = f"who sent it could not be traced: {seen.words.trace_error}"
+        facts.append(Evidence(text, TRACE, Confidence.OBSERVED))
     text = "sent by a process or the kernel; which one was not seen"
     return [*facts, Evidence(text, "exit status", Confidence.ASSUMED)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from perimortem.model.crash import Crash
 from perimortem.model.exits import Exit, Sender
@@ -23,6 +23,8 @@ class Request:
     """It reached the target by itself."""
     by_policy: bool = False
     """Sent by ourselves, as --on-hang asked."""
+    is_traced: bool = False
+    """Seen in the kernel's trace of signals, not by us."""
     words: str = ""
     """What it is called where it is no signal: "Ctrl-C", "the closing of its console"."""
 
@@ -45,10 +47,29 @@ class Observations:
     hang_count: int
     requests: tuple[Request, ...]
     words: SystemWords
+    monitor_pid: int = 0
+    """Ourselves: what we passed on is told by who sent it to us."""
     crash: Crash | None = None
     """What its crash handler told or wrote down."""
     crash_sender: Sender | None = None
     """The other process that sent the signal of the crash."""
+
+
+def add_traced(seen: Observations) -> Observations:
+    """With the signals that the kernel traced, as requests; those that we passed on are known."""
+    traced = [
+        Request(
+            sent.signal,
+            Sender(sent.sender_pid, None, sent.sender_name),
+            sent.at_ns,
+            from_terminal=False,
+            is_traced=True,
+        )
+        for sent in seen.words.signals
+        if sent.sender_pid != seen.monitor_pid
+    ]
+    requests = tuple(sorted((*seen.requests, *traced), key=lambda request: request.at_ns))
+    return replace(seen, requests=requests)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,16 @@ class FaultLine:
     module: str | None
     module_offset: int | None
     """Offset of the instruction in the module's file, where it is told (Linux 6.5 on, Windows)."""
+
+
+@dataclass(frozen=True)
+class SentSignal:
+    """A fatal signal that another process sent; the time is CLOCK_MONOTONIC."""
+
+    signal: int
+    sender_pid: int
+    sender_name: str
+    at_ns: int
 
 
 @dataclass(frozen=True)
@@ -32,7 +42,20 @@ class SystemWords:
     hang: str | None = None
     """That its window did not answer (Windows)."""
     source: str = "kernel log"
+    signals: tuple[SentSignal, ...] = ()
+    """In the order in which they were sent."""
+    trace_error: str = ""
+    """Why signals could not be traced."""
 
 
-WordsSource = Callable[[int, set[int]], SystemWords]
-"""words(pid, its threads that were seen): what was said of it since the watch began."""
+class WordsSource(Protocol):
+    """What was said since the watch began."""
+
+    def __call__(self, pid: int, tids: set[int], /) -> SystemWords:
+        """Of one process; ``tids``: its threads that were seen."""
+
+    def begin_trace(self) -> None:
+        """What takes time to begin."""
+
+    def close(self) -> None:
+        """Listen no more."""

@@ -45,6 +45,8 @@ _INDIRECT = ("output", "file:", "watchdog", "progress")
 _DRAIN_NS = 1_000_000_000
 """So long after the last end other ends are still taken; processes may come for ever. Arbitrary."""
 _BETWEEN_LOOKS_NS = 100_000_000
+_TRACE_AFTER_NS = 100_000_000
+"""Who ends before that is not traced: most commands are short. Arbitrary."""
 _HANGS_KEPT = 200
 """The first and the last of a process. Arbitrary."""
 _RETRY_MAX_NS = 50_000_000
@@ -190,6 +192,7 @@ class Monitor:
         ``waits_for_more``: the end of all is not the end, for others may come."""
         if self.settings.dump_types is not None:
             self.workers.warm_up()
+        self.after(_TRACE_AFTER_NS, lambda _now_ns: self._system_words.begin_trace())
         drain_until_ns: int | None = None
         while not self._stopping:
             if is_done() or not (waits_for_more or self.sessions or self._waiting):
@@ -234,6 +237,7 @@ class Monitor:
             session.close()
         if self._recorder_events is not None:
             self._recorder_events.close()
+        self._system_words.close()
 
     def helper_pids(self) -> set[int]:
         """Processes that are ours."""
@@ -549,7 +553,11 @@ class Monitor:
         end = session.end
         words = SystemWords()
         # A large code of Windows may be that of an exception that only the system knows to be one.
-        is_plain = end is None or (end.kind is ExitKind.EXITED and (end.code or 0) <= 0xFFFF)
+        is_plain = end is None or (
+            end.kind is ExitKind.EXITED
+            and (end.code or 0) <= 0xFFFF
+            and not (end.code and session.is_command)
+        )
         if not is_plain:
             try:
                 words = self._system_words(session.pid, session.tids)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -195,6 +196,7 @@ def derive_incident(
             hang_count=len(session.hangs),
             requests=tuple(session.requests),
             words=words,
+            monitor_pid=os.getpid(),
             crash=crash,
             crash_sender=_find_sender(session, crash),
         )

@@ -99,7 +99,11 @@ def _who(report: dict[str, Any]) -> str:
         return "perimortem, as --on-hang asked  [observed: monitor]"
     if sender:
         name = f" ({printable(sender['name'])})" if sender["name"] else ""
-        return f"process {sender['pid']}{name}  [observed: siginfo]"
+        traced = f" came from process {sender['pid']}"
+        is_traced = any(
+            e["source"] == "tracefs" and traced in e["fact"] for e in report["evidence"]
+        )
+        return f"process {sender['pid']}{name}  [observed: {'tracefs' if is_traced else 'siginfo'}]"
     if report["verdict"] == "stopped":
         return _who_stopped(report)
     return _WHO.get(report["verdict"]) or _who_itself(report)

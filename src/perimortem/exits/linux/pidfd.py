@@ -18,6 +18,7 @@ assert sys.platform == "linux"
 
 from perimortem.errors import AccessDenied, PerimortemError, ProcessGone
 from perimortem.exits.decode import decode_wait_status
+from perimortem.exits.linux.cgroup_memory import CgroupMemory
 from perimortem.exits.linux.pidfd_info import read_exit_status
 from perimortem.exits.linux.proc_connector import ProcConnector
 from perimortem.model.evidence import Confidence, Evidence
@@ -55,6 +56,13 @@ def open_pidfd(process: ProcessRef) -> int:
     return fd
 
 
+def note_memory(end: Exit, memory: CgroupMemory, evidence: list[Evidence]) -> None:
+    """A SIGKILL may be that of the out-of-memory killer."""
+    kills = memory.describe_kills() if end.signal in (signal.SIGKILL, None) else None
+    if kills is not None and end.code is None:
+        evidence.append(Evidence(kills, "memory cgroup", Confidence.OBSERVED))
+
+
 class ChildExitWatch:
     """A child of ours: waitid tells all, at once, and reaps it."""
 
@@ -64,6 +72,7 @@ class ChildExitWatch:
         self.process = process
         self.evidence: list[Evidence] = []
         self._fd = open_pidfd(process)
+        self._memory = CgroupMemory(process.pid)
 
     def waitable(self) -> int:
         return self._fd
@@ -74,7 +83,11 @@ class ChildExitWatch:
             info = os.waitid(os.P_PIDFD, self._fd, os.WEXITED | os.WNOHANG)
         except ChildProcessError:
             return Exit(ExitKind.UNKNOWN, ExitSource.NONE)
-        return None if info is None else _decode_siginfo(info)
+        if info is None:
+            return None
+        end = _decode_siginfo(info)
+        note_memory(end, self._memory, self.evidence)
+        return end
 
     def end(self, *, politely: bool) -> None:
         signal.pidfd_send_signal(self._fd, signal.SIGABRT if politely else signal.SIGKILL)
@@ -119,6 +132,7 @@ class ForeignExitWatch:
         self.process = process
         self.evidence: list[Evidence] = []
         self._fd = open_pidfd(process)
+        self._memory = CgroupMemory(process.pid)
         self._connector = connector if connector is not None else ProcConnector.shared()
         self._asked_since_ns: int | None = None
 
@@ -126,6 +140,12 @@ class ForeignExitWatch:
         return self._fd
 
     def collect_exit(self, now_ns: int) -> Exit | None:
+        end = self._ask(now_ns)
+        if end is not None:
+            note_memory(end, self._memory, self.evidence)
+        return end
+
+    def _ask(self, now_ns: int) -> Exit | None:
         if self._asked_since_ns is None:
             self._asked_since_ns = now_ns
         adopted = _collect_adopted(self._fd)

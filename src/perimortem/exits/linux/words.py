@@ -1,18 +1,53 @@
-"""The kernel's log as a source for the monitor; absent where it may not be read."""
+"""What the kernel says of a process: its log, and its trace of signals; each where it is allowed."""
 
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
+from dataclasses import replace
 
 assert sys.platform == "linux"
 
 from perimortem.exits.linux.kernel_log import KernelLog
-from perimortem.model.words import SystemWords, WordsSource
+from perimortem.exits.linux.signal_trace import SignalTrace
+from perimortem.model.words import SystemWords
 
 
-def open_system_words() -> WordsSource:
-    """What the log said of a process since now."""
-    try:
-        return KernelLog().collect_words
-    except OSError:
-        return lambda _pid, _tids: SystemWords()
+class Witness:
+    """From now on."""
+
+    def __init__(self) -> None:
+        self._log: KernelLog | None = None
+        self._trace: SignalTrace | None = None
+        self._trace_error = "it ended before tracing had begun"
+        with suppress(OSError):
+            self._log = KernelLog()
+
+    def begin_trace(self) -> None:
+        """Costs the kernel some 40 ms: for those who live longer."""
+        try:
+            self._trace = SignalTrace()
+        except OSError as error:
+            self._trace_error = error.strerror or str(error)
+
+    def __call__(self, pid: int, tids: set[int]) -> SystemWords:
+        """All that was said of ``pid`` and its threads."""
+        words = self._log.collect_words(pid, tids) if self._log else SystemWords()
+        if self._trace is None:
+            return replace(words, trace_error=self._trace_error)
+        return replace(
+            words,
+            signals=self._trace.find_signals(tids | {pid}),
+            oom_kill=words.oom_kill or self._trace.find_victim(pid),
+        )
+
+    def close(self) -> None:
+        if self._log is not None:
+            self._log.close()
+        if self._trace is not None:
+            self._trace.close()
+
+
+def open_system_words() -> Witness:
+    """What the kernel says of a process since now."""
+    return Witness()

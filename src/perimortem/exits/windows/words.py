@@ -9,15 +9,26 @@ assert sys.platform == "win32"
 
 from perimortem.exits.windows.event_log import read_application_events
 from perimortem.exits.windows.wer_words import collect_words, read_reports
-from perimortem.model.words import SystemWords, WordsSource
+from perimortem.model.words import SystemWords
 
 
-def open_system_words() -> WordsSource:
-    """What was said of a process since now. Windows writes it while the process still is held for its
-    reporter, or a moment later: its silence proves nothing."""
-    began_s = time.time()
+class Witness:
+    """Windows writes them while the process still is held for its reporter, or a moment later: silence
+    proves nothing."""
 
-    def collect(pid: int, _tids: set[int]) -> SystemWords:
-        return collect_words(pid, began_s, read_application_events, read_reports)
+    def __init__(self) -> None:
+        self._began_s = time.time()
 
-    return collect
+    def __call__(self, pid: int, _tids: set[int]) -> SystemWords:
+        return collect_words(pid, self._began_s, read_application_events, read_reports)
+
+    def begin_trace(self) -> None:
+        """Nothing to trace here."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def open_system_words() -> Witness:
+    """What was said of a process since now."""
+    return Witness()

@@ -16,6 +16,7 @@ from perimortem.capture.linux import ptrace
 from perimortem.capture.linux.access import has_cap_sys_ptrace, ptrace_scope
 from perimortem.exits.linux import pidfd_info
 from perimortem.exits.linux.proc_connector import ProcConnector
+from perimortem.exits.linux.signal_trace import SignalTrace
 from perimortem.monitor.doctor import Check, better, check_run_dir, check_store, needed
 
 
@@ -134,19 +135,16 @@ def _check_kernel_log() -> Check:
 
 
 def _check_tracefs() -> Check:
-    path = next(
-        (p for p in (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
-         if (p / "instances").is_dir()),
-        None,
-    )  # fmt: skip
-    if path is not None and os.access(path / "instances", os.W_OK):
-        return better("tracefs", True, f"{path} (who sends signals: for a later version)")
-    return better(
-        "tracefs",
-        False,
-        "not mounted, or not ours: who sent a signal cannot be traced",
-        "as root: mount -t tracefs tracefs /sys/kernel/tracing",
-    )
+    try:
+        SignalTrace().close()
+    except OSError as error:
+        return better(
+            "tracefs",
+            False,
+            f"who sends a SIGKILL cannot be traced: {error.strerror or error}",
+            "run as root, outside of containers",
+        )
+    return better("tracefs", True, "who sends a fatal signal is traced, in an instance of our own")
 
 
 def _check_core_pattern() -> Check:

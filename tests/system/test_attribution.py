@@ -1,0 +1,186 @@
+"""Who did it: the kernel's word on signals, on a lack of memory, on forbidden system calls."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import await_true
+
+from perimortem.exits.linux.signal_trace import SignalTrace, parse_signals, parse_victim
+
+pytestmark = pytest.mark.system
+
+
+def can_trace():
+    try:
+        SignalTrace().close()
+    except OSError:
+        return False
+    return True
+
+
+needs_trace = pytest.mark.skipif(
+    not can_trace(), reason="tracefs takes root, outside of containers"
+)
+
+
+def start_traced(perimortem, *argv, options=()):
+    """(`run`, pid of the command), once signals are traced."""
+    command = perimortem.start(
+        "run", *options, "--report", perimortem.base / "r.json", "--",
+        "sh", "-c", 'echo $$; exec "$0" "$@"', *argv,
+    )  # fmt: skip
+    pid = int(command.stdout.readline())
+    descriptors = Path(f"/proc/{command.pid}/fd")
+
+    def is_traced():
+        names = [os.readlink(path) for path in descriptors.iterdir() if path.is_symlink()]
+        return any(name.endswith("trace_pipe") for name in names)
+
+    await_true(is_traced)
+    return command, pid
+
+
+def finish(perimortem, command):
+    _, stderr = command.communicate(timeout=60)
+    return json.loads((perimortem.base / "r.json").read_text()), stderr
+
+
+def evidence(report):
+    return "\n".join(f"{e['fact']} [{e['source']}]" for e in report["evidence"])
+
+
+@needs_trace
+def test_who_sent_a_sigkill(perimortem):
+    command, pid = start_traced(perimortem, "sleep", "60")
+    killer = subprocess.Popen(["bash", "-c", f"kill -9 {pid}; exit 0"])
+    killer.wait()
+    report, stderr = finish(perimortem, command)
+    assert (report["verdict"], report["exit"]["signal"]) == ("killed", signal.SIGKILL)
+    assert report["exit"]["sender"] == {"pid": killer.pid, "uid": None, "name": "bash"}
+    assert f"SIGKILL came from process {killer.pid} (bash)" in evidence(report)
+    assert f"process {killer.pid} (bash)  [observed: tracefs]" in stderr
+
+
+@needs_trace
+def test_asked_to_stop_and_then_killed_as_a_service_manager_does(perimortem):
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+    command, pid = start_traced(perimortem, "python3", "-c", code)
+    time.sleep(0.3)
+    os.kill(pid, signal.SIGTERM)
+    time.sleep(0.5)
+    os.kill(pid, signal.SIGKILL)
+    report, _ = finish(perimortem, command)
+    assert report["verdict"] == "killed"
+    facts = [e["fact"] for e in report["evidence"] if e["source"] == "tracefs"]
+    assert [fact.split()[0] for fact in facts] == ["SIGTERM", "SIGKILL"]
+    assert f"process {os.getpid()} " in facts[0]
+
+
+@needs_trace
+def test_what_was_passed_on_is_told_by_who_sent_it_to_us(perimortem):
+    command, _ = start_traced(perimortem, "sleep", "60")
+    command.send_signal(signal.SIGTERM)
+    report, _ = finish(perimortem, command)
+    assert (report["verdict"], report["exit"]["sender"]["pid"]) == ("stopped", os.getpid())
+    assert "tracefs" not in evidence(report)
+
+
+@needs_trace
+def test_the_instance_goes_with_the_monitor(perimortem):
+    command, pid = start_traced(perimortem, "sleep", "60")
+    os.kill(pid, signal.SIGKILL)
+    finish(perimortem, command)
+    from perimortem.exits.linux import tracefs
+
+    root = tracefs._open_root()
+    try:
+        name = f"perimortem-{command.pid}"
+        await_true(lambda: name not in list_names(root))
+    finally:
+        os.close(root)
+
+
+def list_names(root):
+    instances = os.open("instances", os.O_RDONLY, dir_fd=root)
+    try:
+        return os.listdir(instances)
+    finally:
+        os.close(instances)
+
+
+def test_without_the_right_it_says_so(perimortem):
+    if os.geteuid() != 0:
+        pytest.skip("runs as another user, which takes root")
+    perimortem.base.chmod(0o777)
+    for parent in list(perimortem.base.parents)[:2]:
+        parent.chmod(0o755)
+    result = subprocess.run(
+        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-m",
+         "perimortem", "run", "--", "sh", "-c", "sleep 0.4; kill -9 $$"],
+        env=perimortem.env, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert "KILLED" in result.stderr, result.stderr
+    shown = subprocess.run(
+        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-m",
+         "perimortem", "show"],
+        env=perimortem.env, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert "who sent it could not be traced: " in shown.stdout
+
+
+MEMORY = Path("/sys/fs/cgroup/memory")
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not (MEMORY / "memory.oom_control").exists(),
+    reason="no memory cgroup (version 1) to use",
+)
+def test_the_out_of_memory_killer(perimortem):
+    group = MEMORY / f"perimortem-test-{os.getpid()}"
+    group.mkdir()
+    (group / "memory.limit_in_bytes").write_text(str(64 << 20))
+    eat = "x = bytearray(400 << 20)"
+    inside = f"echo $$ > {group}/cgroup.procs; exec {sys.executable} -m perimortem run -q --report"
+    try:
+        report_path = perimortem.base / "r.json"
+        result = subprocess.run(
+            ["sh", "-c", f'{inside} {report_path} -- python3 -c "{eat}"'],
+            env=perimortem.env, capture_output=True, text=True, timeout=100,
+        )  # fmt: skip
+        report = json.loads(report_path.read_text())
+        assert report["verdict"] == "oom-kill", (report["evidence"], result.stderr)
+        assert "counted one out-of-memory kill" in evidence(report)
+        assert "limit 64 MiB" in evidence(report)
+    finally:
+        await_true(lambda: not (group / "cgroup.procs").read_text().strip())
+        group.rmdir()
+
+
+GENERATED = "signal_generate: sig={} errno=0 code={} comm={} pid=42 grp=1 res=0"
+LINES = [
+    f"            bash-15717   [001] d..3.  1234.567890: {GENERATED.format(9, 0, 'a b')}",
+    f"   a-b [x] c-7-9       [000] .....    12.000001: {GENERATED.format(15, -6, ')')}",
+    f"            self-42      [001] d..3.  1234.567890: {GENERATED.format(6, -6, 'self')}",
+    "noise",
+    "          python3-77     [000] .....    13.500000: mark_victim: pid=42 comm=python3 uid=0",
+]
+
+
+def test_lines_of_the_trace():
+    signals = parse_signals(LINES, {42})
+    assert [(s.signal, s.sender_pid, s.sender_name) for s in signals] == [
+        (9, 15717, "bash"),
+        (15, 9, "a-b [x] c-7"),
+    ]
+    assert signals[0].at_ns == 1_234_567_890_000
+    assert parse_signals(LINES, {43}) == ()
+    assert "comm=python3" in (parse_victim(LINES, 42) or "")
+    assert parse_victim(LINES, 4) is None
