@@ -19,6 +19,7 @@
 #include "../src/linux/compat.h"
 #include "../src/crc32.h"
 #include "../src/linux/caller.h"
+#include "../src/linux/crash_handler.h"
 #include "../src/recorder.h"
 #include "perimortem.h"
 
@@ -96,6 +97,8 @@ static void note_exit(uint32_t kind, int status, void *return_address) {
   uintptr_t address = (uintptr_t)return_address - 1; /* inside the call, not after it */
   pmr_find_caller(address, !pmr_under_seccomp, &caller);
   fill_note(kind, status, address, &caller, is_main);
+  if (!pmr_under_seccomp && kind != PMR_EXIT_KIND_ABORT)
+    pmr_note_taken_fault((uintptr_t)__builtin_frame_address(0));
   publish_note(base);
   int wanted = caller.kind == PMR_EXIT_CALLER_VIRTUAL_MACHINE ||
                (is_main && (caller.kind == PMR_EXIT_CALLER_PROGRAM ||
@@ -131,8 +134,25 @@ PERIMORTEM_API __attribute__((noreturn)) void _Exit(int status) {
   for (;;) syscall(SYS_exit_group, status);
 }
 
+/* The program's own handler for SIGABRT goes first, as ever. When it returns abort() sets the default
+ * action past every hook: before that it is told here. */
+static void raise_twice(void) {
+  struct sigaction none;
+  sigset_t abort_signal;
+  if (!pmr_has_crash_handler() || !pmr_has_handler_for(SIGABRT)) return;
+  sigemptyset(&abort_signal);
+  sigaddset(&abort_signal, SIGABRT);
+  sigprocmask(SIG_UNBLOCK, &abort_signal, NULL); /* of this thread, whatever its name says */
+  raise(SIGABRT);
+  memset(&none, 0, sizeof none);
+  none.sa_handler = SIG_DFL;
+  pmr_want_action(SIGABRT, &none, NULL);
+  raise(SIGABRT);
+}
+
 PERIMORTEM_API __attribute__((noreturn)) void abort(void) {
   note_exit(PMR_EXIT_KIND_ABORT, -1, __builtin_return_address(0));
+  raise_twice();
   if (!real_abort) resolve();
   if (real_abort) real_abort();
   for (;;) raise(SIGABRT);

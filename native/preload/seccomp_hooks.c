@@ -63,7 +63,8 @@ PERIMORTEM_API long syscall(long number, ...) {
   long a = va_arg(list, long), b = va_arg(list, long), c = va_arg(list, long);
   long d = va_arg(list, long), e = va_arg(list, long), f = va_arg(list, long);
   va_end(list);
-  if (number == SYS_seccomp && a != SECCOMP_GET_ACTION_AVAIL) note_seccomp();
+  int sets_filter = (a == SECCOMP_SET_MODE_FILTER && c) || (a == SECCOMP_SET_MODE_STRICT && !b && !c);
+  if (number == SYS_seccomp && sets_filter) note_seccomp(); /* else somebody asks what there is */
   if (number == SYS_execve) return execve((const char *)a, (char *const *)b, (char *const *)c);
   if (number == SYS_execveat)
     return execveat((int)a, (const char *)b, (char *const *)c, (char *const *)d, (int)e);

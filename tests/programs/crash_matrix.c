@@ -54,7 +54,7 @@ static void hold_malloc_lock(void) {
   pthread_create(&other, 0, idle, 0); /* with one thread it takes no lock */
   void *freed = malloc(4000);
   volatile size_t freed_at = (size_t)freed;
-  void *fence = malloc(16);
+  void *fence = malloc(3000); /* so large that it surely lies behind, and the first is not given back */
   free(freed);
   ((void *volatile *)(size_t)freed_at)[1] = (void *)8;
   sigaction(SIGSEGV, &jump, 0);

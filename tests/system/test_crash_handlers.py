@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import sys
 import time
 
 import pytest
+from conftest import await_true
 
 pytestmark = pytest.mark.system
 
@@ -30,8 +32,6 @@ def test_faults_that_the_program_takes_are_no_crashes(perimortem, programs, way)
     [
         ("raise", signal.SIGSEGV),
         ("abort", signal.SIGABRT),
-        ("fault", signal.SIGSEGV),
-        ("fault_again", signal.SIGSEGV),
         ("once", signal.SIGSEGV),
         ("together", signal.SIGSEGV),
     ],
@@ -63,10 +63,57 @@ def test_the_crash_of_a_child_is_the_childs(perimortem, programs, way):
         assert "SIGSEGV at 0x10" in child["where"]
 
 
-def test_a_fault_whose_signal_is_ignored_passes_every_handler(perimortem, programs):
-    report = perimortem.report(programs / "crash_handlers", "ignore")
+@pytest.mark.parametrize("way", ["ignore", "fault", "fault_again"])
+def test_a_fault_that_the_kernel_brings_to_no_handler(perimortem, programs, way):
+    """Ignored, or held back by a handler of the program's own that faults itself: as without us."""
+    report = perimortem.report(programs / "crash_handlers", way)
     assert (report["verdict"], report["exit"]["signal"]) == ("crash", signal.SIGSEGV)
     assert (report["dumps"], report["crash"]) == ([], None)
+
+
+NATIVE = [
+    "large_stack", "moving_stack", "no_stack", "mask", "held", "vforked", "raw_fork",
+    "feature_probe", "try_memory", "once", "again", "reset",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("way", [*NATIVE, "descend", "cancelled", "abort_returns"])
+def test_a_program_with_handlers_of_its_own_ends_as_it_does_without_us(perimortem, programs, way):
+    alone = subprocess.run([programs / "own_handlers", way], timeout=20).returncode
+    report = perimortem.report(programs / "own_handlers", way)
+    assert report["_status"] == (128 - alone if alone < 0 else alone), report["evidence"]
+    if way in NATIVE:
+        assert report["dumps"] == []
+        assert report["verdict"] == ("clean-exit" if alone == 0 else report["verdict"])
+
+
+@pytest.mark.parametrize("way", ["cancelled", "abort_returns", "no_descriptors"])
+def test_crashes_that_are_easily_lost(perimortem, programs, way):
+    report = perimortem.report(programs / "own_handlers", way)
+    assert report["verdict"] == "crash"
+    assert len(report["dumps"]) == 1, report["evidence"]
+
+
+def test_signal_needs_no_loader(perimortem, programs):
+    code = f"import ctypes; ctypes.CDLL({str(programs / 'libsignals_early.so')!r}); print('there')"
+    result = perimortem.call("run", "-q", "--", sys.executable, "-c", code)
+    assert result.stdout == "there\n"
+
+
+def test_faulthandler_in_a_program_that_attaches_itself(perimortem):
+    """There no hook stands before sigaction: the report goes first, then Python has its say."""
+    code = (
+        "import faulthandler, perimortem, ctypes; faulthandler.enable();"
+        "guard = perimortem.spawn_and_attach(); assert not guard.error; ctypes.string_at(16)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=perimortem.env, capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == -signal.SIGSEGV
+    assert "Fatal Python error: Segmentation fault" in result.stderr
+    await_true(lambda: json.loads(perimortem.call("list", "--json").stdout))
+    (row,) = json.loads(perimortem.call("list", "--json").stdout)
+    assert (row["verdict"], row["has_dump"]) == ("crash", True)
 
 
 def test_faulthandler_has_its_say_and_we_ours(perimortem):
@@ -94,6 +141,13 @@ def test_who_sent_the_signal_is_named(perimortem, programs):
     assert "KILLED  crash_handlers[" in told
     assert f"process {sender.pid} (bash)  [observed: siginfo]" in told
     assert "crash_handlers-" in told  # its dump
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a pid namespace takes root")
+def test_the_first_process_of_a_namespace_is_deaf_to_others(perimortem):
+    script = "kill -SEGV $$; kill -TRAP $$; echo alive"
+    result = perimortem.call("run", "-q", "--", "unshare", "--pid", "--fork", "sh", "-c", script)
+    assert (result.stdout, result.returncode) == ("alive\n", 0)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a pid namespace takes root")

@@ -7,6 +7,8 @@
 #define _GNU_SOURCE
 #include "caller.h"
 
+#include "raw.h"
+
 #include <fcntl.h>
 #include <link.h>
 #include <string.h>
@@ -46,7 +48,7 @@ static int read_line(maps_reader *reader, char *line, size_t capacity) {
   size_t length = 0;
   for (;;) {
     if (reader->at == reader->size) {
-      ssize_t got = read(reader->fd, reader->buffer, sizeof reader->buffer);
+      long got = PMR_RAW3(SYS_read, reader->fd, reader->buffer, sizeof reader->buffer);
       if (got <= 0) return 0;
       reader->size = (size_t)got;
       reader->at = 0;
@@ -128,7 +130,8 @@ static void find_in_maps(uintptr_t address, pmr_caller *caller) {
   static char line[640], module[512];
   uint64_t module_start = 0;
   module[0] = '\0';
-  reader.fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+  /* By themselves: the C library's are points where a thread may be cancelled. */
+  reader.fd = (int)PMR_RAW4(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
   reader.at = reader.size = 0;
   if (reader.fd < 0) return;
   while (read_line(&reader, line, sizeof line)) {
@@ -149,7 +152,7 @@ static void find_in_maps(uintptr_t address, pmr_caller *caller) {
       break;
     }
   }
-  close(reader.fd);
+  PMR_RAW1(SYS_close, reader.fd);
 }
 
 void pmr_find_caller(uintptr_t address, int may_read, pmr_caller *caller) {
@@ -158,3 +161,9 @@ void pmr_find_caller(uintptr_t address, int may_read, pmr_caller *caller) {
 }
 
 int pmr_knows_modules(void) { return module_count > 0; }
+
+int pmr_is_python(const char *path) {
+  const char *name = strrchr(path, '/');
+  name = name ? name + 1 : path;
+  return strncmp(name, "libpython", 9) == 0 || strncmp(name, "python", 6) == 0;
+}

@@ -16,6 +16,9 @@ typedef struct pmr_caller {
 PERIMORTEM_API void pmr_remember_modules(void);
 int pmr_knows_modules(void);
 
+/* Whether the file of a module is Python, or its library. */
+int pmr_is_python(const char *path);
+
 /* `may_read` is 0 where a system call could be fatal (seccomp): then only remembered modules are
  * known. Not reentrant: the caller sees to it. */
 PERIMORTEM_API void pmr_find_caller(uintptr_t address, int may_read, pmr_caller *caller);

@@ -1,7 +1,6 @@
 #define _GNU_SOURCE
 #include "crash_note.h"
 
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <ucontext.h>
@@ -57,18 +56,15 @@ static void fill_origin(pmr_crash_note *note, const pmr_fault *fault) {
   }
 }
 
-static void fill_module(pmr_crash_note *note, int looks_around) {
-  static _Atomic int busy; /* the search is not reentrant */
+static void fill_module(pmr_crash_note *note) {
   pmr_caller caller;
-  if (atomic_exchange(&busy, 1)) return;
-  pmr_find_caller((uintptr_t)note->program_counter, looks_around, &caller);
+  pmr_find_caller((uintptr_t)note->program_counter, 1, &caller);
   note->caller = caller.kind;
   note->module_offset = caller.module_offset;
   strncpy(note->module, caller.module, sizeof note->module - 1);
-  atomic_store(&busy, 0);
 }
 
-void pmr_fill_crash(pmr_crash_note *note, const pmr_fault *fault, int looks_around) {
+void pmr_fill_crash(pmr_crash_note *note, const pmr_fault *fault) {
   memset(note, 0, sizeof *note);
   note->code = (uint32_t)fault->number;
   note->si_code = fault->info->si_code;
@@ -77,5 +73,5 @@ void pmr_fill_crash(pmr_crash_note *note, const pmr_fault *fault, int looks_arou
   fill_origin(note, fault);
   note->program_counter = fill_registers(note, fault->context);
   PMR_RAW5(SYS_prctl, PR_GET_NAME, note->thread_name, 0, 0, 0);
-  fill_module(note, looks_around);
+  fill_module(note);
 }

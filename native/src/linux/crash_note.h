@@ -13,8 +13,8 @@ typedef struct pmr_fault {
   void *context; /* ucontext_t */
 } pmr_fault;
 
-/* Fill the note but for its checksum. `looks_around`: also whose code it was, which reads /proc. */
-void pmr_fill_crash(pmr_crash_note *note, const pmr_fault *fault, int looks_around);
+/* Fill the note but for its checksum. */
+void pmr_fill_crash(pmr_crash_note *note, const pmr_fault *fault);
 
 /* Where the fault's stack stood: handlers that came later stand below. */
 uint64_t pmr_fault_stack_pointer(const pmr_fault *fault);

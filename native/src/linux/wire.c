@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -73,11 +74,32 @@ static int make_address(struct sockaddr_un *address) {
   return (int)fd;
 }
 
+static int open_socket(void) {
+  return (int)PMR_RAW3(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+}
+
+/* No descriptor is left: a limit that may be raised is raised, else the highest goes. Whoever comes here
+ * has crashed. */
+static int make_room(void) {
+  struct rlimit limit;
+  if (PMR_RAW4(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &limit) != 0) return -EMFILE;
+  if (limit.rlim_cur < limit.rlim_max) {
+    struct rlimit raised = {limit.rlim_cur + 4 < limit.rlim_max ? limit.rlim_cur + 4 : limit.rlim_max,
+                            limit.rlim_max};
+    PMR_RAW4(SYS_prlimit64, 0, RLIMIT_NOFILE, &raised, 0);
+    int fd = open_socket();
+    if (fd != -EMFILE) return fd;
+  }
+  for (uint64_t i = 0; i < 2; i++) PMR_RAW1(SYS_close, limit.rlim_cur - 1 - i);
+  return open_socket();
+}
+
 int pmr_connect(uint64_t deadline_ns) {
   struct sockaddr_un address;
   memset(&address, 0, sizeof address);
   if (!whole[0]) return -ENOENT;
-  int fd = (int)PMR_RAW3(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  int fd = open_socket();
+  if (fd == -EMFILE) fd = make_room();
   if (fd < 0) return fd;
   int directory_fd = make_address(&address);
   long error;

@@ -21,6 +21,11 @@ def find_preload_library() -> Path | None:
     return _find("libperimortem_preload.so")
 
 
+def find_core_helper() -> Path | None:
+    """The program that core_pattern starts."""
+    return _find("core-helper")
+
+
 def _find(name: str) -> Path | None:
     given = os.environ.get("PERIMORTEM_LIBRARY_DIR")
     for directory in ([Path(given)] if given else []) + [_NATIVE]:

@@ -194,6 +194,15 @@ def _sender_evidence(seen: Observations) -> list[Evidence]:
     note = seen.recording.exit_note if seen.recording else None
     if note is not None and seen.exit.signal == 6:
         return []
+    if seen.has_crash_handler and seen.exit.signal in _LOGGED_FAULTS:
+        return [
+            Evidence(
+                "the signal came to no handler: it was held back or ignored, or a handler of the "
+                "program's own met it while it was at the same one",
+                "crash handler",
+                Confidence.DERIVED,
+            )
+        ]
     if seen.words.is_readable and seen.exit.signal in _LOGGED_FAULTS:
         return [
             Evidence(

@@ -51,6 +51,8 @@ class Observations:
     """Ourselves: what we passed on is told by who sent it to us."""
     crash: Crash | None = None
     """What its crash handler told or wrote down."""
+    has_crash_handler: bool = False
+    """Its agent stood before the default action of fatal signals."""
     crash_sender: Sender | None = None
     """The other process that sent the signal of the crash."""
 

@@ -53,7 +53,8 @@ class ConsoleListener:
         self._say(f"serving programs that attach themselves, at {address}")
 
     def on_untold(self, incident: Incident) -> None:
-        self.tell(incident)
+        headline = render_headline(render_document(incident))
+        self._say(f"{headline}, while no monitor lived  (perimortem show {incident.number})")
 
     def on_hang(self, session: Session, incident: Incident) -> None:
         hang = incident.hangs[-1].hang

@@ -1,4 +1,4 @@
-"""What the system's collector shall do with one program."""
+"""What the system's collector shall do."""
 
 from __future__ import annotations
 
@@ -15,12 +15,20 @@ _FORBIDDEN = set('\\/:*?"<>|')
 
 @dataclass(frozen=True)
 class Rule:
-    """``types``: None takes the system's own full dump."""
+    """Windows has one for each program, Linux one for all (``program`` is None)."""
 
-    program: str
+    program: str | None
     folder: Path
+    """Windows: where the dumps go. Linux: the run directory of the monitor that takes them."""
     count: int = DUMP_COUNT_DEFAULT
     types: MinidumpType | None = None
+    """Windows: None takes the system's own full dump."""
+    replaces: bool = False
+    """Linux: take the place of a handler that is not ours."""
+    chains: bool = False
+    """Linux: and have that handler get each core as well."""
+    lasts: bool = True
+    """Linux: again after the next start of the machine."""
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,8 @@ class Crash:
     """Of the thread at the fault; fs_base and gs_base are not told."""
     windows_context: bytes = b""
     """The same on Windows: CONTEXT of winnt.h, as the exception had it."""
+    core_notes: str | None = None
+    """Where the notes of its core lie, when the kernel is writing one: then it must not be traced."""
 
     @property
     def is_sent(self) -> bool:

@@ -7,14 +7,17 @@ waited for: what is not there is not read, an answer that finds no room ends the
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from perimortem.errors import MalformedInput
+from perimortem.monitor.cores import read_core
 from perimortem.monitor.crashes import Crashes
 from perimortem.monitor.loop import Monitor
 from perimortem.monitor.session import Session
-from perimortem.wire import Connection, Listener
+from perimortem.system import descriptors_max
+from perimortem.wire import Connection, Listener, Received
 from perimortem.wire.frames import Message, WrongVersion, decode_message, encode_answer
 from perimortem.wire.layout import FrameKind, Outcome
 
@@ -44,13 +47,17 @@ class Clients:
         monitor: Monitor,
         find_session: FindSession,
         on_leave: Callable[[Session], None] = lambda _session: None,
+        find_core: FindSession | None = None,
     ) -> None:
-        """``find_session``: whose message it is; ``on_leave``: a target has taken its handler off."""
+        """``find_session``: whose message it is; ``on_leave``: a target has taken its handler off;
+        ``find_core``: the target for a process that dumps core, where cores are taken."""
         self._listener = listener
         self._monitor = monitor
         self._find_session = find_session
         self._on_leave = on_leave
+        self._find_core = find_core
         self._crashes = Crashes(monitor)
+        self._most = min(CONNECTIONS_MAX, descriptors_max() // 2)
         self._clients: dict[int, _Client] = {}
         """By what they are waited for by; in the order in which they came."""
         monitor.selector.register(listener.waitable(), self._accept)
@@ -69,7 +76,7 @@ class Clients:
             connection = self._listener.accept()
             if connection is None:
                 return
-            if len(self._clients) >= CONNECTIONS_MAX and not self._make_room():
+            if len(self._clients) >= self._most and not self._make_room():
                 connection.send(encode_answer(FrameKind.REFUSED, Outcome.TOO_MANY))
                 connection.close()
                 continue
@@ -102,13 +109,16 @@ class Clients:
             except MalformedInput:
                 self._refuse(client, Outcome.MALFORMED)
                 return
-            self._take(client, received.pid, message, now_ns)
+            self._take(client, received, message, now_ns)
 
-    def _take(self, client: _Client, pid: int, message: Message, now_ns: int) -> None:
+    def _take(self, client: _Client, received: Received, message: Message, now_ns: int) -> None:
         if message.kind is FrameKind.PING:
             self._answer(client, encode_answer(FrameKind.PONG, value=message.value))
             return
-        session = self._find_session(pid, now_ns) if pid > 0 else None
+        if message.kind is FrameKind.CORE:
+            self._take_core(client, received, message.pid, now_ns)
+            return
+        session = self._find_session(received.pid, now_ns) if received.pid > 0 else None
         if session is None or session.ended_ns is not None:
             self._refuse(client, Outcome.NOT_WATCHED)
         elif message.kind is FrameKind.HELLO:
@@ -121,6 +131,22 @@ class Clients:
             self._crashes.take(
                 session, message.crash, lambda outcome: self._tell_done(client, outcome)
             )
+
+    def _take_core(self, client: _Client, received: Received, pid: int, now_ns: int) -> None:
+        """Only root may speak for the kernel; and what it tells of ourselves is not taken."""
+        is_ours = pid in self._monitor.helper_pids() | {os.getpid()}
+        find = self._find_core if received.is_root and not is_ours else None
+        session = find(pid, now_ns) if find is not None else None
+        if session is None:
+            self._refuse(client, Outcome.NOT_WATCHED)
+            return
+        try:
+            crash = read_core(self._monitor.settings.run_dir, pid, now_ns)
+        except (MalformedInput, OSError):
+            self._refuse(client, Outcome.MALFORMED)
+            return
+        client.is_answer_due = True
+        self._crashes.take(session, crash, lambda outcome: self._tell_done(client, outcome))
 
     def _tell_done(self, client: _Client, outcome: Outcome) -> None:
         """It may have left meanwhile; its crash is kept all the same."""

@@ -27,6 +27,7 @@ from perimortem.monitor.session import Session, launch_failure
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.sweep import sweep, sweep_partials
 from perimortem.monitor.tree import ProcessTree, describe_process
+from perimortem.monitor.untold import tell_untold
 from perimortem.proc import collect_host, collect_target
 from perimortem.recorder import ensure_run_dir
 from perimortem.system import raise_own_limits
@@ -47,6 +48,9 @@ class RunListener(Listener, Protocol):
     ) -> None:
         """The target runs."""
 
+    def on_untold(self, incident: Incident) -> None:
+        """A crash below a monitor that was killed itself."""
+
 
 @dataclass(frozen=True)
 class RunResult:
@@ -66,6 +70,8 @@ def run_command(
     Raises PerimortemError when the monitor itself cannot work; then nothing was started.
     """
     ensure_run_dir(settings.run_dir)
+    for incident in tell_untold(settings, keeper, collect_host(), SystemClock()):
+        listener.on_untold(incident)
     sweep(settings.run_dir)
     sweep_partials(settings.dumps_dir)
     with ExitStack() as stack:
@@ -150,6 +156,7 @@ class _Run:
             watch=TargetWatch(self._settings.policy, now_ns),
             watched_since_ns=now_ns,
             parent_pid=os.getpid(),
+            has_crash_handler=self._sockets is not None,
         )
         session.sources = self._command.heartbeats.begin(process, now_ns, self._tree.pids)
         preload = self._command.preload

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack, suppress
 from typing import Protocol
 
@@ -21,9 +22,15 @@ from perimortem.monitor.settings import Settings
 from perimortem.monitor.sweep import sweep, sweep_partials
 from perimortem.monitor.untold import is_alive, list_recorders, read_monitor_pid, tell_untold
 from perimortem.monitor.watch import OBSERVED_MAX
-from perimortem.proc import collect_host, collect_target, find_process, read_stat
+from perimortem.proc import (
+    collect_host,
+    collect_target,
+    find_container,
+    find_process,
+    read_stat,
+)
 from perimortem.recorder import ensure_run_dir
-from perimortem.system import raise_own_limits
+from perimortem.system import raise_own_limits, refuse_own_core
 from perimortem.watch.target import TargetWatch
 from perimortem.wire.layout import SERVICE_SOCKET_NAME
 
@@ -50,6 +57,7 @@ def serve(
     """
     ensure_run_dir(settings.run_dir)
     raise_own_limits()
+    refuse_own_core()
     with ExitStack() as stack:
         _Service(settings, listener, keeper, stack).serve(exit_when_idle=exit_when_idle)
 
@@ -72,7 +80,11 @@ class _Service:
         self._end_requests = EndRequests()
         stack.callback(self._end_requests.close)
         self._clients = Clients(
-            self._sockets, self._monitor, self._find, on_leave=self._monitor.forget
+            self._sockets,
+            self._monitor,
+            self._find,
+            on_leave=self._monitor.forget,
+            find_core=self._find_core,
         )
         stack.callback(self._clients.close)
         self._had_client = False
@@ -111,6 +123,23 @@ class _Service:
             return self._attach(find_process(pid))
         except PerimortemError:
             return None
+
+    def _find_core(self, pid: int, now_ns: int) -> Session | None:
+        """A process that dumps core, unless a monitor of its own has dumped it already."""
+        session = self._find(pid, now_ns)
+        if session is None:
+            return None
+        recording = session.recorder.read_recording(now_ns)
+        is_told = recording is not None and recording.crash is not None and recording.crash.is_fatal
+        monitor_pid = read_monitor_pid(self._settings.run_dir, session.target.ref)
+        has_other = monitor_pid not in (None, 0, os.getpid()) and read_stat(monitor_pid or 0)
+        if is_told and has_other:
+            self._monitor.forget(session)
+            return None
+        container = find_container(pid)
+        if container is not None:
+            session.labels["container"] = container
+        return session
 
     def _attach(self, process: ProcessRef) -> Session:
         now_ns = self._clock.monotonic_ns()

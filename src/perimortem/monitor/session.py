@@ -85,6 +85,8 @@ class Session:
     """Its recorder has been read: whatever exec stood between us and the program is over."""
     heartbeats_lost: str | None = None
     """Why the recorder means nothing any more (exec without the agent, damaged)."""
+    has_crash_handler: bool = False
+    """It was started with one, if it carries the agent."""
     crash: Crash | None = None
     """What its crash handler told."""
     crash_sender: Sender | None = None
@@ -197,6 +199,7 @@ def derive_incident(
             requests=tuple(session.requests),
             words=words,
             monitor_pid=os.getpid(),
+            has_crash_handler=session.has_crash_handler and recording is not None,
             crash=crash,
             crash_sender=_find_sender(session, crash),
         )

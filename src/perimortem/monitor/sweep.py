@@ -26,7 +26,17 @@ def sweep(run_dir: Path) -> int:
         facts = read_stat(identity[0]) if identity else None
         if facts is not None and identity is not None:
             alive[identity[0]] = facts.start_time_ticks
+    _sweep_sockets(run_dir, names)
     return sweep_recorders(run_dir, alive)
+
+
+def _sweep_sockets(run_dir: Path, names: list[str]) -> None:
+    """Of monitors that were killed."""
+    for name in names:
+        pid = name.removesuffix(".sock")
+        if name != pid and pid.isdecimal() and read_stat(int(pid)) is None:
+            with suppress(OSError):
+                (run_dir / name).unlink()
 
 
 def sweep_partials(dumps_dir: Path) -> None:

@@ -10,10 +10,12 @@ import sys
 if sys.platform == "win32":
     from perimortem.proc.windows.activity import Activity, read_activity
     from perimortem.proc.windows.children import list_children
+    from perimortem.proc.windows.container import find_container
     from perimortem.proc.windows.environment import read_variables
     from perimortem.proc.windows.host import collect_host, own_uid
     from perimortem.proc.windows.look import take_look
     from perimortem.proc.windows.memory import estimate_dump_bytes
+    from perimortem.proc.windows.modules import find_module
     from perimortem.proc.windows.numbers import list_numbers
     from perimortem.proc.windows.processes import list_ancestors, list_processes
     from perimortem.proc.windows.sample import (
@@ -36,10 +38,12 @@ if sys.platform == "win32":
 else:
     from perimortem.proc.linux.activity import Activity, read_activity
     from perimortem.proc.linux.children import list_children
+    from perimortem.proc.linux.container import find_container
     from perimortem.proc.linux.environment import read_variables
     from perimortem.proc.linux.host import collect_host, own_uid
     from perimortem.proc.linux.look import take_look
     from perimortem.proc.linux.memory import estimate_dump_bytes
+    from perimortem.proc.linux.modules import find_module
     from perimortem.proc.linux.numbers import list_numbers
     from perimortem.proc.linux.processes import list_ancestors, list_processes
     from perimortem.proc.linux.sample import SOURCE, Sample, describe_state, is_stopped, take_sample
@@ -64,6 +68,8 @@ __all__ = [
     "describe_state",
     "describe_stuck",
     "estimate_dump_bytes",
+    "find_container",
+    "find_module",
     "find_process",
     "is_stopped",
     "is_waiting_for_child",

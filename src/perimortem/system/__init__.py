@@ -11,13 +11,21 @@ from perimortem.system.selector import Selector
 
 if sys.platform == "win32":
     from perimortem.system.windows.helper import Helper
-    from perimortem.system.windows.limits import raise_own_limits
+    from perimortem.system.windows.limits import (
+        descriptors_max,
+        raise_own_limits,
+        refuse_own_core,
+    )
     from perimortem.system.windows.resume import let_run
     from perimortem.system.windows.selector import open_selector
     from perimortem.system.windows.terminal import accepts_codes
 else:
     from perimortem.system.linux.helper import Helper
-    from perimortem.system.linux.limits import raise_own_limits
+    from perimortem.system.linux.limits import (
+        descriptors_max,
+        raise_own_limits,
+        refuse_own_core,
+    )
     from perimortem.system.linux.resume import let_run
     from perimortem.system.linux.selector import open_selector
     from perimortem.system.linux.terminal import accepts_codes
@@ -26,7 +34,9 @@ __all__ = [
     "Helper",
     "Selector",
     "accepts_codes",
+    "descriptors_max",
     "let_run",
     "open_selector",
     "raise_own_limits",
+    "refuse_own_core",
 ]

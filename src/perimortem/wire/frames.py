@@ -21,6 +21,7 @@ _FROM_CLIENT = {
     FrameKind.HELLO: Frame.size(),
     FrameKind.PING: Frame.size(),
     FrameKind.LEAVE: Frame.size(),
+    FrameKind.CORE: Frame.size(),
     FrameKind.CRASH: CRASH_MESSAGE_SIZE,
 }
 
@@ -31,9 +32,10 @@ class WrongVersion(MalformedInput):
 
 @dataclass(frozen=True)
 class Message:
-    """What a client said. Who it is, the kernel says; ``tid`` is what it says itself."""
+    """What a client said. Who it is, the kernel says; ``pid`` and ``tid`` are its own words."""
 
     kind: FrameKind
+    pid: int
     tid: int
     value: int
     crash: Crash | None = None
@@ -68,7 +70,7 @@ def decode_message(data: bytes) -> Message:
             raise MalformedInput(
                 "a CRASH message without a crash", why=error or "its note is empty"
             )
-    return Message(kind, frame.tid, frame.value, crash)
+    return Message(kind, frame.pid, frame.tid, frame.value, crash)
 
 
 def encode_answer(kind: FrameKind, outcome: Outcome = Outcome.OK, value: int = 0) -> bytes:

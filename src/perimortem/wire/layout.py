@@ -18,6 +18,7 @@ ANSWER_TIMEOUT_MS = 10_000
 """So long a crashing program waits for its dump, if it says nothing else."""
 SOCKET_VARIABLE = "PERIMORTEM_SOCKET"
 """Environment variable: where crashes are told."""
+CORE_NOTES_NAME = "core-{pid}.notes"
 SERVICE_SOCKET_NAME = "monitor.sock"
 """In the run directory: where a monitor for all programs of this user listens."""
 
@@ -37,6 +38,9 @@ class FrameKind(IntEnum):
     """Monitor: ``outcome`` says why; the connection is closed."""
     LEAVE = 8
     """Client: I take my handler off. Answered by DONE."""
+    CORE = 9
+    """The kernel's core helper (root): process ``pid`` dumps core; the notes of it lie in the run
+    directory (CORE_NOTES_NAME). Answered by DONE."""
 
 
 class Outcome(IntEnum):

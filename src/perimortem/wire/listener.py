@@ -18,6 +18,8 @@ class Received:
 
     pid: int
     data: bytes
+    is_root: bool = False
+    """It may speak for the kernel."""
 
 
 class Connection(Protocol):

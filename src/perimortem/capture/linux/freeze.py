@@ -19,7 +19,9 @@ assert sys.platform == "linux"
 from perimortem.capture.linux import ptrace
 from perimortem.capture.linux.access import denied_error
 from perimortem.capture.linux.restart import restart_call
+from perimortem.capture.linux.threads import read_registers
 from perimortem.errors import ProcessGone
+from perimortem.model.snapshot import Registers
 
 STOP_DEADLINE_S = 0.1
 """How long the stops may take together; who sleeps uninterruptibly longer goes without registers."""
@@ -56,6 +58,10 @@ class Freeze:
 
     def __exit__(self, *_: object) -> None:
         self.thaw()
+
+    def read_registers(self) -> dict[int, Registers | None]:
+        """Of every thread that stands still."""
+        return {tid: read_registers(tid) for tid in self.stopped}
 
     def thaw(self) -> None:
         """Let every thread run on. Safe to call again."""

@@ -12,10 +12,12 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 assert sys.platform == "linux"
 
 from perimortem.capture.linux.access import check_access
+from perimortem.capture.linux.core_hold import CoreHold
 from perimortem.capture.linux.crashed_thread import return_to_crash
 from perimortem.capture.linux.dso_debug import parse_auxv, read_dso_debug
 from perimortem.capture.linux.freeze import Freeze
@@ -25,7 +27,7 @@ from perimortem.capture.linux.memory import LiveMemory
 from perimortem.capture.linux.modules import derive_modules
 from perimortem.capture.linux.select_memory import select_memory
 from perimortem.capture.linux.system import collect_system_facts, read_boot_time_s
-from perimortem.capture.linux.threads import collect_thread, read_registers
+from perimortem.capture.linux.threads import collect_thread
 from perimortem.errors import CaptureFailed, ProcessGone
 from perimortem.model.crash import Crash
 from perimortem.model.dump import MinidumpType
@@ -57,7 +59,7 @@ _FILETIME_EPOCH_S = 11_644_473_600
 class Capture:
     """A snapshot and the pause it cost (known once the target runs again)."""
 
-    def __init__(self, snapshot: Snapshot, freeze: Freeze) -> None:
+    def __init__(self, snapshot: Snapshot, freeze: Freeze | CoreHold) -> None:
         self.snapshot = snapshot
         self._freeze = freeze
 
@@ -82,11 +84,14 @@ def capture(
             "cannot dump on this machine",
             why=f"only x86-64 is supported, not {system.architecture}",
         )
-    check_access(process.pid)
+    notes_path = crash.core_notes if crash else None
+    if notes_path is None:
+        check_access(process.pid)
     is_full = bool(types & MinidumpType.WITH_FULL_MEMORY)
-    with Freeze(process.pid) as freeze:
+    hold = Freeze(process.pid) if notes_path is None else CoreHold(process.pid, Path(notes_path))
+    with hold as freeze:
         _check_identity(process)
-        registers = {tid: read_registers(tid) for tid in freeze.stopped}
+        registers = freeze.read_registers()
         soft_errors = [*freeze.soft_errors, *_name_unsupported(types)]
         exception = return_to_crash(crash, process.pid, registers, soft_errors) if crash else None
         memory = LiveMemory(process.pid, freeze.stopped[0] if freeze.stopped else process.pid)
@@ -121,7 +126,7 @@ def _name_unsupported(types: MinidumpType) -> list[str]:
 def _collect(
     process: ProcessRef,
     types: MinidumpType,
-    freeze: Freeze,
+    freeze: Freeze | CoreHold,
     registers: dict[int, Registers | None],
     memory: LiveMemory,
     soft_errors: list[str],

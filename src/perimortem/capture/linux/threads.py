@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import os
-import struct
 import sys
 
 assert sys.platform == "linux"
 
+from perimortem.binary.user_regs import SIZE, parse_registers
 from perimortem.capture.linux import ptrace
 from perimortem.model.snapshot import Registers, Thread
 from perimortem.text import printable
 
-# struct user_regs_struct, x86-64 (sys/user.h), in kernel order.
-X86_64_REGISTERS = (
-    "r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx", "rsi",
-    "rdi", "orig_rax", "rip", "cs", "eflags", "rsp", "ss", "fs_base", "gs_base", "ds", "es", "fs",
-    "gs",
-)  # fmt: skip
-_LAYOUT = struct.Struct(f"<{len(X86_64_REGISTERS)}Q")
 _TICK_100NS = 10_000_000 // os.sysconf("SC_CLK_TCK")
 # Of /proc/PID/task/TID/stat, counted after the command name: state 0, utime 11, stime 12,
 # priority 15, starttime 19.
@@ -27,10 +20,10 @@ _TICK_100NS = 10_000_000 // os.sysconf("SC_CLK_TCK")
 def read_registers(tid: int) -> Registers | None:
     """All register sets of a stopped thread; None when it went away."""
     general = ptrace.read_regset(tid, ptrace.NT_PRSTATUS)
-    if general is None or len(general) != _LAYOUT.size:
+    if general is None or len(general) != SIZE:
         return None
     return Registers(
-        general=dict(zip(X86_64_REGISTERS, _LAYOUT.unpack(general), strict=True)),
+        general=parse_registers(general),
         floating_point=ptrace.read_regset(tid, ptrace.NT_PRFPREG),
         extended=None,
     )

@@ -11,56 +11,82 @@ from perimortem.collector.rule import DUMP_COUNT_DEFAULT
 from perimortem.model.dump import MinidumpType
 
 EXAMPLES = """\b
-Examples:
-  perimortem system install server.exe
-  perimortem system install server.exe --type 0x1105 --count 5 --folder D:\\dumps
+Examples on Linux (as root):
+  perimortem system install              (every program that dumps core)
+  perimortem system install --chain      (and systemd-coredump gets it as well)
   perimortem system status
+  perimortem system uninstall
+
+\b
+On Windows:
+  perimortem system install server.exe --type 0x1105 --count 5 --folder D:\\dumps
   perimortem system uninstall server.exe
 
 \b
-Windows: WER LocalDumps, for what no handler sees (fast-fail, heap corruption, stack overflow).
-Linux: not in this version."""
+Linux: kernel.core_pattern, by a helper that tells `perimortem monitor` (run it as a service, as root).
+Without a monitor each core goes where it would have gone before. What stood there is put back exactly.
+Windows: WER LocalDumps, for what no handler sees (fast-fail, heap corruption, stack overflow)."""
 
 
 @click.group("system", epilog=EXAMPLES)
 def command() -> None:
-    """Have the system itself write a dump of a program that crashes, watched or not."""
+    """Have the system itself hand over a program that crashes, watched or not."""
 
 
 @command.command("install")
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where the dumps go (default: the dumps of `perimortem list`).",
+    help="Windows: where the dumps go (default: the dumps of `perimortem list`).",
 )
 @click.option(
     "--count",
     type=click.IntRange(1, 1000),
     default=DUMP_COUNT_DEFAULT,
     show_default=True,
-    help="Older ones are removed by the system.",
+    help="Windows: older ones are removed by the system.",
 )
+@click.option("--replace", is_flag=True, help="Linux: take the place of another's handler.")
+@click.option("--chain", is_flag=True, help="Linux: and pass each core on to it.")
+@click.option("--until-boot", is_flag=True, help="Linux: do not set it up again at the next boot.")
 @dump_type_option
 @json_option
-@click.argument("program")
+@click.argument("program", required=False)
 def install_command(
-    program: str, folder: Path | None, count: int, types: MinidumpType, as_json: bool
+    program: str | None,
+    folder: Path | None,
+    count: int,
+    types: MinidumpType,
+    replace: bool,
+    chain: bool,
+    until_boot: bool,
+    as_json: bool,
 ) -> int:
-    """For the executable PROGRAM (a name, no path). Doing it twice changes nothing."""
+    """For the executable PROGRAM on Windows, for all on Linux. Doing it twice changes nothing."""
     from perimortem.cli.data_dir import find_configured_data_dir
     from perimortem.cli.output import echo_json
     from perimortem.collector import install
     from perimortem.collector.rule import Rule, check_program_name
+    from perimortem.recorder import find_run_dir
 
-    name = check_program_name(program)
-    path = (folder or find_configured_data_dir() / "dumps").absolute()
-    changed = install(Rule(name, path, count, types))
+    name = check_program_name(program) if program is not None else None
+    if name is None:
+        path = folder or find_run_dir()
+    else:
+        path = (folder or find_configured_data_dir() / "dumps").absolute()
+    changed = install(
+        Rule(name, path, count, types, replaces=replace, chains=chain, lasts=not until_boot)
+    )
+    whom = name or "every program"
     if as_json:
         echo_json({"program": name, "folder": str(path), "changed": changed})
-    elif changed:
-        click.echo(f"the system writes a dump of {name} to {path} when it crashes")
+    elif not changed:
+        click.echo(f"nothing to do: {whom} was set up so already")
+    elif name is None:
+        click.echo(f"the kernel hands every program that dumps core to the monitor at {path}")
+        click.echo("start it as a service: perimortem monitor", err=True)
     else:
-        click.echo(f"nothing to do: {name} was set up so already")
+        click.echo(f"the system writes a dump of {name} to {path} when it crashes")
     return 0
 
 
@@ -79,26 +105,28 @@ def status_command(as_json: bool) -> int:
         return 0
     for rule in rules:
         whose = "perimortem" if rule.is_ours else "somebody else"
-        folder = rule.folder or "the system's folder"
-        click.echo(f"{rule.program}  {rule.kind}, at most {rule.count or 10}, {folder}  ({whose})")
+        bound = f", at most {rule.count}" if rule.count is not None else ""
+        folder = f", {rule.folder}" if rule.folder else ""
+        click.echo(f"{rule.program}  {rule.kind}{bound}{folder}  ({whose})")
     if not rules:
-        click.echo("no program is set up", err=True)
+        click.echo("nothing is set up", err=True)
     return 0
 
 
 @command.command("uninstall")
 @json_option
-@click.argument("program")
-def uninstall_command(program: str, as_json: bool) -> int:
+@click.argument("program", required=False)
+def uninstall_command(program: str | None, as_json: bool) -> int:
     """Take away what `install` wrote, and nothing else."""
     from perimortem.cli.output import echo_json
     from perimortem.collector import uninstall
     from perimortem.collector.rule import check_program_name
 
-    name = check_program_name(program)
+    name = check_program_name(program) if program is not None else None
     changed = uninstall(name)
     if as_json:
         echo_json({"program": name, "changed": changed})
     else:
-        click.echo(f"{name} is as it was" if changed else f"nothing of ours was there for {name}")
+        what = name or "core_pattern"
+        click.echo(f"{what} is as it was" if changed else f"nothing of ours was there for {what}")
     return 0

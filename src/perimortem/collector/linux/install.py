@@ -1,25 +1,184 @@
-"""The collector of Linux is core_pattern; this version leaves it alone."""
+"""core_pattern: the kernel starts our helper for each process that dumps core.
+
+What stands there is written down first, and put back exactly. A handler of somebody else
+(systemd-coredump, apport) is left alone unless we are told to take its place, or to pass cores on to it.
+The helper is copied to where only root can write: who could change it would be root at the next crash.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
+import stat
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 assert sys.platform == "linux"
 
+from perimortem.agent.library import find_core_helper
+from perimortem.collector.linux import state as kept
+from perimortem.collector.linux.state import State, read_state, write_file, write_state
 from perimortem.collector.rule import InstalledRule, Rule
-from perimortem.errors import UnsupportedPlatform
+from perimortem.errors import AccessDenied, PerimortemError, UsageError
+
+_PATTERN = Path("/proc/sys/kernel/core_pattern")
+_PIPE_LIMIT = Path("/proc/sys/kernel/core_pipe_limit")
+_BOOT_FILE = Path("/etc/sysctl.d/90-perimortem.conf")
+_ARGUMENTS = "%P %s %c %d %t %u %g %p %e"
+_PATTERN_MAX = 127
+_PIPE_LIMIT_LEAST = 256
+"""So many crashes at once; the kernel drops further ones, with a word in its log. With 0 it would not wait
+for a helper, and the process would be gone before it can be read."""
+_HELPER = "core-helper"
+_FILES = (_HELPER, "previous", "run_dir", "chain", "state.json")
 
 
 def install(rule: Rule) -> bool:
-    """Write the rule; False when it stood there already. Raises UnsupportedPlatform."""
-    raise UnsupportedPlatform("set up the system's collector")
+    """Set it up; False when it stood so already.
+
+    Raises AccessDenied (not root), UsageError, PerimortemError (a foreign handler; an unsafe place)."""
+    if rule.program is not None:
+        raise UsageError(
+            "the kernel's collector is for all programs",
+            remedy="leave the name of the program away",
+        )
+    _require_root("install")
+    if os.uname().machine != "x86_64":
+        raise PerimortemError("cannot take cores of this machine", why="only x86-64 is supported")
+    directory = kept.DIRECTORY
+    pattern = f"|{directory}/{_HELPER} {_ARGUMENTS}"
+    if len(pattern) > _PATTERN_MAX:
+        raise PerimortemError("the path of the helper is too long for core_pattern", why=pattern)
+    _make_safe_directory(directory)
+    current, limit = _read(_PATTERN), int(_read(_PIPE_LIMIT) or 0)
+    is_ours = current == pattern
+    state = read_state(directory)
+    if is_ours and state is not None:
+        previous, previous_limit = state.previous_pattern, state.previous_pipe_limit
+    elif is_ours:  # our state is lost: the kernel's own default is what we can go back to
+        previous, previous_limit = "core", limit
+    else:
+        previous, previous_limit = current, limit
+    _check_previous(previous, rule, is_ours=is_ours)
+    before = _describe(directory)
+    new_limit = max(limit, _PIPE_LIMIT_LEAST)
+    write_state(State(previous, previous_limit, pattern, new_limit), directory)
+    write_file(directory / "previous", previous + "\n")
+    write_file(directory / "run_dir", f"{rule.folder}\n")
+    if rule.chains:
+        write_file(directory / "chain", "1\n")
+    else:
+        (directory / "chain").unlink(missing_ok=True)
+    _copy_helper(directory / _HELPER)
+    _write(_PIPE_LIMIT, str(new_limit))
+    _write(_PATTERN, pattern)
+    if rule.lasts:
+        text = f"kernel.core_pattern = {pattern}\nkernel.core_pipe_limit = {new_limit}\n"
+        write_file(_BOOT_FILE, "# perimortem system uninstall removes this file\n" + text)
+    return not is_ours or before != _describe(directory)
 
 
-def uninstall(program: str) -> bool:
-    """Take away what was written; False when there was nothing. Raises UnsupportedPlatform."""
-    raise UnsupportedPlatform("take away the system's collector")
+def uninstall(program: str | None) -> bool:
+    """Put back what stood there; False when there was nothing of ours. Raises AccessDenied.
+
+    What somebody else has set since stays."""
+    _require_root("uninstall")
+    state = read_state(kept.DIRECTORY)
+    if state is not None and _read(_PATTERN) == state.pattern:
+        _write(_PATTERN, state.previous_pattern)
+        if _read(_PIPE_LIMIT) == str(state.pipe_limit):
+            _write(_PIPE_LIMIT, str(state.previous_pipe_limit))
+    _BOOT_FILE.unlink(missing_ok=True)
+    for name in _FILES:
+        with suppress(OSError):
+            (kept.DIRECTORY / name).unlink()
+    with suppress(OSError):
+        kept.DIRECTORY.rmdir()
+    return state is not None
 
 
 def list_installed() -> list[InstalledRule]:
-    """Every rule there is, ours or not."""
-    return []
+    """The one that holds, ours or not; a file name is the kernel's own way and no rule."""
+    current = _read(_PATTERN)
+    state = read_state(kept.DIRECTORY)
+    if state is not None and current == state.pattern:
+        run_dir = _read(kept.DIRECTORY / "run_dir")
+        has_chain = (kept.DIRECTORY / "chain").exists()
+        kind = "core_pattern" + (f", then {state.previous_pattern}" if has_chain else "")
+        return [InstalledRule("every program", run_dir, None, kind, True)]
+    found = []
+    if current[:1] in ("|", "@"):
+        found.append(InstalledRule("every program", None, None, f"core_pattern {current}", False))
+    if state is not None:
+        kind = f"set up, but core_pattern is '{current}' now: install again, or uninstall"
+        found.append(InstalledRule("every program", None, None, kind, True))
+    return found
+
+
+def _check_previous(previous: str, rule: Rule, *, is_ours: bool) -> None:
+    is_handler = previous.startswith("|")
+    if rule.chains and not is_handler:
+        raise UsageError(
+            "there is no handler to pass cores on to", why=f"core_pattern is '{previous}'"
+        )
+    is_foreign = is_handler or previous.startswith("@")
+    if is_foreign and not is_ours and not (rule.replaces or rule.chains):
+        raise PerimortemError(
+            f"core_pattern belongs to {previous.split(maxsplit=1)[0]}",
+            why="it is left alone",
+            remedy="--chain passes each core on to it, --replace takes its place until `uninstall`",
+        )
+
+
+def _make_safe_directory(directory: Path) -> None:
+    """Nobody but root may write it, or any directory above it."""
+    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    for path in (directory, *directory.parents):
+        facts = path.lstat()
+        if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != 0 or facts.st_mode & 0o022:
+            raise PerimortemError(
+                f"{path} can be written by others than root",
+                why="who could change the helper there would be root at the next crash",
+                remedy=f"chown root {path}; chmod go-w {path}",
+            )
+
+
+def _copy_helper(path: Path) -> None:
+    source = find_core_helper()
+    if source is None:
+        raise PerimortemError("the core helper is not built", remedy="pip install .")
+    building = path.with_name(f".{path.name}.new")
+    shutil.copyfile(source, building)
+    building.chmod(0o755)
+    building.rename(path)
+
+
+def _describe(directory: Path) -> list[bytes]:
+    """What is there, to tell whether a second call changed anything."""
+    found = []
+    for name in _FILES:
+        try:
+            found.append((directory / name).read_bytes())
+        except OSError:
+            found.append(b"")
+    return found
+
+
+def _require_root(what: str) -> None:
+    if os.geteuid() != 0:
+        raise AccessDenied(f"cannot {what} the system's collector", why="that takes root")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="surrogateescape").strip("\n")
+    except OSError:
+        return ""
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise AccessDenied(f"cannot write {path}", why=error.strerror or "") from error

@@ -15,7 +15,7 @@ from typing import Any
 assert sys.platform == "win32"
 
 from perimortem.collector.rule import InstalledRule, Rule
-from perimortem.errors import AccessDenied, PerimortemError
+from perimortem.errors import AccessDenied, PerimortemError, UsageError
 from perimortem.winapi.token import is_elevated
 
 ROOT = r"SOFTWARE\Microsoft\Windows\Windows Error Reporting\LocalDumps"
@@ -27,13 +27,14 @@ Value = tuple[Any, int]
 
 def install(rule: Rule) -> bool:
     """Write the rule; False when it stood there already. Raises AccessDenied."""
+    program = _require_program(rule.program)
     _refuse_without_rights()
     wanted = _build_values(rule)
     try:
         rule.folder.mkdir(parents=True, exist_ok=True)
-        had_key = _has_key(rule.program)
+        had_key = _has_key(program)
         with winreg.CreateKeyEx(
-            winreg.HKEY_LOCAL_MACHINE, f"{ROOT}\\{rule.program}", 0, _ACCESS | winreg.KEY_WRITE
+            winreg.HKEY_LOCAL_MACHINE, f"{ROOT}\\{program}", 0, _ACCESS | winreg.KEY_WRITE
         ) as key:
             mark = _read_mark(key)
             current = {name: _read(key, name) for name in wanted}
@@ -47,12 +48,19 @@ def install(rule: Rule) -> bool:
             for name, value in wanted.items():
                 _write(key, name, value)
     except OSError as error:
-        raise _error("set up", rule.program, error) from error
+        raise _error("set up", program, error) from error
     return True
 
 
-def uninstall(program: str) -> bool:
+def _require_program(program: str | None) -> str:
+    if program is None:
+        raise UsageError("name the program", why="Windows has a rule for each", remedy="server.exe")
+    return program
+
+
+def uninstall(program: str | None) -> bool:
     """Take away what was written, and put back what stood there; False when nothing was ours."""
+    program = _require_program(program)
     _refuse_without_rights()
     path = f"{ROOT}\\{program}"
     try:

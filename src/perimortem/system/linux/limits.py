@@ -9,6 +9,17 @@ from contextlib import suppress
 assert sys.platform == "linux"
 
 
+def descriptors_max() -> int:
+    """How many descriptors this process may have."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def refuse_own_core() -> None:
+    """A core of ours is neither written nor told: 1 is the kernel's mark for helpers of core_pattern."""
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
+
+
 def raise_own_limits() -> None:
     """Each target takes two descriptors. What `run` starts has been given the limits that we had."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -12,3 +12,12 @@ from perimortem.winapi.token import enable_debug_privilege
 def raise_own_limits() -> None:
     """A process may have sixteen million handles. But what administrators may do they must ask for."""
     enable_debug_privilege()
+
+
+def descriptors_max() -> int:
+    """How many handles this process may have."""
+    return 1 << 24
+
+
+def refuse_own_core() -> None:
+    """There is none here."""

@@ -96,13 +96,13 @@ class LocalConnection:
             return None
         except OSError as error:
             raise EOFError from error
-        pid = 0
+        pid, uid = 0, -1
         for level, kind, content in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
-                pid = _CREDENTIALS.unpack_from(content)[0]
+                pid, uid, _ = _CREDENTIALS.unpack_from(content)
         if not data:
             raise EOFError
-        return Received(pid, data)
+        return Received(pid, data, is_root=uid == 0)
 
     def send(self, data: bytes) -> bool:
         try:

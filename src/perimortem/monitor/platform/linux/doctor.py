@@ -14,10 +14,13 @@ assert sys.platform == "linux"
 from perimortem.agent.library import find_preload_library
 from perimortem.capture.linux import ptrace
 from perimortem.capture.linux.access import has_cap_sys_ptrace, ptrace_scope
+from perimortem.collector import list_installed
+from perimortem.errors import PerimortemError
 from perimortem.exits.linux import pidfd_info
 from perimortem.exits.linux.proc_connector import ProcConnector
 from perimortem.exits.linux.signal_trace import SignalTrace
 from perimortem.monitor.doctor import Check, better, check_run_dir, check_store, needed
+from perimortem.wire.layout import SERVICE_SOCKET_NAME
 
 
 def examine() -> list[Check]:
@@ -148,13 +151,29 @@ def _check_tracefs() -> Check:
 
 
 def _check_core_pattern() -> Check:
+    name = "core_pattern"
     try:
+        rules = list_installed()
         pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
-    except OSError as error:
-        return better("core_pattern", False, f"cannot be read: {error.strerror}")
-    handler = pattern[1:].split()[0] if pattern.startswith("|") and len(pattern) > 1 else ""
-    finding = f"crashes go to {handler}; it is left alone" if handler else f"file '{pattern}'"
-    return better("core_pattern", True, finding)
+    except (OSError, PerimortemError) as error:
+        return better(name, False, f"cannot be read: {error}")
+    ours = next((rule for rule in rules if rule.is_ours), None)
+    if ours is None:
+        handler = pattern[1:].split()[0] if pattern.startswith("|") and len(pattern) > 1 else ""
+        finding = f"crashes go to {handler}; it is left alone" if handler else f"file '{pattern}'"
+        return better(name, True, f"{finding} (perimortem system install)")
+    if ours.folder is None:
+        return better(name, False, ours.kind, "perimortem system install")
+    if not os.path.exists(f"{ours.folder}/{SERVICE_SOCKET_NAME}"):
+        return better(
+            name,
+            False,
+            f"ours, but no monitor listens at {ours.folder}; cores go where they went before",
+            "perimortem monitor, as a service",
+        )
+    return better(
+        name, True, f"every program that dumps core comes to the monitor at {ours.folder}"
+    )
 
 
 def _check_stack_tools() -> Check:

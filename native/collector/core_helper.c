@@ -1,0 +1,278 @@
+/* The kernel's core helper: `|.../core-helper %P %s %c %d %t %u %g %p %e` in core_pattern.
+ *
+ * Started by the kernel, as root, for each process that dumps core, with the core on standard input; the
+ * kernel holds the process until we have ended. We copy the head of the core (registers, signal) into the run
+ * directory, tell the monitor, and wait until it has its dump. Without a monitor the core goes where it would
+ * have gone without us: to the handler, or into the file, that core_pattern named before.
+ *
+ * Beside us, in a directory that only root can write, lie:
+ *   previous   the core_pattern before us
+ *   run_dir    where the monitor listens
+ *   chain      when it is there, the previous handler gets the core as well */
+#define _GNU_SOURCE
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../src/wire_layout.h"
+
+#define HEAD_MAX (64u << 20)
+#define HEAD_DEADLINE_S 5
+#define ANSWER_DEADLINE_S 90
+#define ARGUMENTS_MAX 32
+
+enum { PID = 1, SIGNAL, LIMIT, MODE, TIME, USER, GROUP, OWN_PID, NAME, ARGUMENTS };
+
+static char **given;
+static char directory[512];
+
+static uint64_t now_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* A small file beside us; 0 when it is not there. The line end is taken away. */
+static int read_beside(const char *name, char *into, size_t size) {
+  char path[600];
+  snprintf(path, sizeof path, "%s/%s", directory, name);
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0) return 0;
+  ssize_t length = read(fd, into, size - 1);
+  close(fd);
+  if (length < 0) return 0;
+  while (length > 0 && into[length - 1] == '\n') length--;
+  into[length] = '\0';
+  return 1;
+}
+
+static int write_all(int fd, const unsigned char *data, size_t size) {
+  while (size > 0) {
+    ssize_t written = write(fd, data, size);
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return 0;
+    data += written;
+    size -= (size_t)written;
+  }
+  return 1;
+}
+
+/* What has been read of the core. */
+static unsigned char *head;
+static size_t head_size;
+
+static int read_until(size_t wanted, uint64_t deadline_ms) {
+  while (head_size < wanted) {
+    uint64_t now = now_ms();
+    struct pollfd input = {STDIN_FILENO, POLLIN, 0};
+    if (now >= deadline_ms || poll(&input, 1, (int)(deadline_ms - now)) <= 0) return 0;
+    ssize_t got = read(STDIN_FILENO, head + head_size, wanted - head_size);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return 0;
+    head_size += (size_t)got;
+  }
+  return 1;
+}
+
+/* ELF header, program headers, notes: the kernel writes them first, in this order. */
+static int read_head(void) {
+  uint64_t deadline_ms = now_ms() + HEAD_DEADLINE_S * 1000;
+  head = malloc(HEAD_MAX);
+  if (!head || !read_until(sizeof(Elf64_Ehdr), deadline_ms)) return 0;
+  Elf64_Ehdr elf;
+  memcpy(&elf, head, sizeof elf);
+  uint64_t headers_end = elf.e_phoff + (uint64_t)elf.e_phnum * sizeof(Elf64_Phdr);
+  if (memcmp(elf.e_ident, ELFMAG, SELFMAG) != 0 || elf.e_ident[EI_CLASS] != ELFCLASS64 ||
+      elf.e_phentsize != sizeof(Elf64_Phdr) || headers_end > HEAD_MAX ||
+      !read_until((size_t)headers_end, deadline_ms))
+    return 0;
+  for (int i = 0; i < elf.e_phnum; i++) {
+    Elf64_Phdr segment;
+    memcpy(&segment, head + elf.e_phoff + (size_t)i * sizeof segment, sizeof segment);
+    if (segment.p_type != PT_NOTE) continue;
+    uint64_t end = segment.p_offset + segment.p_filesz;
+    return end >= headers_end && end <= HEAD_MAX && read_until((size_t)end, deadline_ms);
+  }
+  return 0;
+}
+
+static int connect_to_monitor(char *run_dir, size_t size) {
+  struct sockaddr_un address;
+  if (!read_beside("run_dir", run_dir, size)) return -1;
+  memset(&address, 0, sizeof address);
+  address.sun_family = AF_UNIX;
+  int length = snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", run_dir,
+                        PMR_SERVICE_SOCKET_NAME);
+  int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  if (fd >= 0 && length < (int)sizeof address.sun_path &&
+      connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
+    return fd;
+  if (fd >= 0) close(fd);
+  return -1;
+}
+
+/* The notes go into a file, for they may be megabytes; only its place is told. */
+static int tell_monitor(int fd, const char *run_dir) {
+  char path[700];
+  pmr_frame frame, answer;
+  snprintf(path, sizeof path, "%s/core-%s.notes", run_dir, given[PID]);
+  unlink(path);
+  int notes = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (notes < 0) return 0;
+  int is_written = write_all(notes, head, head_size);
+  close(notes);
+  memset(&frame, 0, sizeof frame);
+  memcpy(frame.magic, PMR_WIRE_MAGIC, sizeof frame.magic);
+  frame.version = PMR_WIRE_VERSION;
+  frame.kind = PMR_FRAME_KIND_CORE;
+  frame.pid = (uint32_t)strtoul(given[PID], NULL, 10);
+  frame.value = strtoul(given[SIGNAL], NULL, 10);
+  int is_answered = 0;
+  if (is_written && send(fd, &frame, sizeof frame, MSG_NOSIGNAL) == (ssize_t)sizeof frame) {
+    struct pollfd reply = {fd, POLLIN, 0};
+    is_answered = poll(&reply, 1, ANSWER_DEADLINE_S * 1000) > 0 &&
+                  recv(fd, &answer, sizeof answer, 0) == (ssize_t)sizeof answer &&
+                  answer.kind == PMR_FRAME_KIND_DONE;
+  }
+  unlink(path);
+  return is_answered;
+}
+
+/* One %-specifier of core(5). */
+static const char *expand_one(char specifier, char *buffer, size_t size) {
+  switch (specifier) {
+    case '%': return "%";
+    case 'P': case 'I': return given[PID];
+    case 'p': case 'i': return given[OWN_PID];
+    case 's': return given[SIGNAL];
+    case 'c': return given[LIMIT];
+    case 'd': return given[MODE];
+    case 't': return given[TIME];
+    case 'u': return given[USER];
+    case 'g': return given[GROUP];
+    case 'e': return given[NAME];
+    case 'h': return gethostname(buffer, size) == 0 ? buffer : "";
+    default: return "";
+  }
+}
+
+static void expand(const char *pattern, char *into, size_t size, int is_path) {
+  char buffer[256];
+  size_t at = 0;
+  for (; *pattern && at + 1 < size; pattern++) {
+    const char *part = pattern[0] == '%' && pattern[1] ? expand_one(*++pattern, buffer, sizeof buffer)
+                                                       : NULL;
+    if (!part) {
+      into[at++] = *pattern;
+      continue;
+    }
+    for (; *part && at + 1 < size; part++) into[at++] = is_path && *part == '/' ? '!' : *part;
+  }
+  into[at] = '\0';
+}
+
+static void run_previous(char *pattern) {
+  static char room[ARGUMENTS_MAX][512];
+  char *arguments[ARGUMENTS_MAX + 1];
+  int count = 0;
+  for (char *word = strtok(pattern, " "); word && count < ARGUMENTS_MAX; word = strtok(NULL, " ")) {
+    expand(word, room[count], sizeof room[count], 0);
+    arguments[count] = room[count];
+    count++;
+  }
+  arguments[count] = NULL;
+  if (count) execv(arguments[0], arguments);
+}
+
+/* As the kernel would: in the directory of the process, with its rights, within its limit. */
+static void write_core_file(const char *pattern) {
+  char path[4096], number[8] = "0", place[64];
+  unsigned long long limit = strtoull(given[LIMIT], NULL, 10);
+  if (limit == 0 || pattern[0] == '\0' || (given[MODE][0] != '1' && pattern[0] != '/')) return;
+  expand(pattern, path, sizeof path - 16, 1);
+  int uses_pid = open("/proc/sys/kernel/core_uses_pid", O_RDONLY | O_CLOEXEC);
+  if (uses_pid >= 0 && read(uses_pid, number, 1) == 1 && number[0] == '1' && !strstr(pattern, "%p")) {
+    strcat(path, ".");
+    strcat(path, given[OWN_PID]);
+  }
+  snprintf(place, sizeof place, "/proc/%s/cwd", given[PID]);
+  gid_t group = (gid_t)strtoul(given[GROUP], NULL, 10);
+  uid_t user = (uid_t)strtoul(given[USER], NULL, 10);
+  if (chdir(place) != 0 || setgroups(0, NULL) != 0 || setresgid(group, group, group) != 0 ||
+      setresuid(user, user, user) != 0)
+    return;
+  int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
+  struct stat facts;
+  if (fd < 0 || fstat(fd, &facts) != 0 || !S_ISREG(facts.st_mode) || facts.st_nlink > 1) return;
+  static unsigned char buffer[1 << 16];
+  size_t first = head_size < limit ? head_size : (size_t)limit;
+  if (!write_all(fd, head, first)) return;
+  limit -= first;
+  ssize_t got;
+  while (limit > 0 && (got = read(STDIN_FILENO, buffer, sizeof buffer)) > 0) {
+    size_t part = (size_t)got < limit ? (size_t)got : (size_t)limit;
+    if (!write_all(fd, buffer, part)) return;
+    limit -= part;
+  }
+}
+
+/* What was read already, and the rest, into a pipe to the previous handler. */
+static void feed_previous(char *pattern) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return;
+  pid_t child = fork();
+  if (child == 0) {
+    dup2(ends[0], STDIN_FILENO);
+    run_previous(pattern);
+    _exit(127);
+  }
+  close(ends[0]);
+  signal(SIGPIPE, SIG_IGN);
+  if (child > 0 && write_all(ends[1], head, head_size)) {
+    static unsigned char buffer[1 << 16];
+    ssize_t got;
+    while ((got = read(STDIN_FILENO, buffer, sizeof buffer)) > 0)
+      if (!write_all(ends[1], buffer, (size_t)got)) break;
+  }
+  close(ends[1]);
+  if (child > 0) waitpid(child, NULL, 0);
+}
+
+static void hand_over(void) {
+  char previous[256];
+  if (!read_beside("previous", previous, sizeof previous)) return;
+  if (previous[0] == '|' && head_size == 0) run_previous(previous + 1);
+  else if (previous[0] == '|') feed_previous(previous + 1);
+  else if (previous[0] != '@') write_core_file(previous);
+}
+
+int main(int count, char **arguments) {
+  struct rlimit smallest = {1, 1}; /* the kernel's mark: a core of ours is not piped to us again */
+  char run_dir[512], chain[4];
+  if (count < ARGUMENTS) return 2;
+  given = arguments;
+  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  setrlimit(RLIMIT_CORE, &smallest);
+  ssize_t length = readlink("/proc/self/exe", directory, sizeof directory - 1);
+  char *slash = length > 0 ? strrchr(directory, '/') : NULL;
+  if (!slash) return 1;
+  *slash = '\0';
+  int fd = connect_to_monitor(run_dir, sizeof run_dir);
+  int is_told = fd >= 0 && read_head() && tell_monitor(fd, run_dir);
+  if (!is_told || read_beside("chain", chain, sizeof chain)) hand_over();
+  return 0;
+}

@@ -1,0 +1,66 @@
+"""A process of which the kernel is writing a core: it stands still by that, and must not be traced.
+
+ptrace would attach and the stop never come. But its registers are in the notes of the core, and its
+memory can be read as long as nobody has taken the core to its end.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+assert sys.platform == "linux"
+
+from perimortem.elfcore.notes import CoreNotes, read_notes
+from perimortem.errors import ProcessGone
+from perimortem.model.snapshot import Registers
+
+
+class CoreHold:
+    """As ``Freeze`` has it, but the kernel holds."""
+
+    paused_ns = 0
+    """We add nothing to its pause."""
+
+    def __init__(self, pid: int, notes_path: Path) -> None:
+        """Raises MalformedInput, OSError."""
+        self._pid = pid
+        self._notes: CoreNotes = read_notes(notes_path.read_bytes())
+        self.stopped: list[int] = []
+        self.running: list[int] = []
+        self.soft_errors: list[str] = []
+
+    def __enter__(self) -> CoreHold:
+        try:
+            tids = [int(tid) for tid in os.listdir(f"/proc/{self._pid}/task")]
+        except OSError as error:
+            raise ProcessGone(f"process {self._pid} has ended") from error
+        known = {thread.tid for thread in self._notes.threads}
+        self._tid_of = {number: tid for tid in tids if (number := self._own_number(tid)) in known}
+        self.stopped = sorted(self._tid_of.values())
+        self.running = sorted(set(tids) - set(self.stopped))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def read_registers(self) -> dict[int, Registers | None]:
+        """By thread id as we count."""
+        return {
+            self._tid_of[thread.tid]: thread.registers
+            for thread in self._notes.threads
+            if thread.tid in self._tid_of
+        }
+
+    def thaw(self) -> None:
+        """The kernel lets it go when the collector does."""
+
+    def _own_number(self, tid: int) -> int:
+        """In a pid namespace the process knows its threads by other numbers."""
+        try:
+            text = Path(f"/proc/{self._pid}/task/{tid}/status").read_text(errors="replace")
+        except OSError:
+            return tid
+        words = next((line for line in text.splitlines() if line.startswith("NSpid:")), "").split()
+        return int(words[-1]) if len(words) > 1 else tid

@@ -1,0 +1,1 @@
+"""ELF core files: their notes (registers, siginfo, auxv), as the kernel writes them. Pure."""

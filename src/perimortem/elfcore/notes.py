@@ -1,0 +1,106 @@
+"""The notes of a core: each thread with its registers, the one that crashed first, and why.
+
+The kernel writes a core from its beginning: ELF header, program headers, then the notes. Whoever
+collects cores need read no further. Layouts: struct elf_prstatus (linux/elfcore.h) and siginfo_t.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from perimortem.binary.elf import EM_X86_64, PT_NOTE, read_elf
+from perimortem.binary.user_regs import SIZE, parse_registers
+from perimortem.errors import MalformedInput
+from perimortem.model.snapshot import Registers
+
+NT_PRSTATUS, NT_FPREGSET, NT_AUXV, NT_SIGINFO = 1, 2, 6, 0x53494749
+_PID_AT, _REGISTERS_AT = 32, 112
+_FXSAVE_BYTES = 512
+_THREADS_MAX = 100_000
+HEAD_MAX = 64 << 20
+"""Header and notes of a process with very many threads."""
+
+
+@dataclass(frozen=True)
+class CoreSignal:
+    """siginfo_t of the signal that the process dies of."""
+
+    number: int
+    si_code: int
+    address: int
+    sender_pid: int | None
+    sender_uid: int | None
+
+
+@dataclass(frozen=True)
+class CoreThread:
+    """``tid`` as the process itself counts."""
+
+    tid: int
+    registers: Registers
+
+
+@dataclass(frozen=True)
+class CoreNotes:
+    """``threads``: the one that crashed is the first."""
+
+    threads: tuple[CoreThread, ...]
+    signal: CoreSignal | None
+    auxv: bytes
+
+
+def read_notes(data: bytes) -> CoreNotes:
+    """``data``: the core up to the end of its notes. Raises :class:`MalformedInput`."""
+    elf = read_elf(lambda at, length: data[at : at + length])
+    notes = next(elf.segments(PT_NOTE), None) if elf else None
+    if elf is None or notes is None or elf.machine != EM_X86_64:
+        raise MalformedInput("not a core that can be read", why="it is not one of 64-bit x86")
+    if notes.offset + notes.file_size > len(data):
+        raise MalformedInput("a core was cut", why="its notes are not whole")
+    tids: list[int] = []
+    general: list[dict[str, int]] = []
+    floating: dict[int, bytes] = {}
+    signal, auxv = None, b""
+    for kind, content in _iterate(data[notes.offset : notes.offset + notes.file_size]):
+        if (
+            kind == NT_PRSTATUS
+            and len(content) >= _REGISTERS_AT + SIZE
+            and len(tids) < _THREADS_MAX
+        ):
+            tids.append(struct.unpack_from("<i", content, _PID_AT)[0])
+            general.append(parse_registers(content[_REGISTERS_AT : _REGISTERS_AT + SIZE]))
+        elif kind == NT_FPREGSET and tids and len(content) >= _FXSAVE_BYTES:
+            floating[len(tids) - 1] = content[:_FXSAVE_BYTES]
+        elif kind == NT_SIGINFO and signal is None and len(content) >= 32:
+            signal = _parse_signal(content)
+        elif kind == NT_AUXV:
+            auxv = content
+    if not tids:
+        raise MalformedInput("not a core that can be read", why="no thread is in it")
+    threads = (
+        CoreThread(tid, Registers(registers, floating.get(index)))
+        for index, (tid, registers) in enumerate(zip(tids, general, strict=True))
+    )
+    return CoreNotes(tuple(threads), signal, auxv)
+
+
+def _iterate(data: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 0
+    while at + 12 <= len(data):
+        name_size, size, kind = struct.unpack_from("<III", data, at)
+        start = at + 12 + (name_size + 3 & ~3)
+        if start + size > len(data):
+            return
+        yield kind, data[start : start + size]
+        at = start + (size + 3 & ~3)
+
+
+def _parse_signal(content: bytes) -> CoreSignal:
+    number, _, code = struct.unpack_from("<iii", content)
+    if code <= 0:
+        pid, uid = struct.unpack_from("<iI", content, 16)
+        return CoreSignal(number, code, 0, pid, uid)
+    (address,) = struct.unpack_from("<Q", content, 16)
+    return CoreSignal(number, code, address, None, None)

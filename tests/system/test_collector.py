@@ -1,0 +1,233 @@
+"""core_pattern: programs that never heard of us, dumped while the kernel holds them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import await_true
+from messages import ask, make_frame
+
+from perimortem.elfcore.notes import read_notes
+from perimortem.minidump.format import StreamType
+from perimortem.minidump.reader import MinidumpFile
+from perimortem.wire.layout import FrameKind, Outcome
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(os.geteuid() != 0, reason="core_pattern takes root"),
+]
+
+PATTERN = Path("/proc/sys/kernel/core_pattern")
+PIPE_LIMIT = Path("/proc/sys/kernel/core_pipe_limit")
+DIRECTORY = Path("/var/lib/perimortem/system")
+GUARDIAN = """
+import sys
+before = [(path, open(path).read()) for path in sys.argv[1:]]
+print("ready", flush=True)
+sys.stdin.read()  # until the tests have ended, however they do
+for path, text in before:
+    open(path, "w").write(text)
+"""
+
+
+@pytest.fixture(autouse=True)
+def kernel_settings_come_back():
+    """Also when the tests are killed: a process of its own sees to that."""
+    if DIRECTORY.exists():
+        pytest.skip("a collector is set up on this machine")
+    before = PATTERN.read_text(), PIPE_LIMIT.read_text()
+    guardian = subprocess.Popen(
+        [sys.executable, "-c", GUARDIAN, PATTERN, PIPE_LIMIT], start_new_session=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert guardian.stdout.readline() == "ready\n"
+    yield
+    guardian.communicate()
+    assert (PATTERN.read_text(), PIPE_LIMIT.read_text()) == before
+    for path in sorted(DIRECTORY.glob("*")) if DIRECTORY.exists() else ():
+        path.unlink()
+    if DIRECTORY.exists():
+        DIRECTORY.rmdir()
+
+
+def install(perimortem, *options):
+    result = perimortem.call("system", "install", "--until-boot", *options)
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+def uninstall(perimortem):
+    return perimortem.call("system", "uninstall")
+
+
+@pytest.fixture()
+def monitor(perimortem):
+    install(perimortem)
+    command = perimortem.start("monitor")
+    assert "serving" in command.stderr.readline()
+    yield command
+    command.send_signal(signal.SIGINT)
+    _, told = command.communicate(timeout=60)
+    assert "Traceback" not in told
+    uninstall(perimortem)
+
+
+def incidents(perimortem):
+    rows = json.loads(perimortem.call("list", "--json").stdout)
+    shown = [perimortem.call("show", "--json", row["number"]).stdout for row in rows]
+    return [one for one in map(json.loads, shown) if one["exit"]["kind"] != "running"]
+
+
+def crash(*argv, **options):
+    return subprocess.run(argv, capture_output=True, timeout=60, **options).returncode
+
+
+@pytest.mark.parametrize("name", ["crash_null", "crash_in_thread", "static_crash"])
+def test_a_program_that_never_heard_of_us(perimortem, programs, monitor, name):
+    assert crash(programs / name) == -signal.SIGSEGV
+    await_true(lambda: incidents(perimortem))
+    (incident,) = incidents(perimortem)
+    assert (incident["verdict"], incident["exit"]["signal_name"]) == ("crash", "SIGSEGV")
+    assert incident["where"].startswith(f"SIGSEGV at 0x10 in {name}+0x")
+    data = Path(incident["dumps"][0]["path"]).read_bytes()
+    dump = MinidumpFile(lambda at, size: data[at : at + size], len(data))
+    exception = dump.read_exception(dump.find(StreamType.ExceptionStream)).raw
+    threads = dump.read_threads(dump.find(StreamType.ThreadListStream))
+    assert (exception.code, exception.address) == (11, 16)
+    assert exception.thread_id == threads[0].thread_id
+    assert all(thread.context_size and thread.stack.data_size for thread in threads)
+    assert len(threads) == (2 if name == "crash_in_thread" else 1)
+    assert not list(perimortem.run_dir.glob("core-*"))
+
+
+def test_abort_and_a_signal_that_was_sent(perimortem, programs, monitor):
+    assert crash(programs / "abort_now") == -signal.SIGABRT
+    await_true(lambda: len(incidents(perimortem)) == 1)
+    assert incidents(perimortem)[0]["verdict"] == "crash"
+    program = subprocess.Popen(["sleep", "60"])
+    program.send_signal(signal.SIGSEGV)
+    program.wait(timeout=30)
+    await_true(lambda: len(incidents(perimortem)) == 2)
+    killed = incidents(perimortem)[1]
+    assert (killed["verdict"], killed["exit"]["sender"]["pid"]) == ("killed", os.getpid())
+
+
+def test_a_process_in_a_pid_namespace(perimortem, programs, monitor):
+    crash("unshare", "--pid", "--fork", programs / "crash_null")
+    await_true(lambda: incidents(perimortem))
+    # unshare ends as its child did, and is another crash.
+    incident = next(i for i in incidents(perimortem) if i["target"]["name"] == "crash_null")
+    assert incident["dumps"][0]["thread_count"] == 1
+
+
+def test_twenty_at_once(perimortem, programs, monitor):
+    started = [subprocess.Popen([programs / "crash_null"]) for _ in range(20)]
+    assert {process.wait(timeout=60) for process in started} == {-signal.SIGSEGV}
+    await_true(lambda: len(json.loads(perimortem.call("list", "--json").stdout)) == 20)
+    assert len(list((perimortem.data_dir / "dumps").glob("*.dmp"))) == 3
+
+
+def test_what_a_handler_has_told_already_is_told_once(perimortem, programs, monitor):
+    report = perimortem.report(programs / "crash_null")
+    assert (report["verdict"], len(report["dumps"])) == ("crash", 1)
+    assert len(incidents(perimortem)) == 1
+
+
+def test_it_is_put_back_exactly_and_twice_changes_nothing(perimortem):
+    before = PATTERN.read_text(), PIPE_LIMIT.read_text()
+    assert "hands every program" in install(perimortem).stdout
+    assert PATTERN.read_text().startswith(f"|{DIRECTORY}/core-helper %P ")
+    assert int(PIPE_LIMIT.read_text()) >= 16
+    assert "nothing to do" in install(perimortem).stdout
+    status = json.loads(perimortem.call("system", "status", "--json").stdout)
+    assert [rule["is_ours"] for rule in status] == [True]
+    assert "as it was" in uninstall(perimortem).stdout
+    assert (PATTERN.read_text(), PIPE_LIMIT.read_text()) == before
+    assert not DIRECTORY.exists()
+    assert "nothing of ours" in uninstall(perimortem).stdout
+
+
+def test_a_foreign_handler_is_left_alone_or_passed_on_to(perimortem, programs, tmp_path):
+    taken = tmp_path / "taken"
+    handler = tmp_path / "handler"
+    handler.write_text(f"#!/bin/sh\nprintf '%s ' \"$@\" > {taken}.args\nexec cat > {taken}\n")
+    handler.chmod(0o755)
+    foreign = f"|{handler} %P %s x%%"
+    PATTERN.write_text(foreign)
+    refused = perimortem.call("system", "install", "--until-boot")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "--chain" in refused.stderr
+    assert PATTERN.read_text().strip() == foreign
+
+    install(perimortem, "--chain")
+    # Without a monitor the handler before us has it all; with one, both.
+    assert crash(programs / "crash_null") == -signal.SIGSEGV
+    await_true(lambda: taken.exists() and taken.read_bytes()[:4] == b"\x7fELF")
+    assert Path(f"{taken}.args").read_text().split()[1:] == ["11", "x%"]
+    taken.unlink()
+    command = perimortem.start("monitor")
+    assert "serving" in command.stderr.readline()
+    assert crash(programs / "crash_null") == -signal.SIGSEGV
+    await_true(lambda: incidents(perimortem))
+    core = taken.read_bytes()
+    assert read_notes(core).signal.number == 11
+    headers = subprocess.run(["readelf", "-l", taken], capture_output=True, text=True)
+    assert "LOAD" in headers.stdout
+    assert "past end of file" not in headers.stderr
+    command.send_signal(signal.SIGINT)
+    command.wait(timeout=30)
+    uninstall(perimortem)
+    assert PATTERN.read_text().strip() == foreign
+
+
+@pytest.mark.parametrize(("limit", "has_core"), [("unlimited", True), ("0", False)])
+def test_without_a_monitor_the_core_goes_where_it_would_have_gone(
+    perimortem, programs, tmp_path, limit, has_core
+):
+    PATTERN.write_text("core.%p.%e")
+    install(perimortem)
+    assert (
+        crash("bash", "-c", f"ulimit -c {limit}; cd {tmp_path}; exec {programs}/crash_null") == -11
+    )
+    found = list(tmp_path.glob("core.*.crash_null"))
+    assert bool(found) == has_core
+    if has_core:
+        notes = read_notes(found[0].read_bytes())
+        gdb = subprocess.run(
+            ["gdb", "-q", "-batch", "-ex", "p/x $rip", programs / "crash_null", found[0]],
+            capture_output=True, text=True,
+        ).stdout  # fmt: skip
+        assert hex(notes.threads[0].registers.general["rip"]) in gdb
+    uninstall(perimortem)
+    assert PATTERN.read_text() == "core.%p.%e\n"
+
+
+def test_a_place_that_others_can_write_is_refused(perimortem):
+    DIRECTORY.mkdir(parents=True)
+    DIRECTORY.chmod(0o777)
+    before = PATTERN.read_text()
+    result = perimortem.call("system", "install", "--until-boot")
+    assert result.returncode == 1
+    assert "can be written by others than root" in result.stderr
+    assert PATTERN.read_text() == before
+
+
+def test_who_poses_as_the_kernel_without_a_core(perimortem, monitor):
+    program = subprocess.Popen(["sleep", "60"])
+    try:
+        frame = make_frame(FrameKind.CORE, pid=program.pid)
+        answer = ask(perimortem.run_dir / "monitor.sock", frame)
+        assert (answer.kind, answer.outcome) == (FrameKind.REFUSED, Outcome.MALFORMED)
+        answer = ask(
+            perimortem.run_dir / "monitor.sock", make_frame(FrameKind.CORE, pid=monitor.pid)
+        )
+        assert answer.outcome == Outcome.NOT_WATCHED
+    finally:
+        program.kill()
+        program.wait()
