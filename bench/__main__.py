@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import beats, cli_start, death, dumps, hangs, many_targets, trees
+from bench import beats, cli_start, crashes, death, dumps, hangs, many_targets, trees
 
 BENCHMARKS = {
     "beats": beats.measure,
     "dumps": dumps.measure,
+    "crashes": crashes.measure,
     "death": death.measure,
     "hangs": hangs.measure,
     "many-targets": many_targets.measure,

@@ -140,6 +140,7 @@ def collect_flags(parameters: dict[str, Any]) -> dict[str, Any]:
         "agent": False if parameters.get("no_agent") else None,
         "crash-handler": False if parameters.get("no_crash_handler") else None,
         "follow": False if parameters.get("no_follow") else parameters.get("follow") or None,
+        "capture-exit": parameters.get("capture_exit") or None,
         "pty": parameters.get("pty") or None,
         "wait": parameters.get("wait"),
         "propagate-signal": parameters.get("propagate_signal") or None,

@@ -26,6 +26,7 @@ def build_settings(resolved: Resolved) -> Settings:
         beat_from=resolved["beat-from"],
         force_pty=resolved["pty"],
         on_hang=OnHang(resolved["on-hang"]),
+        captures_exit=resolved["capture-exit"],
         wait_for_all=resolved["wait"] == "all",
     )
 

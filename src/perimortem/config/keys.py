@@ -178,6 +178,12 @@ KEYS: dict[str, Key] = {
         Key("agent", True, read_flag, "preload the agent (run)"),
         Key("crash-handler", True, read_flag, "have crashes told and dumped as they happen (run)"),
         Key("follow", True, read_flag, "watch what comes from the command, too (run)"),
+        Key(
+            "capture-exit",
+            False,
+            read_flag,
+            "dump the command on its way out, whatever ends it (run)",
+        ),
         Key("pty", False, read_flag, "give the command a pseudo-terminal for its output (run)"),
         Key("wait", "command", choice_of("command", "all"), "until when `run` watches"),
         Key("propagate-signal", False, read_flag, "die by the signal that ended the command (run)"),

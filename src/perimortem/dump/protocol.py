@@ -28,6 +28,8 @@ class DumpRequest:
     size_limit_bytes: int
     crash: Crash | None = None
     """What its handler has told of the fault."""
+    at_exit: bool = False
+    """Wait until it is about to end."""
 
 
 def encode_request(request: DumpRequest) -> bytes:
@@ -37,6 +39,7 @@ def encode_request(request: DumpRequest) -> bytes:
         "path": str(request.path),
         "types": int(request.types),
         "size_limit_bytes": request.size_limit_bytes,
+        "at_exit": request.at_exit,
         "crash": request.crash and _encode_crash(request.crash),
     }
     return json.dumps(fields).encode() + b"\n"
@@ -49,6 +52,7 @@ def decode_request(line: bytes) -> DumpRequest:
         path=Path(fields["path"]),
         types=MinidumpType(fields["types"]),
         size_limit_bytes=fields["size_limit_bytes"],
+        at_exit=fields.get("at_exit", False),
         crash=_decode_crash(fields["crash"]) if fields.get("crash") else None,
     )
 

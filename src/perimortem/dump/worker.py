@@ -36,7 +36,9 @@ def main() -> int:
     limit_output(request.size_limit_bytes)
     _say(encode_hold(describe_hold(request.process.pid)))
     try:
-        result = write_dump(request.process, request.path, request.types, request.crash)
+        result = write_dump(
+            request.process, request.path, request.types, request.crash, at_exit=request.at_exit
+        )
     except PerimortemError as error:
         result = DumpResult(None, request.types, 0, 0.0, 0, (), str(error))
     _say(encode_result(result))

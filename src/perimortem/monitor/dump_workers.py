@@ -134,10 +134,10 @@ class DumpWorkers:
 
 def _start_worker() -> Helper:
     """-I -S: no site-packages, no user settings: it starts fast."""
-    return Helper([_interpreter(), "-I", "-S", str(WORKER)], worker_environment(os.environ))
+    return Helper([choose_interpreter(), "-I", "-S", str(WORKER)], worker_environment(os.environ))
 
 
-def _interpreter() -> str:
+def choose_interpreter() -> str:
     """Of a virtual environment on Windows sys.executable only starts the real one, as its child: whom we
     ended would not be whom we mean."""
     if sys.platform == "win32":

@@ -80,6 +80,9 @@ class Dumper:
         if wish.examined.ended_ns is not None:
             self._refuse(wish, "it ended before its turn came")
             return
+        if wish.examined.is_dumped_at_end:
+            self._refuse(wish, "it is traced to its end (--capture-exit), and dumped then")
+            return
         reservation = self._reserve(wish)
         if isinstance(reservation, Refusal):
             self._refuse(wish, reservation.why)

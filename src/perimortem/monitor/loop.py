@@ -394,7 +394,7 @@ class Monitor:
         if session.end is None:
             self.keep_so_far(session)
             self.look_again(session, now_ns)
-        self._finish_waiting()
+        self.finish_waiting()
 
     def _is_held(self, session: Session) -> bool:
         """While our own dump or debugger stops the target, its silence is our doing."""
@@ -481,7 +481,7 @@ class Monitor:
             incident = self.keep(session, self._conclude(session))
             self._listener.on_hang_examined(session, incident)
             self._hang_action.act(session, now_ns)
-        self._finish_waiting()
+        self.finish_waiting()
 
     def _end_hang(self, session: Session, change: HangRecovered) -> None:
         record = session.open_hang
@@ -520,7 +520,7 @@ class Monitor:
         self._waiting[key] = session
         # The verdict is what the report's clock stops at; a dump under way may still be added.
         session.incident = self._conclude(session)
-        self._finish_waiting()
+        self.finish_waiting()
 
     def _recover_at_the_end(self, session: Session, record: HangRecord, now_ns: int) -> None:
         """It may have come back to life between our last look and its end."""
@@ -530,9 +530,10 @@ class Monitor:
         if min(last, default=0) > record.hang.detected_ns:
             record.hang = replace(record.hang, recovered_ns=max(last))
 
-    def _finish_waiting(self) -> None:
+    def finish_waiting(self) -> None:
+        """Tell the ends that wait for nothing any more: no dump, no stacks."""
         for key, session in list(self._waiting.items()):
-            if self._is_held(session):
+            if self._is_held(session) or session.is_dumped_at_end:
                 continue
             del self._waiting[key]
             self._key_of_file.pop(session.recorder.path.name, None)

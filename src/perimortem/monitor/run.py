@@ -18,6 +18,7 @@ from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessRef, Target
 from perimortem.model.verdict import Verdict
 from perimortem.monitor.clients import Clients
+from perimortem.monitor.exit_catcher import ExitCatcher
 from perimortem.monitor.keeper import Keeper
 from perimortem.monitor.loop import Listener, Monitor, Timer
 from perimortem.monitor.platform import Command
@@ -96,6 +97,7 @@ class _Run:
     ) -> None:
         self._settings = settings
         self._stack = stack
+        self._catcher: ExitCatcher | None = None
         self._listener = listener
         self._clock = SystemClock()
         self._sockets = self._listen(stack)
@@ -117,6 +119,7 @@ class _Run:
         process = self._command.start()
         self._session = self._open_session(process, argv)
         commands.append(self._session)
+        self._catcher = self._catch_exit(keeper)
         self._settle_until_ns = 0
         self._wire()
         raise_own_limits()
@@ -145,6 +148,15 @@ class _Run:
         self._command.finish_output()
         self._listener.on_end(self._session, incident)
         return RunResult(incident, self._exit_status(incident))
+
+    def _catch_exit(self, keeper: Keeper) -> ExitCatcher | None:
+        types = self._settings.dump_types
+        if not self._settings.captures_exit or types is None:
+            return None
+        unix_s = self._clock.realtime_ns() // 1_000_000_000
+        catcher = ExitCatcher(self._monitor, self._session, keeper, types, unix_s)
+        self._stack.callback(catcher.close)
+        return catcher
 
     def _open_session(self, process: ProcessRef, argv: tuple[str, ...]) -> Session:
         now_ns = self._clock.monotonic_ns()
@@ -193,6 +205,8 @@ class _Run:
 
     def _take_end(self, session: Session, incident: Incident) -> None:
         if session is self._session:
+            if self._catcher is not None:
+                incident = self._catcher.drop_if_clean(incident)
             errors = (*incident.soft_errors, *self._command.heartbeats.soft_errors())
             incident = replace(incident, soft_errors=errors)
             session.incident = self._monitor.keep(session, incident)
@@ -250,4 +264,5 @@ class _Run:
         )
 
     def _helper_pids(self) -> set[int]:
-        return self._command.helper_pids | self._monitor.helper_pids()
+        caught = self._catcher.pids if self._catcher is not None else set()
+        return self._command.helper_pids | self._monitor.helper_pids() | caught

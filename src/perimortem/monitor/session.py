@@ -54,7 +54,8 @@ class HangRecord:
 
     def describe(self) -> str | None:
         """What is known of its threads, in words."""
-        known = describe_cause(self.cause) if self.cause else self.state
+        is_told = self.cause is not None and self.cause.kind is not HangKind.UNKNOWN
+        known = describe_cause(self.cause) if self.cause and is_told else self.state
         if self.facts and self.cause and self.cause.kind is HangKind.LOCK:
             known = None  # its sources have said that already, and more
         return "; ".join([*self.facts, *([known] if known else [])]) or None
@@ -93,6 +94,8 @@ class Session:
     """The other process that sent the signal of it."""
     is_answer_due: bool = False
     """Its crash handler waits for us: that it is silent is our doing."""
+    is_dumped_at_end: bool = False
+    """A worker waits for its end (--capture-exit), and has not answered yet."""
     is_looked_at: bool = False
     """A hang of it was told, and the second look is to come."""
     end: Exit | None = None

@@ -37,6 +37,8 @@ class Settings:
     """Further heartbeats: "progress" (strict), "sd-notify", "output", "file:PATH"."""
     force_pty: bool = False
     on_hang: OnHang = OnHang.REPORT
+    captures_exit: bool = False
+    """Trace the command to its end, and dump it on its way out."""
     wait_for_all: bool = False
     """Watch until the last process of the tree has ended."""
     dump_size_limit_bytes: int = 64 << 30

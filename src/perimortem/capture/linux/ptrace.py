@@ -8,12 +8,19 @@ import sys
 
 assert sys.platform == "linux"
 
+PTRACE_CONT = 7
 PTRACE_DETACH = 17
+PTRACE_GETEVENTMSG = 0x4201
 PTRACE_GETREGSET = 0x4204
 PTRACE_SETREGSET = 0x4205
 PTRACE_SEIZE = 0x4206
 PTRACE_INTERRUPT = 0x4207
+PTRACE_LISTEN = 0x4208
 
+PTRACE_O_TRACECLONE = 1 << 3
+PTRACE_O_TRACEEXIT = 1 << 6
+PTRACE_EVENT_CLONE = 3
+PTRACE_EVENT_EXIT = 6
 PTRACE_EVENT_STOP = 128
 WALL = 0x40000000
 """__WALL: wait for threads too."""
@@ -48,14 +55,31 @@ def _call(request: int, tid: int, address: int, data: int) -> int:
     return result
 
 
-def seize(tid: int) -> None:
-    """Become the tracer of a thread without stopping it."""
-    _call(PTRACE_SEIZE, tid, 0, 0)
+def seize(tid: int, options: int = 0) -> None:
+    """Become the tracer of a thread without stopping it; ``options`` are PTRACE_O_*."""
+    _call(PTRACE_SEIZE, tid, 0, options)
 
 
 def interrupt(tid: int) -> None:
     """Ask a seized thread to stop."""
     _call(PTRACE_INTERRUPT, tid, 0, 0)
+
+
+def resume(tid: int, signal: int = 0) -> None:
+    """Let a stopped thread run on, still traced; ``signal`` is delivered to it on the way."""
+    _call(PTRACE_CONT, tid, 0, signal)
+
+
+def read_event_message(tid: int) -> int:
+    """Of the event that a thread stands at; at its exit the status that it leaves with."""
+    message = ctypes.c_ulong()
+    _call(PTRACE_GETEVENTMSG, tid, 0, ctypes.addressof(message))
+    return int(message.value)
+
+
+def listen(tid: int) -> None:
+    """Leave a thread in the group stop that it is in (SIGSTOP and its like)."""
+    _call(PTRACE_LISTEN, tid, 0, 0)
 
 
 def detach(tid: int, signal: int = 0) -> None:

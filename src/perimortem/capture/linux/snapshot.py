@@ -20,6 +20,7 @@ from perimortem.capture.linux.access import check_access
 from perimortem.capture.linux.core_hold import CoreHold
 from perimortem.capture.linux.crashed_thread import return_to_crash
 from perimortem.capture.linux.dso_debug import parse_auxv, read_dso_debug
+from perimortem.capture.linux.exit_stop import ExitStop
 from perimortem.capture.linux.freeze import Freeze
 from perimortem.capture.linux.handles import collect_handles
 from perimortem.capture.linux.maps import parse_maps, parse_smaps
@@ -56,10 +57,14 @@ _FILETIME_EPOCH_S = 11_644_473_600
 """1601-01-01 to 1970-01-01."""
 
 
+_Hold = Freeze | CoreHold | ExitStop
+"""What keeps the process still while it is read."""
+
+
 class Capture:
     """A snapshot and the pause it cost (known once the target runs again)."""
 
-    def __init__(self, snapshot: Snapshot, freeze: Freeze | CoreHold) -> None:
+    def __init__(self, snapshot: Snapshot, freeze: _Hold) -> None:
         self.snapshot = snapshot
         self._freeze = freeze
 
@@ -70,9 +75,14 @@ class Capture:
 
 @contextmanager
 def capture(
-    process: ProcessRef, types: MinidumpType, crash: Crash | None = None
+    process: ProcessRef,
+    types: MinidumpType,
+    crash: Crash | None = None,
+    at_exit: ExitStop | None = None,
 ) -> Iterator[Capture]:
     """A snapshot of ``process``; of one that crashes, with the thread as it was at the fault.
+
+    ``at_exit``: it stands on its way out already.
 
     Without full memory everything is copied at once and the target runs on before the body does;
     with full memory it stays frozen for the body, which copies memory straight to the file.
@@ -84,11 +94,8 @@ def capture(
             "cannot dump on this machine",
             why=f"only x86-64 is supported, not {system.architecture}",
         )
-    notes_path = crash.core_notes if crash else None
-    if notes_path is None:
-        check_access(process.pid)
+    hold = _choose_hold(process, crash, at_exit)
     is_full = bool(types & MinidumpType.WITH_FULL_MEMORY)
-    hold = Freeze(process.pid) if notes_path is None else CoreHold(process.pid, Path(notes_path))
     with hold as freeze:
         _check_identity(process)
         registers = freeze.read_registers()
@@ -104,6 +111,15 @@ def capture(
         finally:
             freeze.thaw()
             memory.close()
+
+
+def _choose_hold(process: ProcessRef, crash: Crash | None, at_exit: ExitStop | None) -> _Hold:
+    if at_exit is not None:
+        return at_exit
+    if crash is not None and crash.core_notes is not None:
+        return CoreHold(process.pid, Path(crash.core_notes))
+    check_access(process.pid)
+    return Freeze(process.pid)
 
 
 def _check_identity(process: ProcessRef) -> None:
@@ -126,7 +142,7 @@ def _name_unsupported(types: MinidumpType) -> list[str]:
 def _collect(
     process: ProcessRef,
     types: MinidumpType,
-    freeze: Freeze | CoreHold,
+    freeze: _Hold,
     registers: dict[int, Registers | None],
     memory: LiveMemory,
     soft_errors: list[str],

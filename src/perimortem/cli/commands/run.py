@@ -61,6 +61,12 @@ not found."""
     type=click.Choice(("command", "all")),
     help="Watch until the command has ended (default), or all that came from it.",
 )
+@click.option(
+    "--capture-exit",
+    is_flag=True,
+    help="Linux: dump the command on its way out, memory intact, even of SIGKILL and _exit. It is "
+    "traced all the while: TracerPid says so, and no debugger, nor a dump of a hang, gets in.",
+)
 @click.option("--pty", is_flag=True, help="Give it a pseudo-terminal for its output.")
 @click.option(
     "--propagate-signal",

@@ -28,8 +28,8 @@ _BOOT_FILE = Path("/etc/sysctl.d/90-perimortem.conf")
 _ARGUMENTS = "%P %s %c %d %t %u %g %p %e"
 _PATTERN_MAX = 127
 _PIPE_LIMIT_LEAST = 256
-"""So many crashes at once; the kernel drops further ones, with a word in its log. With 0 it would not wait
-for a helper, and the process would be gone before it can be read."""
+"""So many crashes at once; the kernel drops further ones, with a word in its log. With 0 it would not
+wait for a helper, and the process would be gone before it can be read."""
 _HELPER = "core-helper"
 _FILES = (_HELPER, "previous", "run_dir", "chain", "state.json")
 

@@ -32,6 +32,7 @@ def protect_self() -> None:
     # The terminal's Ctrl-C goes to the whole group; a dump under way is finished first.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # the monitor holds it back
 
 
 def limit_output(size_bytes: int) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 assert sys.platform == "linux"
 
+from perimortem.capture.linux.exit_stop import ExitStop
 from perimortem.capture.linux.snapshot import capture
 from perimortem.dump.naming import partial_path, publish
-from perimortem.errors import CaptureFailed
+from perimortem.errors import CaptureFailed, ProcessGone
 from perimortem.minidump.writer import write_minidump
 from perimortem.model.crash import Crash
 from perimortem.model.dump import DumpResult, MinidumpType
@@ -24,22 +25,50 @@ _STREAMS_ESTIMATE = 1 << 20
 
 
 def write_dump(
-    process: ProcessRef, path: Path, types: MinidumpType, crash: Crash | None = None
+    process: ProcessRef,
+    path: Path,
+    types: MinidumpType,
+    crash: Crash | None = None,
+    *,
+    at_exit: bool = False,
 ) -> DumpResult:
     """Dump ``process`` to ``path``, which must not exist; the result names what is missing.
 
     ``crash``: what its handler told; the dump then has an exception, and the thread as it was then.
 
+    ``at_exit``: wait until it is about to end, and dump it then; it ends when the dump is there.
+
     The file appears under its name only when it is whole. Raises ProcessGone, AccessDenied, or
     CaptureFailed (disk full, size limit, another tracer); then no file is left.
     """
+    if not at_exit:
+        return _write(process, path, types, crash, None)
+    stop = ExitStop(process.pid)
+    try:
+        if not stop.await_exit():
+            raise ProcessGone(f"process {process.pid} has ended")
+        return _write(process, path, types, crash, stop)
+    finally:
+        stop.release()
+
+
+def _write(
+    process: ProcessRef,
+    path: Path,
+    types: MinidumpType,
+    crash: Crash | None,
+    at_exit: ExitStop | None,
+) -> DumpResult:
     partial = partial_path(path, os.getpid())
     try:
         fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise _write_error(path, error) from error
     try:
-        with open(fd, "wb", buffering=0) as file, capture(process, types, crash) as captured:
+        with (
+            open(fd, "wb", buffering=0) as file,
+            capture(process, types, crash, at_exit) as captured,
+        ):
             snapshot = captured.snapshot
             _check_space(path, sum(memory.size for memory in snapshot.memory))
             size = write_minidump(snapshot, types, _WholeWrites(file.fileno()))

@@ -40,15 +40,24 @@ _ERROR_PARTIAL_COPY = 299
 
 
 def write_dump(
-    process: ProcessRef, path: Path, types: MinidumpType, crash: Crash | None = None
+    process: ProcessRef,
+    path: Path,
+    types: MinidumpType,
+    crash: Crash | None = None,
+    *,
+    at_exit: bool = False,
 ) -> DumpResult:
     """Dump ``process`` to ``path``, which must not exist; the result names what is missing.
 
     ``crash``: what its handler told; the dump then has an exception, and the thread as it was then.
 
+    ``at_exit``: not on this system.
+
     The file appears under its name only when it is whole. Raises ProcessGone, AccessDenied, or
     CaptureFailed (disk full, size limit, a 32-bit target); then no file is left.
     """
+    if at_exit:
+        raise CaptureFailed("no dump is taken at the end of a process on Windows")
     if path.exists():
         raise CaptureFailed(
             f"cannot write {path}", why="it exists already", remedy="name another file with -o"

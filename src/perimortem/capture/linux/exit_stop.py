@@ -1,0 +1,188 @@
+"""Wait until a process is about to end, and hold it there with its memory intact.
+
+PTRACE_O_TRACEEXIT stops each thread on its way out, whatever ends it: _exit in a library, SIGKILL from
+somewhere. Until then it runs as ever, but is traced: TracerPid says so, and nobody else can trace it.
+A thread that leaves alone is let go at once; so are those that another's exec ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+
+assert sys.platform == "linux"
+
+from perimortem.capture.linux import ptrace
+from perimortem.capture.linux.access import denied_error
+from perimortem.capture.linux.threads import read_registers
+from perimortem.errors import ProcessGone
+from perimortem.model.snapshot import Registers
+
+_OPTIONS = ptrace.PTRACE_O_TRACEEXIT | ptrace.PTRACE_O_TRACECLONE
+_GATHER_S = 0.1
+"""The other threads of a dying process come to their stops within that; who does not goes without."""
+_SYS_EXIT_GROUP = 231
+"""Of x86-64, as all dumps are."""
+_STOPPING = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
+
+
+class ExitStop:
+    """All threads of ``pid``, traced until its end."""
+
+    paused_ns = 0
+
+    def __init__(self, pid: int) -> None:
+        """Raises ProcessGone or AccessDenied."""
+        self.pid = pid
+        self.stopped: list[int] = []
+        """Threads that stand on their way out, the first that came first."""
+        self.running: list[int] = []
+        self.soft_errors: list[str] = []
+        self._traced: set[int] = set()
+        self._since_ns = 0
+        try:
+            self._seize_all()
+        except BaseException:
+            self.release()
+            raise
+
+    def __enter__(self) -> ExitStop:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def await_exit(self) -> bool:
+        """True when the whole process is about to end, and stands; False when it is gone."""
+        while True:
+            stopped = self._await_stop(block=True)
+            if stopped is None:
+                return False
+            tid, event, number = stopped
+            if event != ptrace.PTRACE_EVENT_EXIT:
+                self._pass(tid, event, number)
+            elif self._ends_whole_process(tid):
+                self._since_ns = time.perf_counter_ns()
+                self.stopped.append(tid)
+                self._gather()
+                return True
+            else:
+                self._traced.discard(tid)
+                _ignore_gone(partial(ptrace.resume, tid))
+
+    def read_registers(self) -> dict[int, Registers | None]:
+        return {tid: read_registers(tid) for tid in self.stopped}
+
+    def thaw(self) -> None:
+        """Not before the dump is on the disk: :meth:`release`."""
+
+    def release(self) -> None:
+        """Let it end."""
+        if self._since_ns:
+            self.paused_ns = time.perf_counter_ns() - self._since_ns
+        for tid in self.stopped:
+            _ignore_gone(partial(ptrace.detach, tid))
+        self.stopped = []
+
+    def _seize_all(self) -> None:
+        while fresh := set(self._list_threads()) - self._traced:
+            for tid in fresh:
+                try:
+                    ptrace.seize(tid, _OPTIONS)
+                except OSError as error:
+                    if error.errno == errno.ESRCH:
+                        raise ProcessGone(f"process {self.pid} has ended") from error
+                    if tid not in self._traced and error.errno == errno.EPERM and self._traced:
+                        # A thread that one of ours has made meanwhile is traced already.
+                        self._traced.add(tid)
+                        continue
+                    raise denied_error(self.pid, error) from error
+                self._traced.add(tid)
+
+    def _list_threads(self) -> list[int]:
+        try:
+            return [int(name) for name in os.listdir(f"/proc/{self.pid}/task")]
+        except OSError as error:
+            raise ProcessGone(f"process {self.pid} has ended") from error
+
+    def _await_stop(self, *, block: bool) -> tuple[int, int, int] | None:
+        """(thread, event, signal); None when there is nobody, or, unless ``block``, nothing now."""
+        while True:
+            try:
+                tid, status = os.waitpid(-1, ptrace.WALL | (0 if block else os.WNOHANG))
+            except ChildProcessError:
+                return None
+            if tid == 0:
+                return None
+            if os.WIFSTOPPED(status):
+                self._traced.add(tid)
+                return tid, status >> 16, os.WSTOPSIG(status)
+            self._traced.discard(tid)
+
+    def _pass(self, tid: int, event: int, number: int) -> None:
+        """Whatever stopped it but its end: on as if we were not there."""
+        if event == ptrace.PTRACE_EVENT_STOP and number in _STOPPING:
+            _ignore_gone(partial(ptrace.listen, tid))
+        elif event:
+            _ignore_gone(partial(ptrace.resume, tid))
+        else:
+            _ignore_gone(partial(ptrace.resume, tid, number))
+
+    def _ends_whole_process(self, tid: int) -> bool:
+        """A thread that leaves alone does so with status 0, by exit(2) and not by exit_group(2)."""
+        try:
+            status = ptrace.read_event_message(tid)
+        except OSError:
+            return False
+        registers = read_registers(tid)
+        call = registers.general["orig_rax"] if registers else 0
+        return status != 0 or call == _SYS_EXIT_GROUP or not self._rest(besides=tid)
+
+    def _gather(self) -> None:
+        deadline = time.monotonic() + _GATHER_S
+        while time.monotonic() < deadline:
+            stopped = self._await_stop(block=False)
+            if stopped is None:
+                if not self._rest():
+                    break
+                time.sleep(0.001)
+            elif stopped[1] == ptrace.PTRACE_EVENT_EXIT:
+                self.stopped.append(stopped[0])
+            else:
+                self._pass(*stopped)
+        self.running = sorted(self._rest())
+        if self.running:
+            self.soft_errors.append(
+                f"{len(self.running)} threads were not on their way out in time: without registers"
+            )
+
+    def _rest(self, besides: int = 0) -> set[int]:
+        """Threads that live and have not come."""
+        try:
+            living = set(self._list_threads())
+        except ProcessGone:
+            return set()
+        left = living - set(self.stopped) - {besides}
+        return {tid for tid in left if not _is_zombie(self.pid, tid)}
+
+
+def _is_zombie(pid: int, tid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/task/{tid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except OSError:
+        return True
+
+
+def _ignore_gone(call: Callable[[], None]) -> None:
+    """A SIGKILL takes a thread out of any stop."""
+    try:
+        call()
+    except OSError as error:
+        if error.errno != errno.ESRCH:
+            raise
