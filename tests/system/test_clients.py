@@ -26,6 +26,8 @@ from perimortem.wire.layout import (
 pytestmark = pytest.mark.system
 
 RANDOM_MESSAGES = 100_000
+DESCRIPTORS_AT_REST = 40
+"""Of a monitor that serves nobody, with its spare worker and its store."""
 
 
 @pytest.fixture()
@@ -112,7 +114,7 @@ def test_100_000_random_messages(perimortem, monitor):
         time.sleep(0.02)
     assert [fuzzer.communicate()[0] for fuzzer in fuzzers] == [f"{share}\n"] * 4
     assert served > 10
-    await_true(lambda: descriptors(monitor) < 40)
+    await_true(lambda: descriptors(monitor) < DESCRIPTORS_AT_REST)
     assert resident_kib(monitor) - before_kib < 40_000
 
 
@@ -124,14 +126,13 @@ def test_who_leaves_in_the_middle_of_a_message(monitor, size):
 
 
 def test_who_leaves_at_every_possible_byte(monitor):
-    before = descriptors(monitor)
     message = make_crash()
     for size in range(1, len(message)):
         with connect(monitor.socket_path) as client:
             client.send(message[:size])
     for _ in range(100):
         connect(monitor.socket_path).close()
-    await_true(lambda: descriptors(monitor) <= before)
+    await_true(lambda: descriptors(monitor) < DESCRIPTORS_AT_REST)
 
 
 @pytest.mark.parametrize(
@@ -162,11 +163,10 @@ def flood(client):
 
 
 def test_who_never_reads_is_given_up_and_others_are_served(monitor):
-    before = descriptors(monitor)
     with connect(monitor.socket_path) as client:
         client.setblocking(False)
         flood(client)
-        await_true(lambda: descriptors(monitor) <= before)
+        await_true(lambda: descriptors(monitor) < DESCRIPTORS_AT_REST)
         assert ask(monitor.socket_path, make_frame(FrameKind.PING, value=9)).value == 9
 
 
@@ -180,7 +180,7 @@ def test_thousands_of_silent_connections_do_not_keep_a_crash_away(perimortem, mo
     assert incident["has_dump"]
     for client in silent:
         client.close()
-    await_true(lambda: descriptors(monitor) < 40)
+    await_true(lambda: descriptors(monitor) < DESCRIPTORS_AT_REST)
 
 
 def test_a_crash_told_again_and_again_is_dumped_once(perimortem, monitor):
@@ -207,6 +207,35 @@ def test_a_crash_told_again_and_again_is_dumped_once(perimortem, monitor):
     shown = json.loads(perimortem.call("show", "--json", incident["number"]).stdout)
     assert shown["exit"]["code"] == 0
     assert any("and it went on" in e["fact"] for e in shown["evidence"])
+
+
+@pytest.mark.parametrize("damage", ["cut", "noise", "replaced", "gone"])
+def test_a_crash_is_told_whatever_became_of_the_recorder(perimortem, monitor, damage):
+    code = (
+        "import perimortem, sys, ctypes; perimortem.spawn_and_attach(); print(flush=True); input()"
+    )
+    program = subprocess.Popen(
+        [sys.executable, "-c", code + "; ctypes.string_at(16)"], env=perimortem.env,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    program.stdout.readline()
+    (recorder,) = perimortem.run_dir.glob("*.rec")
+    if damage == "cut":  # into its middle: the pages that are left bear the note
+        os.truncate(recorder, 12288)
+    elif damage == "noise":
+        with open(recorder, "r+b") as file:
+            file.write(os.urandom(4096))
+    elif damage == "replaced":
+        other = recorder.with_suffix(".other")
+        other.write_bytes(os.urandom(77824))
+        other.rename(recorder)
+    else:
+        recorder.unlink()
+    program.communicate("\n", timeout=60)
+    assert program.returncode == -signal.SIGSEGV
+    await_true(lambda: json.loads(perimortem.call("list", "--json").stdout))
+    (incident,) = json.loads(perimortem.call("list", "--json").stdout)
+    assert (incident["verdict"], incident["has_dump"]) == ("crash", True)
 
 
 def test_a_monitor_of_a_command_serves_its_own_only(perimortem, programs):

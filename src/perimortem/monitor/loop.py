@@ -12,22 +12,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from perimortem.analyze.hang_cause import derive_cause, describe_cause
 from perimortem.clock import Clock
 from perimortem.errors import PerimortemError
 from perimortem.model.evidence import Confidence
 from perimortem.model.exits import ExitKind
 from perimortem.model.incident import Host, Incident
-from perimortem.model.look import ProcessLook
 from perimortem.model.words import SystemWords, WordsSource
 from perimortem.monitor.dump_workers import DumpWorkers
 from perimortem.monitor.dumper import Dumper
-from perimortem.monitor.hang_action import HangAction
+from perimortem.monitor.hangs import SETTLE_NS, Hangs
 from perimortem.monitor.keeper import Keeper
 from perimortem.monitor.session import HangRecord, Session, derive_incident
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.stack_runner import StackRunner
-from perimortem.proc import SOURCE, describe_state, refresh_target, renew_target, take_look
+from perimortem.proc import refresh_target, renew_target
 from perimortem.recorder import RecorderEvents
 from perimortem.system import open_selector
 from perimortem.watch.schedule import Schedule
@@ -38,17 +36,10 @@ from perimortem.watch.tick import Tick
 OBSERVE_INTERVAL_NS = 1_000_000_000
 _OBSERVED_PER_S = 100
 """Sources look at so many processes in a second; more are looked at less often."""
-_SETTLE_NS = 500_000_000
-"""So long after we let a process go, what moves in it may still be our doing. Arbitrary."""
-_INDIRECT = ("output", "file:", "watchdog", "progress")
-"""Heartbeats that any process of a tree may owe."""
 _DRAIN_NS = 1_000_000_000
 """So long after the last end other ends are still taken; processes may come for ever. Arbitrary."""
-_BETWEEN_LOOKS_NS = 100_000_000
 _TRACE_AFTER_NS = 100_000_000
 """Who ends before that is not traced: most commands are short. Arbitrary."""
-_HANGS_KEPT = 200
-"""The first and the last of a process. Arbitrary."""
 _RETRY_MAX_NS = 50_000_000
 _HELD_LOOK_NS = 100_000_000
 
@@ -112,7 +103,6 @@ class Monitor:
         self._keys = itertools.count(1)
         self._stopping = False
         self.timers: list[Timer] = []
-        self._hang_action = HangAction(settings.on_hang)
         self.on_new_recorder: Callable[[str, int], None] = lambda _name, _now_ns: None
         """Told of recorders that belong to no session (yet)."""
         self.find_culprit: Callable[[Session], Session] = lambda session: session
@@ -128,6 +118,7 @@ class Monitor:
         self.workers = DumpWorkers(self.selector, settings.dump_deadline_s)
         self.dumper = Dumper(settings, self.workers, keeper, clock)
         self.stacks = StackRunner(self.selector, settings.stacks_deadline_s)
+        self.hangs = Hangs(self, listener)
 
     def add(self, session: Session) -> None:
         """Watch one more target."""
@@ -245,14 +236,14 @@ class Monitor:
 
     def conclude_open(self, session: Session) -> Incident:
         """The incident of a target that outlives the watch; kept when it is hung."""
-        incident = self._conclude(session)
+        incident = self.conclude(session)
         return self.keep(session, incident) if session.open_hang else incident
 
     def keep_all(self) -> None:
         """We may be ended any moment: what is known so far goes into the store."""
         for session in self.sessions.values():
             if session.is_command:
-                self.keep(session, self._conclude(session))
+                self.keep(session, self.conclude(session))
 
     def _listen_to_recorders(self) -> RecorderEvents | None:
         """None where inotify has nothing left for us: then recorders are looked for by and by."""
@@ -294,7 +285,7 @@ class Monitor:
             self.stacks.next_deadline_ns(),
             self._status_due_ns if self._listener.status_interval_ns else None,
             *(timer.due_ns for timer in self.timers),
-            self._hang_action.next_deadline_ns(),
+            self.hangs.next_deadline_ns(),
             *(at_ns for at_ns, _ in self._retries.values()),
         )
         return min((at_ns for at_ns in times if at_ns is not None), default=None)
@@ -320,7 +311,7 @@ class Monitor:
         for timer in list(self.timers):
             if timer.due_ns is not None and timer.due_ns <= now_ns:
                 timer.call(now_ns)
-        self._hang_action.expire(now_ns)
+        self.hangs.expire(now_ns)
         for key in [key for key, (at_ns, _) in self._retries.items() if at_ns <= now_ns]:
             self._collect_exit(key, now_ns)
         self.workers.expire(now_ns)
@@ -348,9 +339,9 @@ class Monitor:
         if pulse is not None and not self._is_held(session):
             change = session.watch.look(pulse, now_ns, lambda: self._confirm(session))
             if isinstance(change, HangDetected):
-                self._begin_hang(session, change, now_ns)
+                self.hangs.begin(session, change)
             elif isinstance(change, HangRecovered):
-                self._end_hang(session, change)
+                self.hangs.end(session, change)
         if self._is_held(session):
             self._arm(key, now_ns + _HELD_LOOK_NS)
             return
@@ -384,13 +375,13 @@ class Monitor:
 
     def keep_so_far(self, session: Session) -> None:
         """What is known of it goes into the store now: we, too, may be gone the next moment."""
-        self.keep(session, self._conclude(session))
+        self.keep(session, self.conclude(session))
 
     def crash_dumped(self, session: Session) -> None:
         """It has been answered; it ends now, or has ended while it was dumped."""
         now_ns = self._clock.monotonic_ns()
         session.watch.rebase_but_stopped(now_ns)
-        session.disregard(now_ns + _SETTLE_NS)
+        session.disregard(now_ns + SETTLE_NS)
         if session.end is None:
             self.keep_so_far(session)
             self.look_again(session, now_ns)
@@ -414,80 +405,6 @@ class Monitor:
             session.lose_recorder("after an exec the program carries no agent")
             return False
         return True
-
-    def _begin_hang(self, session: Session, change: HangDetected, now_ns: int) -> None:
-        # What we saw ourselves of this very process, and what it said itself, is about it and no other.
-        is_indirect = all(beat.name.startswith(_INDIRECT) for beat in change.hang.stopped)
-        culprit = self.find_culprit(session) if is_indirect else session
-        facts = [fact for source in session.sources for fact in source.facts()]
-        state = describe_state(culprit.target.ref)
-        record = HangRecord(change.hang, tuple(facts), state, culprit)
-        session.hangs.append(record)
-        for fact in facts:
-            session.add_evidence(fact, SOURCE, Confidence.DERIVED)
-        if culprit is not session:
-            session.add_evidence(
-                f"it waits for {culprit.target.name}[{culprit.pid}], which was looked at instead",
-                SOURCE,
-                Confidence.DERIVED,
-            )
-        self._listener.on_hang(session, self.keep(session, self._conclude(session)))
-        del session.hangs[_HANGS_KEPT // 2 : -_HANGS_KEPT // 2]
-        session.is_looked_at = True
-        first = take_look(culprit.target.ref)
-        self.after(_BETWEEN_LOOKS_NS, lambda _now_ns: self._look_closer(session, record, first))
-
-    def _look_closer(self, session: Session, record: HangRecord, first: ProcessLook | None) -> None:
-        """The second look, before the dump stops everything: why does nothing progress?"""
-        session.is_looked_at = False
-        names = tuple(beat.name for beat in record.hang.stopped)
-        culprit = record.examined
-        second = take_look(culprit.target.ref) if first is not None else None
-        if first is not None and second is not None:
-            record.cause = derive_cause(first, second, culprit.pid, names)
-            session.add_evidence(
-                f"{describe_cause(record.cause)} (two looks {record.cause.over_ms:.0f} ms apart)",
-                SOURCE,
-                Confidence.DERIVED,
-            )
-        self.dumper.request(
-            session,
-            f"{culprit.target.name}: hang of {', '.join(names)}"
-            + (f" ({record.cause.kind})" if record.cause else ""),
-            lambda: self._examine_stacks(session, record, self._clock.monotonic_ns()),
-            examined=culprit,
-        )
-
-    def _examine_stacks(self, session: Session, record: HangRecord, now_ns: int) -> None:
-        if not self.settings.collect_stacks or record.examined.end is not None:
-            self._hang_examined(session)
-            return
-
-        def on_stacks(stacks: str | None, source: str) -> None:
-            record.stacks = stacks
-            record.stacks_source = source
-            if stacks is None:
-                session.soft_errors.append(f"no stacks: {source}")
-            self._hang_examined(session)
-
-        self.stacks.request(record.examined.target, on_stacks, now_ns)
-
-    def _hang_examined(self, session: Session) -> None:
-        now_ns = self._clock.monotonic_ns()
-        for touched in {id(s): s for s in (session, session.hangs[-1].examined)}.values():
-            touched.watch.rebase_but_stopped(now_ns)
-            touched.disregard(now_ns + _SETTLE_NS)
-        if session.end is None:
-            incident = self.keep(session, self._conclude(session))
-            self._listener.on_hang_examined(session, incident)
-            self._hang_action.act(session, now_ns)
-        self.finish_waiting()
-
-    def _end_hang(self, session: Session, change: HangRecovered) -> None:
-        record = session.open_hang
-        if record is not None:
-            record.hang = change.hang
-            self._listener.on_recovery(session)
 
     # Ends
 
@@ -519,7 +436,7 @@ class Monitor:
         del self.sessions[key]
         self._waiting[key] = session
         # The verdict is what the report's clock stops at; a dump under way may still be added.
-        session.incident = self._conclude(session)
+        session.incident = self.conclude(session)
         self.finish_waiting()
 
     def _recover_at_the_end(self, session: Session, record: HangRecord, now_ns: int) -> None:
@@ -540,7 +457,7 @@ class Monitor:
             assert session.incident is not None
             told = session.incident
             if len(told.dumps) != len(session.dumps) or told.hangs != ():
-                told = replace(self._conclude(session), verdict_at_ns=told.verdict_at_ns)
+                told = replace(self.conclude(session), verdict_at_ns=told.verdict_at_ns)
             session.incident = told
             self.on_ended(session, told)
             session.recorder.remove()
@@ -550,7 +467,8 @@ class Monitor:
         session.incident = self.keep(session, incident)
         self._listener.on_end(session, session.incident)
 
-    def _conclude(self, session: Session) -> Incident:
+    def conclude(self, session: Session) -> Incident:
+        """What is known of it now, as an incident."""
         end = session.end
         words = SystemWords()
         # A large code of Windows may be that of an exception that only the system knows to be one.

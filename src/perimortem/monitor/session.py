@@ -34,6 +34,8 @@ from perimortem.text import printable
 from perimortem.watch.target import TargetWatch
 
 _RECENT_EVENTS = 20
+_EVIDENCE_MAX = 200
+"""Of one process: what hangs again and again says the same each time. Arbitrary."""
 
 
 @dataclass
@@ -149,7 +151,8 @@ class Session:
         return None
 
     def add_evidence(self, fact: str, source: str, confidence: Confidence) -> None:
-        self.evidence.append(Evidence(fact, source, confidence))
+        if len(self.evidence) < _EVIDENCE_MAX:
+            self.evidence.append(Evidence(fact, source, confidence))
 
     def lose_recorder(self, why: str) -> None:
         """From now on the recorder says nothing of this target; told once."""

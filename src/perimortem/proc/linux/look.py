@@ -67,6 +67,7 @@ _BY_STATE: dict[str, tuple[HangKind | None, str]] = {
     "T": (HangKind.STOPPED, "SIGSTOP or SIGTSTP; SIGCONT lets it run on"),
     "t": (HangKind.TRACED, ""),
 }
+_CORE = "the kernel writes its core, or waits for who collects that"
 _NETWORK_WCHAN = ("nfs", "rpc_", "cifs", "smb", "ceph", "fuse", "9p", "p9_", "sk_", "tcp_", "inet_")
 
 
@@ -80,13 +81,24 @@ def take_look(process: ProcessRef) -> ProcessLook | None:
     except OSError:
         return None
     monotonic_ns = time.monotonic_ns()
+    if _is_dumping_core(process.pid):
+        core = ThreadLook(process.pid, printable(facts.name), HangKind.DISK, _CORE, 0, 0, 0)
+        return ProcessLook(monotonic_ns, _read_suspended_ns(), (core,), len(tids))
     looked = (_look(process.pid, tid, tids) for tid in tids[:_THREADS_MAX])
     return ProcessLook(
         monotonic_ns=monotonic_ns,
-        suspended_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns(),
+        suspended_ns=_read_suspended_ns(),
         threads=tuple(thread for thread in looked if thread is not None),
         thread_count=len(tids),
     )
+
+
+def _read_suspended_ns() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()
+
+
+def _is_dumping_core(pid: int) -> bool:
+    return "CoreDumping:\t1" in read_text(f"/proc/{pid}/status")
 
 
 def _look(pid: int, tid: int, tids: list[int]) -> ThreadLook | None:
