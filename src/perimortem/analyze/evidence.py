@@ -97,7 +97,7 @@ def _crash_evidence(crash: Crash, seen: Observations, *, is_cause: bool) -> list
     facts = [Evidence(text, "crash handler", Confidence.OBSERVED)]
     if crash.nested_code is not None:
         nested = signal_name(crash.nested_code)
-        text = f"a handler of the program's own was called for it, and met {nested}"
+        text = f"a handler of the program's own was called for it, and then raised {nested}"
         facts.append(Evidence(text, "crash handler", Confidence.OBSERVED))
     if seen.crash_sender is not None:
         sender = seen.crash_sender
