@@ -27,7 +27,7 @@ MONITOR_STEPS = [
     "before:perimortem.monitor.clients:Clients._tell_done",
     "after:perimortem.monitor.clients:Clients._tell_done",
     "before:perimortem.monitor.loop:Monitor._collect_exit",
-    "before:perimortem.monitor.loop:Monitor._finish_waiting",
+    "before:perimortem.monitor.loop:Monitor.finish_waiting",
 ]
 WORKER_STEPS = [
     "before:perimortem.dump.worker:decode_request",

@@ -412,6 +412,7 @@ def test_a_command_has_ended_whatever_its_children_do(perimortem, tmp_path):
         "import os, sys, time\n"
         "if os.fork(): os._exit(0)\n"
         "os.setsid()\n"
+        "for i in (1, 2): os.dup2(os.open('/dev/null', os.O_WRONLY), i)\n"
         f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n"
         "end = time.monotonic() + 30\n"
         "while time.monotonic() < end:\n"

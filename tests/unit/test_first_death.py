@@ -102,3 +102,9 @@ def test_whom_we_ended_ourselves_is_not_the_first():
     command = process(1, 5.1, Verdict.HANG, parent=0)
     ended = replace(process(2, 5.0, Verdict.KILLED), is_ended_by_us=True)
     assert find_first_death(command, [ended]) is None
+
+
+def test_who_was_dead_when_he_was_met_died_before_the_command():
+    late = replace(process(2, 5.2, Verdict.KILLED, parent=9), is_met_dead=True)
+    first = find_first_death(process(1, 5, Verdict.FAILED_EXIT), [late])
+    assert first.process.pid == 2

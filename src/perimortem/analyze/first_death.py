@@ -51,10 +51,12 @@ def find_first_death(command: TreeProcess, others: Iterable[TreeProcess]) -> Fir
 
 def _order_ends(command: TreeProcess, members: list[TreeProcess]) -> dict[int, int]:
     """When each ended, by its identity. Whom its parent has reaped ended before the parent did, whenever
-    we came to hear of it."""
+    we came to hear of it; so did who was dead when we first met him."""
     assert command.ended_ns is not None
     ended = {id(p): p.ended_ns or 0 for p in (command, *members)}
     for process in members:
+        if process.is_met_dead:
+            ended[id(process)] = min(ended[id(process)], command.ended_ns)
         if process.parent_pid != command.pid:
             continue
         if not process.is_reaped_by_us:

@@ -32,6 +32,8 @@ class TreeProcess:
     """Else its parent did, which so outlived it."""
     is_ended_by_us: bool = False
     """As --on-hang asked."""
+    is_met_dead: bool = False
+    """It had ended before we could hold it."""
 
 
 @dataclass(frozen=True)

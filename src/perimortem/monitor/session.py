@@ -75,6 +75,8 @@ class Session:
     sources: list[BeatSource] = field(default_factory=list)
     """Heartbeats that do not come from its recorder."""
     parent_pid: int | None = None
+    is_met_dead: bool = False
+    """It had ended before we could hold it: when, is not known."""
     is_command: bool = True
     """False for a process that came from the one that was asked for."""
     labels: dict[str, str] = field(default_factory=dict)

@@ -209,6 +209,7 @@ class ProcessTree:
             self._leave_unwatched(process)
             return False
         exit_watch: ExitWatch
+        is_met_dead = False
         try:
             exit_watch = open_exit_watch(process, is_child=False)
         except ProcessGone:
@@ -217,6 +218,7 @@ class ProcessTree:
                 self.process_count -= 1
                 return False
             exit_watch = open_gone_watch(process)
+            is_met_dead = True
         except PerimortemError:
             self._leave_unwatched(process)
             return False
@@ -234,6 +236,7 @@ class ProcessTree:
                 Progress(process.pid, now_ns),
             ],
             parent_pid=parent_pid,
+            is_met_dead=is_met_dead,
             is_command=False,
             labels=read_variables(process.pid, LABELS),
         )
@@ -295,4 +298,5 @@ def describe_process(session: Session, incident: Incident) -> TreeProcess:
         ended_ns=session.ended_ns,
         is_reaped_by_us=incident.exit.source is ExitSource.WAITID,
         is_ended_by_us=session.ended_by_policy,
+        is_met_dead=session.is_met_dead,
     )

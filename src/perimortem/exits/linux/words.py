@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from contextlib import suppress
 from dataclasses import replace
 
@@ -12,6 +13,8 @@ from perimortem.exits.linux.kernel_log import KernelLog
 from perimortem.exits.linux.signal_trace import SignalTrace
 from perimortem.model.words import SystemWords
 
+_PATIENCE_S = 5.0
+
 
 class Witness:
     """From now on."""
@@ -20,11 +23,16 @@ class Witness:
         self._log: KernelLog | None = None
         self._trace: SignalTrace | None = None
         self._trace_error = "it ended before tracing had begun"
+        self._beginning: threading.Thread | None = None
         with suppress(OSError):
             self._log = KernelLog()
 
     def begin_trace(self) -> None:
-        """Costs the kernel some 40 ms: for those who live longer."""
+        """The kernel takes some 40 ms over it: beside the loop, and for those who live longer."""
+        self._beginning = threading.Thread(target=self._set_up_trace, daemon=True)
+        self._beginning.start()
+
+    def _set_up_trace(self) -> None:
         try:
             self._trace = SignalTrace()
         except OSError as error:
@@ -42,6 +50,8 @@ class Witness:
         )
 
     def close(self) -> None:
+        if self._beginning is not None:
+            self._beginning.join(_PATIENCE_S)
         if self._log is not None:
             self._log.close()
         if self._trace is not None:
