@@ -10,8 +10,8 @@ from perimortem.recorder.layout import CrashNote, CrashState
 from perimortem.wire.layout import WIRE_MAGIC, WIRE_VERSION, Frame, FrameKind
 
 
-def make_frame(kind, *, version=WIRE_VERSION, pid=0, value=0):
-    return Frame(WIRE_MAGIC, version, kind, 0, pid, 1, 0, 0, 0, value, 0, 0).to_bytes()
+def make_frame(kind, *, version=WIRE_VERSION, pid=0, start_time=0, value=0):
+    return Frame(WIRE_MAGIC, version, kind, 0, pid, 1, start_time, 0, 0, value, 0, 0).to_bytes()
 
 
 def make_crash(number=11, *, pid=0, context_kind=0, context=b""):

@@ -117,12 +117,26 @@ static int connect_to_monitor(char *run_dir, size_t size) {
   address.sun_family = AF_UNIX;
   int length = snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", run_dir,
                         PMR_SERVICE_SOCKET_NAME);
-  int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0); /* full: as if away */
   if (fd >= 0 && length < (int)sizeof address.sun_path &&
       connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
     return fd;
   if (fd >= 0) close(fd);
   return -1;
+}
+
+/* Field 22 of /proc/PID/stat: with the pid it names the process for all time. */
+static uint64_t read_start_time(void) {
+  char path[64], text[1024];
+  snprintf(path, sizeof path, "/proc/%s/stat", given[PID]);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+  if (fd >= 0) close(fd);
+  if (length <= 0) return 0;
+  text[length] = '\0';
+  char *at = strrchr(text, ')');
+  for (int field = 2; at && field < 22; field++) at = strchr(at + 1, ' ');
+  return at ? strtoull(at + 1, NULL, 10) : 0;
 }
 
 /* The notes go into a file, for they may be megabytes; only its place is told. */
@@ -141,6 +155,7 @@ static int tell_monitor(int fd, const char *run_dir) {
   frame.kind = PMR_FRAME_KIND_CORE;
   frame.pid = (uint32_t)strtoul(given[PID], NULL, 10);
   frame.value = strtoul(given[SIGNAL], NULL, 10);
+  frame.start_time_ticks = read_start_time();
   int is_answered = 0;
   if (is_written && send(fd, &frame, sizeof frame, MSG_NOSIGNAL) == (ssize_t)sizeof frame) {
     struct pollfd reply = {fd, POLLIN, 0};
@@ -150,6 +165,16 @@ static int tell_monitor(int fd, const char *run_dir) {
   }
   unlink(path);
   return is_answered;
+}
+
+static const char *read_program(char *buffer, size_t size) {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%s/exe", given[PID]);
+  ssize_t length = readlink(path, buffer, size - 1);
+  buffer[length > 0 ? length : 0] = '\0';
+  for (char *at = buffer; *at; at++)
+    if (*at == '/') *at = '!';
+  return buffer;
 }
 
 /* One %-specifier of core(5). */
@@ -166,12 +191,13 @@ static const char *expand_one(char specifier, char *buffer, size_t size) {
     case 'g': return given[GROUP];
     case 'e': return given[NAME];
     case 'h': return gethostname(buffer, size) == 0 ? buffer : "";
+    case 'E': return read_program(buffer, size);
     default: return "";
   }
 }
 
 static void expand(const char *pattern, char *into, size_t size, int is_path) {
-  char buffer[256];
+  char buffer[512];
   size_t at = 0;
   for (; *pattern && at + 1 < size; pattern++) {
     const char *part = pattern[0] == '%' && pattern[1] ? expand_one(*++pattern, buffer, sizeof buffer)
@@ -180,6 +206,8 @@ static void expand(const char *pattern, char *into, size_t size, int is_path) {
       into[at++] = *pattern;
       continue;
     }
+    /* As the kernel has it: a name must not lead elsewhere. */
+    if (is_path && (!strcmp(part, ".") || !strcmp(part, "..") || !*part)) part = "!";
     for (; *part && at + 1 < size; part++) into[at++] = is_path && *part == '/' ? '!' : *part;
   }
   into[at] = '\0';
@@ -198,11 +226,51 @@ static void run_previous(char *pattern) {
   if (count) execv(arguments[0], arguments);
 }
 
-/* As the kernel would: in the directory of the process, with its rights, within its limit. */
+/* Whether the process sees the same files as we do, and bears the ids that it was started with. */
+static int is_of_this_world(uid_t user, gid_t group) {
+  static const char *const places[] = {"root", "ns/mnt", "ns/user"};
+  char path[64], text[4096], line[64];
+  struct stat theirs, own;
+  for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+    snprintf(path, sizeof path, "/proc/%s/%s", given[PID], places[i]);
+    snprintf(line, sizeof line, "/proc/self/%s", places[i]);
+    if (stat(path, &theirs) != 0 || stat(line, &own) != 0 || theirs.st_dev != own.st_dev ||
+        theirs.st_ino != own.st_ino)
+      return 0;
+  }
+  snprintf(path, sizeof path, "/proc/%s/status", given[PID]);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+  if (fd >= 0) close(fd);
+  if (length <= 0) return 0;
+  text[length] = '\0';
+  snprintf(line, sizeof line, "\nUid:\t%u\t%u\t%u\t%u\n", user, user, user, user);
+  if (!strstr(text, line)) return 0;
+  snprintf(line, sizeof line, "\nGid:\t%u\t%u\t%u\t%u\n", group, group, group, group);
+  return strstr(text, line) != NULL;
+}
+
+/* A core file that is not its own alone would show the process's memory to others. */
+static int open_core_file(const char *path, uid_t user) {
+  int flags = O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
+  int fd = open(path, flags, 0600);
+  struct stat facts;
+  if (fd >= 0 && fstat(fd, &facts) == 0 && S_ISREG(facts.st_mode) && facts.st_nlink == 1 &&
+      facts.st_uid == user && (facts.st_mode & 0677) == 0600 && ftruncate(fd, 0) == 0)
+    return fd;
+  if (fd >= 0) close(fd);
+  return -1;
+}
+
+/* As the kernel would: in the directory of the process, with its rights, within its limit. What is not
+ * plain (setuid, another root or namespace) gets none. */
 static void write_core_file(const char *pattern) {
   char path[4096], number[8] = "0", place[64];
   unsigned long long limit = strtoull(given[LIMIT], NULL, 10);
-  if (limit == 0 || pattern[0] == '\0' || (given[MODE][0] != '1' && pattern[0] != '/')) return;
+  gid_t group = (gid_t)strtoul(given[GROUP], NULL, 10);
+  uid_t user = (uid_t)strtoul(given[USER], NULL, 10);
+  if (limit == 0 || pattern[0] == '\0' || strcmp(given[MODE], "1") != 0) return;
+  if (!is_of_this_world(user, group)) return;
   expand(pattern, path, sizeof path - 16, 1);
   int uses_pid = open("/proc/sys/kernel/core_uses_pid", O_RDONLY | O_CLOEXEC);
   if (uses_pid >= 0 && read(uses_pid, number, 1) == 1 && number[0] == '1' && !strstr(pattern, "%p")) {
@@ -210,14 +278,11 @@ static void write_core_file(const char *pattern) {
     strcat(path, given[OWN_PID]);
   }
   snprintf(place, sizeof place, "/proc/%s/cwd", given[PID]);
-  gid_t group = (gid_t)strtoul(given[GROUP], NULL, 10);
-  uid_t user = (uid_t)strtoul(given[USER], NULL, 10);
   if (chdir(place) != 0 || setgroups(0, NULL) != 0 || setresgid(group, group, group) != 0 ||
       setresuid(user, user, user) != 0)
     return;
-  int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
-  struct stat facts;
-  if (fd < 0 || fstat(fd, &facts) != 0 || !S_ISREG(facts.st_mode) || facts.st_nlink > 1) return;
+  int fd = open_core_file(path, user);
+  if (fd < 0) return;
   static unsigned char buffer[1 << 16];
   size_t first = head_size < limit ? head_size : (size_t)limit;
   if (!write_all(fd, head, first)) return;

@@ -162,6 +162,16 @@ def flood(client):
     pytest.fail("everything was taken")
 
 
+def test_who_takes_his_leave_and_ends_at_once(perimortem, monitor):
+    code = (
+        "import perimortem, os\nguard = perimortem.spawn_and_attach(); guard.release(); os._exit(0)"
+    )
+    started = [
+        subprocess.Popen([sys.executable, "-c", code], env=perimortem.env) for _ in range(40)
+    ]
+    assert {process.wait(timeout=60) for process in started} == {0}
+
+
 def test_who_never_reads_is_given_up_and_others_are_served(monitor):
     with connect(monitor.socket_path) as client:
         client.setblocking(False)

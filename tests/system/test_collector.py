@@ -16,6 +16,7 @@ from messages import ask, make_frame
 from perimortem.elfcore.notes import read_notes
 from perimortem.minidump.format import StreamType
 from perimortem.minidump.reader import MinidumpFile
+from perimortem.proc import find_process
 from perimortem.wire.layout import FrameKind, Outcome
 
 pytestmark = [
@@ -208,6 +209,51 @@ def test_without_a_monitor_the_core_goes_where_it_would_have_gone(
     assert PATTERN.read_text() == "core.%p.%e\n"
 
 
+def test_a_core_file_is_never_given_to_others(perimortem, programs, tmp_path):
+    """Not where another has laid a file ready, nor for a process with other rights than its caller's."""
+    PATTERN.write_text("core")
+    install(perimortem)
+    ready = tmp_path / "core"
+    ready.write_text("kept")
+    ready.chmod(0o666)
+    command = f"ulimit -c unlimited; cd {tmp_path}; exec {programs}/crash_null"
+    crash("bash", "-c", command)
+    assert ready.read_text() == "kept"
+    ready.unlink()
+    crash("bash", "-c", f"umask 022; {command}")
+    assert ready.stat().st_mode & 0o777 == 0o600
+    ready.unlink()
+    crash("unshare", "--mount", "bash", "-c", command)
+    assert not ready.exists()
+    uninstall(perimortem)
+
+
+def test_a_lost_state_does_not_leave_the_kernel_without_its_helper(perimortem):
+    install(perimortem)
+    (DIRECTORY / "state.json").unlink()
+    (DIRECTORY / "previous").unlink()
+    assert "as it was" in uninstall(perimortem).stdout
+    assert PATTERN.read_text() == "core\n"
+
+
+def test_a_handler_that_asks_for_what_we_cannot_tell_is_not_chained(perimortem):
+    PATTERN.write_text("|/bin/true -F%F -- %E")
+    result = perimortem.call("system", "install", "--until-boot", "--chain")
+    assert (result.returncode, "%F" in result.stderr) == (1, True)
+
+
+def test_a_program_with_a_thousand_mappings(perimortem, monitor):
+    code = (
+        "import mmap, ctypes\n"
+        "held = [mmap.mmap(-1, 4096, prot=1 + i % 2) for i in range(1500)]\n"
+        "ctypes.string_at(16)"
+    )
+    assert crash(sys.executable, "-c", code) == -signal.SIGSEGV
+    await_true(lambda: incidents(perimortem))
+    (incident,) = incidents(perimortem)
+    assert incident["dumps"][0]["path"]
+
+
 def test_a_place_that_others_can_write_is_refused(perimortem):
     DIRECTORY.mkdir(parents=True)
     DIRECTORY.chmod(0o777)
@@ -221,13 +267,14 @@ def test_a_place_that_others_can_write_is_refused(perimortem):
 def test_who_poses_as_the_kernel_without_a_core(perimortem, monitor):
     program = subprocess.Popen(["sleep", "60"])
     try:
-        frame = make_frame(FrameKind.CORE, pid=program.pid)
+        start_time = find_process(program.pid).start_time_ticks
+        frame = make_frame(FrameKind.CORE, pid=program.pid, start_time=start_time)
         answer = ask(perimortem.run_dir / "monitor.sock", frame)
         assert (answer.kind, answer.outcome) == (FrameKind.REFUSED, Outcome.MALFORMED)
-        answer = ask(
-            perimortem.run_dir / "monitor.sock", make_frame(FrameKind.CORE, pid=monitor.pid)
-        )
-        assert answer.outcome == Outcome.NOT_WATCHED
+        for pid in (monitor.pid, program.pid):  # itself; and one of another start
+            frame = make_frame(FrameKind.CORE, pid=pid, start_time=7)
+            answer = ask(perimortem.run_dir / "monitor.sock", frame)
+            assert answer.outcome == Outcome.NOT_WATCHED
     finally:
         program.kill()
         program.wait()

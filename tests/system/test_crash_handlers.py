@@ -94,6 +94,12 @@ def test_crashes_that_are_easily_lost(perimortem, programs, way):
     assert len(report["dumps"]) == 1, report["evidence"]
 
 
+def test_a_fault_that_was_mended_is_not_the_cause_of_a_later_abort(perimortem, programs):
+    report = perimortem.report(programs / "own_handlers", "mended_then_abort")
+    assert (report["verdict"], report["crash"]["name"]) == ("crash", "SIGABRT")
+    assert "abort called in own_handlers" in report["where"]
+
+
 def test_signal_needs_no_loader(perimortem, programs):
     code = f"import ctypes; ctypes.CDLL({str(programs / 'libsignals_early.so')!r}); print('there')"
     result = perimortem.call("run", "-q", "--", sys.executable, "-c", code)

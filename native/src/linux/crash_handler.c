@@ -42,6 +42,7 @@ static pmr_lock change_lock = PMR_UNLOCKED;
 static _Atomic int is_installed;
 static _Atomic int owner_pid;
 static _Atomic int has_own_handlers;
+static _Atomic unsigned lets_itself_in; /* a bit for each signal */
 static uint32_t answer_timeout_ms = PMR_ANSWER_TIMEOUT_MS;
 
 int pmr_is_crash_signal(int number) {
@@ -153,7 +154,8 @@ static void report(const pmr_fault *fault) {
   }
   pmr_fault root;
   int is_own = is_sent_by_itself(fault->info);
-  int has_root = is_own && pmr_find_signal_frame(pmr_fault_stack_pointer(fault), &root);
+  uint64_t mask = pmr_fault_mask(fault);
+  int has_root = is_own && pmr_find_signal_frame(pmr_fault_stack_pointer(fault), mask, &root);
   int is_late = is_own && !has_root && pmr_restore_late_fault(fault, &root);
   pmr_fill_crash(&fatal_note, has_root || is_late ? &root : fault);
   if (has_root) fatal_note.nested_code = (uint32_t)fault->number;
@@ -241,8 +243,19 @@ static int is_as_wanted(int number, const struct sigaction *now) {
                           now->sa_sigaction == wanted[number].sa_sigaction);
 }
 
+int pmr_lets_itself_in(int number) { return atomic_load(&lets_itself_in) >> number & 1; }
+
+static void note_handler(int number, const struct sigaction *action) {
+  if (is_ignored(action) || is_default(action)) return;
+  atomic_store(&has_own_handlers, 1);
+  if (action->sa_flags & SA_NODEFER)
+    atomic_fetch_or(&lets_itself_in, 1u << number);
+  else
+    atomic_fetch_and(&lets_itself_in, ~(1u << number));
+}
+
 static int put_in_place(int number, const struct sigaction *action) {
-  if (!is_ignored(action) && !is_default(action)) atomic_store(&has_own_handlers, 1);
+  note_handler(number, action);
   if (!is_owner()) return __sigaction(number, action, NULL);
   if (is_ignored(action)) return __sigaction(number, action, NULL);
   wanted[number] = *action;
@@ -281,7 +294,9 @@ void pmr_note_taken_fault(uintptr_t stack_pointer) {
   pmr_fault root;
   if (!atomic_load(&is_installed) || !atomic_load(&has_own_handlers) || !is_owner()) return;
   if (atomic_load(&reporter_tid) || atomic_exchange(&busy, 1)) return;
-  if (pmr_find_signal_frame(stack_pointer, &root) && !atomic_load(&reporter_tid)) {
+  uint64_t mask = 0;
+  PMR_RAW4(SYS_rt_sigprocmask, SIG_BLOCK, 0, &mask, 8);
+  if (pmr_find_signal_frame(stack_pointer, mask, &root) && !atomic_load(&reporter_tid)) {
     pmr_fill_crash(&fatal_note, &root);
     write_down(PMR_CRASH_STATE_TAKEN);
   }
@@ -309,7 +324,7 @@ static void begin_child(void) {
 static void stand_before_existing(int number, const struct sigaction *existing) {
   pmr_caller caller;
   pmr_find_caller((uintptr_t)existing->sa_sigaction, 0, &caller);
-  atomic_store(&has_own_handlers, 1);
+  note_handler(number, existing);
   int is_faulthandler = pmr_is_python(caller.module) && (existing->sa_flags & SA_NODEFER);
   if (pmr_hooks_sigaction() || !is_faulthandler) return;
   struct sigaction ours = *existing;

@@ -42,6 +42,13 @@ uint64_t pmr_fault_stack_pointer(const pmr_fault *fault) {
 #endif
 }
 
+uint64_t pmr_fault_mask(const pmr_fault *fault) {
+  const ucontext_t *context = fault->context;
+  uint64_t mask;
+  memcpy(&mask, &context->uc_sigmask, sizeof mask);
+  return mask;
+}
+
 /* si_addr and the sender share their bytes: which is meant, signal and code tell (sigaction(2)). */
 static void fill_origin(pmr_crash_note *note, const pmr_fault *fault) {
   const siginfo_t *info = fault->info;

@@ -19,4 +19,7 @@ void pmr_fill_crash(pmr_crash_note *note, const pmr_fault *fault);
 /* Where the fault's stack stood: handlers that came later stand below. */
 uint64_t pmr_fault_stack_pointer(const pmr_fault *fault);
 
+/* The signals that were held back there: bit 0 is signal 1. */
+uint64_t pmr_fault_mask(const pmr_fault *fault);
+
 #endif

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -68,7 +69,7 @@ static void pause_between_tries(void) {
 /* The file that `name` means, by PATH; 0 when there is none. */
 static int find_program(const char *name, char *path, size_t size) {
   if (strchr(name, '/')) return (size_t)snprintf(path, size, "%s", name) < size;
-  const char *directories = getenv("PATH");
+  const char *directories = secure_getenv("PATH");
   for (const char *at = directories ? directories : "/usr/local/bin:/usr/bin:/bin"; *at;) {
     size_t length = strcspn(at, ":");
     int written = snprintf(path, size, "%.*s/%s", (int)length, at, name);
@@ -117,6 +118,7 @@ static int start_monitor(const char *const *command, const char *directory) {
   char path[4096], run_dir[512];
   char *arguments[ARGUMENTS_MAX + 3];
   int count = 0;
+  if (getauxval(AT_SECURE)) return EPERM; /* whoever called it would choose what it starts */
   if (!command || !command[0]) command = usual;
   if (!find_program(command[0], path, sizeof path)) return ENOENT;
   while (command[count] && count < ARGUMENTS_MAX) {
@@ -158,7 +160,7 @@ static int is_absent(int error) {
 
 /* The monitor of `run` if we are below one, else the one of this user, started where there is none. */
 static int find_monitor(const perimortem_options *options, uint64_t deadline_ns) {
-  const char *given = getenv("PERIMORTEM_SOCKET");
+  const char *given = secure_getenv("PERIMORTEM_SOCKET");
   char path[512];
   if (given && given[0]) {
     pmr_set_socket_path(given);

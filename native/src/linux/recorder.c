@@ -81,8 +81,8 @@ static void read_boot_id(char into[16]) {
 }
 
 static int find_directory(char *path, size_t size) {
-  const char *given = getenv("PERIMORTEM_RUN_DIR");
-  const char *runtime = getenv("XDG_RUNTIME_DIR");
+  const char *given = secure_getenv("PERIMORTEM_RUN_DIR");
+  const char *runtime = secure_getenv("XDG_RUNTIME_DIR");
   int length;
   if (given && given[0] == '/')
     length = snprintf(path, size, "%s", given);

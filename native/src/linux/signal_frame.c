@@ -36,13 +36,16 @@ static union {
 static siginfo_t found_info;
 static ucontext_t found_context;
 
-static int is_fault_frame(const unsigned char *frame) {
+/* What a handler that has returned left on the stack may still lie there, in a buffer that nobody has
+ * written: but its signal is let through again. */
+static int is_fault_frame(const unsigned char *frame, uint64_t mask) {
   int number, code;
   uint64_t flags;
   memcpy(&flags, frame + CONTEXT_AT, sizeof flags);
   memcpy(&number, frame + INFO_AT, sizeof number);
   memcpy(&code, frame + INFO_AT + 8, sizeof code);
-  return flags < 64 && pmr_is_crash_signal(number) && code > 0;
+  if (flags >= 64 || !pmr_is_crash_signal(number) || code <= 0) return 0;
+  return (mask >> (number - 1) & 1) || pmr_lets_itself_in(number);
 }
 
 static void keep(const unsigned char *frame, pmr_fault *fault) {
@@ -92,7 +95,7 @@ int pmr_restore_late_fault(const pmr_fault *sent, pmr_fault *fault) {
 }
 
 /* Read as a file: a stack may end anywhere, and what is not there is an error, no fault. */
-int pmr_find_signal_frame(uint64_t stack_pointer, pmr_fault *fault) {
+int pmr_find_signal_frame(uint64_t stack_pointer, uint64_t mask, pmr_fault *fault) {
   uint64_t restorer = find_restorer();
   int is_found = 0;
   if (!restorer) return 0;
@@ -104,7 +107,7 @@ int pmr_find_signal_frame(uint64_t stack_pointer, pmr_fault *fault) {
     if (size < (long)FRAME_SIZE) break;
     uint64_t last = (uint64_t)size - FRAME_SIZE;
     for (uint64_t offset = 0; offset <= last; offset += 8)
-      if (window.words[offset / 8] == restorer && is_fault_frame(window.bytes + offset)) {
+      if (window.words[offset / 8] == restorer && is_fault_frame(window.bytes + offset, mask)) {
         keep(window.bytes + offset, fault);
         is_found = 1;
       }
@@ -117,8 +120,9 @@ int pmr_find_signal_frame(uint64_t stack_pointer, pmr_fault *fault) {
 #else
 
 /* Elsewhere no restorer on the stack tells a frame: the signal that came last is the one that is told. */
-int pmr_find_signal_frame(uint64_t stack_pointer, pmr_fault *fault) {
+int pmr_find_signal_frame(uint64_t stack_pointer, uint64_t mask, pmr_fault *fault) {
   (void)stack_pointer;
+  (void)mask;
   (void)fault;
   return 0;
 }

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from perimortem.binary.elf import EM_X86_64, PT_NOTE, read_elf
+from perimortem.binary.elf import EM_X86_64, PT_NOTE
 from perimortem.binary.user_regs import SIZE, parse_registers
 from perimortem.errors import MalformedInput
 from perimortem.model.snapshot import Registers
@@ -18,6 +18,7 @@ from perimortem.model.snapshot import Registers
 NT_PRSTATUS, NT_FPREGSET, NT_AUXV, NT_SIGINFO = 1, 2, 6, 0x53494749
 _PID_AT, _REGISTERS_AT = 32, 112
 _FXSAVE_BYTES = 512
+_HEADER, _SEGMENT = 64, 56
 _THREADS_MAX = 100_000
 HEAD_MAX = 64 << 20
 """Header and notes of a process with very many threads."""
@@ -53,17 +54,14 @@ class CoreNotes:
 
 def read_notes(data: bytes) -> CoreNotes:
     """``data``: the core up to the end of its notes. Raises :class:`MalformedInput`."""
-    elf = read_elf(lambda at, length: data[at : at + length])
-    notes = next(elf.segments(PT_NOTE), None) if elf else None
-    if elf is None or notes is None or elf.machine != EM_X86_64:
-        raise MalformedInput("not a core that can be read", why="it is not one of 64-bit x86")
-    if notes.offset + notes.file_size > len(data):
+    begin, size = _find_notes(data)
+    if begin + size > len(data):
         raise MalformedInput("a core was cut", why="its notes are not whole")
     tids: list[int] = []
     general: list[dict[str, int]] = []
     floating: dict[int, bytes] = {}
     signal, auxv = None, b""
-    for kind, content in _iterate(data[notes.offset : notes.offset + notes.file_size]):
+    for kind, content in _iterate(data[begin : begin + size]):
         if (
             kind == NT_PRSTATUS
             and len(content) >= _REGISTERS_AT + SIZE
@@ -84,6 +82,25 @@ def read_notes(data: bytes) -> CoreNotes:
         for index, (tid, registers) in enumerate(zip(tids, general, strict=True))
     )
     return CoreNotes(tuple(threads), signal, auxv)
+
+
+def _find_notes(data: bytes) -> tuple[int, int]:
+    """(offset, size). A core has a program header for each mapping: thousands."""
+    if len(data) < _HEADER or data[:6] != b"\x7fELF\x02\x01":
+        raise MalformedInput("not a core that can be read", why="it is not a 64-bit ELF file")
+    (machine,) = struct.unpack_from("<H", data, 18)
+    (headers_at,) = struct.unpack_from("<Q", data, 32)
+    entry_size, count = struct.unpack_from("<HH", data, 54)
+    if machine != EM_X86_64 or entry_size != _SEGMENT:
+        raise MalformedInput("not a core that can be read", why="it is not one of 64-bit x86")
+    for index in range(count):
+        at = headers_at + index * _SEGMENT
+        if at + _SEGMENT > len(data):
+            break
+        kind, _, offset, _, _, size = struct.unpack_from("<IIQQQQ", data, at)
+        if kind == PT_NOTE:
+            return offset, size
+    raise MalformedInput("not a core that can be read", why="it has no notes")
 
 
 def _iterate(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -116,7 +116,7 @@ class Clients:
             self._answer(client, encode_answer(FrameKind.PONG, value=message.value))
             return
         if message.kind is FrameKind.CORE:
-            self._take_core(client, received, message.pid, now_ns)
+            self._take_core(client, received, message, now_ns)
             return
         session = self._find_session(received.pid, now_ns) if received.pid > 0 else None
         if session is None or session.ended_ns is not None:
@@ -132,12 +132,16 @@ class Clients:
                 session, message.crash, lambda outcome: self._tell_done(client, outcome)
             )
 
-    def _take_core(self, client: _Client, received: Received, pid: int, now_ns: int) -> None:
+    def _take_core(
+        self, client: _Client, received: Received, message: Message, now_ns: int
+    ) -> None:
         """Only root may speak for the kernel; and what it tells of ourselves is not taken."""
+        pid = message.pid
         is_ours = pid in self._monitor.helper_pids() | {os.getpid()}
         find = self._find_core if received.is_root and not is_ours else None
         session = find(pid, now_ns) if find is not None else None
-        if session is None:
+        # The pid may have been given to another since.
+        if session is None or session.target.ref.start_time_ticks != message.start_time_ticks:
             self._refuse(client, Outcome.NOT_WATCHED)
             return
         try:

@@ -49,6 +49,7 @@ class Dumper:
         self._clock = clock
         self._waiting: deque[_Wish] = deque()
         self._under_way: list[_Wish] = []
+        self._is_going_on = False
 
     def request(
         self,
@@ -73,8 +74,14 @@ class Dumper:
         return any(wish.examined.pid == pid for wish in (*self._waiting, *self._under_way))
 
     def _go_on(self) -> None:
-        while self._waiting and len(self._under_way) < AT_ONCE_MAX:
-            self._begin(self._waiting.popleft())
+        if self._is_going_on:
+            return  # a wish that failed at once: the loop below goes on by itself
+        self._is_going_on = True
+        try:
+            while self._waiting and len(self._under_way) < AT_ONCE_MAX:
+                self._begin(self._waiting.popleft())
+        finally:
+            self._is_going_on = False
 
     def _begin(self, wish: _Wish) -> None:
         if wish.examined.ended_ns is not None:
@@ -108,7 +115,7 @@ class Dumper:
             return None
         is_full = bool(wish.types & MinidumpType.WITH_FULL_MEMORY)
         expected = estimate_dump_bytes(wish.examined.pid, is_full=is_full)
-        return self._keeper.reserve_dump(wish.signature, expected)
+        return self._keeper.reserve_dump(wish.signature, expected, may_grow=is_full)
 
     def _refuse(self, wish: _Wish, why: str) -> None:
         wish.session.soft_errors.append(f"not dumped: {why}")

@@ -53,6 +53,8 @@ class ExitCatcher:
                 with contextlib.suppress(OSError):
                     Path(dump.path).unlink()
         self._session.dumps = []
+        if self._reservation is not None:
+            self._keeper.forget_dump(self._reservation)
         return replace(incident, dumps=())
 
     def close(self) -> None:
@@ -66,7 +68,9 @@ class ExitCatcher:
         session = self._session
         is_full = bool(self._types & MinidumpType.WITH_FULL_MEMORY)
         expected = estimate_dump_bytes(session.pid, is_full=is_full)
-        leave = self._keeper.reserve_dump(f"{session.target.name}: its end", expected)
+        # How large it will be by then nobody knows.
+        signature = f"{session.target.name}: its end"
+        leave = self._keeper.reserve_dump(signature, expected, may_grow=True)
         if isinstance(leave, Refusal):
             session.soft_errors.append(f"not dumped at its end: {leave.why}")
             return None

@@ -40,10 +40,12 @@ class Keeper:
             return replace(incident, soft_errors=tuple(soft_errors))
         return numbered
 
-    def reserve_dump(self, signature: str, expected_bytes: int) -> Reservation | Refusal:
-        """Leave for a dump of about so many bytes."""
+    def reserve_dump(
+        self, signature: str, expected_bytes: int, *, may_grow: bool = False
+    ) -> Reservation | Refusal:
+        """Leave for a dump of about so many bytes; ``may_grow``: or of as many as there is room for."""
         try:
-            return self._ledger.reserve(signature, expected_bytes)
+            return self._ledger.reserve(signature, expected_bytes, may_grow=may_grow)
         except StoreError as error:
             return Refusal(str(error))
 
@@ -51,6 +53,11 @@ class Keeper:
         """What came of it."""
         with suppress(StoreError):
             self._ledger.settle(reservation, result.path, result.size_bytes, session.number)
+
+    def forget_dump(self, reservation: Reservation) -> None:
+        """It was not wanted after all."""
+        with suppress(StoreError):
+            self._ledger.forget(reservation)
 
     def keep_restored(self, session: Session, incident: Incident) -> Incident:
         """In the place of what another monitor kept of it, before that was killed."""

@@ -140,6 +140,7 @@ class Monitor:
         self._key_of_file.pop(session.recorder.path.name, None)
         self._observe_due_ns.pop(key, None)
         self._schedule.disarm(key)
+        session.ended_ns = self._clock.monotonic_ns()  # for us: whoever still knows it lets it be
         session.close()
 
     def look_again(self, session: Session, now_ns: int) -> None:
@@ -409,7 +410,9 @@ class Monitor:
     # Ends
 
     def _on_end_ready(self, key: int, now_ns: int) -> None:
-        session = self.sessions[key]
+        session = self.sessions.get(key)
+        if session is None or session.ended_ns is not None:
+            return  # forgotten in the same moment
         # Ready from now on: it must not wake us again.
         self.selector.unregister(session.exit_watch.waitable())
         session.ended_ns = now_ns

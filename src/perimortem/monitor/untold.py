@@ -73,8 +73,10 @@ def tell_untold(
 
     ``tells_own``: also those of programs that had no monitor of their own: the business of the one that
     serves all."""
-    told = []
-    for process in list_recorders(settings.run_dir)[:_AT_ONCE_MAX]:
+    told: list[Incident] = []
+    for process in list_recorders(settings.run_dir):
+        if len(told) >= _AT_ONCE_MAX:
+            break
         monitor_pid = read_monitor_pid(settings.run_dir, process)
         if monitor_pid is None or is_alive(process) or (monitor_pid == 0 and not tells_own):
             continue
@@ -103,11 +105,15 @@ def _tell(
     session = _restore_session(process, link, recording, settings)
     try:
         incident, _ = derive_incident(session, host, clock, SystemWords())
-        return keeper.keep_restored(session, incident)
+        kept = keeper.keep_restored(session, incident)
+        with suppress(OSError):
+            if kept.number is None:  # the store failed: for the next one
+                claimed.rename(link.path)
+            else:
+                claimed.unlink()
+        return kept
     finally:
         session.close()
-        with suppress(OSError):
-            claimed.unlink()
 
 
 def _is_telling(recording: Recording) -> bool:

@@ -99,11 +99,11 @@ class Store:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield lambda sql, values: self._connection.execute(sql, values).fetchall()
+                self._connection.commit()
             except BaseException:
                 self._connection.rollback()
                 raise
-            self._connection.commit()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError, ValueError, KeyError, TypeError) as error:
             raise self._error("write", error) from error
 
     def compact(self) -> None:
@@ -188,13 +188,16 @@ class Store:
                 why=f"its schema is {current}, this version knows {newest}",
                 remedy="update perimortem, or set PERIMORTEM_DATA_DIR",
             )
-        for file in files:
-            number = int(file.name[:4])
-            if number > current:
-                text = file.read_text(encoding="utf-8")
-                self._connection.executescript(
-                    f"BEGIN IMMEDIATE;\n{text}\nPRAGMA user_version = {number};\nCOMMIT;"
-                )
+        if current < newest:
+            with self.transaction() as ask:
+                # Another may have done it while we waited for our turn.
+                ((current,),) = ask("PRAGMA user_version", ())
+                for file in files:
+                    number = int(file.name[:4])
+                    for statement in _split(file.read_text(encoding="utf-8")):
+                        if number > current:
+                            ask(statement, ())
+                ask(f"PRAGMA user_version = {newest}", ())
 
     def _error(self, verb: str, error: Exception) -> StoreError:
         if isinstance(error, StoreError):
@@ -204,6 +207,12 @@ class Store:
             why=str(error),
             remedy="set PERIMORTEM_DATA_DIR to another directory, or move the file away",
         )
+
+
+def _split(script: str) -> list[str]:
+    """The statements of a migration; none of them holds a semicolon."""
+    lines = [line.split("--")[0] for line in script.splitlines()]
+    return [part.strip() for part in "\n".join(lines).split(";") if part.strip()]
 
 
 def _columns(report: dict[str, Any]) -> tuple[Any, ...]:

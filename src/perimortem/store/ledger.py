@@ -68,10 +68,12 @@ class DumpLedger:
         self._limits = limits
         self._now_s = now_s
 
-    def reserve(self, signature: str, expected_bytes: int) -> Reservation | Refusal:
+    def reserve(
+        self, signature: str, expected_bytes: int, *, may_grow: bool = False
+    ) -> Reservation | Refusal:
         """Leave for one dump of about ``expected_bytes``; older ones go if they must.
 
-        Raises StoreError."""
+        ``may_grow``: it may take all the room there is. Raises StoreError."""
         with self._store.transaction() as ask:
             now_s = self._now_s()
             (count,) = ask(
@@ -81,7 +83,8 @@ class DumpLedger:
             if count >= self._limits.dumps_per_hour:
                 times = "once" if count == 1 else f"{count} times"
                 return Refusal(f"the same was dumped {times} in the last hour (dumps-per-hour)")
-            cleared = self._make_room(ask, expected_bytes)
+            _forget_failures(ask, now_s - _HOUR_S)
+            cleared = self._make_room(ask, min(expected_bytes, self._limits.max_use_bytes // 2))
             free_bytes = shutil.disk_usage(self._dumps_dir).free - self._limits.keep_free_bytes
             room = min(self._limits.max_use_bytes - cleared.used_bytes, free_bytes)
             if room < min(expected_bytes, LEAST_BYTES):
@@ -95,7 +98,7 @@ class DumpLedger:
                 (signature, now_s, allowed),
             )
             (number,) = ask("SELECT last_insert_rowid()", ())[0]
-            return Reservation(number, allowed)
+            return Reservation(int(number), room if may_grow else allowed)
 
     def settle(
         self, reservation: Reservation, path: str | None, size_bytes: int, incident: int | None
@@ -107,6 +110,11 @@ class DumpLedger:
                 "UPDATE dump SET path = ?, size_bytes = ?, incident = ? WHERE id = ?",
                 (path or "", size_bytes if path else 0, incident, reservation.number),
             )
+
+    def forget(self, reservation: Reservation) -> None:
+        """As if it had never been asked for. Raises StoreError."""
+        with self._store.transaction() as ask:
+            ask("DELETE FROM dump WHERE id = ?", (reservation.number,))
 
     def clear(self, *, dry_run: bool = False) -> Cleared:
         """Bring the store within its bounds now. Raises StoreError."""
@@ -148,6 +156,12 @@ class DumpLedger:
                     path, size = Path(entry.path), facts.st_size
                     found.append(StoredDump(path, size, facts.st_mtime, signature))
         return found
+
+
+def _forget_failures(ask: Ask, before_s: float) -> None:
+    """They count for an hour."""
+    ask("DELETE FROM dump WHERE path = '' AND asked_at < ?", (before_s,))
+    ask("DELETE FROM dump WHERE path IS NULL AND asked_at < ?", (before_s - LAPSE_S,))
 
 
 def _note_removed(ask: Ask, path: str) -> None:

@@ -37,6 +37,7 @@ class Message:
     kind: FrameKind
     pid: int
     tid: int
+    start_time_ticks: int
     value: int
     crash: Crash | None = None
 
@@ -70,7 +71,7 @@ def decode_message(data: bytes) -> Message:
             raise MalformedInput(
                 "a CRASH message without a crash", why=error or "its note is empty"
             )
-    return Message(kind, frame.pid, frame.tid, frame.value, crash)
+    return Message(kind, frame.pid, frame.tid, frame.start_time_ticks, frame.value, crash)
 
 
 def encode_answer(kind: FrameKind, outcome: Outcome = Outcome.OK, value: int = 0) -> bytes:

@@ -32,6 +32,8 @@ class CoreHold:
         self.soft_errors: list[str] = []
 
     def __enter__(self) -> CoreHold:
+        if not self._is_dumping():
+            raise ProcessGone(f"process {self._pid} dumps core no more")
         try:
             tids = [int(tid) for tid in os.listdir(f"/proc/{self._pid}/task")]
         except OSError as error:
@@ -55,6 +57,15 @@ class CoreHold:
 
     def thaw(self) -> None:
         """The kernel lets it go when the collector does."""
+
+    def _is_dumping(self) -> bool:
+        """Else it is another process, with the same pid."""
+        try:
+            return "CoreDumping:\t1" in Path(f"/proc/{self._pid}/status").read_text(
+                errors="replace"
+            )
+        except OSError:
+            return False
 
     def _own_number(self, tid: int) -> int:
         """In a pid namespace the process knows its threads by other numbers."""

@@ -96,13 +96,17 @@ class ExitStop:
                     ptrace.seize(tid, _OPTIONS)
                 except OSError as error:
                     if error.errno == errno.ESRCH:
-                        raise ProcessGone(f"process {self.pid} has ended") from error
+                        self._traced.add(tid)  # it has just left
+                        continue
                     if tid not in self._traced and error.errno == errno.EPERM and self._traced:
                         # A thread that one of ours has made meanwhile is traced already.
                         self._traced.add(tid)
                         continue
                     raise denied_error(self.pid, error) from error
                 self._traced.add(tid)
+
+    def _is_thread(self, tid: int) -> bool:
+        return os.path.exists(f"/proc/{self.pid}/task/{tid}")
 
     def _list_threads(self) -> list[int]:
         try:
@@ -120,6 +124,10 @@ class ExitStop:
             if tid == 0:
                 return None
             if os.WIFSTOPPED(status):
+                if tid not in self._traced and not self._is_thread(tid):
+                    # A process that clone(2) made: none of ours.
+                    _ignore_gone(partial(ptrace.detach, tid))
+                    continue
                 self._traced.add(tid)
                 return tid, status >> 16, os.WSTOPSIG(status)
             self._traced.discard(tid)

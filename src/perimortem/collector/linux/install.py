@@ -8,7 +8,7 @@ The helper is copied to where only root can write: who could change it would be 
 from __future__ import annotations
 
 import os
-import shutil
+import re
 import stat
 import sys
 from contextlib import suppress
@@ -31,6 +31,8 @@ _PIPE_LIMIT_LEAST = 256
 """So many crashes at once; the kernel drops further ones, with a word in its log. With 0 it would not
 wait for a helper, and the process would be gone before it can be read."""
 _HELPER = "core-helper"
+_SPECIFIERS = "%PIpiscdtugehE"
+"""Of core(5), as the helper expands them."""
 _FILES = (_HELPER, "previous", "run_dir", "chain", "state.json")
 
 
@@ -51,6 +53,7 @@ def install(rule: Rule) -> bool:
     if len(pattern) > _PATTERN_MAX:
         raise PerimortemError("the path of the helper is too long for core_pattern", why=pattern)
     _make_safe_directory(directory)
+    _check_run_dir(rule.folder)
     current, limit = _read(_PATTERN), int(_read(_PIPE_LIMIT) or 0)
     is_ours = current == pattern
     state = read_state(directory)
@@ -73,7 +76,9 @@ def install(rule: Rule) -> bool:
     _copy_helper(directory / _HELPER)
     _write(_PIPE_LIMIT, str(new_limit))
     _write(_PATTERN, pattern)
-    if rule.lasts:
+    if not rule.lasts:
+        _BOOT_FILE.unlink(missing_ok=True)
+    else:
         text = f"kernel.core_pattern = {pattern}\nkernel.core_pipe_limit = {new_limit}\n"
         write_file(_BOOT_FILE, "# perimortem system uninstall removes this file\n" + text)
     return not is_ours or before != _describe(directory)
@@ -85,7 +90,10 @@ def uninstall(program: str | None) -> bool:
     What somebody else has set since stays."""
     _require_root("uninstall")
     state = read_state(kept.DIRECTORY)
-    if state is not None and _read(_PATTERN) == state.pattern:
+    is_ours = _read(_PATTERN).startswith(f"|{kept.DIRECTORY}/")
+    if state is None and is_ours:  # our state is lost: never leave the kernel without its helper
+        _write(_PATTERN, _read(kept.DIRECTORY / "previous") or "core")
+    elif state is not None and is_ours:
         _write(_PATTERN, state.previous_pattern)
         if _read(_PIPE_LIMIT) == str(state.pipe_limit):
             _write(_PIPE_LIMIT, str(state.previous_pipe_limit))
@@ -95,7 +103,7 @@ def uninstall(program: str | None) -> bool:
             (kept.DIRECTORY / name).unlink()
     with suppress(OSError):
         kept.DIRECTORY.rmdir()
-    return state is not None
+    return state is not None or is_ours
 
 
 def list_installed() -> list[InstalledRule]:
@@ -122,6 +130,13 @@ def _check_previous(previous: str, rule: Rule, *, is_ours: bool) -> None:
         raise UsageError(
             "there is no handler to pass cores on to", why=f"core_pattern is '{previous}'"
         )
+    unknown = sorted(set(re.findall(r"%(.)", previous)) - set(_SPECIFIERS)) if is_handler else []
+    if unknown and (rule.chains or rule.replaces):
+        raise PerimortemError(
+            f"core_pattern asks for %{unknown[0]}",
+            why="the helper cannot tell that to the handler that it passes cores on to",
+            remedy=f"it knows %{' %'.join(_SPECIFIERS)}",
+        )
     is_foreign = is_handler or previous.startswith("@")
     if is_foreign and not is_ours and not (rule.replaces or rule.chains):
         raise PerimortemError(
@@ -144,13 +159,32 @@ def _make_safe_directory(directory: Path) -> None:
             )
 
 
+def _check_run_dir(path: Path) -> None:
+    """Root writes there at each crash, and trusts who listens."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for place in (path, *path.parents):
+        facts = place.lstat()
+        is_shared = bool(facts.st_mode & stat.S_ISVTX) and place != path
+        if facts.st_uid != 0 or (facts.st_mode & 0o022 and not is_shared):
+            raise PerimortemError(
+                f"{place} can be written by others than root",
+                why="the monitor of root listens below it",
+                remedy="set PERIMORTEM_RUN_DIR=/run/perimortem",
+            )
+
+
 def _copy_helper(path: Path) -> None:
     source = find_core_helper()
     if source is None:
         raise PerimortemError("the core helper is not built", remedy="pip install .")
     building = path.with_name(f".{path.name}.new")
-    shutil.copyfile(source, building)
-    building.chmod(0o755)
+    building.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(building, flags, 0o755), "wb") as file:
+        file.write(source.read_bytes())
+        file.flush()
+        os.fsync(file.fileno())
+        os.fchmod(file.fileno(), 0o755)
     building.rename(path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -22,6 +23,8 @@ KEEP_FREE_SHARE = 20
 """A dump leaves at least a twentieth of the disk free, or 1 GiB of a large one."""
 _KEEP_FREE_MAX = 1 << 30
 _STREAMS_ESTIMATE = 1 << 20
+_AT_EXIT_S = 60
+"""So long a process may stand at its end. Arbitrary, as other dumps have it."""
 
 
 def write_dump(
@@ -47,6 +50,7 @@ def write_dump(
     try:
         if not stop.await_exit():
             raise ProcessGone(f"process {process.pid} has ended")
+        signal.alarm(_AT_EXIT_S)  # then we end, and the kernel lets it end
         return _write(process, path, types, crash, stop)
     finally:
         stop.release()

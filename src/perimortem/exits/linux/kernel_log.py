@@ -8,6 +8,7 @@ lines: their absence proves nothing.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -20,6 +21,7 @@ from perimortem.model.words import FaultLine, SystemWords
 from perimortem.text import printable
 
 _RECORDS_MAX = 10_000
+_KMSG = os.makedev(1, 11)
 
 
 class KernelLog:
@@ -28,6 +30,9 @@ class KernelLog:
     def __init__(self) -> None:
         """Raises OSError where the log may not be read."""
         self._fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if os.fstat(self._fd).st_rdev != _KMSG:
+            os.close(self._fd)
+            raise OSError(errno.ENODEV, "/dev/kmsg is another device here")
         os.lseek(self._fd, 0, os.SEEK_END)
         self._lines: deque[str] = deque(maxlen=_RECORDS_MAX)
 
@@ -42,8 +47,12 @@ class KernelLog:
                 record = os.read(self._fd, 8192)
             except BlockingIOError:
                 return
-            except OSError:
-                continue  # EPIPE: records were overwritten before we read them
+            except OSError as error:
+                if error.errno == errno.EPIPE:
+                    continue  # records were overwritten before we read them
+                return
+            if not record:
+                return
             _, _, text = record.partition(b";")
             self._lines.append(text.split(b"\n", 1)[0].decode("utf-8", "replace"))
 

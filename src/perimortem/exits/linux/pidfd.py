@@ -90,10 +90,14 @@ class ChildExitWatch:
         return end
 
     def end(self, *, politely: bool) -> None:
+        if self._fd < 0:
+            return  # let go: the number may be another's
         signal.pidfd_send_signal(self._fd, signal.SIGABRT if politely else signal.SIGKILL)
 
     def close(self) -> None:
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 def _decode_siginfo(info: os.waitid_result) -> Exit:
@@ -184,7 +188,11 @@ class ForeignExitWatch:
         return any(events & select.POLLHUP for _, events in poll.poll(0))
 
     def end(self, *, politely: bool) -> None:
+        if self._fd < 0:
+            return  # let go: the number may be another's
         signal.pidfd_send_signal(self._fd, signal.SIGABRT if politely else signal.SIGKILL)
 
     def close(self) -> None:
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

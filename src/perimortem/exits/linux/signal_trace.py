@@ -23,7 +23,7 @@ from perimortem.text import printable
 _SIGNALS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15, 24, 25, 31)
 _BUFFER_KIB = "32"
 """Of each processor; the last two hundred signals fit, and each end is asked about at once."""
-_LINES_MAX = 5_000
+_LINES_MAX = 1_000
 _FIRST_PID_NAMESPACE = "pid:[4026531836]"
 _HEAD = r"^\s*(?P<comm>.{0,15})-(?P<pid>\d+)\s+\[\d+\]\s+\S+\s+(?P<s>\d+)\.(?P<us>\d{6}): "
 _GENERATED = re.compile(
@@ -80,7 +80,8 @@ class SignalTrace:
                 return
             if not text:
                 return
-            self._lines.extend(text.decode("utf-8", "backslashreplace").splitlines())
+            # Names are bytes of any kind; a line ends with a newline and nothing else.
+            self._lines.extend(text.decode("latin-1").split("\n"))
 
 
 def parse_signals(lines: Iterable[str], tids: set[int]) -> tuple[SentSignal, ...]:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 assert sys.platform == "linux"
 
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _MARGIN_BYTES = 8 << 20
 _MINI_MAX_BYTES = 104 << 20
 """What a mini dump chooses has a bound of its own (capture.linux.select_memory)."""
 
 
 def estimate_dump_bytes(pid: int, *, is_full: bool) -> int:
-    """An upper bound that most dumps stay far below."""
+    """About what a full dump takes; of a mini dump a bound that most stay far below."""
+    sizes = {"VmRSS": 0, "VmSwap": 0}
     try:
-        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
-            mapped, resident = (int(word) * _PAGE_BYTES for word in file.read().split()[:2])
-    except (OSError, ValueError):
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+            for line in file:
+                name, _, value = line.partition(":")
+                if name in sizes:
+                    sizes[name] = int(value.split()[0]) << 10
+    except (OSError, ValueError, IndexError):
         return _MINI_MAX_BYTES
-    if is_full:
-        return mapped + _MARGIN_BYTES
-    return min(2 * resident + _MARGIN_BYTES, _MINI_MAX_BYTES)
+    held = sum(sizes.values())  # what is mapped and was never touched takes no room
+    return held + _MARGIN_BYTES if is_full else min(2 * held + _MARGIN_BYTES, _MINI_MAX_BYTES)

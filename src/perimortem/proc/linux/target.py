@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
+import stat
 import sys
 import time
 from dataclasses import replace
@@ -84,13 +86,28 @@ def leaves_by_own_system_call(target: Target) -> bool:
 @functools.lru_cache(maxsize=256)
 def _is_go(executable: str) -> bool:
     try:
-        with open(executable, "rb") as file:
-            fd = file.fileno()
-
-            def read(offset: int, size: int) -> bytes:
-                return os.pread(fd, size, offset)
-
-            elf = read_elf(read)
-            return elf is not None and is_go_program(elf, read)
+        fd = _open_regular(executable)
     except OSError:
         return False
+    try:
+
+        def read(offset: int, size: int) -> bytes:
+            return os.pread(fd, size, offset)
+
+        elf = read_elf(read)
+        return elf is not None and is_go_program(elf, read)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+
+
+def _open_regular(path: str) -> int:
+    """The path is what a process says: by now it may be a pipe, or a device that must not be opened."""
+    place = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(place).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        return os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    finally:
+        os.close(place)
