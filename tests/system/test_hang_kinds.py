@@ -40,9 +40,9 @@ def test_the_kind_of_a_hang(perimortem, programs, how, kind, words):
     assert any("two looks 1" in e["fact"] for e in report["evidence"])
 
 
-@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+@pytest.mark.skipif(not shutil.which("gdb"), reason="gdb is not installed")
 def test_a_process_that_a_debugger_holds(perimortem, programs):
-    """strace stops it at a system call and is stopped itself."""
+    """gdb stops it, and waits."""
     report_path = perimortem.base / "r.json"
     command = perimortem.start(
         "run", "-q", *OPTIONS, "--report", report_path, "--",

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 assert sys.platform == "linux"
 
+_KILL_PATIENCE_S = 1.0
 _JOB_STOPS = {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
 
 
@@ -84,7 +85,12 @@ class Helper:
                 status = self._popen.wait(timeout=2)
             except subprocess.TimeoutExpired:
                 self._popen.kill()
-                status = self._popen.wait()
+                try:
+                    status = self._popen.wait(timeout=_KILL_PATIENCE_S)
+                except subprocess.TimeoutExpired:
+                    status = (
+                        -1
+                    )  # stuck in the kernel, on a sick disk perhaps: it ends when that lets it
         while part := self.read():
             self.rest += part
         for pipe in (self._stdin, self._stdout):
