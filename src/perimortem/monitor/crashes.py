@@ -1,7 +1,7 @@
 """What is done about a crash while the process still stands in its handler: note, dump, answer.
 
-What it told is in the store before anything else is tried. A crash of a process is dumped once: whoever
-repeats himself gets the first answer.
+What it told is in its recorder by now, and goes into the store while a worker takes the dump. A crash of
+a process is dumped once: whoever repeats himself gets the first answer.
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ class Crashes:
         session.target = renew_target(session.target)
         session.crash = crash
         session.crash_sender = _find_sender(session.pid, crash)
-        self._monitor.keep_so_far(session)
         self._waiting[id(session)] = [answer]
         session.is_answer_due = True
         self._monitor.dumper.request(
@@ -52,6 +51,8 @@ class Crashes:
             lambda: self._finish(session),
             crash=crash,
         )
+        if session.is_answer_due:  # while the worker is at it
+            self._monitor.keep_so_far(session)
 
     def _finish(self, session: Session) -> None:
         session.is_answer_due = False

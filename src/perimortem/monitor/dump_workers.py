@@ -98,8 +98,6 @@ class DumpWorkers:
         self._jobs.append(job)
         self._selector.register(worker.waitable(), lambda now_ns: self._serve(job, now_ns))
         worker.ask(encode_request(request))
-        if self._keep_spare:
-            self.warm_up()
 
     def _serve(self, job: _Job, now_ns: int) -> None:
         part = job.worker.read()
@@ -130,6 +128,8 @@ class DumpWorkers:
                 note = "a first attempt failed; this smaller dump was taken instead"
                 result = replace(result, soft_errors=(note, *result.soft_errors))
         job.done(result)
+        if self._keep_spare:  # not before: it would take a processor from the dump
+            self.warm_up()
 
 
 def _start_worker() -> Helper:

@@ -45,6 +45,8 @@ class Store:
             self._connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S)
             path.chmod(0o600)
             self._connection.execute("PRAGMA journal_mode = WAL")
+            # A crash waits for us: what a loss of power may take is the last word, never the rest.
+            self._connection.execute("PRAGMA synchronous = NORMAL")
             self._migrate()
         except (sqlite3.Error, OSError) as error:
             raise self._error("open", error) from error
