@@ -242,7 +242,9 @@ def test_a_crash_is_told_whatever_became_of_the_recorder(perimortem, monitor, da
     else:
         recorder.unlink()
     program.communicate("\n", timeout=60)
-    assert program.returncode == -signal.SIGSEGV
+    # Where the ring was cut off, its own next event may be a SIGBUS before: told all the same.
+    faults = {-signal.SIGSEGV, -signal.SIGBUS} if damage == "cut" else {-signal.SIGSEGV}
+    assert program.returncode in faults
     await_true(lambda: json.loads(perimortem.call("list", "--json").stdout))
     (incident,) = json.loads(perimortem.call("list", "--json").stdout)
     assert (incident["verdict"], incident["has_dump"]) == ("crash", True)
