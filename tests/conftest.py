@@ -156,3 +156,9 @@ def read_line_with(stream: Any, text: str) -> str:
         if text in line:
             return str(line)
     raise AssertionError(f"{text!r} was never said")
+
+
+def list_dumped(perimortem: Perimortem) -> list[dict[str, Any]]:
+    """Incidents that have their dump: each is in the store before that."""
+    rows: list[dict[str, Any]] = json.loads(perimortem.call("list", "--json").stdout)
+    return [row for row in rows if row["has_dump"]]
