@@ -46,14 +46,20 @@ static uint64_t now_ms(void) {
   return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* A small file beside us; 0 when it is not there. The line end is taken away. */
+/* A small file as text: its length, or -1. */
+static ssize_t read_file(const char *path, char *into, size_t size) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  ssize_t length = fd < 0 ? -1 : read(fd, into, size - 1);
+  if (fd >= 0) close(fd);
+  into[length > 0 ? length : 0] = '\0';
+  return length;
+}
+
+/* One beside us; 0 when it is not there. The line end is taken away. */
 static int read_beside(const char *name, char *into, size_t size) {
   char path[600];
   snprintf(path, sizeof path, "%s/%s", directory, name);
-  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-  if (fd < 0) return 0;
-  ssize_t length = read(fd, into, size - 1);
-  close(fd);
+  ssize_t length = read_file(path, into, size);
   if (length < 0) return 0;
   while (length > 0 && into[length - 1] == '\n') length--;
   into[length] = '\0';
@@ -129,11 +135,7 @@ static int connect_to_monitor(char *run_dir, size_t size) {
 static uint64_t read_start_time(void) {
   char path[64], text[1024];
   snprintf(path, sizeof path, "/proc/%s/stat", given[PID]);
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
-  ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-  if (fd >= 0) close(fd);
-  if (length <= 0) return 0;
-  text[length] = '\0';
+  if (read_file(path, text, sizeof text) <= 0) return 0;
   char *at = strrchr(text, ')');
   for (int field = 2; at && field < 22; field++) at = strchr(at + 1, ' ');
   return at ? strtoull(at + 1, NULL, 10) : 0;
@@ -239,11 +241,7 @@ static int is_of_this_world(uid_t user, gid_t group) {
       return 0;
   }
   snprintf(path, sizeof path, "/proc/%s/status", given[PID]);
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
-  ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-  if (fd >= 0) close(fd);
-  if (length <= 0) return 0;
-  text[length] = '\0';
+  if (read_file(path, text, sizeof text) <= 0) return 0;
   snprintf(line, sizeof line, "\nUid:\t%u\t%u\t%u\t%u\n", user, user, user, user);
   if (!strstr(text, line)) return 0;
   snprintf(line, sizeof line, "\nGid:\t%u\t%u\t%u\t%u\n", group, group, group, group);
@@ -265,15 +263,15 @@ static int open_core_file(const char *path, uid_t user) {
 /* As the kernel would: in the directory of the process, with its rights, within its limit. What is not
  * plain (setuid, another root or namespace) gets none. */
 static void write_core_file(const char *pattern) {
-  char path[4096], number[8] = "0", place[64];
+  char path[4096], number[8], place[64];
   unsigned long long limit = strtoull(given[LIMIT], NULL, 10);
   gid_t group = (gid_t)strtoul(given[GROUP], NULL, 10);
   uid_t user = (uid_t)strtoul(given[USER], NULL, 10);
   if (limit == 0 || pattern[0] == '\0' || strcmp(given[MODE], "1") != 0) return;
   if (!is_of_this_world(user, group)) return;
   expand(pattern, path, sizeof path - 16, 1);
-  int uses_pid = open("/proc/sys/kernel/core_uses_pid", O_RDONLY | O_CLOEXEC);
-  if (uses_pid >= 0 && read(uses_pid, number, 1) == 1 && number[0] == '1' && !strstr(pattern, "%p")) {
+  read_file("/proc/sys/kernel/core_uses_pid", number, sizeof number);
+  if (number[0] == '1' && !strstr(pattern, "%p")) {
     strcat(path, ".");
     strcat(path, given[OWN_PID]);
   }

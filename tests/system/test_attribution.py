@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -73,13 +72,17 @@ def test_who_sent_a_sigkill(perimortem):
     assert f"process {killer.pid} (bash)  [observed: tracefs]" in stderr
 
 
+def ignores(pid, number):
+    text = Path(f"/proc/{pid}/status").read_text()
+    return bool(int(text.split("SigIgn:")[1].split()[0], 16) >> (number - 1) & 1)
+
+
 @needs_trace
 def test_asked_to_stop_and_then_killed_as_a_service_manager_does(perimortem):
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
     command, pid = start_traced(perimortem, "python3", "-c", code)
-    time.sleep(0.3)
+    await_true(lambda: ignores(pid, signal.SIGTERM))
     os.kill(pid, signal.SIGTERM)
-    time.sleep(0.5)
     os.kill(pid, signal.SIGKILL)
     report, _ = finish(perimortem, command)
     assert report["verdict"] == "killed"

@@ -16,9 +16,15 @@ from perimortem.minidump.reader import MinidumpFile
 
 pytestmark = pytest.mark.system
 
-MANNERS = """
+AWAIT_TRACER = """
 import os, signal, subprocess, sys, threading, time
-time.sleep(0.3)
+while "TracerPid:\\t0\\n" in open("/proc/self/status").read():
+    time.sleep(0.01)
+"""
+"""Until somebody waits for its end."""
+MANNERS = (
+    AWAIT_TRACER
+    + """
 count = 0
 def note(*_):
     global count
@@ -33,6 +39,7 @@ child = subprocess.run(["sh", "-c", "(sleep 0.1; kill -CONT $$) & kill -STOP $$;
 print(count, child, flush=True)
 os.execvp("sh", ["sh", "-c", "echo became another; exit 0"])
 """
+)
 
 
 def run_captured(perimortem, *argv):
@@ -49,10 +56,9 @@ def read_threads(path):
 
 
 def test_killed_with_all_its_threads(perimortem):
-    code = (
-        "import threading, time, os\n"
+    code = AWAIT_TRACER + (
         "for i in range(8): threading.Thread(target=time.sleep, args=(60,)).start()\n"
-        "time.sleep(0.4); os.kill(os.getpid(), 9)"
+        "os.kill(os.getpid(), 9)"
     )
     report, (path,) = run_captured(perimortem, sys.executable, "-c", code)
     assert (report["verdict"], report["exit"]["signal"]) == ("killed", signal.SIGKILL)
@@ -63,9 +69,7 @@ def test_killed_with_all_its_threads(perimortem):
 
 @pytest.mark.parametrize("status", [7, 0])
 def test_left_by_underscore_exit_in_a_thread(perimortem, status):
-    code = (
-        "import threading, time, os\n"
-        "time.sleep(0.4)\n"
+    code = AWAIT_TRACER + (
         f"threading.Thread(target=os._exit, args=({status},)).start(); time.sleep(60)"
     )
     report = perimortem.report(sys.executable, "-c", code, options=("--capture-exit",))
@@ -76,7 +80,7 @@ def test_left_by_underscore_exit_in_a_thread(perimortem, status):
 
 
 def test_a_clean_end_leaves_no_dump(perimortem):
-    report, dumps = run_captured(perimortem, "sleep", "0.5")
+    report, dumps = run_captured(perimortem, sys.executable, "-c", AWAIT_TRACER)
     assert (report["verdict"], dumps, report["soft_errors"]) == ("clean-exit", [], [])
     assert not list((perimortem.data_dir / "dumps").iterdir())
 

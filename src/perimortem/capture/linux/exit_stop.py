@@ -24,6 +24,7 @@ from perimortem.errors import ProcessGone
 from perimortem.model.snapshot import Registers
 
 _OPTIONS = ptrace.PTRACE_O_TRACEEXIT | ptrace.PTRACE_O_TRACECLONE
+_POLL_S = 0.001  # waitpid(2) has no time limit
 _GATHER_S = 0.1
 """The other threads of a dying process come to their stops within that; who does not goes without."""
 _SYS_EXIT_GROUP = 231
@@ -158,7 +159,7 @@ class ExitStop:
             if stopped is None:
                 if not self._rest():
                     break
-                time.sleep(0.001)
+                time.sleep(_POLL_S)
             elif stopped[1] == ptrace.PTRACE_EVENT_EXIT:
                 self.stopped.append(stopped[0])
             else:
