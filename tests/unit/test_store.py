@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -11,17 +12,32 @@ import pytest
 from perimortem.errors import StoreError
 from perimortem.store.database import Store
 
-OPEN = (
-    "import sys; from pathlib import Path; from perimortem.store.database import Store\n"
-    "Store(Path(sys.argv[1]))"
-)
+OPEN_MANY = """
+import sys
+from pathlib import Path
+from perimortem.store.database import Store
+
+print(flush=True)
+sys.stdin.read(1)
+for number in range(40):
+    Store(Path(sys.argv[1], f"{number}.db")).close()
+"""
 
 
 def test_many_open_a_new_store_at_once(tmp_path):
+    gate, opener = os.pipe()
     started = [
-        subprocess.Popen([sys.executable, "-c", OPEN, tmp_path / "new.db"]) for _ in range(12)
+        subprocess.Popen(
+            [sys.executable, "-c", OPEN_MANY, tmp_path], stdin=gate, stdout=subprocess.PIPE
+        )
+        for _ in range(6)
     ]
-    assert [process.wait(timeout=60) for process in started] == [0] * 12
+    os.close(gate)
+    for process in started:
+        with process.stdout as ready:
+            ready.readline()
+    os.close(opener)
+    assert [process.wait(timeout=60) for process in started] == [0] * 6
 
 
 def test_an_older_store_is_brought_up_to_date(tmp_path):

@@ -9,11 +9,13 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any, Self
 
 from perimortem.errors import StoreError
 
 _BUSY_TIMEOUT_S = 5.0
+_RETRY_S = 0.005
 INCIDENTS_MAX = 20_000
 """Some 10 KiB each; of a service that crashes every second, the last six hours. Arbitrary."""
 
@@ -44,7 +46,7 @@ class Store:
         try:
             self._connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S)
             path.chmod(0o600)
-            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._enter_wal()
             # A crash waits for us: what a loss of power may take is the last word, never the rest.
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._migrate()
@@ -172,6 +174,18 @@ class Store:
                 return cursor.fetchall()
         except sqlite3.Error as error:
             raise self._error("read", error) from error
+
+    def _enter_wal(self) -> None:
+        """Of two that would change a new file at once SQLite refuses one without its busy timeout."""
+        deadline = monotonic() + _BUSY_TIMEOUT_S
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or monotonic() > deadline:
+                    raise
+                sleep(_RETRY_S)
 
     def _migrate(self) -> None:
         (current,) = self._connection.execute("PRAGMA user_version").fetchone()
