@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.common import PROGRAMS, median, own_directories
 from perimortem.dump.protocol import DumpRequest
-from perimortem.model.dump import MINI, DumpResult
+from perimortem.model.dump import MINI, DumpOptions, DumpResult
 from perimortem.monitor.dump_workers import DumpWorkers
 from perimortem.proc import find_process
 from perimortem.system import open_selector
@@ -81,7 +81,7 @@ def _measure_ours(folder: Path) -> tuple[float, float]:
         meter.longest_pause_ms()
         results: list[DumpResult] = []
         start = time.perf_counter()
-        request = DumpRequest(process, folder / f"{i}.dmp", MINI, 1 << 30)
+        request = DumpRequest(process, folder / f"{i}.dmp", DumpOptions(MINI), 1 << 30)
         workers.request(request, results.append, time.monotonic_ns())
         while not results:
             for call in selector.wait(1):

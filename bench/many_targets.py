@@ -77,7 +77,7 @@ def _watch(folder: Path, count: int, hz: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 3 * count)), hard))
     refs = [ProcessRef(1_000_000 + i, 7) for i in range(count)]
-    settings = Settings(run_dir=run_dir, data_dir=folder, dump_types=None, collect_stacks=False)
+    settings = Settings(run_dir=run_dir, data_dir=folder, dump=None, collect_stacks=False)
     clock = SystemClock()
     monitor = _CountingMonitor(
         settings, clock, collect_host(), _Silent(), lambda *_: SystemWords(), None

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from perimortem.capture.linux.freeze import Freeze
 from perimortem.dump.naming import dump_name, publish
 from perimortem.dump.write import write_dump
 from perimortem.errors import CaptureFailed, ProcessGone
-from perimortem.model.dump import FULL, MINI, MinidumpType
+from perimortem.model.dump import FULL, MINI, DumpOptions, MinidumpType
 from perimortem.model.process import ProcessRef
 from perimortem.proc import find_process
 
@@ -40,7 +41,7 @@ def lldb(path, *commands):
 @pytest.mark.parametrize("types", [MINI, FULL, MinidumpType.NORMAL], ids=["mini", "full", "normal"])
 def test_lldb_opens_it_with_every_threads_stack(start, tmp_path, types):
     program = start("many_threads", 8)
-    result = write_dump(find_process(program.pid), tmp_path / "d.dmp", types)
+    result = write_dump(find_process(program.pid), tmp_path / "d.dmp", DumpOptions(types))
     assert result.thread_count == 9
     text = lldb(result.path, "thread backtrace all", "image list")
     assert len(re.findall(r"^. thread #\d+", text, re.M)) == 9
@@ -55,7 +56,7 @@ def test_lldb_opens_it_with_every_threads_stack(start, tmp_path, types):
 @needs_lldb
 def test_globals_are_in_a_mini_dump(start, tmp_path):
     program = start("many_threads", 1)
-    result = write_dump(find_process(program.pid), tmp_path / "d.dmp", MINI)
+    result = write_dump(find_process(program.pid), tmp_path / "d.dmp", DumpOptions(MINI))
     assert "0x00005eed" in lldb(result.path, "memory read -fx -s4 -c1 &global_marker")
 
 
@@ -83,7 +84,7 @@ def test_inspect_names_threads_and_descriptors(start, perimortem, tmp_path):
 def test_the_target_runs_on_and_is_traced_by_nobody(start, tmp_path):
     program = start("many_threads", 4)
     for i in range(20):
-        write_dump(find_process(program.pid), tmp_path / f"{i}.dmp", MINI)
+        write_dump(find_process(program.pid), tmp_path / f"{i}.dmp", DumpOptions(MINI))
     status = Path(f"/proc/{program.pid}/status").read_text()
     assert "TracerPid:\t0" in status
     await_true(lambda: program.state == "S")
@@ -115,7 +116,7 @@ def test_a_stopped_target_stays_stopped(start, tmp_path):
     program = start("many_threads", 2)
     program.popen.send_signal(signal.SIGSTOP)
     await_true(lambda: program.state == "T")
-    result = write_dump(find_process(program.pid), tmp_path / "d.dmp", MINI)
+    result = write_dump(find_process(program.pid), tmp_path / "d.dmp", DumpOptions(MINI))
     assert result.thread_count == 3
     # The kernel wakes a detached thread for a moment, in which it enters its old stop again.
     await_true(lambda: program.state == "T")
@@ -126,7 +127,7 @@ def test_a_stopped_target_stays_stopped(start, tmp_path):
 def test_a_dead_leader_is_dumped_through_a_living_thread(start, tmp_path):
     program = start("pthread_exit_main")
     await_true(lambda: program.state == "Z")
-    result = write_dump(find_process(program.pid), tmp_path / "d.dmp", MINI)
+    result = write_dump(find_process(program.pid), tmp_path / "d.dmp", DumpOptions(MINI))
     assert result.thread_count == 1
     assert result.size_bytes > 50_000
 
@@ -148,7 +149,7 @@ def test_a_reused_pid_is_refused(start, tmp_path):
     ref = find_process(program.pid)
     wrong = ProcessRef(ref.pid, ref.start_time_ticks - 1)
     with pytest.raises(ProcessGone, match="given to another"):
-        write_dump(wrong, tmp_path / "d.dmp", MINI)
+        write_dump(wrong, tmp_path / "d.dmp", DumpOptions(MINI))
     assert list(tmp_path.iterdir()) == []
     await_true(lambda: program.state == "S")
 
@@ -165,7 +166,7 @@ def test_a_traced_process_is_refused_with_the_tracers_name(start, tmp_path):
         status = Path(f"/proc/{program.pid}/status")
         await_true(lambda: "TracerPid:\t0" not in status.read_text())
         with pytest.raises(CaptureFailed, match=rf"traced by process {gdb.pid} \(gdb\)"):
-            write_dump(find_process(program.pid), tmp_path / "d.dmp", MINI)
+            write_dump(find_process(program.pid), tmp_path / "d.dmp", DumpOptions(MINI))
     finally:
         gdb.kill()
         gdb.wait()
@@ -176,7 +177,8 @@ def test_a_size_limit_leaves_no_file_and_a_running_target(start, tmp_path):
     program = start("many_threads", 4)
     request = {
         "pid": program.pid, "start_time_ticks": find_process(program.pid).start_time_ticks,
-        "path": str(tmp_path / "d.dmp"), "types": int(FULL), "size_limit_bytes": 1 << 20,
+        "path": str(tmp_path / "d.dmp"), "options": asdict(DumpOptions(FULL)),
+        "size_limit_bytes": 1 << 20,
     }  # fmt: skip
     worker = Path(sys.modules["perimortem.dump.write"].__file__).with_name("worker.py")
     result = subprocess.run(
@@ -198,10 +200,10 @@ def test_a_full_disk_leaves_no_file(start, tmp_path):
     try:
         program = start("many_threads", 4)
         with pytest.raises(CaptureFailed, match="free"):
-            write_dump(find_process(program.pid), disk / "d.dmp", FULL)
+            write_dump(find_process(program.pid), disk / "d.dmp", DumpOptions(FULL))
         (disk / "fill").write_bytes(bytes(900 << 10))
         with pytest.raises(CaptureFailed, match="free"):
-            write_dump(find_process(program.pid), disk / "d.dmp", MINI)
+            write_dump(find_process(program.pid), disk / "d.dmp", DumpOptions(MINI))
         assert [path.name for path in disk.iterdir()] == ["fill"]
     finally:
         subprocess.run(["umount", disk], check=True)
@@ -213,7 +215,8 @@ def test_a_worker_killed_in_mid_dump_lets_the_target_run_on(start, tmp_path):
     worker_path = Path(sys.modules["perimortem.dump.write"].__file__).with_name("worker.py")
     request = {
         "pid": program.pid, "start_time_ticks": find_process(program.pid).start_time_ticks,
-        "path": str(tmp_path / "d.dmp"), "types": int(FULL), "size_limit_bytes": 1 << 40,
+        "path": str(tmp_path / "d.dmp"), "options": asdict(DumpOptions(FULL)),
+        "size_limit_bytes": 1 << 40,
     }  # fmt: skip
     worker = subprocess.Popen([sys.executable, "-I", "-S", worker_path], stdin=subprocess.PIPE)
     worker.stdin.write(json.dumps(request).encode() + b"\n")

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perimortem.elfcore.notes import NT_FPREGSET, NT_PRSTATUS, NT_SIGINFO, read_notes
+from perimortem.elfcore.layout import NT_FPREGSET, NT_PRSTATUS, NT_SIGINFO
+from perimortem.elfcore.notes import read_notes
 from perimortem.errors import MalformedInput
 from perimortem.proc import find_container
 

@@ -14,6 +14,7 @@ from perimortem.minidump import format as layout
 from perimortem.minidump.reader import MinidumpFile
 from perimortem.minidump.writer import write_minidump
 from perimortem.model.dump import FULL, MINI, MinidumpType, format_flags
+from perimortem.model.memory import PlainMemory
 from perimortem.model.snapshot import (
     Architecture,
     ExceptionRecord,
@@ -26,8 +27,8 @@ from perimortem.model.snapshot import (
     SystemFacts,
     Thread,
 )
-from perimortem.report.dump_document import describe_dump
-from perimortem.report.dump_text import render_dump
+from perimortem.report.minidump.document import describe_dump
+from perimortem.report.minidump.text import render_dump
 
 NAMES = (
     "r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss "
@@ -51,7 +52,7 @@ def make_snapshot(**changes):
         "memory": (MemoryRange(0x7000, 4096),),
         "handles": (Handle(3, "file", "/tmp/ä"),),
         "files": {"maps": b"7000-8000 rw-p", "auxv": b"\0" * 16},
-        "read": lambda address, size: STACK[address - 0x7000 :][:size],
+        "content": PlainMemory(lambda address, size: STACK[address - 0x7000 :][:size]),
         "soft_errors": ["thread 4712 did not stop"],
     } | changes  # fmt: skip
     return Snapshot(**fields)
@@ -149,7 +150,7 @@ def test_full_memory_comes_last_and_holes_are_zero_and_named():
             else b"x" * min(size, 0x9000 - address if address < 0x9000 else size)
         )
 
-    snapshot = make_snapshot(memory=(MemoryRange(0x8000, 0x3000),), read=read)
+    snapshot = make_snapshot(memory=(MemoryRange(0x8000, 0x3000),), content=PlainMemory(read))
     data = write(snapshot, FULL)
     dump = open_dump(data)
     facts = dump.read_memory64(dump.find(9))

@@ -73,7 +73,7 @@ def test_thresholds_are_merged_by_heartbeat(layers):
         ("data-dir = 'here'", "must be an absolute path"),
         ("grace = ", "is not valid TOML"),
         ("a = {" * 5000, "is not valid TOML"),
-        ("dump-type = '0xNOPE'", "must be none, mini, full"),
+        ("dump-type = '0xNOPE'", "must be none, mini, miniplus, triage, full"),
         ("threshold = 1" + "0" * 400, "must be a number of seconds"),
         ("grace = 1" + "0" * 5000, "is not valid TOML"),
     ],

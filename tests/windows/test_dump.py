@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from perimortem.dump.windows import pss
 from perimortem.dump.windows.rights import choose_rights, name_rights
 from perimortem.dump.windows.werfault import find_dumps, reported_pids
 from perimortem.errors import ProcessGone
-from perimortem.model.dump import FULL, MINI, MinidumpType
+from perimortem.model.dump import FULL, MINI, DumpOptions, MinidumpType
 from perimortem.proc import find_process
 from perimortem.winapi.process import read_suspend_count
 from perimortem.winapi.system_processes import list_threads
@@ -111,7 +112,7 @@ def _request(process, path, types):
                 "pid": process.pid,
                 "start_time_ticks": process.start_time_ticks,
                 "path": str(path),
-                "types": int(types),
+                "options": asdict(DumpOptions(types)),
                 "size_limit_bytes": 1 << 40,
             }
         )
@@ -121,7 +122,7 @@ def _request(process, path, types):
 
 def _ask_worker(process, path, types):
     out, _ = _worker().communicate(_request(process, path, types), timeout=60)
-    return json.loads(out.splitlines()[1])
+    return json.loads(out.splitlines()[-1])
 
 
 def test_a_killed_worker_leaves_nobody_suspended(perimortem, start):

@@ -16,3 +16,10 @@ SIZE = _LAYOUT.size
 def parse_registers(raw: bytes) -> dict[str, int]:
     """``raw`` has :data:`SIZE` bytes."""
     return dict(zip(X86_64_REGISTERS, _LAYOUT.unpack(raw), strict=True))
+
+
+def pack_registers(registers: dict[str, int]) -> bytes:
+    """:data:`SIZE` bytes; what is not in ``registers`` is zero."""
+    return _LAYOUT.pack(
+        *(registers.get(name, 0) & 0xFFFF_FFFF_FFFF_FFFF for name in X86_64_REGISTERS)
+    )

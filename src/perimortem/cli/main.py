@@ -20,6 +20,7 @@ _COMMANDS = {
     "monitor": "Serve programs that attach themselves (libperimortem).",
     "dump": "Write a dump of a running process; it runs on.",
     "inspect": "List what is in a minidump.",
+    "convert": "Write a dump anew: minidump, ELF core, compressed or not.",
     "list": "List incidents.",
     "show": "Show one incident, whole.",
     "vacuum": "Remove the oldest dumps, down to the bounds.",

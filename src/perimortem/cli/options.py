@@ -16,13 +16,13 @@ from perimortem.config.keys import (
     read_grace,
     read_thresholds,
 )
-from perimortem.model.dump import NAMED_TYPES, MinidumpType
+from perimortem.model.dump import NAMED_TYPES, MinidumpType, Pause
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class DumpType(click.ParamType[MinidumpType]):
-    """mini, full, or a MINIDUMP_TYPE mask such as 0x1105."""
+    """A name (mini, miniplus, triage, full), or a MINIDUMP_TYPE mask such as 0x1105."""
 
     name = "TYPE"
 
@@ -33,7 +33,8 @@ class DumpType(click.ParamType[MinidumpType]):
             return NAMED_TYPES[value]
         if re.fullmatch(r"0[xX][0-9a-fA-F]{1,8}", value):
             return MinidumpType(int(value, 16))
-        self.fail(f"'{value}' is not a dump type: mini, full, or a mask like 0x1105", param, ctx)
+        names = ", ".join(NAMED_TYPES)
+        self.fail(f"'{value}' is not a dump type: {names}, or a mask like 0x1105", param, ctx)
 
 
 class Pid(click.IntRange):
@@ -74,8 +75,15 @@ def dump_type_option(function: _F) -> _F:
         type=DumpType(),
         default="mini",
         show_default=True,
-        help="mini (0x1105), full, or a MINIDUMP_TYPE mask.",
+        help="mini (0x1105), miniplus, triage, full, or a MINIDUMP_TYPE mask.",
     )(function)
+
+
+PAUSE_HELP = (
+    "What a dump may do to the process: stop (default) freezes it while memory is copied; snapshot "
+    "freezes it for the milliseconds of a copy-on-write clone and copies from that; none stops nothing "
+    "and does not attach: memory is read while it changes."
+)
 
 
 def watch_options(function: _F) -> _F:
@@ -104,7 +112,11 @@ def watch_options(function: _F) -> _F:
         click.option(
             "--dump-type",
             type=Setting(read_dump_type, "TYPE"),
-            help="Dump taken of a crash or hang: none, mini (default), full, or a mask like 0x1105.",
+            help="Dump taken of a crash or hang: none, mini (default), miniplus, triage, full, or a "
+            "mask like 0x1105.",
+        ),
+        click.option(
+            "--pause", type=click.Choice([str(pause) for pause in Pause]), help=PAUSE_HELP
         ),
         click.option("--no-stacks", is_flag=True, help="Do not run gdb or pystack on a hang."),
         click.option(
@@ -136,6 +148,7 @@ def collect_flags(parameters: dict[str, Any]) -> dict[str, Any]:
         "on-hang": parameters.get("on_hang"),
         "beat-from": parameters.get("beat_from") or None,
         "dump-type": parameters.get("dump_type"),
+        "pause": parameters.get("pause"),
         "stacks": False if parameters.get("no_stacks") else None,
         "agent": False if parameters.get("no_agent") else None,
         "crash-handler": False if parameters.get("no_crash_handler") else None,

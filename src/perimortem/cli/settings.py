@@ -6,7 +6,7 @@ from pathlib import Path
 
 from perimortem.cli.data_dir import find_configured_data_dir
 from perimortem.config.resolve import Resolved
-from perimortem.model.dump import NAMED_TYPES, MinidumpType
+from perimortem.model.dump import NAMED_TYPES, DumpFormat, DumpOptions, MinidumpType, Pause
 from perimortem.monitor.settings import OnHang, Settings
 from perimortem.recorder import find_run_dir
 from perimortem.watch.policy import SECOND_NS, WatchPolicy
@@ -18,7 +18,7 @@ def build_settings(resolved: Resolved) -> Settings:
         run_dir=Path(resolved["run-dir"]).absolute() if resolved["run-dir"] else find_run_dir(),
         data_dir=find_configured_data_dir(resolved),
         policy=_build_policy(resolved),
-        dump_types=_dump_types(resolved["dump-type"]),
+        dump=_dump_options(resolved),
         collect_stacks=resolved["stacks"],
         use_agent=resolved["agent"],
         use_crash_handler=resolved["crash-handler"],
@@ -41,7 +41,15 @@ def _build_policy(resolved: Resolved) -> WatchPolicy:
     )
 
 
-def _dump_types(text: str) -> MinidumpType | None:
+def _dump_options(resolved: Resolved) -> DumpOptions | None:
+    text = resolved["dump-type"]
     if text == "none":
         return None
-    return NAMED_TYPES[text] if text in NAMED_TYPES else MinidumpType(int(text, 16))
+    types = NAMED_TYPES[text] if text in NAMED_TYPES else MinidumpType(int(text, 16))
+    return DumpOptions(
+        types=types,
+        pause=Pause(resolved["pause"]),
+        format=DumpFormat(resolved["dump-format"]),
+        compress=resolved["compress"],
+        include_dontdump=resolved["include-dontdump"],
+    )

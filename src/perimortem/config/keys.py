@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perimortem.config.units import Size, parse_size, parse_time_span
-from perimortem.model.dump import NAMED_TYPES
+from perimortem.model.dump import NAMED_TYPES, DumpFormat, Pause
 
 THRESHOLD_S = (0.01, 1e6)
 ON_HANG = ("report", "abort", "kill")
@@ -92,12 +92,12 @@ def read_beat_source(value: Any) -> str:
 
 
 def read_dump_type(value: Any) -> str:
-    """Kept as text: none, mini, full, or a mask like 0x1105."""
+    """Kept as text: none, a name (mini, miniplus, triage, full), or a mask like 0x1105."""
     text = f"{value:#x}" if isinstance(value, int) and value >= 0 else str(value)
     is_mask = text[:2].lower() == "0x" and _is_hex(text[2:])
     if text == "none" or text in NAMED_TYPES or is_mask:
         return text
-    raise WrongValue("none, mini, full, or a mask like 0x1105")
+    raise WrongValue(f"none, {', '.join(NAMED_TYPES)}, or a mask like 0x1105")
 
 
 def read_size(value: Any) -> Size:
@@ -165,6 +165,15 @@ KEYS: dict[str, Key] = {
         Key("on-hang", "report", choice_of(*ON_HANG), "what is done about a hang"),
         Key("beat-from", (), read_beat_sources, "further sources of heartbeats"),
         Key("dump-type", "mini", read_dump_type, "dump taken of a crash or a hang"),
+        Key("pause", "stop", choice_of(*Pause), "what a dump may do to its target"),
+        Key("dump-format", "minidump", choice_of(*DumpFormat), "of the files of dumps"),
+        Key("compress", False, read_flag, "dumps by zstd"),
+        Key(
+            "include-dontdump",
+            False,
+            read_flag,
+            "dump memory that the program has marked MADV_DONTDUMP, too",
+        ),
         Key(
             "dumps-per-hour",
             3,

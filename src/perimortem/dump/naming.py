@@ -8,16 +8,25 @@ import sys
 import time
 from pathlib import Path
 
+from perimortem.model.dump import DumpFormat, DumpOptions
+
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]")
-_NAME = re.compile(r"(?P<name>.+)-(?P<time>\d+)-(?P<pid>\d+)\.dmp")
+_NAME = re.compile(r"(?P<name>.+)-(?P<time>\d+)-(?P<pid>\d+)(?P<ending>(\.[a-z]+)+)")
+DUMP_ENDINGS = (".dmp", ".dmp.zst", ".core", ".core.zst")
 _SECONDS_MAX = 1000
 _RENAMES, _RENAME_PAUSE_S = 10, 0.1
 
 
-def dump_name(process_name: str, unix_s: int, pid: int) -> str:
+def dump_name(process_name: str, unix_s: int, pid: int, ending: str = ".dmp") -> str:
     """The file name; every character outside [A-Za-z0-9._+-] becomes '_'. No leading dot."""
     safe = _UNSAFE.sub("_", process_name)[:64].lstrip(".") or "process"
-    return f"{safe}-{unix_s}-{pid}.dmp"
+    return f"{safe}-{unix_s}-{pid}{ending}"
+
+
+def choose_ending(options: DumpOptions) -> str:
+    """Of the file name: .dmp or .core, .zst behind it when it is compressed."""
+    ending = ".core" if options.format is DumpFormat.CORE else ".dmp"
+    return ending + ".zst" if options.compress else ending
 
 
 def partial_path(path: Path, worker_pid: int) -> Path:
@@ -37,7 +46,8 @@ def publish(partial: Path, path: Path) -> Path:
             match = _NAME.fullmatch(path.name)
             if not match:
                 raise
-            path = path.with_name(f"{match['name']}-{int(match['time']) + 1}-{match['pid']}.dmp")
+            second = int(match["time"]) + 1
+            path = path.with_name(f"{match['name']}-{second}-{match['pid']}{match['ending']}")
         else:
             return path
     raise FileExistsError(f"no free name near {path}")

@@ -1,4 +1,4 @@
-"""What monitor and dump worker say to each other: a request; then the hold, and the result.
+"""What monitor and dump worker say to each other: a request; then the hold, how far it is, the result.
 
 Each is one line of JSON.
 """
@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from perimortem.dump import Hold
+from perimortem.dump.progress import Progress
 from perimortem.model.caller import ExitCaller
 from perimortem.model.crash import Crash
-from perimortem.model.dump import DumpResult, MinidumpType
+from perimortem.model.dump import DumpFormat, DumpOptions, DumpResult, MinidumpType, Pause
 from perimortem.model.process import ProcessRef
 from perimortem.model.snapshot import Registers
 
@@ -24,12 +25,16 @@ class DumpRequest:
 
     process: ProcessRef
     path: Path
-    types: MinidumpType
+    options: DumpOptions
     size_limit_bytes: int
     crash: Crash | None = None
     """What its handler has told of the fault."""
     at_exit: bool = False
     """Wait until it is about to end."""
+    recorder: Path | None = None
+    """Where its flight recorder is, if it has one."""
+    with_progress: bool = False
+    """Tell now and then how far the dump is."""
 
 
 def encode_request(request: DumpRequest) -> bytes:
@@ -37,8 +42,10 @@ def encode_request(request: DumpRequest) -> bytes:
         "pid": request.process.pid,
         "start_time_ticks": request.process.start_time_ticks,
         "path": str(request.path),
-        "types": int(request.types),
+        "options": asdict(request.options) | {"types": int(request.options.types)},
         "size_limit_bytes": request.size_limit_bytes,
+        "recorder": str(request.recorder) if request.recorder else None,
+        "with_progress": request.with_progress,
         "at_exit": request.at_exit,
         "crash": request.crash and _encode_crash(request.crash),
     }
@@ -50,10 +57,22 @@ def decode_request(line: bytes) -> DumpRequest:
     return DumpRequest(
         process=ProcessRef(fields["pid"], fields["start_time_ticks"]),
         path=Path(fields["path"]),
-        types=MinidumpType(fields["types"]),
+        options=_decode_options(fields["options"]),
         size_limit_bytes=fields["size_limit_bytes"],
         at_exit=fields.get("at_exit", False),
         crash=_decode_crash(fields["crash"]) if fields.get("crash") else None,
+        recorder=Path(fields["recorder"]) if fields.get("recorder") else None,
+        with_progress=fields.get("with_progress", False),
+    )
+
+
+def _decode_options(fields: dict[str, Any]) -> DumpOptions:
+    return DumpOptions(
+        types=MinidumpType(fields["types"]),
+        pause=Pause(fields["pause"]),
+        format=DumpFormat(fields["format"]),
+        compress=fields["compress"],
+        include_dontdump=fields["include_dontdump"],
     )
 
 
@@ -89,16 +108,30 @@ def decode_hold(answer: bytes) -> Hold | None:
     """The first line of a worker's answer; None when it died before."""
     try:
         fields: dict[str, Any] = json.loads(answer.split(b"\n", 1)[0])
-        return Hold(tuple((int(tid), int(count)) for tid, count in fields["suspended"]))
+        suspended = tuple((int(tid), int(count)) for tid, count in fields["suspended"])
+        return Hold(suspended, int(fields["since_ticks"]))
     except (ValueError, TypeError, KeyError):
         return None
 
 
-def decode_result(answer: bytes) -> DumpResult:
-    """The second line of a worker's answer. Raises ValueError for anything that no worker writes."""
+def encode_progress(progress: Progress) -> bytes:
+    return json.dumps(asdict(progress)).encode() + b"\n"
+
+
+def decode_progress(line: bytes) -> Progress | None:
+    """None for a line that tells something else."""
     try:
-        fields: dict[str, Any] = json.loads(answer.split(b"\n", 1)[1])
+        return Progress(**json.loads(line))
+    except (ValueError, TypeError):
+        return None
+
+
+def decode_result(answer: bytes) -> DumpResult:
+    """The last line of a worker's answer. Raises ValueError for anything that no worker writes."""
+    try:
+        fields: dict[str, Any] = json.loads(answer.rstrip(b"\n").rpartition(b"\n")[2])
         fields["types"] = MinidumpType(fields["types"])
+        fields["pause"] = Pause(fields["pause"])
         fields["soft_errors"] = tuple(fields["soft_errors"])
         return DumpResult(**fields)
     except (TypeError, KeyError, AttributeError, IndexError) as error:

@@ -17,7 +17,8 @@ if __name__ == "__main__":  # started by path, without site-packages
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from perimortem.dump import describe_hold, limit_output, protect_self
-from perimortem.dump.protocol import decode_request, encode_hold, encode_result
+from perimortem.dump.progress import Progress
+from perimortem.dump.protocol import decode_request, encode_hold, encode_progress, encode_result
 from perimortem.dump.write import write_dump
 from perimortem.errors import PerimortemError
 from perimortem.model.dump import DumpResult
@@ -37,12 +38,22 @@ def main() -> int:
     _say(encode_hold(describe_hold(request.process.pid)))
     try:
         result = write_dump(
-            request.process, request.path, request.types, request.crash, at_exit=request.at_exit
+            request.process,
+            request.path,
+            request.options,
+            request.crash,
+            at_exit=request.at_exit,
+            recorder=request.recorder,
+            tell_progress=_tell_progress if request.with_progress else None,
         )
     except PerimortemError as error:
-        result = DumpResult(None, request.types, 0, 0.0, 0, (), str(error))
+        result = DumpResult(None, request.options.types, 0, 0.0, 0, (), str(error))
     _say(encode_result(result))
     return 0
+
+
+def _tell_progress(progress: Progress) -> None:
+    _say(encode_progress(progress))
 
 
 def _say(line: bytes) -> None:

@@ -12,12 +12,22 @@ from dataclasses import dataclass
 
 from perimortem.binary.elf import EM_X86_64, PT_NOTE
 from perimortem.binary.user_regs import SIZE, parse_registers
+from perimortem.elfcore.layout import (
+    NT_AUXV,
+    NT_FPREGSET,
+    NT_PRPSINFO,
+    NT_PRSTATUS,
+    NT_SIGINFO,
+    NT_X86_XSTATE,
+    SYSTEM_OWNERS,
+)
 from perimortem.errors import MalformedInput
 from perimortem.model.snapshot import Registers
+from perimortem.text import decode_text
 
-NT_PRSTATUS, NT_FPREGSET, NT_AUXV, NT_SIGINFO = 1, 2, 6, 0x53494749
 _PID_AT, _REGISTERS_AT = 32, 112
 _FXSAVE_BYTES = 512
+_PSINFO_BYTES = 136
 _HEADER, _SEGMENT = 64, 56
 _THREADS_MAX = 100_000
 HEAD_MAX = 64 << 20
@@ -50,6 +60,11 @@ class CoreNotes:
     threads: tuple[CoreThread, ...]
     signal: CoreSignal | None
     auxv: bytes
+    pid: int = 0
+    """0: not told (NT_PRPSINFO)."""
+    name: str = ""
+    command_line: bytes = b""
+    """Its first 80 bytes."""
 
 
 def read_notes(data: bytes) -> CoreNotes:
@@ -57,31 +72,50 @@ def read_notes(data: bytes) -> CoreNotes:
     begin, size = _find_notes(data)
     if begin + size > len(data):
         raise MalformedInput("a core was cut", why="its notes are not whole")
+    return parse_notes(data[begin : begin + size])
+
+
+def parse_notes(data: bytes) -> CoreNotes:
+    """``data``: the notes alone. Raises :class:`MalformedInput`."""
     tids: list[int] = []
     general: list[dict[str, int]] = []
     floating: dict[int, bytes] = {}
-    signal, auxv = None, b""
-    for kind, content in _iterate(data[begin : begin + size]):
+    extended: dict[int, bytes] = {}
+    signal, auxv, info = None, b"", b""
+    for owner, kind, content in iterate_notes(data):
+        if owner not in SYSTEM_OWNERS:
+            continue
         if (
             kind == NT_PRSTATUS
             and len(content) >= _REGISTERS_AT + SIZE
             and len(tids) < _THREADS_MAX
         ):
-            tids.append(struct.unpack_from("<i", content, _PID_AT)[0])
+            tids.append(struct.unpack_from("<I", content, _PID_AT)[0])
             general.append(parse_registers(content[_REGISTERS_AT : _REGISTERS_AT + SIZE]))
         elif kind == NT_FPREGSET and tids and len(content) >= _FXSAVE_BYTES:
             floating[len(tids) - 1] = content[:_FXSAVE_BYTES]
+        elif kind == NT_X86_XSTATE and tids:
+            extended[len(tids) - 1] = content
         elif kind == NT_SIGINFO and signal is None and len(content) >= 32:
             signal = _parse_signal(content)
         elif kind == NT_AUXV:
             auxv = content
+        elif kind == NT_PRPSINFO and len(content) >= _PSINFO_BYTES:
+            info = content
     if not tids:
         raise MalformedInput("not a core that can be read", why="no thread is in it")
     threads = (
-        CoreThread(tid, Registers(registers, floating.get(index)))
+        CoreThread(tid, Registers(registers, floating.get(index), extended.get(index)))
         for index, (tid, registers) in enumerate(zip(tids, general, strict=True))
     )
-    return CoreNotes(tuple(threads), signal, auxv)
+    return CoreNotes(
+        tuple(threads),
+        signal,
+        auxv,
+        pid=struct.unpack_from("<I", info, 24)[0] if info else 0,
+        name=decode_text(info[40:56]),
+        command_line=info[56:136].rstrip(b"\0"),
+    )
 
 
 def _find_notes(data: bytes) -> tuple[int, int]:
@@ -103,14 +137,15 @@ def _find_notes(data: bytes) -> tuple[int, int]:
     raise MalformedInput("not a core that can be read", why="it has no notes")
 
 
-def _iterate(data: bytes) -> Iterator[tuple[int, bytes]]:
+def iterate_notes(data: bytes) -> Iterator[tuple[bytes, int, bytes]]:
+    """(owner, type, content) of each, up to one that is not whole."""
     at = 0
     while at + 12 <= len(data):
         name_size, size, kind = struct.unpack_from("<III", data, at)
         start = at + 12 + (name_size + 3 & ~3)
         if start + size > len(data):
             return
-        yield kind, data[start : start + size]
+        yield data[at + 12 : at + 12 + name_size], kind, data[start : start + size]
         at = start + (size + 3 & ~3)
 
 

@@ -32,5 +32,6 @@ class Body:
     def patch(self, offset: int, data: bytes) -> None:
         self._bytes[offset : offset + len(data)] = data
 
-    def to_bytes(self) -> bytes:
-        return bytes(self._bytes)
+    def view(self) -> memoryview:
+        """All of it, as it stands in the file; nothing may be put while this is held."""
+        return memoryview(self._bytes)

@@ -7,6 +7,9 @@ import struct
 from perimortem.minidump import format as layout
 from perimortem.model.snapshot import Registers
 
+_NO_CALL = (1 << 64) - 1
+"""orig_rax of a thread that is in no system call; a minidump does not tell."""
+
 
 def write_context(registers: Registers) -> bytes:
     """1232 bytes; what a Linux thread has no counterpart of stays zero."""
@@ -31,6 +34,19 @@ def write_context(registers: Registers) -> bytes:
         mxcsr = layout.CONTEXT_AMD64_MXCSR_OFFSET
         context[mxcsr : mxcsr + 4] = floating[24:28]
     return bytes(context)
+
+
+def read_registers_amd64(raw: bytes) -> Registers | None:
+    """All that an x86-64 CONTEXT has; None when it is not one. fs_base is not in it."""
+    general = read_context_amd64(raw)
+    if general is None:
+        return None
+    segments = struct.unpack_from("<6H", raw, layout.CONTEXT_AMD64_SEGMENTS_OFFSET)
+    (eflags,) = struct.unpack_from("<I", raw, layout.CONTEXT_AMD64_EFLAGS_OFFSET)
+    general |= dict(zip(layout.CONTEXT_AMD64_SEGMENTS, segments, strict=True))
+    general |= {"eflags": eflags, "orig_rax": _NO_CALL, "fs_base": 0, "gs_base": 0}
+    start = layout.CONTEXT_AMD64_FLOAT_OFFSET
+    return Registers(general, raw[start : start + layout.CONTEXT_AMD64_FLOAT_SIZE])
 
 
 def read_context_amd64(raw: bytes) -> dict[str, int] | None:

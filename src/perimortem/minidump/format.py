@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from perimortem.binary.record import U8, U16, U32, U64, Bytes4, Bytes24, Record
+from perimortem.binary.record import U8, U16, U32, U64, Bytes4, Bytes16, Bytes24, Record
 
 SIGNATURE = b"MDMP"
 VERSION = 0xA793
@@ -58,6 +58,39 @@ class StreamType(IntEnum):
     MozMacosBootArgsStream = 0x4D7A0002
     MozLinuxLimits = 0x4D7A0003
     MozSoftErrors = 0x4D7A0004
+    # Chromium, through Crashpad ("Kk")
+    SyzyAsanProtobuf = 0x4B6B0001
+    ChromiumStabilityReport = 0x4B6B0002
+    ChromiumSystemProfile = 0x4B6B0003
+    ChromiumGwpAsan = 0x4B6B0004
+    # Facebook
+    FacebookAppCustomData = 0xFACECAFA
+    FacebookBuildID = 0xFACECAFB
+    FacebookAppVersionName = 0xFACECAFC
+    FacebookJavaStack = 0xFACECAFD
+    FacebookDalvikInfo = 0xFACECAFE
+    FacebookUnwindSymbols = 0xFACECAFF
+    FacebookDumpErrorLog = 0xFACECB00
+    FacebookAppStateLog = 0xFACECCCC
+    FacebookAbortReason = 0xFACEDEAD
+    FacebookThreadName = 0xFACEE000
+    # Windows CE
+    ceStreamNull = 0x8000
+    ceStreamSystemInfo = 0x8001
+    ceStreamException = 0x8002
+    ceStreamModuleList = 0x8003
+    ceStreamProcessList = 0x8004
+    ceStreamThreadList = 0x8005
+    ceStreamThreadContextList = 0x8006
+    ceStreamThreadCallStackList = 0x8007
+    ceStreamMemoryVirtualList = 0x8008
+    ceStreamMemoryPhysicalList = 0x8009
+    ceStreamBucketParameters = 0x800A
+    ceStreamProcessModuleMap = 0x800B
+    ceStreamDiagnosisList = 0x800C
+    # Ours ("PM")
+    PerimortemRecord = 0x504D0001
+    PerimortemXstate = 0x504D0002
 
 
 class Header(Record):
@@ -226,8 +259,131 @@ class MiscInfo(Record):
     process_kernel_time: U32
 
 
+class MiscInfo2(MiscInfo):
+    """MINIDUMP_MISC_INFO_2. Frequencies in MHz."""
+
+    processor_max_mhz: U32
+    processor_current_mhz: U32
+    processor_mhz_limit: U32
+    processor_max_idle_state: U32
+    processor_current_idle_state: U32
+
+
+class MiscInfo3(MiscInfo2):
+    """MINIDUMP_MISC_INFO_3 up to the time zone, a TIME_ZONE_INFORMATION of 172 bytes."""
+
+    process_integrity_level: U32
+    process_execute_flags: U32
+    protected_process: U32
+    time_zone_id: U32
+
+
+MISC4_BUILD_STRING_OFFSET = 232
+"""Of MINIDUMP_MISC_INFO_4: 260 UTF-16 units, then 40 of the debugger's build."""
+MISC5_SIZE = 1364
+"""MINIDUMP_MISC_INFO_5: the last 4 bytes are the process's cookie."""
 MISC1_PROCESS_ID = 1
 MISC1_PROCESS_TIMES = 2
+MISC1_PROCESSOR_POWER_INFO = 4
+MISC3_PROCESS_INTEGRITY = 0x10
+MISC3_PROCESS_EXECUTE_FLAGS = 0x20
+MISC3_TIME_ZONE = 0x40
+MISC3_PROTECTED_PROCESS = 0x80
+MISC4_BUILD_STRING = 0x100
+MISC5_PROCESS_COOKIE = 0x200
+
+
+class VmCounters(Record):
+    """MINIDUMP_PROCESS_VM_COUNTERS_2 (packed to 4) up to what revision 1 has, too. Bytes."""
+
+    revision: U16
+    flags: U16
+    page_fault_count: U32
+    peak_working_set: U64
+    working_set: U64
+    peak_paged_pool: U64
+    paged_pool: U64
+    peak_nonpaged_pool: U64
+    nonpaged_pool: U64
+    pagefile: U64
+    peak_pagefile: U64
+
+
+class SystemMemoryHead(Record):
+    """MINIDUMP_SYSTEM_MEMORY_INFO_1: revision, flags and MINIDUMP_SYSTEM_BASIC_INFORMATION."""
+
+    revision: U16
+    flags: U16
+    timer_resolution: U32
+    page_size: U32
+    physical_pages: U32
+    lowest_physical_page: U32
+    highest_physical_page: U32
+    allocation_granularity: U32
+    minimum_user_address: U64
+    maximum_user_address: U64
+    active_processors: U64
+    processor_count: U32
+
+
+class FunctionTableHeader(Record):
+    """MINIDUMP_FUNCTION_TABLE_STREAM."""
+
+    header_size: U32
+    descriptor_size: U32
+    native_descriptor_size: U32
+    function_entry_size: U32
+    count: U32
+    padding: U32
+
+
+class BreakpadInfo(Record):
+    """MDRawBreakpadInfo."""
+
+    validity: U32
+    dump_thread_id: U32
+    requesting_thread_id: U32
+
+
+class CrashpadInfo(Record):
+    """MinidumpCrashpadInfo."""
+
+    version: U32
+    report_id: Bytes16
+    client_id: Bytes16
+    annotations_size: U32
+    annotations_rva: U32
+    modules_size: U32
+    modules_rva: U32
+
+
+class CrashpadModuleLink(Record):
+    """MinidumpModuleCrashpadInfoLink; a 32-bit count of them."""
+
+    module_index: U32
+    data_size: U32
+    rva: U32
+
+
+class CrashpadModule(Record):
+    """MinidumpModuleCrashpadInfo."""
+
+    version: U32
+    list_annotations_size: U32
+    list_annotations_rva: U32
+    simple_annotations_size: U32
+    simple_annotations_rva: U32
+    annotation_objects_size: U32
+    annotation_objects_rva: U32
+
+
+class CrashpadAnnotation(Record):
+    """MinidumpAnnotation; a 32-bit count of them."""
+
+    name_rva: U32
+    type: U16
+    reserved: U16
+    value_rva: U32
 
 
 class HandleDataHeader(Record):
@@ -256,6 +412,43 @@ class HandleDescriptor2(HandleDescriptor):
 
     object_info_rva: U32
     reserved0: U32
+
+
+class HandleObjectInformation(Record):
+    """MINIDUMP_HANDLE_OBJECT_INFORMATION; the information follows."""
+
+    next_info_rva: U32
+    info_type: U32
+    info_size: U32
+
+
+HANDLE_DETAILS = 0x504D0001
+"""Ours: a JSON object. Windows' own types are small numbers."""
+
+
+class TokenListHeader(Record):
+    """MINIDUMP_TOKEN_INFO_LIST."""
+
+    list_size: U32
+    count: U32
+    header_size: U32
+    element_header_size: U32
+
+
+class TokenInfo(Record):
+    """MINIDUMP_TOKEN_INFO_HEADER; the token follows, and is counted in ``token_size``."""
+
+    token_size: U32
+    token_id: U32
+    token_handle: U64
+
+
+class XstateEntry(Record):
+    """Of PerimortemXstate: a 32-bit count of them."""
+
+    thread_id: U32
+    data_size: U32
+    rva: U32
 
 
 class MemoryInfoListHeader(Record):

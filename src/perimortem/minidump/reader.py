@@ -7,17 +7,22 @@ versions; Breakpad's reader knows it too): the stream is then exactly 4 bytes lo
 
 from __future__ import annotations
 
+import json
 import struct
-from collections.abc import Callable, Iterator
+import sys
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, overload
 
+from perimortem.binary.pieces import ReadAt
 from perimortem.binary.record import Record
 from perimortem.errors import MalformedInput
 from perimortem.minidump.format import (
     CV_SIGNATURE_ELF,
     CV_SIGNATURE_PDB70,
     EXCEPTION_PARAMETERS,
+    HANDLE_DETAILS,
     SIGNATURE,
     VERSION,
     Directory,
@@ -25,6 +30,7 @@ from perimortem.minidump.format import (
     HandleDataHeader,
     HandleDescriptor,
     HandleDescriptor2,
+    HandleObjectInformation,
     Header,
     Location,
     Memory64ListHeader,
@@ -40,15 +46,16 @@ from perimortem.minidump.format import (
     StreamType,
     ThreadInfo,
     ThreadNameEntry,
+    TokenInfo,
+    TokenListHeader,
     UnloadedModule,
+    XstateEntry,
 )
-
-ReadAt = Callable[[int, int], bytes]
-"""read(offset, size): bytes of the file, fewer at its end."""
 
 STREAMS_MAX = 65536
 STREAM_BYTES_MAX = 256 << 20
 STRING_BYTES_MAX = 65536
+_CHAIN_MAX = 16
 
 _R = TypeVar("_R", bound=Record)
 
@@ -71,6 +78,46 @@ class StreamEntry:
             return f"unknown stream {self.type:#x}"
 
 
+class RecordList(Sequence[_R]):
+    """Records of one size in a stream, decoded when they are looked at: there may be millions."""
+
+    def __init__(self, data: bytes, kind: type[_R], offsets: range, rva: int) -> None:
+        """``rva``: of ``data``."""
+        self._data, self._kind, self._offsets, self._rva = data, kind, offsets, rva
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    @overload
+    def __getitem__(self, index: int) -> _R: ...
+    @overload
+    def __getitem__(self, index: slice) -> RecordList[_R]: ...
+    def __getitem__(self, index: int | slice) -> _R | RecordList[_R]:
+        if isinstance(index, slice):
+            return RecordList(self._data, self._kind, self._offsets[index], self._rva)
+        return self._kind.read(self._data, self._offsets[index])
+
+    def __iter__(self) -> Iterator[_R]:
+        return (self._kind.read(self._data, offset) for offset in self._offsets)
+
+    def rva_of(self, index: int) -> int:
+        """Where in the file the record stands."""
+        return self._rva + self._offsets[index]
+
+    def column(self, code: str, offset: int) -> array[int]:
+        """One field of every record, fast: ``code`` of ``array``, "I" or "Q"."""
+        values, stride = array(code), self._offsets.step
+        width = values.itemsize
+        start = self._offsets.start + offset
+        if stride % width or sys.byteorder == "big":
+            starts = range(start, start + len(self) * stride, stride)
+            fields = (int.from_bytes(self._data[at : at + width], "little") for at in starts)
+            return array(code, fields)
+        if len(self):
+            values.frombytes(self._data[start : start + (len(self) - 1) * stride + width])
+        return values[:: stride // width]
+
+
 @dataclass(frozen=True)
 class ModuleFacts:
     """A module with its strings resolved; ``build_id`` is the identity in hex, if it has one."""
@@ -79,6 +126,8 @@ class ModuleFacts:
     rva: int
     name: str
     build_id: str | None
+    elf_build_id: bytes | None
+    """The same as bytes, of an ELF file."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +137,8 @@ class HandleFacts:
     raw: HandleDescriptor
     type_name: str
     object_name: str
+    details: dict[str, str | int]
+    """What a writer of ours has added."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +155,7 @@ class Memory64Facts:
     """The ranges of full memory; their data follow each other from ``base_rva``."""
 
     base_rva: int
-    ranges: tuple[MemoryDescriptor64, ...]
+    ranges: RecordList[MemoryDescriptor64]
 
 
 class MinidumpFile:
@@ -113,6 +164,8 @@ class MinidumpFile:
     def __init__(self, read: ReadAt, size: int) -> None:
         """``size``: of the file, in bytes. Raises :class:`MalformedInput` when it is no minidump."""
         self._read = read
+        self.read_file = read
+        """Any bytes, unchecked: fewer at the end of the file."""
         self.size = size
         if size == 0:
             raise MalformedInput("not a minidump", why="the file is empty")
@@ -141,6 +194,14 @@ class MinidumpFile:
         """Any bytes of the file, checked to be inside it."""
         return self._read_location(rva, size, "a part of the dump")
 
+    def check_bytes(self, rva: int, size: int) -> None:
+        """Raises :class:`MalformedInput` when they lie outside the file."""
+        if rva < 0 or size < 0 or rva + size > self.size:
+            raise MalformedInput(
+                "a part of the dump lies outside the file",
+                why=f"{size} bytes at {rva:#x}, the file has {self.size}; was it cut?",
+            )
+
     def read_string(self, rva: int) -> str:
         """A MINIDUMP_STRING; a damaged one is shown as such, never raised."""
         if rva == 0:
@@ -155,45 +216,69 @@ class MinidumpFile:
 
     # Typed streams; each takes the entry that `find` or the directory gave
 
-    def read_threads(self, entry: StreamEntry) -> list[RawThread]:
-        return [record for _, record in self._read_list(entry, RawThread)]
+    def read_threads(self, entry: StreamEntry) -> RecordList[RawThread]:
+        return self._read_list(entry, RawThread)
 
     def read_modules(self, entry: StreamEntry) -> list[ModuleFacts]:
-        return [
-            ModuleFacts(raw, rva, self.read_string(raw.name_rva), self._read_identity(raw))
-            for rva, raw in self._read_list(entry, RawModule)
-        ]
+        modules = self._read_list(entry, RawModule)
+        return [self.describe_module(raw, modules.rva_of(i)) for i, raw in enumerate(modules)]
 
-    def read_memory_list(self, entry: StreamEntry) -> list[MemoryDescriptor]:
-        return [record for _, record in self._read_list(entry, MemoryDescriptor)]
+    def read_raw_modules(self, entry: StreamEntry) -> RecordList[RawModule]:
+        return self._read_list(entry, RawModule)
+
+    def describe_module(self, raw: RawModule, rva: int) -> ModuleFacts:
+        """``rva``: where its record stands."""
+        build_id, elf_build_id = self._read_identity(raw)
+        return ModuleFacts(raw, rva, self.read_string(raw.name_rva), build_id, elf_build_id)
+
+    def read_memory_list(self, entry: StreamEntry) -> RecordList[MemoryDescriptor]:
+        return self._read_list(entry, MemoryDescriptor)
 
     def read_memory64(self, entry: StreamEntry) -> Memory64Facts:
         data = self.read_stream(entry)
         header = Memory64ListHeader.read(data)
-        entries = self._read_entries(
+        offsets = self._read_entries(
             entry, data, Memory64ListHeader.size(), header.count, MemoryDescriptor64.size()
         )
-        ranges = tuple(MemoryDescriptor64.read(data, offset) for offset in entries)
+        ranges = RecordList(data, MemoryDescriptor64, offsets, entry.rva)
         return Memory64Facts(header.base_rva, ranges)
 
     def read_thread_names(self, entry: StreamEntry) -> dict[int, str]:
         return {
             record.thread_id: self.read_string(record.name_rva)
-            for _, record in self._read_list(entry, ThreadNameEntry)
+            for record in self._read_list(entry, ThreadNameEntry)
         }
 
-    def read_thread_infos(self, entry: StreamEntry) -> list[tuple[int, ThreadInfo]]:
-        """(RVA, record) of each thread."""
-        return list(self._read_sized_list(entry, EntryListHeader, ThreadInfo))
+    def read_thread_infos(self, entry: StreamEntry) -> RecordList[ThreadInfo]:
+        return self._read_sized_list(entry, EntryListHeader, ThreadInfo)
 
-    def read_unloaded_modules(self, entry: StreamEntry) -> list[tuple[UnloadedModule, str]]:
-        modules = self._read_sized_list(entry, EntryListHeader, UnloadedModule)
-        return [(record, self.read_string(record.name_rva)) for _, record in modules]
+    def read_unloaded_modules(self, entry: StreamEntry) -> RecordList[UnloadedModule]:
+        return self._read_sized_list(entry, EntryListHeader, UnloadedModule)
 
-    def read_memory_infos(self, entry: StreamEntry) -> list[MemoryInfo]:
-        return [m for _, m in self._read_sized_list(entry, MemoryInfoListHeader, MemoryInfo)]
+    def read_memory_infos(self, entry: StreamEntry) -> RecordList[MemoryInfo]:
+        return self._read_sized_list(entry, MemoryInfoListHeader, MemoryInfo)
 
-    def read_handles(self, entry: StreamEntry) -> tuple[HandleDataHeader, list[HandleFacts]]:
+    def read_xstates(self, entry: StreamEntry) -> RecordList[XstateEntry]:
+        return self._read_list(entry, XstateEntry)
+
+    def read_tokens(self, entry: StreamEntry) -> list[tuple[TokenInfo, bytes]]:
+        """Each token with its bytes, as far as they go."""
+        data = self.read_stream(entry)
+        header = TokenListHeader.read(data)
+        at, tokens = header.header_size, []
+        for _ in range(min(header.count, len(data) // TokenInfo.size())):
+            info = TokenInfo.read(data, at)
+            start = at + max(header.element_header_size, TokenInfo.size())
+            if info.token_size < start - at or at + info.token_size > len(data):
+                raise MalformedInput(f"{entry.name} is damaged", why="a token lies outside of it")
+            tokens.append((info, data[start : at + info.token_size]))
+            at += info.token_size
+        return tokens
+
+    def read_handles(
+        self, entry: StreamEntry, limit: int | None = None
+    ) -> tuple[HandleDataHeader, list[HandleFacts]]:
+        """All handles, or the first ``limit``; the header has their number."""
         data = self.read_stream(entry)
         header = HandleDataHeader.read(data)
         kind: type[HandleDescriptor] = HandleDescriptor
@@ -204,11 +289,34 @@ class MinidumpFile:
             entry, data, header.header_size, header.count, header.descriptor_size
         )
         handles = []
-        for offset in offsets:
+        for offset in offsets[:limit]:
             raw = kind.read(data, offset)
             type_name = self.read_string(raw.type_name_rva)
-            handles.append(HandleFacts(raw, type_name, self.read_string(raw.object_name_rva)))
+            details = {}
+            if isinstance(raw, HandleDescriptor2) and raw.object_info_rva:
+                details = self._read_handle_details(raw.object_info_rva)
+            name = self.read_string(raw.object_name_rva)
+            handles.append(HandleFacts(raw, type_name, name, details))
         return header, handles
+
+    def _read_handle_details(self, rva: int) -> dict[str, str | int]:
+        """Of a chain of object informations the one that is ours; a loop in it is left."""
+        seen: set[int] = set()
+        while rva and rva not in seen and len(seen) < _CHAIN_MAX:
+            seen.add(rva)
+            head = self._read(rva, HandleObjectInformation.size())
+            if len(head) < HandleObjectInformation.size():
+                break
+            info = HandleObjectInformation.read(head)
+            if info.info_type == HANDLE_DETAILS and info.info_size <= STRING_BYTES_MAX:
+                try:
+                    value = json.loads(self._read(rva + len(head), info.info_size))
+                except (ValueError, RecursionError):
+                    break
+                if isinstance(value, dict):
+                    return {k: v for k, v in value.items() if isinstance(v, str | int)}
+            rva = info.next_info_rva
+        return {}
 
     def read_exception(self, entry: StreamEntry) -> ExceptionFacts:
         data = self.read_stream(entry)
@@ -254,35 +362,35 @@ class MinidumpFile:
             raise MalformedInput(f"{what} could not be read whole", why="the file changed")
         return data
 
-    def _read_list(self, entry: StreamEntry, record: type[_R]) -> Iterator[tuple[int, _R]]:
-        """A 32-bit count and so many records; (RVA, record)."""
+    def _read_list(self, entry: StreamEntry, record: type[_R]) -> RecordList[_R]:
+        """A 32-bit count and so many records."""
         data = self.read_stream(entry)
         if len(data) < 4:
             raise MalformedInput(f"{entry.name} is cut", why="not even its count is there")
         (count,) = struct.unpack_from("<I", data)
         start = 8 if len(data) == 8 + count * record.size() else 4
-        for offset in self._read_entries(entry, data, start, count, record.size()):
-            yield entry.rva + offset, record.read(data, offset)
+        offsets = self._read_entries(entry, data, start, count, record.size())
+        return RecordList(data, record, offsets, entry.rva)
 
     def _read_sized_list(
         self,
         entry: StreamEntry,
         header_kind: type[EntryListHeader] | type[MemoryInfoListHeader],
         record: type[_R],
-    ) -> Iterator[tuple[int, _R]]:
-        """A header that tells its own size and that of its entries, then these; (RVA, record)."""
+    ) -> RecordList[_R]:
+        """A header that tells its own size and that of its entries, then these."""
         data = self.read_stream(entry)
         header = header_kind.read(data)
         self._check_entry_size(entry, header.entry_size, record.size())
-        for offset in self._read_entries(
+        offsets = self._read_entries(
             entry, data, header.header_size, header.count, header.entry_size
-        ):
-            yield entry.rva + offset, record.read(data, offset)
+        )
+        return RecordList(data, record, offsets, entry.rva)
 
     def _read_entries(
         self, entry: StreamEntry, data: bytes, start: int, count: int, size: int
     ) -> range:
-        if start + count * size > len(data):
+        if start < 0 or start + count * size > len(data):
             raise MalformedInput(
                 f"{entry.name} is damaged",
                 why=f"it claims {count} entries of {size} bytes and has {len(data)} bytes",
@@ -295,18 +403,19 @@ class MinidumpFile:
                 f"{entry.name} is damaged", why=f"its entries have {size} bytes, not {least}"
             )
 
-    def _read_identity(self, module: RawModule) -> str | None:
-        """Build-id (ELF), or GUID and age (PDB), in hex, as symbol servers write them."""
+    def _read_identity(self, module: RawModule) -> tuple[str | None, bytes | None]:
+        """Build-id (ELF), or GUID and age (PDB), in hex, as symbol servers write them; and as bytes."""
         if module.cv_size < 8 or module.cv_rva + module.cv_size > self.size:
-            return None
+            return None, None
         data = self._read(module.cv_rva, min(module.cv_size, 4096))
         if len(data) < 8:
-            return None
+            return None, None
         (signature,) = struct.unpack_from("<I", data)
         if signature == CV_SIGNATURE_ELF:
-            return data[4:].hex()
+            return data[4:].hex(), data[4:]
         if signature == CV_SIGNATURE_PDB70 and len(data) >= 24:
             first, second, third = struct.unpack_from("<IHH", data, 4)
             (age,) = struct.unpack_from("<I", data, 20)
-            return f"{first:08X}{second:04X}{third:04X}{data[12:20].hex().upper()}{age:x}"
-        return None
+            guid = f"{first:08X}{second:04X}{third:04X}{data[12:20].hex().upper()}"
+            return f"{guid}{age:x}", None
+        return None, None

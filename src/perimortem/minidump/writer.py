@@ -1,17 +1,18 @@
 """Write a snapshot as a minidump.
 
-The order in the file: header, directory, streams, soft errors, memory. Memory is last, because with
-full memory it may be larger than a 32-bit RVA can reach; Memory64List alone can say so.
+In the file: header, directory, contexts, streams, soft errors, thread list, memory list, memory.
+Memory is last, because it may reach further than a 32-bit RVA, and only Memory64List can say so. In time
+it is first: the rest stays in our own memory until all of it is known.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-from typing import Protocol
 
-from perimortem.errors import ProcessGone
+from perimortem.binary.bulk import BulkCopier, Output
 from perimortem.minidump.body import Body
+from perimortem.minidump.context import write_context
 from perimortem.minidump.format import (
     SIGNATURE,
     VERSION,
@@ -21,9 +22,11 @@ from perimortem.minidump.format import (
     Memory64ListHeader,
     MemoryDescriptor,
     MemoryDescriptor64,
+    RawThread,
     StreamType,
 )
 from perimortem.minidump.streams import STREAMS
+from perimortem.minidump.streams.threads import write_threads
 from perimortem.minidump.streams.writing import DumpPlan
 from perimortem.model.dump import MinidumpType
 from perimortem.model.snapshot import Snapshot
@@ -31,101 +34,84 @@ from perimortem.model.snapshot import Snapshot
 _DIRECTORY_MAX = len(STREAMS) + 3
 _SOFT_ERRORS_BYTES = 16384
 """Room kept for the soft errors, which are known only when all memory has been read."""
-_CHUNK = 1 << 20
-_PAGE = 4096
-_HOLES_BEFORE_CHECK = 1 << 20
-"""After so many unreadable bytes in one range ask whether the process is still there."""
-
-
-class Output(Protocol):
-    """A binary file that can be written and sought."""
-
-    def write(self, data: bytes | memoryview, /) -> int: ...
-
-    def seek(self, offset: int, whence: int = 0, /) -> int: ...
-
-    def tell(self) -> int: ...
+_RVA_MAX = 0xFFFF_FFFF
+_MEMORY_ALIGN = 4096
+"""So that whole pages of a process are whole pages of the file, and holes stay holes."""
 
 
 def write_minidump(snapshot: Snapshot, types: MinidumpType, out: Output) -> int:
     """Write ``snapshot`` to ``out``, positioned at 0; returns the size in bytes.
 
-    Memory that ``snapshot.read`` cannot give is written as zeros and named in the soft errors.
+    Memory that ``snapshot.content`` cannot give is zero there and named in the soft errors.
     """
-    reserved = Header.size() + _DIRECTORY_MAX * Directory.size()
-    body = Body(reserved)
-    is_full = bool(types & MinidumpType.WITH_FULL_MEMORY)
-    memory = [] if is_full else _place_memory(snapshot, body)
-    plan = DumpPlan(snapshot, types, body, memory)
+    body = Body(Header.size() + _DIRECTORY_MAX * Directory.size())
+    plan = DumpPlan(snapshot, types, body)
+    for thread in snapshot.threads:
+        if thread.registers is not None:
+            plan.contexts[thread.tid] = body.put(write_context(thread.registers), align=16)
     directory: list[Directory] = []
     for write_stream in STREAMS:
         stream = write_stream(plan)
         if stream is not None:
             _add(directory, stream[0], body.put(stream[1]))
     soft_errors = body.put(bytes(_SOFT_ERRORS_BYTES))
-    if is_full:
-        size = _write_full_memory(snapshot, body, directory, out)
-    else:
-        descriptors = b"".join(descriptor.to_bytes() for descriptor in memory)
-        location = body.put(struct.pack("<I", len(memory)) + descriptors)
-        _add(directory, StreamType.MemoryListStream, location)
-        out.write(body.to_bytes())
-        size = out.tell()
-    text = _render_soft_errors(snapshot.soft_errors)
-    out.seek(soft_errors.rva)
-    out.write(text)
-    if snapshot.soft_errors:
-        _add(directory, StreamType.MozSoftErrors, Location(len(text), soft_errors.rva))
-    out.seek(0)
-    out.write(_write_head(snapshot, types, directory))
-    return size
+    threads = body.put(bytes(4 + RawThread.size() * len(snapshot.threads)))
+    _add(directory, StreamType.ThreadListStream, threads)
+    base_rva = _put_memory_list(plan, directory)
+    body.patch(threads.rva, write_threads(plan))
 
-
-def _place_memory(snapshot: Snapshot, body: Body) -> list[MemoryDescriptor]:
-    placed = []
+    out.seek(base_rva)
+    copier = BulkCopier(snapshot.content, out, snapshot.is_alive)
     for memory in snapshot.memory:
-        location = body.put(snapshot.read(memory.address, memory.size), align=16)
-        placed.append(MemoryDescriptor(memory.address, location.data_size, location.rva))
-    return placed
-
-
-def _write_full_memory(
-    snapshot: Snapshot, body: Body, directory: list[Directory], out: Output
-) -> int:
-    size = Memory64ListHeader.size() + MemoryDescriptor64.size() * len(snapshot.memory)
-    location = body.put(bytes(size))
-    base_rva = len(body)
-    head = Memory64ListHeader(len(snapshot.memory), base_rva).to_bytes()
-    ranges = (MemoryDescriptor64(memory.address, memory.size) for memory in snapshot.memory)
-    body.patch(location.rva, head + b"".join(entry.to_bytes() for entry in ranges))
-    _add(directory, StreamType.Memory64ListStream, location)
-    out.write(body.to_bytes())
-    for memory in snapshot.memory:
-        missing = _copy(snapshot, memory.address, memory.size, out)
+        missing = copier.copy(memory)
         if missing:
             snapshot.soft_errors.append(
                 f"{missing} bytes at {memory.address:#x} could not be read and are zero"
             )
-    return out.tell()
+    size = out.tell()
+    if snapshot.soft_errors:
+        text = _render_soft_errors(snapshot.soft_errors)
+        body.patch(soft_errors.rva, text)
+        _add(directory, StreamType.MozSoftErrors, Location(len(text), soft_errors.rva))
+    body.patch(0, _write_head(snapshot, types, directory))
+    out.seek(0)
+    out.write(body.view())
+    return size
 
 
-def _copy(snapshot: Snapshot, address: int, size: int, out: Output) -> int:
-    """Copy in large pieces; returns how many bytes could not be read."""
-    missing = 0
-    end = address + size
-    while address < end:
-        if missing >= _HOLES_BEFORE_CHECK and not snapshot.is_alive():
-            raise ProcessGone(f"process {snapshot.pid} ended while its memory was read")
-        wanted = min(_CHUNK, end - address)
-        data = snapshot.read(address, wanted)
-        out.write(data)
-        address += len(data)
-        if len(data) < wanted:
-            hole = min(_PAGE - address % _PAGE, end - address)
-            out.write(bytes(hole))
-            missing += hole
-            address += hole
-    return missing
+def _put_memory_list(plan: DumpPlan, directory: list[Directory]) -> int:
+    """Memory64List for full memory, and for what a 32-bit RVA cannot reach; where the data begin."""
+    ranges, body = plan.snapshot.memory, plan.body
+    total = sum(memory.size for memory in ranges)
+    is_long = (
+        len(body) + MemoryDescriptor.size() * len(ranges) + total + 2 * _MEMORY_ALIGN > _RVA_MAX
+    )
+    if plan.types & MinidumpType.WITH_FULL_MEMORY or is_long:
+        location = body.put(
+            bytes(Memory64ListHeader.size() + MemoryDescriptor64.size() * len(ranges))
+        )
+        base_rva = _pad(body, plan)
+        head = Memory64ListHeader(len(ranges), base_rva).to_bytes()
+        records = b"".join(struct.pack("<QQ", r.address, r.size) for r in ranges)
+        _add(directory, StreamType.Memory64ListStream, location)
+    else:
+        location = body.put(bytes(4 + MemoryDescriptor.size() * len(ranges)))
+        base_rva = at = _pad(body, plan)
+        for memory in ranges:
+            plan.memory.append(MemoryDescriptor(memory.address, memory.size, at))
+            at += memory.size
+        head = struct.pack("<I", len(ranges))
+        records = b"".join(descriptor.to_bytes() for descriptor in plan.memory)
+        _add(directory, StreamType.MemoryListStream, location)
+    body.patch(location.rva, head + records)
+    return base_rva
+
+
+def _pad(body: Body, plan: DumpPlan) -> int:
+    """Large memory begins at a page; of a small dump every byte counts."""
+    is_large = sum(memory.size for memory in plan.snapshot.memory) > 1 << 20
+    body.put(b"", align=_MEMORY_ALIGN if is_large else 16)
+    return len(body)
 
 
 def _write_head(snapshot: Snapshot, types: MinidumpType, directory: list[Directory]) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntFlag
+from enum import IntFlag, StrEnum
 
 
 class MinidumpType(IntFlag):
@@ -48,7 +48,66 @@ MINI = (
 FULL = MINI | MinidumpType.WITH_FULL_MEMORY | MinidumpType.WITH_FULL_MEMORY_INFO
 """Every readable byte of private memory, besides what MINI holds."""
 
-NAMED_TYPES = {"mini": MINI, "full": FULL}
+MINIPLUS = (
+    MINI
+    | MinidumpType.WITH_INDIRECTLY_REFERENCED_MEMORY
+    | MinidumpType.WITH_PRIVATE_READ_WRITE_MEMORY
+    | MinidumpType.WITH_FULL_MEMORY_INFO
+    | MinidumpType.WITH_TOKEN_INFORMATION
+)
+"""Private memory that can be written, and all that is known beside memory."""
+
+TRIAGE = (
+    MinidumpType.FILTER_MEMORY
+    | MinidumpType.FILTER_MODULE_PATHS
+    | MinidumpType.FILTER_TRIAGE
+    | MinidumpType.WITH_HANDLE_DATA
+    | MinidumpType.WITH_PROCESS_THREAD_DATA
+    | MinidumpType.WITH_THREAD_INFO
+)
+"""Stacks reduced to what unwinding needs, no paths, no globals: to be given to others."""
+
+BULK_TYPES = (
+    MinidumpType.WITH_FULL_MEMORY
+    | MinidumpType.WITH_PRIVATE_READ_WRITE_MEMORY
+    | MinidumpType.WITH_PRIVATE_WRITE_COPY_MEMORY
+    | MinidumpType.WITH_CODE_SEGS
+)
+"""With these a dump may be as large as the process."""
+
+NAMED_TYPES = {"mini": MINI, "miniplus": MINIPLUS, "triage": TRIAGE, "full": FULL}
+"""By the names that procdump has (-mm, -mp, -mt, -ma)."""
+
+
+class Pause(StrEnum):
+    """What a dump may do to its target."""
+
+    STOP = "stop"
+    """Frozen while memory is copied."""
+    SNAPSHOT = "snapshot"
+    """Frozen while it is cloned; memory is copied from the clone while it runs."""
+    NONE = "none"
+    """Never stopped, never attached to; memory is read while it changes."""
+
+
+class DumpFormat(StrEnum):
+    """Of the file."""
+
+    MINIDUMP = "minidump"
+    CORE = "core"
+
+
+@dataclass(frozen=True)
+class DumpOptions:
+    """How a dump is to be taken."""
+
+    types: MinidumpType = MINI
+    pause: Pause = Pause.STOP
+    format: DumpFormat = DumpFormat.MINIDUMP
+    compress: bool = False
+    """By zstd, in frames that can be sought."""
+    include_dontdump: bool = False
+    """Also memory that the program has marked MADV_DONTDUMP: keys, the memory of guests."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +121,8 @@ class DumpResult:
     thread_count: int
     soft_errors: tuple[str, ...]
     error: str | None = None
+    pause: Pause = Pause.STOP
+    """As it was done; it may be less than what was asked for, and a soft error says why."""
     worker_failure: str | None = None
     """How a worker died over a first attempt."""
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from perimortem.model.memory import Memory
 
 
 class Architecture(StrEnum):
@@ -41,6 +45,8 @@ class Thread:
     start_time_100ns: int = 0
     affinity: int = 0
     priority: int = 0
+    start_address: int = 0
+    """The function that it was started with, where the C library noted it."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,9 @@ class Handle:
     type_name: str
     object_name: str
     flags: int = 0
+    """Of open(2)."""
+    details: dict[str, str | int] = field(default_factory=dict)
+    """What fdinfo and the kernel's socket tables say: position, inode, peer, partner ..."""
 
 
 @dataclass(frozen=True)
@@ -137,12 +146,16 @@ class Snapshot:
     handles: tuple[Handle, ...] | None
     """None: not asked for."""
     files: dict[str, bytes]
-    read: ReadMemory
+    content: Memory
     exception: ExceptionRecord | None = None
     dso_debug: DsoDebug | None = None
     soft_errors: list[str] = field(default_factory=list)
     is_alive: Callable[[], bool] = lambda: True
-    """Whether ``read`` still has a process behind it."""
+    """Whether ``content`` still has a process behind it."""
+    token: dict[str, Any] | None = None
+    """Who the process is to the kernel: user and group ids, capabilities. None: not asked for."""
+    record: dict[str, Any] | None = None
+    """What the flight recorder held: heartbeats, last events."""
 
 
 @dataclass(frozen=True)

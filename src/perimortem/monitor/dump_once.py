@@ -7,19 +7,28 @@ from pathlib import Path
 
 from perimortem.clock import SystemClock
 from perimortem.dump import check_access
-from perimortem.dump.naming import dump_name
+from perimortem.dump.compressed import load_zstandard
+from perimortem.dump.naming import choose_ending, dump_name
+from perimortem.dump.progress import TellProgress
 from perimortem.dump.protocol import DumpRequest
 from perimortem.errors import CaptureFailed
-from perimortem.model.dump import DumpResult, MinidumpType
+from perimortem.model.dump import DumpOptions, DumpResult
 from perimortem.monitor.dump_workers import DumpWorkers
 from perimortem.proc import collect_target, find_process
+from perimortem.recorder import find_run_dir, recorder_path
 from perimortem.system import open_selector, raise_own_limits
 
 _SIZE_LIMIT_BYTES = 1 << 40
-_DEADLINE_S = 600.0
+_DEADLINE_S = 24 * 3600.0
+"""Somebody waits for it, sees how far it is, and can end it."""
 
 
-def dump_process(pid: int, output: Path | None, types: MinidumpType) -> DumpResult:
+def dump_process(
+    pid: int,
+    output: Path | None,
+    options: DumpOptions,
+    tell_progress: TellProgress | None = None,
+) -> DumpResult:
     """Dump ``pid`` to ``output`` (a file, a directory, or None for the working directory).
 
     Raises ProcessGone, AccessDenied or CaptureFailed before anything is touched; what goes wrong
@@ -27,16 +36,21 @@ def dump_process(pid: int, output: Path | None, types: MinidumpType) -> DumpResu
     """
     raise_own_limits()
     process = find_process(pid)
-    check_access(pid, types)
+    check_access(pid, options)
+    if options.compress:
+        load_zstandard()
     target = collect_target(process)
-    path = _choose_path(output, dump_name(target.name, int(time.time()), pid))
+    path = _choose_path(
+        output, dump_name(target.name, int(time.time()), pid, choose_ending(options))
+    )
     results: list[DumpResult] = []
     clock = SystemClock()
     selector = open_selector()
     workers = DumpWorkers(selector, _DEADLINE_S, keep_spare=False)
     try:
-        request = DumpRequest(process, path, types, _SIZE_LIMIT_BYTES)
-        workers.request(request, results.append, clock.monotonic_ns())
+        recorder = recorder_path(find_run_dir(), process)
+        request = DumpRequest(process, path, options, _SIZE_LIMIT_BYTES, recorder=recorder)
+        workers.request(request, results.append, clock.monotonic_ns(), tell_progress)
         while not results:
             for call in selector.wait(1.0):
                 call(clock.monotonic_ns())

@@ -15,8 +15,15 @@ from pathlib import Path
 from perimortem import dump
 from perimortem.dump import release, worker_environment
 from perimortem.dump.naming import partial_path
-from perimortem.dump.protocol import DumpRequest, decode_hold, decode_result, encode_request
-from perimortem.model.dump import DumpResult, MinidumpType
+from perimortem.dump.progress import TellProgress
+from perimortem.dump.protocol import (
+    DumpRequest,
+    decode_hold,
+    decode_progress,
+    decode_result,
+    encode_request,
+)
+from perimortem.model.dump import DumpResult, MinidumpType, Pause
 from perimortem.system import Helper, Selector
 
 WORKER = Path(dump.__file__).with_name("worker.py")
@@ -34,6 +41,7 @@ class _Job:
     deadline_ns: int
     first_failure: str | None
     """Of the attempt before this one."""
+    tell_progress: TellProgress | None
     answer: bytes = b""
 
 
@@ -54,9 +62,16 @@ class DumpWorkers:
             with contextlib.suppress(OSError):  # no descriptors, no memory: tried again at need
                 self._spare = _start_worker()
 
-    def request(self, request: DumpRequest, done: Done, now_ns: int) -> None:
+    def request(
+        self,
+        request: DumpRequest,
+        done: Done,
+        now_ns: int,
+        tell_progress: TellProgress | None = None,
+    ) -> None:
         """Dump; ``done`` is called from :meth:`serve` or :meth:`expire` with the result."""
-        self._begin(request, done, now_ns, first_failure=None)
+        request = replace(request, with_progress=tell_progress is not None)
+        self._begin(request, done, now_ns, tell_progress, first_failure=None)
 
     def pids(self) -> set[int]:
         """The workers, spare and busy."""
@@ -87,14 +102,20 @@ class DumpWorkers:
             self._spare = None
 
     def _begin(
-        self, request: DumpRequest, done: Done, now_ns: int, *, first_failure: str | None
+        self,
+        request: DumpRequest,
+        done: Done,
+        now_ns: int,
+        tell_progress: TellProgress | None,
+        *,
+        first_failure: str | None,
     ) -> None:
         self.warm_up()
         worker, self._spare = self._spare, None
         if worker is None:
             done(_failure(request, "no dump worker could be started: out of descriptors or memory"))
             return
-        job = _Job(request, done, worker, now_ns + self._deadline_ns, first_failure)
+        job = _Job(request, done, worker, now_ns + self._deadline_ns, first_failure, tell_progress)
         self._jobs.append(job)
         self._selector.register(worker.waitable(), lambda now_ns: self._serve(job, now_ns))
         worker.ask(encode_request(request))
@@ -104,8 +125,15 @@ class DumpWorkers:
         if part is None:
             return
         job.answer += part
+        self._tell_progress(job)
         if not part or len(job.answer) > _ANSWER_MAX:
             self._finish(job, now_ns, why="the dump worker died")
+
+    def _tell_progress(self, job: _Job) -> None:
+        """Of the last whole line, if it tells that."""
+        progress = decode_progress(job.answer[:-1].rpartition(b"\n")[2])
+        if job.tell_progress is not None and progress is not None:
+            job.tell_progress(progress)
 
     def _finish(self, job: _Job, now_ns: int, *, why: str) -> None:
         self._jobs.remove(job)
@@ -118,8 +146,13 @@ class DumpWorkers:
         except ValueError:
             failure = f"{why} (status {status})"
             if job.first_failure is None:
-                smaller = replace(job.request, types=MinidumpType.NORMAL)
-                self._begin(smaller, job.done, now_ns, first_failure=failure)
+                smaller = replace(
+                    job.request,
+                    options=replace(
+                        job.request.options, types=MinidumpType.NORMAL, pause=Pause.STOP
+                    ),
+                )
+                self._begin(smaller, job.done, now_ns, job.tell_progress, first_failure=failure)
                 return
             result = _failure(job.request, failure)
         if job.first_failure is not None:
@@ -159,4 +192,4 @@ def _clean_up(job: _Job) -> None:
 
 
 def _failure(request: DumpRequest, why: str) -> DumpResult:
-    return DumpResult(None, request.types, 0, 0.0, 0, (), why)
+    return DumpResult(None, request.options.types, 0, 0.0, 0, (), why)

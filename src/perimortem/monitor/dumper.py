@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from perimortem.clock import Clock
 from perimortem.dump.protocol import DumpRequest
 from perimortem.model.crash import Crash
-from perimortem.model.dump import DumpResult, MinidumpType
+from perimortem.model.dump import BULK_TYPES, DumpOptions, DumpResult
 from perimortem.model.evidence import Confidence
 from perimortem.monitor.dump_workers import DumpWorkers
 from perimortem.monitor.keeper import Keeper
 from perimortem.monitor.session import Session, dump_path
 from perimortem.monitor.settings import Settings
 from perimortem.proc import estimate_dump_bytes
+from perimortem.recorder import recorder_path
 from perimortem.store.ledger import Refusal, Reservation
 
 AT_ONCE_MAX = max(2, min(8, os.cpu_count() or 1))
@@ -32,7 +33,7 @@ class _Wish:
     examined: Session
     """Who is dumped."""
     signature: str
-    types: MinidumpType
+    options: DumpOptions
     crash: Crash | None
     done: Done
 
@@ -61,11 +62,11 @@ class Dumper:
         crash: Crash | None = None,
     ) -> None:
         """Dump ``examined`` (``session`` itself unless given); ``done`` is called once, now or later."""
-        types = self._settings.dump_types
-        if types is None:
+        options = self._settings.dump
+        if options is None:
             done()
             return
-        wish = _Wish(session, examined or session, signature, types, crash, done)
+        wish = _Wish(session, examined or session, signature, options, crash, done)
         self._waiting.append(wish)
         self._go_on()
 
@@ -99,11 +100,20 @@ class Dumper:
             self._settings.dumps_dir,
             wish.examined,
             self._clock.realtime_ns() // 1_000_000_000,
+            wish.options,
         )
         limit = self._settings.dump_size_limit_bytes
         if reservation is not None:
             limit = min(limit, reservation.size_limit_bytes)
-        request = DumpRequest(wish.examined.target.ref, path, wish.types, limit, wish.crash)
+        process = wish.examined.target.ref
+        request = DumpRequest(
+            process,
+            path,
+            wish.options,
+            limit,
+            wish.crash,
+            recorder=recorder_path(self._settings.run_dir, process),
+        )
         self._workers.request(
             request,
             lambda result: self._finish(wish, reservation, result),
@@ -113,7 +123,7 @@ class Dumper:
     def _reserve(self, wish: _Wish) -> Reservation | Refusal | None:
         if self._keeper is None:
             return None
-        is_full = bool(wish.types & MinidumpType.WITH_FULL_MEMORY)
+        is_full = bool(wish.options.types & BULK_TYPES)
         expected = estimate_dump_bytes(wish.examined.pid, is_full=is_full)
         return self._keeper.reserve_dump(wish.signature, expected, may_grow=is_full)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from perimortem.dump import worker_environment
 from perimortem.dump.naming import partial_path
 from perimortem.dump.protocol import DumpRequest, decode_result, encode_request
-from perimortem.model.dump import DumpResult, MinidumpType
+from perimortem.model.dump import BULK_TYPES, DumpOptions, DumpResult
 from perimortem.model.incident import Incident
 from perimortem.model.verdict import Verdict
 from perimortem.monitor.dump_workers import WORKER, choose_interpreter
@@ -18,6 +18,7 @@ from perimortem.monitor.keeper import Keeper
 from perimortem.monitor.loop import Monitor
 from perimortem.monitor.session import Session, dump_path
 from perimortem.proc import estimate_dump_bytes
+from perimortem.recorder import recorder_path
 from perimortem.store.ledger import Refusal, Reservation
 from perimortem.system import Helper
 
@@ -29,15 +30,15 @@ class ExitCatcher:
     """One worker for one session."""
 
     def __init__(
-        self, monitor: Monitor, session: Session, keeper: Keeper, types: MinidumpType, unix_s: int
+        self, monitor: Monitor, session: Session, keeper: Keeper, options: DumpOptions, unix_s: int
     ) -> None:
         self._monitor = monitor
         self._session = session
         self._keeper = keeper
-        self._types = types
+        self._options = options
         self._worker: Helper | None = None
         self._answer = b""
-        self._path = dump_path(monitor.settings.dumps_dir, session, unix_s)
+        self._path = dump_path(monitor.settings.dumps_dir, session, unix_s, options)
         self._reservation = self._begin()
 
     @property
@@ -66,7 +67,7 @@ class ExitCatcher:
 
     def _begin(self) -> Reservation | None:
         session = self._session
-        is_full = bool(self._types & MinidumpType.WITH_FULL_MEMORY)
+        is_full = bool(self._options.types & BULK_TYPES)
         expected = estimate_dump_bytes(session.pid, is_full=is_full)
         # How large it will be by then nobody knows.
         signature = f"{session.target.name}: its end"
@@ -75,7 +76,12 @@ class ExitCatcher:
             session.soft_errors.append(f"not dumped at its end: {leave.why}")
             return None
         request = DumpRequest(
-            session.target.ref, self._path, self._types, leave.size_limit_bytes, at_exit=True
+            session.target.ref,
+            self._path,
+            self._options,
+            leave.size_limit_bytes,
+            at_exit=True,
+            recorder=recorder_path(self._monitor.settings.run_dir, session.target.ref),
         )
         try:
             worker = Helper(
@@ -107,7 +113,7 @@ class ExitCatcher:
             result = decode_result(self._answer)
         except ValueError:
             why = f"the dump worker died (status {status})"
-            result = DumpResult(None, self._types, 0, 0.0, 0, (), why)
+            result = DumpResult(None, self._options.types, 0, 0.0, 0, (), why)
         if result.path is not None:
             self._session.dumps.append(result)
         else:

@@ -182,7 +182,7 @@ class Monitor:
         """Until every target has ended, ``is_done`` says so, or :meth:`stop`.
 
         ``waits_for_more``: the end of all is not the end, for others may come."""
-        if self.settings.dump_types is not None:
+        if self.settings.dump is not None:
             self.workers.warm_up()
         self.after(_TRACE_AFTER_NS, lambda _now_ns: self._system_words.begin_trace())
         drain_until_ns: int | None = None

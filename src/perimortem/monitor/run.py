@@ -150,11 +150,11 @@ class _Run:
         return RunResult(incident, self._exit_status(incident))
 
     def _catch_exit(self, keeper: Keeper) -> ExitCatcher | None:
-        types = self._settings.dump_types
-        if not self._settings.captures_exit or types is None:
+        options = self._settings.dump
+        if not self._settings.captures_exit or options is None:
             return None
         unix_s = self._clock.realtime_ns() // 1_000_000_000
-        catcher = ExitCatcher(self._monitor, self._session, keeper, types, unix_s)
+        catcher = ExitCatcher(self._monitor, self._session, keeper, options, unix_s)
         self._stack.callback(catcher.close)
         return catcher
 

@@ -14,11 +14,11 @@ from perimortem.analyze.observations import BeatAge, Observations, Request
 from perimortem.beats.presence import Presence
 from perimortem.beats.source import BeatSource
 from perimortem.clock import Clock
-from perimortem.dump.naming import dump_name
+from perimortem.dump.naming import choose_ending, dump_name
 from perimortem.exits import ntstatus
 from perimortem.exits.sources import ExitWatch
 from perimortem.model.crash import Crash
-from perimortem.model.dump import DumpResult
+from perimortem.model.dump import DumpOptions, DumpResult
 from perimortem.model.evidence import Confidence, Evidence
 from perimortem.model.exits import Exit, ExitKind, ExitSource, Sender
 from perimortem.model.hang import Hang
@@ -358,9 +358,9 @@ def _find_test(last_event: Event | None) -> dict[str, str]:
     return {name: printable(text) for name, text in found.items() if isinstance(text, str)}
 
 
-def dump_path(directory: Path, session: Session, unix_s: int) -> Path:
+def dump_path(directory: Path, session: Session, unix_s: int, options: DumpOptions) -> Path:
     """Where a dump of this target goes."""
-    return directory / dump_name(session.target.name, unix_s, session.pid)
+    return directory / dump_name(session.target.name, unix_s, session.pid, choose_ending(options))
 
 
 def _last_heartbeat(beat: BeatAge, wall: WallClock) -> LastHeartbeat:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from perimortem.model.dump import MINI, MinidumpType
+from perimortem.model.dump import DumpOptions
 from perimortem.watch.policy import WatchPolicy
 
 
@@ -25,7 +25,7 @@ class Settings:
     run_dir: Path
     data_dir: Path
     policy: WatchPolicy = field(default_factory=WatchPolicy)
-    dump_types: MinidumpType | None = MINI
+    dump: DumpOptions | None = field(default_factory=DumpOptions)
     """None: no dumps."""
     collect_stacks: bool = True
     use_agent: bool = True

@@ -157,7 +157,7 @@ def _restore_session(
 def _find_dumps(dumps_dir: Path, pid: int, recording: Recording) -> list[DumpResult]:
     """Finished by a worker whose monitor could not note it any more."""
     found = []
-    for path in sorted(dumps_dir.glob(f"*-{pid}.dmp")):
+    for path in sorted(dumps_dir.glob(f"*-{pid}.*")):
         try:
             facts = path.stat()
             if facts.st_mtime_ns < recording.created_at_ns:

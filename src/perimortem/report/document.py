@@ -182,6 +182,7 @@ def render_dump(dump: DumpResult) -> dict[str, Any]:
         "path": dump.path,
         "type": f"{int(dump.types):#x}",
         "size_bytes": dump.size_bytes,
+        "pause": str(dump.pause),
         "target_paused_ms": dump.target_paused_ms,
         "thread_count": dump.thread_count,
         "soft_errors": list(dump.soft_errors),

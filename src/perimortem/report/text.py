@@ -9,6 +9,7 @@ import json
 from datetime import datetime
 from typing import Any
 
+from perimortem.model.dump import Pause
 from perimortem.text import printable
 
 _INDENT = " " * 10
@@ -228,10 +229,9 @@ def _hang(hang: dict[str, Any]) -> str:
 def _dump(dump: dict[str, Any]) -> str:
     if dump["path"] is None:
         return f"none: {dump['error']}"
-    text = (
-        f"{dump['path']}  {format_size(dump['size_bytes'])}, {dump['thread_count']} threads, "
-        f"target paused {dump['target_paused_ms']:.1f} ms"
-    )
+    paused = describe_pause(dump.get("pause", Pause.STOP), dump["target_paused_ms"])
+    size = format_size(dump["size_bytes"])
+    text = f"{dump['path']}  {size}, {dump['thread_count']} threads, {paused}"
     count = len(dump["soft_errors"])
     return text + (f", {count} soft error{'s' if count > 1 else ''}" if count else "")
 
@@ -306,6 +306,14 @@ def format_duration(seconds: float) -> str:
     if hours < 48:
         return f"{hours} h {minutes % 60} min"
     return f"{hours // 24} d {hours % 24} h"
+
+
+def describe_pause(pause: str, paused_ms: float) -> str:
+    """How long the target stood, and why no longer."""
+    if pause == Pause.NONE:
+        return "target not stopped"
+    how = " (snapshot)" if pause == Pause.SNAPSHOT else ""
+    return f"target paused {paused_ms:.1f} ms{how}"
 
 
 def format_size(size: int) -> str:

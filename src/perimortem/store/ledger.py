@@ -148,7 +148,7 @@ class DumpLedger:
         found = []
         with suppress(OSError):
             for entry in os.scandir(self._dumps_dir):
-                if not entry.name.endswith(".dmp"):
+                if not entry.name.endswith((".dmp", ".core", ".zst")):
                     continue
                 with suppress(OSError):
                     facts = entry.stat(follow_symlinks=False)

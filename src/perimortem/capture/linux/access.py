@@ -50,8 +50,11 @@ def read_status(pid: int) -> ProcessStatus:
         raise ProcessGone(f"process {pid} has ended", why="its status cannot be read") from error
 
 
-def check_access(pid: int) -> None:
-    """Refuse before anything is touched; the error says who is in the way or which right is missing."""
+def check_access(pid: int, *, is_traced: bool = True) -> None:
+    """Refuse before anything is touched; the error says who is in the way or which right is missing.
+
+    ``is_traced``: it is to be attached to, which a debugger would prevent.
+    """
     status = read_status(pid)
     if status.is_dead:
         raise ProcessGone(f"process {pid} has ended", why="it is a zombie")
@@ -61,7 +64,7 @@ def check_access(pid: int) -> None:
             why="the kernel is writing its core (CoreDumping: 1)",
             remedy="look at its result: coredumpctl info, or the core file",
         )
-    if status.tracer_pid:
+    if status.tracer_pid and is_traced:
         raise CaptureFailed(
             f"process {pid} is traced by process {status.tracer_pid} ({_name(status.tracer_pid)})",
             why="a process has one tracer at most",

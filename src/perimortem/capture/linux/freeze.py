@@ -33,9 +33,15 @@ _ROUNDS_MAX = 16
 class Freeze:
     """All threads of ``pid``, stopped until :meth:`thaw`. Use as a context manager."""
 
-    def __init__(self, pid: int, *, restarts_calls: bool = True) -> None:
-        """``restarts_calls``: calls that the stop cuts short go on instead of failing with EINTR."""
+    def __init__(
+        self, pid: int, *, restarts_calls: bool = True, threads: list[int] | None = None
+    ) -> None:
+        """``restarts_calls``: calls that the stop cuts short go on instead of failing with EINTR.
+
+        ``threads``: only these, by their ids; the others run on.
+        """
         self.pid = pid
+        self._threads = threads
         self._restarts_calls = restarts_calls
         self.soft_errors: list[str] = []
         self.stopped: list[int] = []
@@ -58,6 +64,11 @@ class Freeze:
 
     def __exit__(self, *_: object) -> None:
         self.thaw()
+
+    @property
+    def signalled(self) -> set[int]:
+        """Threads that stand with a signal that is about to be delivered."""
+        return {tid for tid, signal in self._seized.items() if signal}
 
     def read_registers(self) -> dict[int, Registers | None]:
         """Of every thread that stands still."""
@@ -92,6 +103,8 @@ class Freeze:
         self.stopped.sort()
 
     def _list_threads(self) -> list[int]:
+        if self._threads is not None:
+            return self._threads
         try:
             return [int(name) for name in os.listdir(f"/proc/{self.pid}/task")]
         except OSError as error:

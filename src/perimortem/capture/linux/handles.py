@@ -1,4 +1,4 @@
-"""Open descriptors of a process: /proc/PID/fd in words."""
+"""Open descriptors of a process: /proc/PID/fd and fdinfo in words (proc_pid_fdinfo(5))."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ import sys
 
 assert sys.platform == "linux"
 
+from perimortem.capture.linux.sockets import SocketTable
 from perimortem.model.snapshot import Handle
 from perimortem.text import printable
 
 HANDLES_MAX = 65536
+_FDINFO_MAX = 16384
+_DETAIL_LINES_MAX = 64
+_WATCH_WORDS = ("tfd", "inotify", "fanotify", "lock")
+"""Lines of fdinfo that come once for each thing watched."""
 
 
 def collect_handles(pid: int, soft_errors: list[str]) -> tuple[Handle, ...]:
-    """Every descriptor with its type and what it points to."""
+    """Every descriptor with its type, what it points to, and what the kernel says of it."""
     directory = f"/proc/{pid}/fd"
     try:
         numbers = sorted(int(name) for name in os.listdir(directory))
@@ -24,20 +29,19 @@ def collect_handles(pid: int, soft_errors: list[str]) -> tuple[Handle, ...]:
         return ()
     if len(numbers) > HANDLES_MAX:
         soft_errors.append(f"{len(numbers) - HANDLES_MAX} of {len(numbers)} descriptors left out")
+    sockets = SocketTable(pid)
     handles = []
     for number in numbers[:HANDLES_MAX]:
         try:
             name = os.readlink(f"{directory}/{number}")
         except OSError:
             continue  # closed meanwhile
-        handles.append(
-            Handle(
-                number=number,
-                type_name=_type_of(f"{directory}/{number}", name),
-                object_name=printable(name),
-                flags=_read_flags(pid, number),
-            )
-        )
+        type_name = _type_of(f"{directory}/{number}", name)
+        flags, details = _read_fdinfo(pid, number)
+        if type_name == "socket":
+            details |= sockets.describe(_inode_of(name))
+        handles.append(Handle(number, type_name, printable(name), flags, details))
+    _name_partners(handles)
     return tuple(handles)
 
 
@@ -66,12 +70,46 @@ def _type_of(path: str, name: str) -> str:
     return "file"
 
 
-def _read_flags(pid: int, number: int) -> int:
+def _read_fdinfo(pid: int, number: int) -> tuple[int, dict[str, str | int]]:
+    """(flags of open(2), the other lines); lines that repeat are counted, and the first are kept."""
+    flags = 0
+    details: dict[str, str | int] = {}
     try:
-        with open(f"/proc/{pid}/fdinfo/{number}", "rb") as file:
-            for line in file.read(4096).splitlines():
-                if line.startswith(b"flags:"):
-                    return int(line.split()[1], 8)
-    except (OSError, ValueError, IndexError):
-        pass
-    return 0
+        with open(f"/proc/{pid}/fdinfo/{number}", "rb", buffering=0) as file:
+            text = file.read(_FDINFO_MAX).decode("utf-8", "backslashreplace")
+    except OSError:
+        return 0, {}
+    for line in text.splitlines()[:_DETAIL_LINES_MAX]:
+        word = line.split(maxsplit=1)[0].rstrip(":") if line.split() else ""
+        if word in _WATCH_WORDS:
+            listed = f"{details[word]}; " if word in details else ""
+            details[word] = listed + " ".join(line.split()[1:])
+            continue
+        key, colon, value = line.partition(":")
+        if not colon:
+            continue
+        value = value.strip()
+        if key == "flags":
+            try:
+                flags = int(value, 8)
+            except ValueError:
+                flags = 0
+        elif key != "mnt_id":
+            details[key.strip()] = int(value) if value.isdecimal() else printable(value)
+    return flags, details
+
+
+def _inode_of(name: str) -> str:
+    return name.partition("[")[2].rstrip("]")
+
+
+def _name_partners(handles: list[Handle]) -> None:
+    """The other ends of a pipe within the same process."""
+    ends: dict[str, list[int]] = {}
+    for handle in handles:
+        if handle.type_name == "pipe":
+            ends.setdefault(handle.object_name, []).append(handle.number)
+    for handle in handles:
+        others = [n for n in ends.get(handle.object_name, ()) if n != handle.number]
+        if others:
+            handle.details["same_pipe"] = " ".join(str(number) for number in others[:16])

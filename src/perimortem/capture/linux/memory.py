@@ -1,20 +1,50 @@
-"""Memory of another process through /proc/PID/task/TID/mem."""
+"""Memory of another process: process_vm_readv where it may be used, else /proc/PID/task/TID/mem."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 assert sys.platform == "linux"
 
-_PAGE = 4096
+from perimortem.capture.linux.pagemap import Pagemap
+from perimortem.model.memory import Memory
+from perimortem.model.snapshot import MemoryRange, Region
+
+
+class _IoVec(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_read_process = _libc.process_vm_readv
+_read_process.argtypes = (
+    ctypes.c_int, ctypes.POINTER(_IoVec), ctypes.c_ulong,
+    ctypes.POINTER(_IoVec), ctypes.c_ulong, ctypes.c_ulong,
+)  # fmt: skip
+_read_process.restype = ctypes.c_ssize_t
 
 
 class LiveMemory:
     """Reads through a thread that is alive: the leader may be gone (pthread_exit in main)."""
 
     def __init__(self, pid: int, tid: int) -> None:
+        """Raises OSError."""
+        self._tid = tid
         self._fd = os.open(f"/proc/{pid}/task/{tid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+        self._pagemap = Pagemap(pid, tid)
+        self._holed: list[tuple[int, int]] = []
+        self._local, self._remote = _IoVec(), _IoVec()
+        self._is_direct = True
+        """Some seccomp profiles forbid process_vm_readv and not /proc/PID/mem."""
+
+    def declare(self, regions: Iterable[Region]) -> None:
+        """The mappings: of those that are anonymous, pages that nobody touched are zero."""
+        self._holed = [(r.start, r.end) for r in regions if not r.inode and not r.shared]
 
     def read(self, address: int, size: int) -> bytes:
         """The bytes from ``address`` on, up to the first page that cannot be read."""
@@ -27,24 +57,86 @@ class LiveMemory:
         # A short read ends at a hole, or for no reason: ask for the rest once.
         return data + self.read(address + len(data), size - len(data))
 
-    def read_padded(self, address: int, size: int) -> tuple[bytes, int]:
-        """``size`` bytes with unreadable pages as zeros, and how many bytes were unreadable."""
-        data = self.read(address, size)
-        if len(data) == size:
-            return data, 0
-        parts, missing, at = [data], 0, address + len(data)
-        end = address + size
-        while at < end:
-            step = min(_PAGE - at % _PAGE, end - at)
-            page = self.read(at, step)
-            if len(page) < step:
-                missing += step - len(page)
-                page = page + bytes(step - len(page))
-            parts.append(page)
-            at += step
-        return b"".join(parts), missing
+    def read_into(self, address: int, buffer: memoryview) -> int:
+        """At least one byte where there is one; fewer than asked for at what cannot be read."""
+        if self._is_direct:
+            count = self._read_direct(address, buffer)
+            if count > 0:
+                return count
+        try:
+            return os.preadv(self._fd, [buffer], address)
+        except (OSError, OverflowError):
+            return 0
+
+    def iter_data(self, address: int, size: int) -> Iterator[MemoryRange]:
+        """Without the pages that were never touched: to read them would be to touch them."""
+        at, end = address, address + size
+        index = max(0, bisect_right(self._holed, (address, 1 << 64)) - 1)
+        for start, stop in islice(self._holed, index, None):
+            first, last = max(start, at), min(stop, end)
+            if start >= end:
+                break
+            if first >= last:
+                continue
+            if at < first:
+                yield MemoryRange(at, first - at)
+            yield from self._pagemap.iter_touched(first, last - first)
+            at = last
+        if at < end:
+            yield MemoryRange(at, end - at)
+
+    def iter_changed(self, region: Region) -> Iterator[MemoryRange]:
+        """Parts of a private mapping of a file that the process has written to."""
+        return self._pagemap.iter_private(region.start, region.size)
 
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
+            self._pagemap.close()
             self._fd = -1
+
+    def _read_direct(self, address: int, buffer: memoryview) -> int:
+        target = ctypes.c_char.from_buffer(buffer)
+        self._local.base, self._local.length = ctypes.addressof(target), len(buffer)
+        self._remote.base, self._remote.length = address, len(buffer)
+        count = int(_read_process(self._tid, self._local, 1, self._remote, 1, 0))
+        if count < 0 and ctypes.get_errno() != 14:  # EFAULT: just not readable that way
+            self._is_direct = False
+        return count
+
+
+class CopiedMemory:
+    """Memory that was copied during the pause, found again by address; ``rest`` has the other."""
+
+    def __init__(self, copies: list[tuple[int, bytes]], rest: Memory | None = None) -> None:
+        self._copies = sorted(copies, key=lambda copy: copy[0])
+        self._starts = [address for address, _ in self._copies]
+        self._rest = rest
+
+    def read(self, address: int, size: int) -> bytes:
+        """The bytes there, up to the end of the copied range."""
+        copy = self._find(address)
+        if copy is None:
+            return self._rest.read(address, size) if self._rest else b""
+        start, data = copy
+        return data[address - start : address - start + size]
+
+    def read_into(self, address: int, buffer: memoryview) -> int:
+        if self._find(address) is None and self._rest is not None:
+            return self._rest.read_into(address, buffer)
+        data = self.read(address, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def iter_data(self, address: int, size: int) -> Iterator[MemoryRange]:
+        if self._find(address) is None and self._rest is not None:
+            yield from self._rest.iter_data(address, size)
+        else:
+            yield MemoryRange(address, size)
+
+    def _find(self, address: int) -> tuple[int, bytes] | None:
+        index = bisect_right(self._starts, address) - 1
+        if index < 0:
+            return None
+        start, data = self._copies[index]
+        return (start, data) if address < start + len(data) else None

@@ -1,82 +1,90 @@
 """From a live process to a snapshot: what is copied during the pause, and what before and after.
 
-The pause holds only what must be of one instant: registers, mappings, memory. Names, times and
-descriptors are read after it.
+The pause holds only what must be of one instant: registers, mappings, memory. What costs the kernel a
+walk through all pages (VmFlags) is read before it; names, times and descriptors after it.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 assert sys.platform == "linux"
 
-from perimortem.capture.linux.access import check_access
+from perimortem.binary.proc_maps import parse_maps, parse_smaps, with_flags
+from perimortem.capture.linux.access import check_access, read_status
+from perimortem.capture.linux.choose_memory import Choice, choose_memory, filter_words, find_code
+from perimortem.capture.linux.clone import CannotClone, Clone, CloneFacts, check_clonable
 from perimortem.capture.linux.core_hold import CoreHold
 from perimortem.capture.linux.crashed_thread import return_to_crash
-from perimortem.capture.linux.dso_debug import parse_auxv, read_dso_debug
 from perimortem.capture.linux.exit_stop import ExitStop
 from perimortem.capture.linux.freeze import Freeze
 from perimortem.capture.linux.handles import collect_handles
-from perimortem.capture.linux.maps import parse_maps, parse_smaps
-from perimortem.capture.linux.memory import LiveMemory
-from perimortem.capture.linux.modules import derive_modules
-from perimortem.capture.linux.select_memory import select_memory
+from perimortem.capture.linux.memory import CopiedMemory, LiveMemory
+from perimortem.capture.linux.redact import filter_paths
 from perimortem.capture.linux.system import collect_system_facts, read_boot_time_s
-from perimortem.capture.linux.threads import collect_thread
+from perimortem.capture.linux.threads import (
+    collect_thread,
+    find_start_address,
+    read_xstate,
+)
+from perimortem.capture.linux.token import collect_token
+from perimortem.capture.linux.unstopped import Unstopped
+from perimortem.elfcore.link_map import AT_ENTRY, parse_auxv, read_dso_debug
+from perimortem.elfcore.modules import derive_modules
 from perimortem.errors import CaptureFailed, ProcessGone
 from perimortem.model.crash import Crash
-from perimortem.model.dump import MinidumpType
+from perimortem.model.dump import BULK_TYPES, DumpFormat, DumpOptions, MinidumpType, Pause
+from perimortem.model.memory import Memory
 from perimortem.model.process import ProcessRef
 from perimortem.model.snapshot import (
     Architecture,
     MemoryRange,
+    Region,
     Registers,
     Snapshot,
     SystemFacts,
     Thread,
 )
 
-_SUPPORTED = (
-    MinidumpType.WITH_DATA_SEGS
-    | MinidumpType.WITH_FULL_MEMORY
-    | MinidumpType.WITH_HANDLE_DATA
-    | MinidumpType.WITH_PROCESS_THREAD_DATA
-    | MinidumpType.WITH_PRIVATE_READ_WRITE_MEMORY
-    | MinidumpType.WITH_FULL_MEMORY_INFO
-    | MinidumpType.WITH_THREAD_INFO
-    | MinidumpType.WITH_CODE_SEGS
-    | MinidumpType.IGNORE_INACCESSIBLE_MEMORY
-)
+ARENA_MAX = 24 << 20
+"""So much is copied at once, and the target let go; more is written while it stands, or from a clone."""
+_NOT_FORKED_MAX = 16 << 20
+_UNKNOWN_HERE = {
+    MinidumpType.WITH_UNLOADED_MODULES: "Linux keeps no list of libraries that were unloaded",
+    MinidumpType.WITH_IPT_TRACE: "traces of the processor are perf's to take",
+}
 _FILETIME_EPOCH_S = 11_644_473_600
 """1601-01-01 to 1970-01-01."""
 
 
-_Hold = Freeze | CoreHold | ExitStop
-"""What keeps the process still while it is read."""
+_Hold = Freeze | CoreHold | ExitStop | Unstopped
+"""What keeps the process still while it is read, if anything."""
 
 
 class Capture:
-    """A snapshot and the pause it cost (known once the target runs again)."""
+    """A snapshot, how it was taken, and the pause it cost (known once the target runs again)."""
 
-    def __init__(self, snapshot: Snapshot, freeze: _Hold) -> None:
+    def __init__(self, snapshot: Snapshot, hold: _Hold, pause: Pause, types: MinidumpType) -> None:
         self.snapshot = snapshot
-        self._freeze = freeze
+        self.pause = pause
+        self.types = types
+        """What was asked for, less what could not be had."""
+        self._hold = hold
 
     @property
     def paused_ms(self) -> float:
-        return self._freeze.paused_ns / 1e6
+        return self._hold.paused_ns / 1e6
 
 
 @contextmanager
 def capture(
     process: ProcessRef,
-    types: MinidumpType,
+    options: DumpOptions,
     crash: Crash | None = None,
     at_exit: ExitStop | None = None,
 ) -> Iterator[Capture]:
@@ -84,8 +92,9 @@ def capture(
 
     ``at_exit``: it stands on its way out already.
 
-    Without full memory everything is copied at once and the target runs on before the body does;
-    with full memory it stays frozen for the body, which copies memory straight to the file.
+    What fits into :data:`ARENA_MAX` is copied at once, and the target runs on before the body does.
+    More is left to the body, which copies memory straight to the file: from the target that stands
+    still, from a clone of it (Pause.SNAPSHOT), or from the running target (Pause.NONE).
     Raises ProcessGone, AccessDenied or CaptureFailed, before anything was stopped where possible.
     """
     system = collect_system_facts()
@@ -94,32 +103,52 @@ def capture(
             "cannot dump on this machine",
             why=f"only x86-64 is supported, not {system.architecture}",
         )
-    hold = _choose_hold(process, crash, at_exit)
-    is_full = bool(types & MinidumpType.WITH_FULL_MEMORY)
-    with hold as freeze:
+    hold = _choose_hold(process, options, crash, at_exit)
+    before = _look_before(process, options, hold)
+    with hold:
         _check_identity(process)
-        registers = freeze.read_registers()
-        soft_errors = [*freeze.soft_errors, *_name_unsupported(types)]
-        exception = return_to_crash(crash, process.pid, registers, soft_errors) if crash else None
-        memory = LiveMemory(process.pid, freeze.stopped[0] if freeze.stopped else process.pid)
+        taking = _Taking(process, options, hold, before, system)
         try:
-            snapshot = _collect(process, types, freeze, registers, memory, soft_errors, system)
-            snapshot = replace(snapshot, exception=exception)
-            if not is_full:
-                freeze.thaw()
-            yield Capture(_complete(snapshot, process, types), freeze)
+            yield taking.take(crash)
         finally:
-            freeze.thaw()
-            memory.close()
+            hold.thaw()
+            taking.close()
 
 
-def _choose_hold(process: ProcessRef, crash: Crash | None, at_exit: ExitStop | None) -> _Hold:
+def _choose_hold(
+    process: ProcessRef, options: DumpOptions, crash: Crash | None, at_exit: ExitStop | None
+) -> _Hold:
     if at_exit is not None:
         return at_exit
     if crash is not None and crash.core_notes is not None:
         return CoreHold(process.pid, Path(crash.core_notes))
-    check_access(process.pid)
-    return Freeze(process.pid)
+    check_access(process.pid, is_traced=options.pause is not Pause.NONE)
+    return Unstopped(process.pid) if options.pause is Pause.NONE else Freeze(process.pid)
+
+
+@dataclass(frozen=True)
+class _Before:
+    """What was learnt while the target still ran."""
+
+    smaps: bytes
+    clone: CloneFacts | None
+    """None: no clone, for the reason ``cannot_clone``, or because none was asked for."""
+    cannot_clone: str
+
+
+def _look_before(process: ProcessRef, options: DumpOptions, hold: _Hold) -> _Before:
+    """Raises ProcessGone when there is no such process."""
+    if not options.types & BULK_TYPES:
+        return _Before(b"", None, "")
+    if isinstance(hold, Freeze | Unstopped):
+        read_status(process.pid)
+    smaps = _read_proc(process.pid, "smaps")
+    if options.pause is not Pause.SNAPSHOT or not isinstance(hold, Freeze):
+        return _Before(smaps, None, "")
+    try:
+        return _Before(smaps, check_clonable(process.pid, parse_smaps(smaps)), "")
+    except CannotClone as error:
+        return _Before(smaps, None, str(error))
 
 
 def _check_identity(process: ProcessRef) -> None:
@@ -131,105 +160,221 @@ def _check_identity(process: ProcessRef) -> None:
         )
 
 
-def _name_unsupported(types: MinidumpType) -> list[str]:
-    return [
-        f"{flag.name} was asked for and is not written by this version"
-        for flag in MinidumpType
-        if flag and types & flag and not flag & _SUPPORTED
-    ]
+class _Taking:
+    """One capture under way."""
 
+    def __init__(
+        self,
+        process: ProcessRef,
+        options: DumpOptions,
+        hold: _Hold,
+        before: _Before,
+        system: SystemFacts,
+    ) -> None:
+        self._process, self._options, self._hold, self._before = process, options, hold, before
+        self._system = system
+        self._pause = Pause.NONE if isinstance(hold, Unstopped) else Pause.STOP
+        self._memories: list[LiveMemory] = []
+        self._clone: Clone | None = None
+        self._soft_errors: list[str] = []
 
-def _collect(
-    process: ProcessRef,
-    types: MinidumpType,
-    freeze: _Hold,
-    registers: dict[int, Registers | None],
-    memory: LiveMemory,
-    soft_errors: list[str],
-    system: SystemFacts,
-) -> Snapshot:
-    """The part inside the pause."""
-    pid = process.pid
-    tid = freeze.stopped[0] if freeze.stopped else pid
-    is_full = bool(types & MinidumpType.WITH_FULL_MEMORY)
-    maps = _read_proc(pid, f"task/{tid}/maps")
-    regions = parse_smaps(_read_proc(pid, f"task/{tid}/smaps")) if is_full else parse_maps(maps)
-    auxv = _read_proc(pid, f"task/{tid}/auxv")
-    executable = regions[0].path if regions else None
-    modules = derive_modules(regions, memory.read, executable)
-    threads = tuple(
-        Thread(tid, "", registers.get(tid)) for tid in sorted({*freeze.stopped, *freeze.running})
-    )
-    dso = read_dso_debug(parse_auxv(auxv), memory.read)
-    wanted = dso[1] if dso else []
-    chosen = select_memory(types, threads, regions, modules, wanted, soft_errors)
-    if is_full:
-        ranges, read = tuple(chosen), memory.read
-    else:
-        copies = [(r.address, memory.read(r.address, r.size)) for r in chosen]
+    def take(self, crash: Crash | None) -> Capture:
+        registers = self._read_registers()
+        self._soft_errors += self._hold.soft_errors
+        self._soft_errors += [
+            f"{flag.name} was asked for: {why}"
+            for flag, why in _UNKNOWN_HERE.items()
+            if self._options.types & flag
+        ]
+        pid = self._process.pid
+        exception = return_to_crash(crash, pid, registers, self._soft_errors) if crash else None
+        snapshot = replace(self._collect(registers), exception=exception)
+        if self._clone is not None or isinstance(snapshot.content, CopiedMemory):
+            self._hold.thaw()
+        snapshot = self._complete(snapshot)
+        if self._options.types & MinidumpType.FILTER_MODULE_PATHS:
+            snapshot = filter_paths(snapshot)
+        return Capture(snapshot, self._hold, self._pause, self._options.types)
+
+    def _read_registers(self) -> dict[int, Registers | None]:
+        registers = self._hold.read_registers()
+        is_core = self._options.format is DumpFormat.CORE
+        if is_core or self._options.types & MinidumpType.WITH_AVX_XSTATE_CONTEXT:
+            for tid, found in registers.items():
+                if found is not None and isinstance(self._hold, Freeze | ExitStop):
+                    registers[tid] = replace(found, extended=read_xstate(tid))
+        return registers
+
+    def close(self) -> None:
+        """After the body: the clone ends, descriptors are closed."""
+        for memory in self._memories:
+            memory.close()
+        if self._clone is not None:
+            self._clone.close()
+
+    def _collect(self, registers: dict[int, Registers | None]) -> Snapshot:
+        """The part inside the pause."""
+        pid, hold = self._process.pid, self._hold
+        tid = hold.stopped[0] if hold.stopped else pid
+        memory = self._open_memory(pid, tid)
+        maps = _read_proc(pid, f"task/{tid}/maps")
+        regions = parse_maps(maps)
+        if self._before.smaps:
+            regions = with_flags(regions, parse_smaps(self._before.smaps))
+        memory.declare(regions)
+        auxv = _read_proc(pid, f"task/{tid}/auxv")
+        modules = derive_modules(regions, memory.read, regions[0].path if regions else None)
+        dso = read_dso_debug(parse_auxv(auxv), memory.read)
+        threads = tuple(
+            Thread(tid, "", registers.get(tid)) for tid in sorted({*hold.stopped, *hold.running})
+        )
+        if self._options.types & MinidumpType.WITH_THREAD_INFO:
+            entry = parse_auxv(auxv).get(AT_ENTRY, 0)
+            threads = tuple(
+                replace(
+                    thread,
+                    start_address=entry
+                    if thread.tid == pid
+                    else find_start_address(thread, regions, memory.read),
+                )
+                for thread in threads
+            )
+
+        def choose() -> Choice:
+            return choose_memory(
+                self._options, threads, regions, modules, dso[1] if dso else [],
+                memory.read, memory.iter_changed, self._soft_errors,
+            )  # fmt: skip
+
+        choice = choose()
+        if choice.size > ARENA_MAX and self._options.pause is Pause.SNAPSHOT:
+            self._clone_target(registers)
+            if self._clone is None and isinstance(hold, Freeze):
+                choice = choose()
+        content, ranges = self._take_memory(choice, memory, regions)
+        return Snapshot(
+            pid=pid,
+            taken_at_s=int(time.time()),
+            process_create_time_s=0,
+            user_time_s=0,
+            kernel_time_s=0,
+            system=self._system,
+            threads=threads,
+            modules=modules,
+            regions=regions,
+            memory=ranges,
+            handles=None,
+            files={"maps": maps, "auxv": auxv},
+            content=content,
+            dso_debug=dso[0] if dso else None,
+            is_alive=lambda: bool(_read_proc(self._clone.pid if self._clone else pid, "maps")),
+            soft_errors=self._soft_errors,
+        )
+
+    def _clone_target(self, registers: dict[int, Registers | None]) -> None:
+        """Or go without the bulk of memory: who asked for a snapshot cannot bear the pause."""
+        if not isinstance(self._hold, Freeze):
+            return
+        reason = self._before.cannot_clone
+        if self._before.clone is not None:
+            try:
+                self._clone = Clone(self._hold, registers, self._before.clone)
+                self._pause = Pause.SNAPSHOT
+                return
+            except CannotClone as error:
+                reason = str(error)
+        self._soft_errors.append(
+            f"the bulk of memory was left out: no snapshot was possible: {reason} "
+            "(--pause stop takes it)"
+        )
+        self._options = replace(self._options, types=self._options.types & ~BULK_TYPES)
+
+    def _take_memory(
+        self, choice: Choice, memory: LiveMemory, regions: tuple[Region, ...]
+    ) -> tuple[Memory, tuple[MemoryRange, ...]]:
+        """What the snapshot's memory is read from, and its ranges."""
+        if self._clone is not None:
+            return self._take_from_clone(choice, memory, regions), tuple(choice.ranges)
+        if choice.size > ARENA_MAX:
+            return memory, tuple(choice.ranges)
+        copies = [(r.address, memory.read(r.address, r.size)) for r in choice.ranges]
         copies = [(address, data) for address, data in copies if data]
-        ranges = tuple(MemoryRange(address, len(data)) for address, data in copies)
-        read = CopiedMemory(copies).read
-    return Snapshot(
-        pid=pid,
-        taken_at_s=int(time.time()),
-        process_create_time_s=0,
-        user_time_s=0,
-        kernel_time_s=0,
-        system=system,
-        threads=threads,
-        modules=modules,
-        regions=regions,
-        memory=ranges,
-        handles=None,
-        files={"maps": maps, "auxv": auxv},
-        read=read,
-        dso_debug=dso[0] if dso else None,
-        is_alive=lambda: bool(_read_proc(pid, f"task/{tid}/maps")),
-        soft_errors=soft_errors,
-    )
+        for stack in choice.stacks:
+            kept = find_code(regions, stack)
+            copies = [(at, _filter_stack(at, data, stack, kept)) for at, data in copies]
+        return CopiedMemory(copies), tuple(MemoryRange(at, len(data)) for at, data in copies)
+
+    def _take_from_clone(
+        self, choice: Choice, memory: LiveMemory, regions: tuple[Region, ...]
+    ) -> Memory:
+        """What a clone has not is copied now: MADV_DONTFORK, and MADV_WIPEONFORK, zero in it."""
+        assert self._clone is not None
+        missing = [r for r in regions if r.vm_flags & {"dc", "wf"}]
+        copies, left_out = [], 0
+        for wanted in choice.ranges:
+            for region in missing:
+                start = max(wanted.address, region.start)
+                size = min(wanted.address + wanted.size, region.end) - start
+                if size > 0 and size <= _NOT_FORKED_MAX:
+                    copies.append((start, memory.read(start, size)))
+                elif size > 0:
+                    left_out += size
+        if left_out:
+            self._soft_errors.append(
+                f"{left_out} bytes are zero: marked MADV_DONTFORK or MADV_WIPEONFORK, and too many "
+                "to copy"
+            )
+        shared = sum(r.size for r in regions if r.shared and r.writable and r.readable)
+        if shared:
+            self._soft_errors.append(
+                f"{shared} bytes of shared memory were read after the snapshot: they may have changed"
+            )
+        of_clone = self._open_memory(self._clone.pid, self._clone.pid)
+        of_clone.declare(regions)
+        return CopiedMemory(copies, of_clone) if copies else of_clone
+
+    def _complete(self, snapshot: Snapshot) -> Snapshot:
+        """Names, times and descriptors: read when they cost the target no more time."""
+        pid, types = self._process.pid, self._options.types
+        boot_100ns = (read_boot_time_s() + _FILETIME_EPOCH_S) * 10_000_000
+        threads = tuple(collect_thread(pid, t, boot_100ns) for t in snapshot.threads)
+        tid = next((t.tid for t in threads if t.registers), pid)  # the leader may be dead
+        files = dict(snapshot.files)
+        for name in ("status", "cmdline", "limits"):
+            files[name] = _read_proc(pid, f"task/{tid}/{name}")
+        handles = None
+        if types & MinidumpType.WITH_HANDLE_DATA:
+            handles = collect_handles(pid, snapshot.soft_errors)
+        token = None
+        if types & MinidumpType.WITH_TOKEN_INFORMATION:
+            token = collect_token(pid, files["status"])
+        if types & MinidumpType.WITHOUT_OPTIONAL_DATA:
+            files = {name: files[name] for name in ("maps", "auxv")}
+        leader = next((t for t in threads if t.tid == pid), None)
+        created_s = leader.start_time_100ns // 10_000_000 - _FILETIME_EPOCH_S if leader else 0
+        return replace(
+            snapshot,
+            process_create_time_s=max(0, created_s),
+            user_time_s=sum(t.user_time_100ns for t in threads) // 10_000_000,
+            kernel_time_s=sum(t.kernel_time_100ns for t in threads) // 10_000_000,
+            threads=threads,
+            handles=handles,
+            files=files,
+            token=token,
+        )
+
+    def _open_memory(self, pid: int, tid: int) -> LiveMemory:
+        memory = LiveMemory(pid, tid)
+        self._memories.append(memory)
+        return memory
 
 
-def _complete(snapshot: Snapshot, process: ProcessRef, types: MinidumpType) -> Snapshot:
-    """Names, times and descriptors: read when they cost the target no more time."""
-    pid = process.pid
-    boot_s = read_boot_time_s()
-    boot_100ns = (boot_s + _FILETIME_EPOCH_S) * 10_000_000
-    threads = tuple(collect_thread(pid, t.tid, t.registers, boot_100ns) for t in snapshot.threads)
-    tid = next((t.tid for t in threads if t.registers), pid)  # the leader may be dead
-    files = dict(snapshot.files)
-    for name in ("status", "cmdline", "limits"):
-        files[name] = _read_proc(pid, f"task/{tid}/{name}")
-    handles = None
-    if types & MinidumpType.WITH_HANDLE_DATA:
-        handles = collect_handles(pid, snapshot.soft_errors)
-    leader = next((t for t in threads if t.tid == pid), None)
-    created_s = leader.start_time_100ns // 10_000_000 - _FILETIME_EPOCH_S if leader else 0
-    return replace(
-        snapshot,
-        process_create_time_s=max(0, created_s),
-        user_time_s=sum(t.user_time_100ns for t in threads) // 10_000_000,
-        kernel_time_s=sum(t.kernel_time_100ns for t in threads) // 10_000_000,
-        threads=threads,
-        handles=handles,
-        files=files,
-    )
-
-
-class CopiedMemory:
-    """Memory that was copied during the pause, found again by address."""
-
-    def __init__(self, copies: list[tuple[int, bytes]]) -> None:
-        self._copies = sorted(copies, key=lambda copy: copy[0])
-        self._starts = [address for address, _ in self._copies]
-
-    def read(self, address: int, size: int) -> bytes:
-        """The bytes there, up to the end of the copied range."""
-        index = bisect_right(self._starts, address) - 1
-        if index < 0:
-            return b""
-        start, data = self._copies[index]
-        return data[address - start : address - start + size]
+def _filter_stack(at: int, data: bytes, stack: MemoryRange, kept: list[tuple[int, int]]) -> bytes:
+    start = max(0, stack.address - at)
+    end = min(len(data), stack.address + stack.size - at)
+    if start >= end:
+        return data
+    return data[:start] + filter_words(data[start:end], kept) + data[end:]
 
 
 def _read_proc(pid: int, name: str) -> bytes:

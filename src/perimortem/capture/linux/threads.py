@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import struct
 import sys
+from dataclasses import replace
 
 assert sys.platform == "linux"
 
+from perimortem.binary.proc_maps import find_region
 from perimortem.binary.user_regs import SIZE, parse_registers
 from perimortem.capture.linux import ptrace
-from perimortem.model.snapshot import Registers, Thread
+from perimortem.model.snapshot import ReadMemory, Region, Registers, Thread
 from perimortem.text import printable
 
+_START_ROUTINE_OFFSETS = (0x638, 0x640)
+"""Of struct pthread, x86-64: glibc 2.36 and 2.17 to 2.35."""
 _TICK_100NS = 10_000_000 // os.sysconf("SC_CLK_TCK")
 # Of /proc/PID/task/TID/stat, counted after the command name: state 0, utime 11, stime 12,
 # priority 15, starttime 19.
@@ -29,11 +34,34 @@ def read_registers(tid: int) -> Registers | None:
     )
 
 
-def collect_thread(pid: int, tid: int, registers: Registers | None, boot_100ns: int) -> Thread:
-    """Name and times of a thread; unknown ones stay at their defaults when it went away.
+def read_xstate(tid: int) -> bytes | None:
+    """The XSAVE area of a stopped thread: AVX and what came after it."""
+    return ptrace.read_regset(tid, ptrace.NT_X86_XSTATE)
+
+
+def find_start_address(thread: Thread, regions: tuple[Region, ...], read: ReadMemory) -> int:
+    """The function given to pthread_create: glibc keeps it in struct pthread; 0 if not found."""
+    pointer = thread.registers.general["fs_base"] if thread.registers else 0
+    if not pointer:
+        return 0
+    first = _START_ROUTINE_OFFSETS[0]
+    data = read(pointer + first, _START_ROUTINE_OFFSETS[-1] + 8 - first)
+    for offset in _START_ROUTINE_OFFSETS:
+        at = offset - first
+        if at + 8 <= len(data):
+            (address,) = struct.unpack_from("<Q", data, at)
+            region = find_region(regions, address)
+            if region is not None and region.executable:
+                return int(address)
+    return 0
+
+
+def collect_thread(pid: int, thread: Thread, boot_100ns: int) -> Thread:
+    """``thread`` with its name and times; unknown ones stay at their defaults when it went away.
 
     ``boot_100ns``: the time of boot, in 100 ns units since 1601 (FILETIME).
     """
+    tid = thread.tid
     base = f"/proc/{pid}/task/{tid}"
     name, state, user, kernel, start, priority = "", None, 0, 0, 0, 0
     try:
@@ -52,4 +80,13 @@ def collect_thread(pid: int, tid: int, registers: Registers | None, boot_100ns: 
         affinity = sum(1 << cpu for cpu in os.sched_getaffinity(tid) if cpu < 64)
     except OSError:
         affinity = 0
-    return Thread(tid, name, registers, state, user, kernel, start, affinity, priority)
+    return replace(
+        thread,
+        name=name,
+        state=state,
+        user_time_100ns=user,
+        kernel_time_100ns=kernel,
+        start_time_100ns=start,
+        affinity=affinity,
+        priority=priority,
+    )

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import click
 
-from perimortem.cli.options import Pid, dump_type_option, json_option
-from perimortem.model.dump import MinidumpType
+from perimortem.cli.options import PAUSE_HELP, Pid, dump_type_option, json_option
+from perimortem.model.dump import DumpFormat, DumpOptions, MinidumpType, Pause
 
 EXAMPLES = """\b
 Examples:
   perimortem dump 4711
   perimortem dump 4711 -o server.dmp --type full
+  perimortem dump 4711 --type full --pause snapshot --compress
+  perimortem dump 4711 --format core
   perimortem dump 4711 --type 0x1105"""
 
 
@@ -25,23 +28,54 @@ Examples:
     help="File or directory to write to (default: ./NAME-TIME-PID.dmp).",
 )
 @dump_type_option
+@click.option(
+    "--pause",
+    type=click.Choice([str(pause) for pause in Pause]),
+    default=Pause.STOP.value,
+    help=PAUSE_HELP,
+)
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice([str(name) for name in DumpFormat]),
+    default=DumpFormat.MINIDUMP.value,
+    help="minidump (default), or core: an ELF core for gdb, lldb, drgn, pystack.",
+)
+@click.option("--compress", is_flag=True, help="By zstd; inspect and convert read it as it is.")
+@click.option(
+    "--include-dontdump",
+    is_flag=True,
+    help="Also memory that the program has marked MADV_DONTDUMP (keys, memory of guests).",
+)
 @json_option
 @click.argument("pid", type=Pid())
-def command(pid: int, output: Path | None, types: MinidumpType, as_json: bool) -> int:
-    """Write a minidump of process PID, which runs on.
+def command(
+    pid: int,
+    output: Path | None,
+    types: MinidumpType,
+    pause: str,
+    file_format: str,
+    compress: bool,
+    include_dontdump: bool,
+    as_json: bool,
+) -> int:
+    """Write a dump of process PID, which runs on.
 
     Its threads are stopped for the copy (a few milliseconds for a mini dump). Opens in lldb, WinDbg
-    and every tool that reads minidumps.
+    and every tool that reads minidumps. Ctrl-C ends it; the process runs on, and no file is left.
     """
     from perimortem.cli.output import echo_json
+    from perimortem.cli.progress_line import ProgressLine
     from perimortem.errors import CaptureFailed, PerimortemError
     from perimortem.monitor.dump_once import dump_process
     from perimortem.report.document import render_dump
-    from perimortem.report.text import format_size
+    from perimortem.report.text import describe_pause, format_size
 
     if pid == os.getpid():
         raise PerimortemError("perimortem does not dump itself", remedy="name another process")
-    result = dump_process(pid, output, types)
+    options = DumpOptions(types, Pause(pause), DumpFormat(file_format), compress, include_dontdump)
+    with ProgressLine(sys.stderr) as line:
+        result = dump_process(pid, output, options, line.show)
     if as_json:
         echo_json(render_dump(result))
     if result.path is None:
@@ -51,7 +85,7 @@ def command(pid: int, output: Path | None, types: MinidumpType, as_json: bool) -
     if not as_json:
         click.echo(
             f"{result.path}  {format_size(result.size_bytes)}, {result.thread_count} threads, "
-            f"target paused {result.target_paused_ms:.1f} ms"
+            f"{describe_pause(result.pause, result.target_paused_ms)}"
         )
         for error in result.soft_errors:
             click.echo(f"  note: {error}", err=True)

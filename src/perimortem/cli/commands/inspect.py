@@ -2,50 +2,139 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from perimortem.cli.options import json_option
 
+if TYPE_CHECKING:
+    from perimortem.minidump.reader import MinidumpFile
+
 EXAMPLES = """\b
 Examples:
   perimortem inspect server-1795262643-48213.dmp
+  perimortem inspect crash.dmp handles
+  perimortem inspect crash.dmp memory 0x7ffe4a30 256
+  perimortem inspect crash.dmp --stream LinuxMaps --all
   perimortem inspect --json crash.dmp | jq '.streams[].name'"""
+
+_ROWS = 200
+_HEX_BYTES = 256
+_PARTS = {
+    "handles": "HandleDataStream",
+    "modules": "ModuleListStream",
+    "threads": "ThreadListStream",
+    "memory": "",
+}
+_MEMORY_STREAMS = ("MemoryListStream", "Memory64ListStream", "MemoryInfoListStream")
+
+
+class Number(click.ParamType[int]):
+    """Decimal, or hex with 0x."""
+
+    name = "NUMBER"
+
+    def convert(self, value: object, param: object, ctx: object) -> int:
+        try:
+            number = value if isinstance(value, int) else int(str(value), 0)
+        except ValueError:
+            number = -1
+        if number < 0:
+            self.fail(f"'{value}' is no address or length (0x7ffe4a30, 256)")
+        return number
 
 
 @click.command("inspect", epilog=EXAMPLES)
 @click.option("--all", "show_all", is_flag=True, help="Every row of every list.")
+@click.option(
+    "--stream",
+    "streams",
+    multiple=True,
+    metavar="NAME",
+    help="Only this stream, by name or number.",
+)
 @json_option
-@click.argument("file", type=click.Path())
-def command(file: str, show_all: bool, as_json: bool) -> int:
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("part", required=False, type=click.Choice(list(_PARTS)))
+@click.argument("address", required=False, type=Number())
+@click.argument("length", required=False, type=Number(), default=_HEX_BYTES)
+def command(
+    file: Path,
+    part: str | None,
+    address: int | None,
+    length: int,
+    streams: tuple[str, ...],
+    show_all: bool,
+    as_json: bool,
+) -> int:
     """List what is in a minidump: header, flags, every stream (as WinDbg's .dumpdebug).
 
-    Reads minidumps of any writer, Windows or Linux. A damaged stream is named, the rest is listed.
+    Reads minidumps of any writer, Windows or Linux, and of any size. A damaged stream is named, the rest
+    is listed. PART shows one thing: handles, modules, threads, memory; with ADDRESS [LENGTH] the bytes.
     """
     from perimortem.cli.output import echo_json
-    from perimortem.errors import MalformedInput, PerimortemError
+    from perimortem.dump.open import open_bytes
     from perimortem.minidump.reader import MinidumpFile
-    from perimortem.report.dump_document import describe_dump
-    from perimortem.report.dump_text import render_dump
+    from perimortem.report.minidump.document import describe_dump
+    from perimortem.report.minidump.text import render_dump
 
-    try:
-        with open(file, "rb", buffering=0) as stream:
-            fd = stream.fileno()
-            size = os.fstat(fd).st_size
+    with open_bytes(file) as (read, size):
+        dump = MinidumpFile(read, size)
+        if part == "memory" and address is not None:
+            return _show_memory(dump, address, length)
+        only = _choose_streams(dump, part, streams)
+        limit = sys.maxsize if show_all else _ROWS
+        document = describe_dump(dump, limit=None if as_json or show_all else _ROWS, only=only)
+        if as_json:
+            echo_json(document)
+        else:
+            click.echo(render_dump(document, limit=limit, with_head=only is None), nl=False)
+    return 0
 
-            def read(offset: int, count: int) -> bytes:
-                os.lseek(fd, offset, os.SEEK_SET)
-                return os.read(fd, count)
 
-            document = describe_dump(MinidumpFile(read, size))
-    except OSError as error:
-        raise PerimortemError(f"cannot read {file}", why=error.strerror or str(error)) from error
-    except MalformedInput as error:
-        raise PerimortemError(f"{file}: {error}") from error
-    if as_json:
-        echo_json(document)
-    else:
-        click.echo(render_dump(document, limit=sys.maxsize if show_all else 200), nl=False)
+def _choose_streams(
+    dump: MinidumpFile, part: str | None, streams: tuple[str, ...]
+) -> set[int] | None:
+    """None: all. A name that nobody knows is refused."""
+    from perimortem.errors import PerimortemError
+    from perimortem.report.minidump.document import find_stream_type
+
+    names = list(streams)
+    if part is not None:
+        names += [_PARTS[part]] if _PARTS[part] else _MEMORY_STREAMS
+    if not names:
+        return None
+    chosen = set()
+    for name in names:
+        kind = find_stream_type(dump, name)
+        if kind is None:
+            there = ", ".join(dict.fromkeys(entry.name for entry in dump.streams))
+            raise PerimortemError(
+                f"there is no stream {name}", remedy=f"name one of these: {there}"
+            )
+        chosen.add(kind)
+    if not chosen & {entry.type for entry in dump.streams}:
+        raise PerimortemError(
+            f"the dump has no {' or '.join(names)}",
+            remedy="perimortem inspect FILE lists what it has",
+        )
+    return chosen
+
+
+def _show_memory(dump: MinidumpFile, address: int, length: int) -> int:
+    from perimortem.errors import PerimortemError
+    from perimortem.minidump.snapshot import read_memory
+    from perimortem.report.minidump.hexdump import render_memory
+
+    memory = read_memory(dump)
+    if not memory.has(address, length):
+        raise PerimortemError(
+            f"the dump has no memory at {address:#x}",
+            remedy="perimortem inspect FILE memory lists what it has",
+        )
+    for line in render_memory(memory, address, length):
+        click.echo(line)
     return 0

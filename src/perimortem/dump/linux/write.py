@@ -1,4 +1,4 @@
-"""Capture, then the minidump writer; they meet only in the snapshot."""
+"""Capture, then the writer of the format; they meet only in the snapshot."""
 
 from __future__ import annotations
 
@@ -6,18 +6,27 @@ import errno
 import os
 import signal
 import sys
+import time
+from dataclasses import replace
+from functools import partial as bind
 from pathlib import Path
 
 assert sys.platform == "linux"
 
 from perimortem.capture.linux.exit_stop import ExitStop
-from perimortem.capture.linux.snapshot import capture
+from perimortem.capture.linux.snapshot import Capture, capture
+from perimortem.dump.compressed import CompressedWriter
+from perimortem.dump.linux.output import SparseFile
 from perimortem.dump.naming import partial_path, publish
+from perimortem.dump.progress import Progress, TellProgress
+from perimortem.dump.record import read_record
+from perimortem.elfcore.writer import write_core
 from perimortem.errors import CaptureFailed, ProcessGone
 from perimortem.minidump.writer import write_minidump
 from perimortem.model.crash import Crash
-from perimortem.model.dump import DumpResult, MinidumpType
+from perimortem.model.dump import DumpFormat, DumpOptions, DumpResult
 from perimortem.model.process import ProcessRef
+from perimortem.model.snapshot import Snapshot
 
 KEEP_FREE_SHARE = 20
 """A dump leaves at least a twentieth of the disk free, or 1 GiB of a large one."""
@@ -30,10 +39,12 @@ _AT_EXIT_S = 60
 def write_dump(
     process: ProcessRef,
     path: Path,
-    types: MinidumpType,
+    options: DumpOptions,
     crash: Crash | None = None,
     *,
     at_exit: bool = False,
+    recorder: Path | None = None,
+    tell_progress: TellProgress | None = None,
 ) -> DumpResult:
     """Dump ``process`` to ``path``, which must not exist; the result names what is missing.
 
@@ -45,13 +56,13 @@ def write_dump(
     CaptureFailed (disk full, size limit, another tracer); then no file is left.
     """
     if not at_exit:
-        return _write(process, path, types, crash, None)
+        return _write(process, path, options, crash, None, recorder, tell_progress)
     stop = ExitStop(process.pid)
     try:
         if not stop.await_exit():
             raise ProcessGone(f"process {process.pid} has ended")
         signal.alarm(_AT_EXIT_S)  # then we end, and the kernel lets it end
-        return _write(process, path, types, crash, stop)
+        return _write(process, path, options, crash, stop, recorder, tell_progress)
     finally:
         stop.release()
 
@@ -59,23 +70,28 @@ def write_dump(
 def _write(
     process: ProcessRef,
     path: Path,
-    types: MinidumpType,
+    options: DumpOptions,
     crash: Crash | None,
     at_exit: ExitStop | None,
+    recorder: Path | None,
+    tell_progress: TellProgress | None,
 ) -> DumpResult:
     partial = partial_path(path, os.getpid())
+    record = read_record(recorder, process, options.types)
     try:
         fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise _write_error(path, error) from error
     try:
-        with (
-            open(fd, "wb", buffering=0) as file,
-            capture(process, types, crash, at_exit) as captured,
-        ):
-            snapshot = captured.snapshot
-            _check_space(path, sum(memory.size for memory in snapshot.memory))
-            size = write_minidump(snapshot, types, _WholeWrites(file.fileno()))
+        try:
+            with capture(process, options, crash, at_exit) as captured:
+                snapshot = replace(captured.snapshot, record=record)
+                total = sum(memory.size for memory in snapshot.memory)
+                _check_space(path, _held_bytes(process.pid, total))
+                _write_file(fd, snapshot, captured, options, _report(tell_progress, total))
+            size = os.fstat(fd).st_size
+        finally:
+            os.close(fd)
         final = publish(partial, path)
     except OSError as error:
         raise _write_error(path, error) from error
@@ -83,31 +99,63 @@ def _write(
         partial.unlink(missing_ok=True)
     return DumpResult(
         path=str(final),
-        types=types,
+        types=captured.types,
         size_bytes=size,
         target_paused_ms=round(captured.paused_ms, 3),
         thread_count=len(snapshot.threads),
         soft_errors=tuple(snapshot.soft_errors),
+        pause=captured.pause,
     )
 
 
-class _WholeWrites:
-    """A descriptor whose writes are complete: write(2) may take less than it was given."""
+def _write_file(
+    fd: int,
+    snapshot: Snapshot,
+    captured: Capture,
+    options: DumpOptions,
+    tell_progress: bind[None] | None,
+) -> None:
+    out: CompressedWriter | SparseFile
+    if options.compress:
+        out = CompressedWriter(lambda data, offset: _write_whole(fd, data, offset), tell_progress)
+    else:
+        out = SparseFile(fd, tell_progress)
+    if options.format is DumpFormat.CORE:
+        write_core(snapshot, out)
+    else:
+        write_minidump(snapshot, captured.types, out)
+    out.finish()
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
 
-    def write(self, data: bytes | memoryview, /) -> int:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(self._fd, rest) :]
-        return len(data)
+def _write_whole(fd: int, data: bytes | memoryview, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        count = os.pwrite(fd, view, offset)
+        view, offset = view[count:], offset + count
 
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        return os.lseek(self._fd, offset, whence)
 
-    def tell(self) -> int:
-        return os.lseek(self._fd, 0, os.SEEK_CUR)
+def _report(tell_progress: TellProgress | None, total_bytes: int) -> bind[None] | None:
+    if tell_progress is None:
+        return None
+    return bind(_tell, tell_progress, total_bytes, time.monotonic())
+
+
+def _tell(tell_progress: TellProgress, total_bytes: int, since: float, position: int) -> None:
+    done = min(position, total_bytes)
+    tell_progress(Progress(done, total_bytes, time.monotonic() - since))
+
+
+def _held_bytes(pid: int, chosen_bytes: int) -> int:
+    """What was mapped and never touched takes no room: holes."""
+    held = 0
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+            for line in file:
+                if line.startswith(("VmRSS:", "VmSwap:")):
+                    held += int(line.split()[1]) << 10
+    except (OSError, ValueError, IndexError):
+        return chosen_bytes
+    return min(held, chosen_bytes)
 
 
 def _check_space(path: Path, memory_bytes: int) -> None:

@@ -24,6 +24,8 @@ class Hold:
 
     suspended: tuple[tuple[int, int], ...] = ()
     """(tid, how often it was suspended)"""
+    since_ticks: int = 0
+    """Linux's."""
 
 
 def describe_hold(pid: int) -> Hold:

@@ -15,6 +15,7 @@ assert sys.platform == "win32"
 
 from perimortem.dump.missing import find_missing
 from perimortem.dump.naming import partial_path, publish
+from perimortem.dump.progress import TellProgress
 from perimortem.dump.windows import guard
 from perimortem.dump.windows.dbghelp import write_minidump
 from perimortem.dump.windows.pss import take_snapshot
@@ -24,7 +25,7 @@ from perimortem.errors import CaptureFailed, MalformedInput, ProcessGone
 from perimortem.minidump.format import StreamType
 from perimortem.minidump.reader import MinidumpFile
 from perimortem.model.crash import Crash
-from perimortem.model.dump import DumpResult, MinidumpType
+from perimortem.model.dump import DumpFormat, DumpOptions, DumpResult, MinidumpType, Pause
 from perimortem.model.process import ProcessRef
 from perimortem.proc import read_stat
 from perimortem.winapi import kernel32
@@ -42,10 +43,12 @@ _ERROR_PARTIAL_COPY = 299
 def write_dump(
     process: ProcessRef,
     path: Path,
-    types: MinidumpType,
+    options: DumpOptions,
     crash: Crash | None = None,
     *,
     at_exit: bool = False,
+    recorder: Path | None = None,
+    tell_progress: TellProgress | None = None,
 ) -> DumpResult:
     """Dump ``process`` to ``path``, which must not exist; the result names what is missing.
 
@@ -56,6 +59,8 @@ def write_dump(
     The file appears under its name only when it is whole. Raises ProcessGone, AccessDenied, or
     CaptureFailed (disk full, size limit, a 32-bit target); then no file is left.
     """
+    types = options.types
+    _refuse_options(options)
     if at_exit:
         raise CaptureFailed("no dump is taken at the end of a process on Windows")
     if path.exists():
@@ -180,6 +185,17 @@ def _check_space(path: Path, memory_bytes: int) -> None:
             why="the dump is larger than the limit set for it",
             remedy="take a smaller type",
         )
+
+
+def _refuse_options(options: DumpOptions) -> None:
+    """DbgHelp writes the file itself, and from a snapshot wherever there is one (PSS)."""
+    if options.format is DumpFormat.CORE or options.compress:
+        raise CaptureFailed(
+            "on Windows DbgHelp writes plain minidumps",
+            remedy="convert it afterwards: perimortem convert",
+        )
+    if options.pause is Pause.NONE:
+        raise CaptureFailed("on Windows DbgHelp always suspends the target, if only for a snapshot")
 
 
 def _write_error(path: Path, error: OSError) -> CaptureFailed:

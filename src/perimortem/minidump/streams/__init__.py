@@ -14,25 +14,29 @@ from perimortem.minidump.streams.memory_info import write_memory_info
 from perimortem.minidump.streams.misc_info import write_misc_info
 from perimortem.minidump.streams.modules import write_modules
 from perimortem.minidump.streams.proc_files import PROC_FILE_STREAMS
+from perimortem.minidump.streams.record import write_record
 from perimortem.minidump.streams.system_info import write_system_info
 from perimortem.minidump.streams.thread_info import write_thread_info
 from perimortem.minidump.streams.thread_names import write_thread_names
-from perimortem.minidump.streams.threads import write_threads
+from perimortem.minidump.streams.token import write_token
 from perimortem.minidump.streams.writing import StreamWriter
+from perimortem.minidump.streams.xstate import write_xstate
 
 STREAMS: tuple[StreamWriter, ...] = (
     write_system_info,
     write_misc_info,
-    write_threads,
     write_thread_info,
     write_thread_names,
     write_modules,
     write_exception,
     write_memory_info,
     write_handles,
+    write_token,
     write_dso_debug,
     *PROC_FILE_STREAMS,
+    write_record,
+    write_xstate,
 )
-"""In the order in which they stand in the file. Memory lists come last, written by ``writer``."""
+"""In the order in which they stand in the file. Threads and memory come last, by ``writer``."""
 
 __all__ = ["STREAMS", "StreamWriter"]

@@ -22,7 +22,7 @@ def write_thread_info(plan: DumpPlan) -> tuple[StreamType, bytes] | None:
             exit_time=0,
             kernel_time=thread.kernel_time_100ns,
             user_time=thread.user_time_100ns,
-            start_address=0,
+            start_address=thread.start_address,
             affinity=thread.affinity,
         )
         for thread in threads

@@ -18,8 +18,8 @@ class DumpPlan:
     snapshot: Snapshot
     types: MinidumpType
     body: Body
-    memory: list[MemoryDescriptor]
-    """Ranges with their RVAs, known before they are written; empty with full memory."""
+    memory: list[MemoryDescriptor] = field(default_factory=list)
+    """Ranges with their RVAs, known when all else is placed; empty with full memory."""
     contexts: dict[int, Location] = field(default_factory=dict)
 
 

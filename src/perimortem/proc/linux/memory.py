@@ -8,7 +8,7 @@ assert sys.platform == "linux"
 
 _MARGIN_BYTES = 8 << 20
 _MINI_MAX_BYTES = 104 << 20
-"""What a mini dump chooses has a bound of its own (capture.linux.select_memory)."""
+"""What a mini dump chooses has a bound of its own (capture.linux.choose_memory)."""
 
 
 def estimate_dump_bytes(pid: int, *, is_full: bool) -> int:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from perimortem.model.snapshot import Region
 
 _LINE = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) ([r-])([w-])([x-])([ps]) ([0-9a-f]+) \S+ (\d+) *(.*)")
+_FIELD_STARTS = frozenset(bytes([c]) for c in b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+"""Of the lines of smaps that are not heads: Size, Rss, VmFlags ..."""
 UNREADABLE_PATHS = frozenset({"[vvar]", "[vvar_vclock]", "[vsyscall]"})
 
 
@@ -20,13 +23,27 @@ def parse_smaps(text: bytes) -> tuple[Region, ...]:
     """The same with VmFlags (dd: do not dump, io and pf: device memory)."""
     flags: dict[int, frozenset[str]] = {}
     address = 0
+    heads = []
     for line in text.splitlines():
-        match = _LINE.fullmatch(line)
-        if match:
-            address = int(match[1], 16)
-        elif line.startswith(b"VmFlags:"):
+        if line.startswith(b"VmFlags:"):
             flags[address] = frozenset(line[8:].decode("ascii", "replace").split())
-    return tuple(_parse(text, flags))
+        elif line[:1] not in _FIELD_STARTS:
+            heads.append(line)
+            try:
+                address = int(line.partition(b"-")[0], 16)
+            except ValueError:
+                continue
+    return tuple(_parse(b"\n".join(heads), flags))
+
+
+def with_flags(regions: tuple[Region, ...], earlier: tuple[Region, ...]) -> tuple[Region, ...]:
+    """``regions`` with the VmFlags that those at the same place had a moment before."""
+    flagged = []
+    for region in regions:
+        before = find_region(earlier, region.start)
+        is_same = before is not None and before.path == region.path
+        flagged.append(replace(region, vm_flags=before.vm_flags) if is_same and before else region)
+    return tuple(flagged)
 
 
 def _parse(text: bytes, flags: dict[int, frozenset[str]]) -> Iterator[Region]:

@@ -7,7 +7,8 @@ import struct
 from perimortem.binary.elf import DT_DEBUG, PT_DYNAMIC, PT_PHDR, iter_dynamic, parse_program_headers
 from perimortem.model.snapshot import DsoDebug, LinkMapEntry, MemoryRange, ReadMemory
 
-AT_PHDR, AT_PHENT, AT_PHNUM, AT_BASE = 3, 4, 5, 7
+AT_PHDR, AT_PHENT, AT_PHNUM, AT_BASE, AT_ENTRY = 3, 4, 5, 7, 9
+AT_SYSINFO_EHDR = 33
 _OBJECTS_MAX = 4096
 
 

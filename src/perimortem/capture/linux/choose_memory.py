@@ -1,0 +1,328 @@
+"""Which memory belongs in a dump, by the MINIDUMP_TYPE that was asked for. Pure.
+
+docs/dump-types.md has the table: each flag, what Windows does, what we do.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from perimortem.binary.proc_maps import UNREADABLE_PATHS, find_region
+from perimortem.model.dump import DumpOptions, MinidumpType
+from perimortem.model.snapshot import MemoryRange, Module, ReadMemory, Region, Thread
+
+RED_ZONE = 128
+STACK_MAX = 256 * 1024
+"""Of each stack, from its pointer on. A usual stack is a few KiB; a runaway one is cut, and said so."""
+STACK_TOP = 4096
+"""Of each stack, before the rest of any: the frames that tell most, whatever the number of threads."""
+OVERFLOW_MAX = 1 << 20
+"""How far below its stack a thread may have stepped; a guard area is no larger by default."""
+CODE_AROUND_PC = 256
+DATA_REGION_MAX = 4 << 20
+TOTAL_MAX = 96 << 20
+"""Of stacks, globals and what they point to, so that copying cannot hold the target for long."""
+FILTERED_MAX = 16 << 20
+POINTED_BEFORE, POINTED_AFTER = 256, 768
+"""Around each address that a stack holds, as Windows takes them."""
+THREAD_DATA_BEFORE, THREAD_DATA_AFTER = 1024, 3072
+"""Around the thread pointer: its last thread-local variables, and the library's struct pthread."""
+_PAGE = 4096
+_WORD = 8
+
+IterChanged = Callable[[Region], Iterable[MemoryRange]]
+"""Parts of a private mapping of a file that were written to."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """``ranges``: in address order, disjoint, each inside readable mappings."""
+
+    ranges: list[MemoryRange]
+    stacks: list[MemoryRange]
+    """Of these the words are filtered, if that was asked for."""
+
+    @property
+    def size(self) -> int:
+        return sum(chosen.size for chosen in self.ranges)
+
+
+def choose_memory(
+    options: DumpOptions,
+    threads: Iterable[Thread],
+    regions: tuple[Region, ...],
+    modules: tuple[Module, ...],
+    linker: list[MemoryRange],
+    read: ReadMemory,
+    iter_changed: IterChanged,
+    soft_errors: list[str],
+) -> Choice:
+    """``linker``: the dynamic linker's own list, without which debuggers find no library."""
+    types = options.types
+    if types & MinidumpType.WITH_FULL_MEMORY:
+        reason_to_omit = _omission(options)
+        full = _choose_full(regions, modules, reason_to_omit, iter_changed, soft_errors)
+        return Choice(_merge(list(full)), [])
+    with_optional = not types & MinidumpType.WITHOUT_OPTIONAL_DATA
+    # In the order of their worth: what does not fit into the budget is the last of it.
+    chosen = list(linker)
+    if with_optional or types & MinidumpType.WITH_MODULE_HEADERS:
+        chosen += [MemoryRange(module.base, _PAGE) for module in modules]
+    threads = list(threads)
+    stacks = [part for t in threads for part in _choose_stack(t, regions, soft_errors)]
+    chosen += [MemoryRange(stack.address, min(stack.size, STACK_TOP)) for stack in stacks]
+    if with_optional:
+        chosen += _choose_code(threads)
+    chosen += stacks
+    if types & MinidumpType.WITH_PROCESS_THREAD_DATA:
+        chosen += _choose_thread_data(threads)
+    if types & MinidumpType.WITH_DATA_SEGS:
+        chosen += _choose_globals(regions, soft_errors)
+    if types & MinidumpType.WITH_INDIRECTLY_REFERENCED_MEMORY:
+        chosen += _choose_pointed(stacks, threads, regions, read)
+    is_filtered = bool(types & MinidumpType.FILTER_MEMORY)
+    chosen = _limit(chosen, FILTERED_MAX if is_filtered else TOTAL_MAX, soft_errors)
+    chosen += _choose_whole(options, regions, iter_changed, soft_errors)
+    return Choice(_merge(_clip(chosen, regions)), stacks if is_filtered else [])
+
+
+def filter_words(data: bytes, kept: list[tuple[int, int]]) -> bytes:
+    """Stack words that point into none of the (start, end) in ``kept`` become zero.
+
+    ``data`` begins at a multiple of eight; what follows its last whole word is zero, too.
+    """
+    words = array("Q", data[: len(data) // _WORD * _WORD])
+    for index, word in enumerate(words):
+        if word and not any(start <= word < end for start, end in kept):
+            words[index] = 0
+    return words.tobytes() + bytes(len(data) % _WORD)
+
+
+def find_code(regions: tuple[Region, ...], stack: MemoryRange) -> list[tuple[int, int]]:
+    """What a filtered stack may point to: code, and itself."""
+    code: list[tuple[int, int]] = [(stack.address, stack.address + stack.size)]
+    for region in regions:
+        if region.executable:
+            if code[-1][1] == region.start:
+                code[-1] = (code[-1][0], region.end)
+            else:
+                code.append((region.start, region.end))
+    return code
+
+
+def _choose_stack(
+    thread: Thread, regions: tuple[Region, ...], soft_errors: list[str]
+) -> list[MemoryRange]:
+    if thread.registers is None:
+        return []
+    pointer = thread.registers.general["rsp"]
+    stack = find_region(regions, pointer)
+    if stack is None or not stack.readable:
+        stack = _find_overflown(regions, pointer)
+    if stack is None:
+        soft_errors.append(
+            f"thread {thread.tid}: its stack pointer {pointer:#x} is in no readable memory"
+        )
+        return []
+    start = max(stack.start, (pointer - RED_ZONE) // _WORD * _WORD)
+    size = stack.end - start
+    if size > STACK_MAX:
+        soft_errors.append(
+            f"thread {thread.tid}: {STACK_MAX} of {size} bytes of its stack were taken"
+        )
+        size = STACK_MAX
+    return [MemoryRange(start, size)]
+
+
+def _find_overflown(regions: tuple[Region, ...], stack_pointer: int) -> Region | None:
+    """The stack that has grown into its guard, or below it: the next memory above."""
+    above = next((r for r in regions if r.start >= stack_pointer and r.readable), None)
+    is_near = above is not None and above.start - stack_pointer <= OVERFLOW_MAX
+    return above if is_near else None
+
+
+def _choose_code(threads: list[Thread]) -> Iterator[MemoryRange]:
+    for thread in threads:
+        if thread.registers is not None:
+            pc = thread.registers.general["rip"]
+            yield MemoryRange(max(0, pc - CODE_AROUND_PC // 2), CODE_AROUND_PC)
+
+
+def _choose_thread_data(threads: list[Thread]) -> Iterator[MemoryRange]:
+    for thread in threads:
+        pointer = thread.registers.general["fs_base"] if thread.registers else 0
+        if pointer:
+            start = max(0, pointer - THREAD_DATA_BEFORE)
+            yield MemoryRange(start, pointer + THREAD_DATA_AFTER - start)
+
+
+def _choose_globals(regions: tuple[Region, ...], soft_errors: list[str]) -> Iterator[MemoryRange]:
+    """.data, .bss and RELRO: private writable parts of mapped files, and what follows them."""
+    for before, region in zip((None, *regions), regions, strict=False):
+        is_bss = (
+            before is not None
+            and before.inode
+            and before.end == region.start
+            and not region.path
+            and region.writable
+        )
+        is_data = region.inode and region.writable and not region.shared
+        if (is_data or is_bss) and region.readable:
+            size = min(region.size, DATA_REGION_MAX)
+            if size < region.size:
+                soft_errors.append(
+                    f"{size} of {region.size} bytes of globals at {region.start:#x} were taken"
+                )
+            yield MemoryRange(region.start, size)
+
+
+def _choose_pointed(
+    stacks: list[MemoryRange],
+    threads: list[Thread],
+    regions: tuple[Region, ...],
+    read: ReadMemory,
+) -> list[MemoryRange]:
+    """What words of the stacks and registers point to, where that is data."""
+    words: set[int] = set()
+    for stack in stacks:
+        data = read(stack.address, stack.size)
+        words.update(array("Q", data[: len(data) // _WORD * _WORD]))
+    for thread in threads:
+        if thread.registers is not None:
+            words.update(thread.registers.general.values())
+    data_regions = [r for r in regions if _is_private_data(r)]
+    chosen: list[MemoryRange] = []
+    index = 0
+    for word in sorted(words):
+        while index < len(data_regions) and data_regions[index].end <= word:
+            index += 1
+        if index == len(data_regions):
+            break
+        region = data_regions[index]
+        if word >= region.start:
+            start = max(region.start, word - POINTED_BEFORE)
+            chosen.append(MemoryRange(start, min(region.end, word + POINTED_AFTER) - start))
+    return _merge(chosen)
+
+
+def _choose_whole(
+    options: DumpOptions,
+    regions: tuple[Region, ...],
+    iter_changed: IterChanged,
+    soft_errors: list[str],
+) -> Iterator[MemoryRange]:
+    """Kinds of memory that are taken to their last byte."""
+    types, reason_to_omit = options.types, _omission(options)
+    for region in regions:
+        if not region.readable or region.path in UNREADABLE_PATHS:
+            continue
+        is_wanted = (types & MinidumpType.WITH_CODE_SEGS and region.executable) or (
+            types & MinidumpType.WITH_PRIVATE_READ_WRITE_MEMORY and _is_private_data(region)
+        )
+        is_copied = (
+            types & MinidumpType.WITH_PRIVATE_WRITE_COPY_MEMORY
+            and region.inode
+            and not region.shared
+        )
+        if not is_wanted and not is_copied:
+            continue
+        if reason := reason_to_omit(region):
+            soft_errors.append(_describe_omission(region, reason))
+        elif is_wanted:
+            yield MemoryRange(region.start, region.size)
+        else:
+            yield from iter_changed(region)
+
+
+def _choose_full(
+    regions: tuple[Region, ...],
+    modules: tuple[Module, ...],
+    reason_to_omit: Callable[[Region], str],
+    iter_changed: IterChanged,
+    soft_errors: list[str],
+) -> Iterator[MemoryRange]:
+    module_bases = {module.base for module in modules}
+    for region in regions:
+        if not region.readable or region.path in UNREADABLE_PATHS:
+            continue
+        if reason := reason_to_omit(region):
+            soft_errors.append(_describe_omission(region, reason))
+        elif region.inode and not region.writable:
+            # Read-only parts of files are in the files, but for what was relocated or patched; the
+            # first page identifies them.
+            if region.start in module_bases:
+                yield MemoryRange(region.start, min(region.size, _PAGE))
+            if not region.shared:
+                yield from iter_changed(region)
+        else:
+            yield MemoryRange(region.start, region.size)
+
+
+def _describe_omission(region: Region, reason: str) -> str:
+    return (
+        f"{region.size} bytes at {region.start:#x} ({region.path or 'anonymous'}) "
+        f"were left out: {reason}"
+    )
+
+
+def _omission(options: DumpOptions) -> Callable[[Region], str]:
+    def reason_to_omit(region: Region) -> str:
+        if "io" in region.vm_flags or "pf" in region.vm_flags:
+            return "device memory"
+        if "dd" in region.vm_flags and not options.include_dontdump:
+            return "marked MADV_DONTDUMP by the program"
+        if region.path.startswith("/dev/") and not region.path.startswith(
+            ("/dev/shm/", "/dev/zero")
+        ):
+            return "device memory"
+        return ""
+
+    return reason_to_omit
+
+
+def _is_private_data(region: Region) -> bool:
+    return region.readable and region.writable and not region.shared
+
+
+def _clip(ranges: list[MemoryRange], regions: tuple[Region, ...]) -> list[MemoryRange]:
+    clipped = []
+    for wanted in ranges:
+        at, end = wanted.address, wanted.address + wanted.size
+        while at < end:
+            region = find_region(regions, at)
+            if region is None:
+                break
+            stop = min(end, region.end)
+            if region.readable and region.path not in UNREADABLE_PATHS:
+                clipped.append(MemoryRange(at, stop - at))
+            at = stop
+    return clipped
+
+
+def _merge(ranges: list[MemoryRange]) -> list[MemoryRange]:
+    merged: list[MemoryRange] = []
+    for wanted in sorted(ranges, key=lambda r: r.address):
+        last = merged[-1] if merged else None
+        if last and wanted.address <= last.address + last.size:
+            end = max(last.address + last.size, wanted.address + wanted.size)
+            merged[-1] = MemoryRange(last.address, end - last.address)
+        elif wanted.size > 0:
+            merged.append(wanted)
+    return merged
+
+
+def _limit(ranges: list[MemoryRange], most_bytes: int, soft_errors: list[str]) -> list[MemoryRange]:
+    kept, total, omitted = [], 0, 0
+    for wanted in ranges:
+        size = min(wanted.size, most_bytes - total)
+        omitted += wanted.size - size
+        total += size
+        if size > 0:
+            kept.append(MemoryRange(wanted.address, size))
+    if omitted:
+        soft_errors.append(
+            f"{omitted} bytes of memory were left out: over {most_bytes >> 20} MiB, take a full dump"
+        )
+    return kept

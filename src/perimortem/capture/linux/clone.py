@@ -1,0 +1,281 @@
+"""A copy-on-write clone of a frozen process: it stands still, the process runs on.
+
+The clone is a child that never runs: born of a system call that is made in a frozen thread
+(native/capture/inject.c), with the tables of descriptors, directories and semaphores shared at birth so
+that no pipe stays open on its account, its own table emptied right after. It has no exit signal, and is
+reaped by a second such call, or by us where we are the parent already (CLONE_PARENT).
+docs/decisions/0014-snapshot.md tells what is refused and why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+assert sys.platform == "linux"
+
+from perimortem.binary.proc_maps import find_region, parse_maps
+from perimortem.capture.linux import native, ptrace
+from perimortem.capture.linux.freeze import Freeze
+from perimortem.capture.linux.memory_room import read_memory_room
+from perimortem.errors import PerimortemError
+from perimortem.model.snapshot import Region, Registers
+
+_CLONE, _WAIT4 = 56, 61
+"""Of x86-64, as all dumps are."""
+_CLONE_FS, _CLONE_FILES, _CLONE_PARENT = 0x200, 0x400, 0x8000
+_CLONE_SYSVSEM, _CLONE_IO = 0x40000, 0x80000000
+_WALL, _WNOHANG = 0x40000000, 1
+_REAP_TRIES, _REAP_PAUSE_S = 50, 0.01
+_STACK_ROOM = native.FRAME_BYTES_MAX + 4096
+_ERRORS = {
+    1: "the thread went away",
+    2: "its registers are not those of 64-bit x86",
+    3: "the thread is inside a restartable sequence",
+    4: "it has shadow stacks",
+    5: "its system calls go to a handler of its own, as Wine's do",
+    6: "its stack or the vdso cannot be written",
+    7: "it has seccomp filters, and only root may suspend them",
+    8: "the thread stopped for another reason meanwhile",
+}
+
+
+class CannotClone(PerimortemError):
+    """Why this process is not cloned; a reason in a few words."""
+
+
+@dataclass(frozen=True)
+class CloneFacts:
+    """What was found out before the process was frozen."""
+
+    regions: tuple[Region, ...]
+    """With their VmFlags."""
+    parent_pid: int
+    has_seccomp: bool
+
+
+def check_clonable(pid: int, regions: tuple[Region, ...]) -> CloneFacts:
+    """Raises :class:`CannotClone`; nothing is touched yet."""
+    status = _read_status(pid)
+    if _has_userfaultfd(pid) or any(r.vm_flags & {"um", "uw", "ui"} for r in regions):
+        raise CannotClone("it uses userfaultfd: a fault of the clone would never be answered")
+    if any("ht" in r.vm_flags and not r.shared for r in regions):
+        raise CannotClone("it has private huge pages of hugetlbfs, of which there may be no more")
+    if status.get("State", "").startswith(("T", "t")):
+        raise CannotClone("it is stopped: there is nothing to let run on")
+    needed = _private_bytes(pid)
+    room = read_memory_room(pid)
+    if room is not None and needed > room:
+        raise CannotClone(
+            f"it has {needed >> 20} MiB of private memory, and should it write to all of it while it is "
+            f"copied, only {room >> 20} MiB are left"
+        )
+    return CloneFacts(regions, int(status.get("PPid", "0")), has_seccomp(pid))
+
+
+class Clone:
+    """``pid`` stands still with the memory of that moment, until :meth:`close`."""
+
+    def __init__(
+        self, freeze: Freeze, registers: dict[int, Registers | None], facts: CloneFacts
+    ) -> None:
+        """The threads of ``freeze`` stand still. Raises :class:`CannotClone`."""
+        self._target_pid = freeze.pid
+        self._has_seccomp = facts.has_seccomp
+        self._is_ours = facts.parent_pid == os.getppid()
+        """The target's parent is our own, the monitor: it reaps."""
+        flags = _CLONE_FS | _CLONE_FILES | _CLONE_SYSVSEM | _CLONE_IO
+        if self._is_ours:
+            flags |= _CLONE_PARENT
+        self.pid = 0
+        reason = "no thread has a stack with room for a signal frame"
+        for tid in freeze.stopped:
+            thread_registers = registers.get(tid)
+            if tid in freeze.signalled or thread_registers is None:
+                continue
+            if not _has_room(facts.regions, thread_registers.general["rsp"]):
+                continue
+            error, result, child = self._inject(tid, _CLONE, (flags, 0, 0, 0, 0), is_clone=True)
+            if child > 0 and error == 0:
+                self.pid = child
+                break
+            reason = _ERRORS.get(error, f"clone: {os.strerror(-result)}" if result < 0 else "")
+            if error not in (2, 3, 4):
+                break
+        if not self.pid:
+            raise CannotClone(reason)
+        with contextlib.suppress(OSError):  # should memory run out, the clone goes first
+            Path(f"/proc/{self.pid}/oom_score_adj").write_text("1000")
+
+    def close(self) -> None:
+        """End the clone and leave no trace of it. Safe to call again."""
+        if not self.pid:
+            return
+        clone, self.pid = self.pid, 0
+        with contextlib.suppress(OSError):
+            os.kill(clone, signal.SIGKILL)
+            os.waitpid(clone, ptrace.WALL)
+        if not self._is_ours:
+            reap_clone(self._target_pid, clone, has_seccomp=self._has_seccomp)
+
+    def _inject(
+        self, tid: int, call: int, arguments: tuple[int, ...], *, is_clone: bool
+    ) -> tuple[int, int, int]:
+        return _inject(
+            self._target_pid, tid, call, arguments, is_clone=is_clone, has_seccomp=self._has_seccomp
+        )
+
+
+def reap_clone(pid: int, clone: int, *, has_seccomp: bool) -> bool:
+    """Have ``pid`` wait for its dead child ``clone``; true when it is gone."""
+    for attempt in range(_REAP_TRIES):
+        if not _is_zombie(clone):
+            return True
+        try:
+            tids = sorted(int(name) for name in os.listdir(f"/proc/{pid}/task"))
+            with Freeze(pid, threads=[tids[attempt % len(tids)]]) as freeze:
+                registers = freeze.read_registers()
+                regions = _read_regions(pid)
+                for tid in freeze.stopped:
+                    thread_registers = registers.get(tid)
+                    if tid in freeze.signalled or thread_registers is None:
+                        continue
+                    if _has_room(regions, thread_registers.general["rsp"]):
+                        _inject(
+                            pid, tid, _WAIT4, (clone, 0, _WALL | _WNOHANG, 0),
+                            is_clone=False, has_seccomp=has_seccomp,
+                        )  # fmt: skip
+        except (PerimortemError, OSError):
+            return not _is_zombie(clone)
+        if not _is_zombie(clone):
+            return True
+        time.sleep(_REAP_PAUSE_S)  # by then it may stand elsewhere
+    return False
+
+
+def find_left_clones(pid: int, since_ticks: int) -> list[int]:
+    """Dead children of ``pid`` as a killed worker leaves them: without an exit signal, without a moment
+    of their own, not older than the worker."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            for child in task.read_text().split():
+                fields = _stat_fields(int(child))
+                is_dead, signal_at_exit = fields[0] == "Z", int(fields[35])
+                if (
+                    is_dead
+                    and signal_at_exit == 0
+                    and int(fields[19]) >= since_ticks
+                    and int(fields[11]) == 0
+                ):
+                    found.append(int(child))
+    return found
+
+
+def has_seccomp(pid: int) -> bool:
+    """Does it have filters of system calls?"""
+    return _read_status(pid).get("Seccomp", "0") != "0"
+
+
+def _inject(
+    pid: int, tid: int, call: int, arguments: tuple[int, ...], *, is_clone: bool, has_seccomp: bool
+) -> tuple[int, int, int]:
+    """(what stood in the way, result, child)"""
+    stub = _find_stub(pid, tid)
+    memory_fd = os.open(f"/proc/{pid}/task/{tid}/mem", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        injection = native.Injection(
+            tid=tid, memory_fd=memory_fd, stub=stub, call=call,
+            is_clone=is_clone, has_seccomp=has_seccomp,
+        )  # fmt: skip
+        for index, argument in enumerate(arguments):
+            injection.arguments[index] = argument
+        error = native.inject(injection)
+        return error, int(injection.result), int(injection.child)
+    finally:
+        os.close(memory_fd)
+
+
+def _find_stub(pid: int, tid: int) -> int:
+    """Unused bytes at the end of the vdso, which is executable in every process."""
+    for region in _read_regions(pid, tid):
+        if region.path == "[vdso]":
+            at = region.end - native.STUB_BYTES
+            with open(f"/proc/{pid}/task/{tid}/mem", "rb", buffering=0) as file:
+                file.seek(at - native.STUB_BYTES)
+                if file.read(2 * native.STUB_BYTES) == bytes(2 * native.STUB_BYTES):
+                    return at
+            raise CannotClone("its vdso has no room at its end")
+    raise CannotClone("it has no vdso")
+
+
+def _has_room(regions: tuple[Region, ...], stack_pointer: int) -> bool:
+    """Is below the pointer a stack, and nothing else? Small stacks in a heap are not written to."""
+    stack = find_region(regions, stack_pointer)
+    if (
+        stack is None
+        or not stack.writable
+        or stack.shared
+        or stack_pointer - stack.start < _STACK_ROOM
+    ):
+        return False
+    if stack.path == "[stack]":
+        return True
+    below = find_region(regions, stack.start - 1)
+    return not stack.inode and below is not None and not below.readable and not below.writable
+
+
+def _read_regions(pid: int, tid: int | None = None) -> tuple[Region, ...]:
+    with open(f"/proc/{pid}/task/{tid or pid}/maps", "rb") as file:
+        return parse_maps(file.read())
+
+
+def _has_userfaultfd(pid: int) -> bool:
+    try:
+        with os.scandir(f"/proc/{pid}/fd") as entries:
+            for entry in entries:
+                with contextlib.suppress(OSError):
+                    if "userfaultfd" in os.readlink(entry.path):
+                        return True
+    except OSError:
+        return True
+    return False
+
+
+def _private_bytes(pid: int) -> int:
+    """What may have to be there twice."""
+    total = 0
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+            for line in file:
+                if line.startswith((b"Private_Dirty:", b"Swap:")):
+                    total += int(line.split()[1]) << 10
+    except (OSError, ValueError, IndexError):
+        return 0
+    return total
+
+
+def _read_status(pid: int) -> dict[str, str]:
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(errors="replace")
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in text.splitlines())
+    return {key: value.strip() for key, _, value in pairs}
+
+
+def _stat_fields(pid: int) -> list[str]:
+    text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    return text.rpartition(")")[2].split()
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return _stat_fields(pid)[0] == "Z"
+    except (OSError, IndexError):
+        return False

@@ -1,0 +1,71 @@
+"""A process that is not stopped and not traced: what /proc says of its threads while they run.
+
+A thread that sleeps in a system call has its stack and instruction pointers there, and the arguments of
+the call; of one that runs there is nothing (proc_pid_syscall(5)).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+assert sys.platform == "linux"
+
+from perimortem.binary.user_regs import X86_64_REGISTERS
+from perimortem.errors import ProcessGone
+from perimortem.model.snapshot import Registers
+
+_ARGUMENTS = ("rdi", "rsi", "rdx", "r10", "r8", "r9")
+_ASLEEP_FIELDS = 9
+"""Number, six arguments, stack and instruction pointer."""
+
+
+class Unstopped:
+    """As ``Freeze`` has it, but nothing is held."""
+
+    paused_ns = 0
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self.stopped: list[int] = []
+        self.running: list[int] = []
+        self.soft_errors: list[str] = []
+
+    def __enter__(self) -> Unstopped:
+        try:
+            self.running = sorted(int(name) for name in os.listdir(f"/proc/{self._pid}/task"))
+        except OSError as error:
+            raise ProcessGone(f"process {self._pid} has ended") from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def thaw(self) -> None:
+        """There is nothing to let go."""
+
+    def read_registers(self) -> dict[int, Registers | None]:
+        """Of sleeping threads those that a system call shows; the others are zero."""
+        registers = {tid: self._read(tid) for tid in self.running}
+        asleep = sum(found is not None for found in registers.values())
+        self.soft_errors.append(
+            "nothing was stopped: memory was read while it may have changed; of "
+            f"{asleep} sleeping threads the registers of their system call are there, "
+            f"of {len(registers) - asleep} running ones none"
+        )
+        return registers
+
+    def _read(self, tid: int) -> Registers | None:
+        try:
+            with open(f"/proc/{self._pid}/task/{tid}/syscall", encoding="ascii") as file:
+                words = file.read().split()
+            values = [int(word, 0) for word in words]
+        except (OSError, ValueError):
+            return None
+        general = dict.fromkeys(X86_64_REGISTERS, 0) | {"cs": 0x33, "ss": 0x2B}
+        if len(values) == _ASLEEP_FIELDS:
+            general |= dict(zip(_ARGUMENTS, values[1:7], strict=True)) | {"orig_rax": values[0]}
+        elif len(values) != 3:  # "-1 SP PC": asleep, but not in a call
+            return None
+        general |= {"rsp": values[-2], "rip": values[-1]}
+        return Registers(general)

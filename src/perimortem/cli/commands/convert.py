@@ -1,0 +1,42 @@
+"""``perimortem convert SOURCE TARGET``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from perimortem.model.dump import DumpFormat
+
+EXAMPLES = """\b
+Examples:
+  perimortem convert server.dmp server.core && gdb ./server server.core
+  perimortem convert core.4711 server.dmp
+  perimortem convert server.dmp.zst server.dmp"""
+
+
+@click.command("convert", epilog=EXAMPLES)
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice([str(name) for name in DumpFormat]),
+    help="Of TARGET (default: core for a name that ends in .core or begins with core, else minidump).",
+)
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+def command(source: Path, target: Path, file_format: str | None) -> int:
+    """Write the dump SOURCE anew as TARGET: minidump or ELF core, zstd when it ends in .zst.
+
+    Both ways, of x86-64. Windows dumps become cores, too: threads, registers and memory are kept.
+    """
+    from perimortem.dump.convert import convert
+    from perimortem.report.text import format_size
+
+    name = target.name.removesuffix(".zst")
+    is_core = name.endswith(".core") or name.startswith("core")
+    chosen = DumpFormat(file_format or ("core" if is_core else "minidump"))
+    soft_errors = convert(source, target, chosen, compress=target.suffix == ".zst")
+    click.echo(f"{target}  {format_size(target.stat().st_size)}, {chosen}")
+    for error in soft_errors:
+        click.echo(f"  note: {error}", err=True)
+    return 0

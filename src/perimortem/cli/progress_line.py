@@ -1,0 +1,45 @@
+"""One line on a terminal that tells how far a long work is, and is gone when it is done."""
+
+from __future__ import annotations
+
+from typing import Self, TextIO
+
+from perimortem.dump.progress import Progress
+from perimortem.report.text import format_size
+
+_BAR = 24
+
+
+class ProgressLine:
+    """Use as a context manager. Says nothing where there is no terminal."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._is_shown = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_shown:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+
+    def show(self, progress: Progress) -> None:
+        if not self._stream.isatty():
+            return
+        self._is_shown = True
+        self._stream.write("\r\x1b[K" + render_progress(progress))
+        self._stream.flush()
+
+
+def render_progress(progress: Progress) -> str:
+    """[#####.....]  1.2 of 4.0 GiB, 1.9 GiB/s, 2 s left"""
+    share = progress.done_bytes / progress.total_bytes if progress.total_bytes else 1.0
+    filled = int(share * _BAR)
+    left = progress.left_s
+    return (
+        f"[{'#' * filled}{'.' * (_BAR - filled)}] {format_size(progress.done_bytes)} of "
+        f"{format_size(progress.total_bytes)}, {format_size(int(progress.rate_bytes_per_s))}/s"
+        + (f", {left:.0f} s left" if left is not None else "")
+    )

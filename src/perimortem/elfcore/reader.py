@@ -1,0 +1,303 @@
+"""Read an ELF core of x86-64 as a snapshot. Every count and offset is checked before use. Pure."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from perimortem.binary.elf import EM_X86_64, PT_LOAD, PT_NOTE
+from perimortem.binary.pieces import Piece, PieceMemory, ReadAt
+from perimortem.elfcore import layout
+from perimortem.elfcore.link_map import AT_SYSINFO_EHDR, parse_auxv, read_dso_debug
+from perimortem.elfcore.modules import derive_modules
+from perimortem.elfcore.notes import HEAD_MAX, CoreNotes, iterate_notes, parse_notes
+from perimortem.errors import MalformedInput
+from perimortem.model.snapshot import (
+    Architecture,
+    ExceptionRecord,
+    Handle,
+    Region,
+    Registers,
+    Snapshot,
+    SystemFacts,
+    Thread,
+)
+from perimortem.text import printable
+
+_SEGMENTS_MAX = 1 << 21
+_FILES_MAX = 1 << 20
+_PAGE = 4096
+
+
+def is_core(head: bytes) -> bool:
+    """By the first 18 bytes of a file."""
+    return head[:4] == b"\x7fELF" and head[16:18] == struct.pack("<H", layout.ET_CORE)
+
+
+class CoreFile:
+    """A core that is read as it is asked about."""
+
+    def __init__(self, read: ReadAt, size: int) -> None:
+        """``size``: of the file, in bytes. Raises :class:`MalformedInput` when it is no core."""
+        self._read = read
+        self.size = size
+        head = read(0, layout.ElfHeader.size())
+        if not is_core(head) or head[4:6] != b"\x02\x01":
+            raise MalformedInput("not a core that can be read", why="it is no 64-bit ELF core")
+        self.header = layout.ElfHeader.read(head)
+        if (
+            self.header.machine != EM_X86_64
+            or self.header.program_header_size != layout.Segment.size()
+        ):
+            raise MalformedInput("not a core that can be read", why="it is not one of 64-bit x86")
+        self.segments = list(self._read_segments())
+        self.soft_errors: list[str] = []
+
+    def read_snapshot(self) -> Snapshot:
+        """What it knows of the process. Raises :class:`MalformedInput`."""
+        raw = self._read_notes()
+        notes = parse_notes(raw)
+        record = _find_record(raw)
+        memory = PieceMemory(self._read, self._list_pieces())
+        auxv = parse_auxv(notes.auxv)
+        names = _dict(record.get("region_names"))
+        vdso_at = auxv.get(AT_SYSINFO_EHDR)
+        regions = tuple(
+            replace(region, path=_special_name(region, names, vdso_at))
+            if not region.path
+            else region
+            for region in self._derive_regions(_parse_files(raw))
+        )
+        dso = read_dso_debug(auxv, memory.read)
+        executable = next((r.path for r in regions if r.path.startswith("/")), None)
+        thread_names = _dict(record.get("thread_names"))
+        threads = tuple(
+            Thread(
+                thread.tid,
+                printable(str(thread_names.get(str(thread.tid), notes.name if not index else ""))),
+                Registers(
+                    thread.registers.general,
+                    thread.registers.floating_point,
+                    thread.registers.extended,
+                ),
+            )
+            for index, thread in enumerate(notes.threads)
+        )
+        return Snapshot(
+            pid=notes.pid or notes.threads[0].tid,
+            taken_at_s=_number(record.get("taken_at_s")),
+            process_create_time_s=_number(record.get("process_create_time_s")),
+            user_time_s=0,
+            kernel_time_s=0,
+            system=_read_system(_dict(record.get("system"))),
+            threads=threads,
+            modules=derive_modules(regions, memory.read, executable),
+            regions=regions,
+            memory=memory.ranges,
+            handles=_read_handles(record.get("handles")),
+            files={
+                "auxv": notes.auxv,
+                "maps": render_maps(regions),
+                "cmdline": notes.command_line.replace(b" ", b"\0"),
+            },
+            content=memory,
+            exception=_read_exception(notes),
+            dso_debug=dso[0] if dso else None,
+            token=record["token"] if isinstance(record.get("token"), dict) else None,
+            record=record["record"] if isinstance(record.get("record"), dict) else None,
+            soft_errors=[*self.soft_errors, *_texts(record.get("soft_errors"))],
+        )
+
+    def _read_segments(self) -> Iterator[layout.Segment]:
+        count, at = self.header.program_header_count, self.header.program_headers_offset
+        if count == layout.PN_XNUM:
+            raw = self._read(self.header.section_headers_offset, layout.Section.size())
+            count = layout.Section.read(raw).info
+        if count > _SEGMENTS_MAX or at + count * layout.Segment.size() > self.size:
+            raise MalformedInput("the core is damaged", why=f"it claims {count} program headers")
+        raw = self._read(at, count * layout.Segment.size())
+        if len(raw) != count * layout.Segment.size():
+            raise MalformedInput("the core is cut", why="its program headers are not whole")
+        for index in range(count):
+            yield layout.Segment.read(raw, index * layout.Segment.size())
+
+    def _read_notes(self) -> bytes:
+        segment = next((s for s in self.segments if s.type == PT_NOTE), None)
+        if segment is None:
+            raise MalformedInput("not a core that can be read", why="it has no notes")
+        if segment.file_size > HEAD_MAX or segment.offset + segment.file_size > self.size:
+            raise MalformedInput("the core is cut", why="its notes are not whole")
+        return self._read(segment.offset, segment.file_size)
+
+    def _list_pieces(self) -> Iterator[Piece]:
+        missing = 0
+        for segment in self.segments:
+            if segment.type != PT_LOAD or not segment.file_size:
+                continue
+            there = max(0, min(segment.file_size, self.size - segment.offset))
+            missing += segment.file_size - there
+            if there and segment.address + there <= 1 << 64:
+                yield Piece(segment.address, there, segment.offset)
+        if missing:
+            self.soft_errors.append(f"{missing} bytes of memory lie outside the file: it was cut")
+
+    def _derive_regions(self, files: list[Region]) -> Iterator[Region]:
+        """Mappings again: segments that continue each other were one."""
+        by_start = {file.start: file for file in files}
+        last: Region | None = None
+        current: Region | None = None
+        for segment in sorted(
+            (s for s in self.segments if s.type == PT_LOAD and s.memory_size),
+            key=lambda s: s.address,
+        ):
+            end = segment.address + segment.memory_size
+            if end > 1 << 64 or (last is not None and segment.address < last.end):
+                continue
+            current = by_start.get(segment.address, current)
+            is_mapped = current is not None and current.start <= segment.address < current.end
+            region = Region(
+                start=segment.address,
+                end=end,
+                readable=bool(segment.flags & layout.PF_R),
+                writable=bool(segment.flags & layout.PF_W),
+                executable=bool(segment.flags & layout.PF_X),
+                shared=False,
+                file_offset=current.file_offset + segment.address - current.start
+                if is_mapped and current
+                else 0,
+                inode=1 if is_mapped else 0,
+                path=current.path if is_mapped and current else "",
+            )
+            if last is not None and _continues(last, region):
+                last = _join(last, region)
+                continue
+            if last is not None:
+                yield last
+            last = region
+        if last is not None:
+            yield last
+
+
+def render_maps(regions: tuple[Region, ...]) -> bytes:
+    """As /proc/PID/maps has it; devices are not known."""
+    lines = []
+    for region in regions:
+        rights = "".join(
+            letter if has else "-"
+            for letter, has in zip(
+                "rwx", (region.readable, region.writable, region.executable), strict=True
+            )
+        )
+        place = f"{region.start:x}-{region.end:x} {rights}{'s' if region.shared else 'p'}"
+        line = f"{place} {region.file_offset:08x} 00:00 {region.inode} {region.path}"
+        lines.append(line.rstrip(" "))
+    return "".join(line + "\n" for line in lines).encode("utf-8", "surrogateescape")
+
+
+def _special_name(region: Region, names: dict[str, Any], vdso_at: int | None) -> str:
+    if region.start == vdso_at:
+        return "[vdso]"
+    name = printable(str(names.get(str(region.start), "")))
+    return name if name.startswith("[") else ""
+
+
+def _continues(last: Region, region: Region) -> bool:
+    return (
+        last.end == region.start
+        and last.path == region.path
+        and (last.readable, last.writable, last.executable)
+        == (region.readable, region.writable, region.executable)
+        and (not region.path or region.file_offset == last.file_offset + last.size)
+    )
+
+
+def _join(last: Region, region: Region) -> Region:
+    return Region(
+        last.start, region.end, last.readable, last.writable, last.executable, last.shared,
+        last.file_offset, last.inode, last.path,
+    )  # fmt: skip
+
+
+def _parse_files(notes: bytes) -> list[Region]:
+    """NT_FILE: where which file is mapped."""
+    content = next((c for _, kind, c in iterate_notes(notes) if kind == layout.NT_FILE), b"")
+    if len(content) < 16:
+        return []
+    count, page = struct.unpack_from("<QQ", content)
+    if count > _FILES_MAX or 16 + 24 * count > len(content):
+        return []
+    paths = content[16 + 24 * count :].split(b"\0")
+    found = []
+    for index, path in zip(range(count), paths, strict=False):
+        start, end, offset = struct.unpack_from("<QQQ", content, 16 + 24 * index)
+        name = path.decode("utf-8", "backslashreplace")
+        found.append(
+            Region(start, end, True, False, False, False, offset * page & (1 << 64) - 1, 1, name)
+        )
+    return found
+
+
+def _find_record(notes: bytes) -> dict[str, Any]:
+    for owner, kind, content in iterate_notes(notes):
+        if owner == layout.OWNER and kind == layout.NOTE_RECORD:
+            try:
+                return _dict(json.loads(content))
+            except (ValueError, RecursionError):
+                return {}
+    return {}
+
+
+def _read_exception(notes: CoreNotes) -> ExceptionRecord | None:
+    signal = notes.signal
+    if signal is None or not signal.number:
+        return None
+    return ExceptionRecord(
+        notes.threads[0].tid, signal.number, signal.si_code & 0xFFFFFFFF, signal.address
+    )
+
+
+def _read_system(facts: dict[str, Any]) -> SystemFacts:
+    version = facts.get("os_version")
+    numbers = [_number(n) for n in version][:3] if isinstance(version, list) else []
+    major, minor, build = (*numbers, 0, 0, 0)[:3]
+    return SystemFacts(
+        architecture=Architecture.X86_64,
+        os_release=printable(str(facts.get("os_release", "Linux"))),
+        os_version=(major, minor, build),
+        processor_count=_number(facts.get("processor_count")),
+        cpu_vendor=printable(str(facts.get("cpu_vendor", ""))),
+        cpu_family=_number(facts.get("cpu_family")),
+        cpu_model=_number(facts.get("cpu_model")),
+        cpu_stepping=_number(facts.get("cpu_stepping")),
+    )
+
+
+def _read_handles(value: Any) -> tuple[Handle, ...] | None:
+    if not isinstance(value, list):
+        return None
+    return tuple(
+        Handle(
+            _number(h.get("number")),
+            printable(str(h.get("type_name", ""))),
+            printable(str(h.get("object_name", ""))),
+            _number(h.get("flags")),
+            {str(k): v for k, v in _dict(h.get("details")).items() if isinstance(v, str | int)},
+        )
+        for h in value
+        if isinstance(h, dict)
+    )
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: Any) -> int:
+    return value & 0xFFFFFFFF if isinstance(value, int) else 0
+
+
+def _texts(value: Any) -> list[str]:
+    return [printable(str(text)) for text in value] if isinstance(value, list) else []

@@ -1,0 +1,210 @@
+"""Write a snapshot as an ELF core that gdb, lldb, drgn and pystack read. Pure.
+
+The order in the file: header, program headers, notes, memory. What readers need beside a NT_PRSTATUS for
+each thread: gdb NT_AUXV, lldb and drgn NT_FILE as well, pystack NT_PRPSINFO.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from perimortem.binary.bulk import BulkCopier, Output
+from perimortem.binary.elf import EM_X86_64, PT_LOAD, PT_NOTE
+from perimortem.binary.user_regs import pack_registers
+from perimortem.elfcore import layout
+from perimortem.model.snapshot import MemoryRange, Region, Snapshot, Thread
+
+_PAGE = 4096
+_IDENTITY = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+_UNKNOWN_STATES = "RSDTZW"
+_SIGINFO_BYTES = 128
+_FPREGS_BYTES = 512
+_SOFT_ERRORS_ROOM = 16384
+
+
+def write_core(snapshot: Snapshot, out: Output) -> int:
+    """Write ``snapshot`` to ``out``, positioned at 0; returns the size in bytes."""
+    pieces = list(_cut_regions(snapshot.regions, snapshot.memory))
+    count = len(pieces) + 1
+    has_many = count >= layout.PN_XNUM
+    notes_at = (
+        layout.ElfHeader.size()
+        + count * layout.Segment.size()
+        + (layout.Section.size() if has_many else 0)
+    )
+    notes_size = len(_write_notes(snapshot)) + _SOFT_ERRORS_ROOM
+    memory_at = -(-(notes_at + notes_size) // _PAGE) * _PAGE
+
+    out.seek(memory_at)
+    copier = BulkCopier(snapshot.content, out, snapshot.is_alive)
+    segments, at = [], memory_at
+    for region, part, is_taken in pieces:
+        taken = part.size if is_taken else 0
+        if is_taken:
+            missing = copier.copy(part)
+            if missing:
+                snapshot.soft_errors.append(
+                    f"{missing} bytes at {part.address:#x} could not be read and are zero"
+                )
+        segments.append(_write_segment(region, part, at, taken))
+        at += taken
+    size = out.tell()
+
+    notes = _write_notes(snapshot)[: memory_at - notes_at]
+    note_segment = layout.Segment(PT_NOTE, 0, notes_at, 0, 0, len(notes), 0, 4)
+    out.seek(0)
+    out.write(_write_header(count, has_many))
+    out.write(b"".join(segment.to_bytes() for segment in (note_segment, *segments)))
+    if has_many:
+        out.write(layout.Section(0, 0, 0, 0, 0, 0, 0, count, 0, 0).to_bytes())
+    out.write(notes)
+    return size
+
+
+def _write_header(count: int, has_many: bool) -> bytes:
+    headers_end = layout.ElfHeader.size() + count * layout.Segment.size()
+    return layout.ElfHeader(
+        identity=_IDENTITY,
+        type=layout.ET_CORE,
+        machine=EM_X86_64,
+        version=1,
+        entry=0,
+        program_headers_offset=layout.ElfHeader.size(),
+        section_headers_offset=headers_end if has_many else 0,
+        flags=0,
+        header_size=layout.ElfHeader.size(),
+        program_header_size=layout.Segment.size(),
+        program_header_count=layout.PN_XNUM if has_many else count,
+        section_header_size=layout.Section.size() if has_many else 0,
+        section_header_count=1 if has_many else 0,
+        section_names_index=0,
+    ).to_bytes()
+
+
+def _cut_regions(
+    regions: tuple[Region, ...], memory: tuple[MemoryRange, ...]
+) -> Iterator[tuple[Region, MemoryRange, bool]]:
+    """Each mapping in pieces: those that are taken, and what lies between them, in address order."""
+    ranges = iter((*memory, MemoryRange(1 << 64, 0)))
+    wanted = next(ranges)
+    for region in regions:
+        at = region.start
+        while at < region.end:
+            while wanted.address + wanted.size <= at:
+                wanted = next(ranges)
+            start = min(max(wanted.address, at), region.end)
+            if at < start:
+                yield region, MemoryRange(at, start - at), False
+            stop = min(wanted.address + wanted.size, region.end)
+            if start < stop:
+                yield region, MemoryRange(start, stop - start), True
+            at = max(start, stop)
+
+
+def _write_segment(region: Region, part: MemoryRange, offset: int, taken: int) -> layout.Segment:
+    flags = (
+        layout.PF_R * region.readable
+        | layout.PF_W * region.writable
+        | layout.PF_X * region.executable
+    )
+    return layout.Segment(PT_LOAD, flags, offset, part.address, 0, taken, part.size, 1)
+
+
+def _write_notes(snapshot: Snapshot) -> bytes:
+    exception = snapshot.exception
+    crashed = exception.tid if exception else None
+    ordered = sorted(snapshot.threads, key=lambda thread: thread.tid != crashed)
+    with_registers = [thread for thread in ordered if thread.registers is not None]
+    notes = []
+    for index, thread in enumerate(with_registers):
+        notes.append(_note(layout.NT_PRSTATUS, _write_status(snapshot, thread)))
+        if index == 0:
+            notes.append(_note(layout.NT_PRPSINFO, _write_process_info(snapshot)))
+            notes.append(_note(layout.NT_SIGINFO, _write_siginfo(snapshot)))
+            notes.append(_note(layout.NT_AUXV, snapshot.files.get("auxv", b"")))
+            notes.append(_note(layout.NT_FILE, _write_files(snapshot.regions)))
+        assert thread.registers is not None
+        floating = thread.registers.floating_point
+        if floating is not None:
+            notes.append(_note(layout.NT_FPREGSET, floating[:_FPREGS_BYTES]))
+        if thread.registers.extended:
+            notes.append(_note(layout.NT_X86_XSTATE, thread.registers.extended, owner=b"LINUX\0"))
+    record = json.dumps(_collect_record(snapshot)).encode("ascii")
+    notes.append(_note(layout.NOTE_RECORD, record, owner=layout.OWNER))
+    return b"".join(notes)
+
+
+def _note(kind: int, content: bytes, *, owner: bytes = b"CORE\0") -> bytes:
+    head = struct.pack("<III", len(owner), len(content), kind) + owner
+    head += bytes(-len(head) % 4)
+    return head + content + bytes(-len(content) % 4)
+
+
+def _write_status(snapshot: Snapshot, thread: Thread) -> bytes:
+    assert thread.registers is not None
+    exception = snapshot.exception
+    code = exception.code & 0x7F if exception and exception.tid == thread.tid else 0
+    user, kernel = thread.user_time_100ns, thread.kernel_time_100ns
+    head = layout.ThreadStatus(
+        signal=code, signal_code=0, signal_errno=0, current_signal=code, padding=0,
+        pending=0, held=0,
+        pid=thread.tid, parent_pid=0, group=0, session=0,
+        user_s=user // 10_000_000, user_us=user // 10 % 1_000_000,
+        kernel_s=kernel // 10_000_000, kernel_us=kernel // 10 % 1_000_000,
+        children_user_s=0, children_user_us=0, children_kernel_s=0, children_kernel_us=0,
+    )  # fmt: skip
+    has_floating = thread.registers.floating_point is not None
+    return (
+        head.to_bytes()
+        + pack_registers(thread.registers.general)
+        + struct.pack("<ii", has_floating, 0)
+    )
+
+
+def _write_process_info(snapshot: Snapshot) -> bytes:
+    leader = next((t for t in snapshot.threads if t.tid == snapshot.pid), None)
+    state = (leader.state if leader else None) or "R"
+    info = layout.ProcessInfo(
+        state=max(0, _UNKNOWN_STATES.find(state)), state_name=ord(state[0]) & 0x7F, is_zombie=0,
+        nice=0, padding=0, flags=0, uid=0, gid=0, pid=snapshot.pid, parent_pid=0, group=0, session=0,
+    )  # fmt: skip
+    name = (leader.name if leader else "").encode("utf-8", "replace")[:15].ljust(16, b"\0")
+    words = snapshot.files.get("cmdline", b"").rstrip(b"\0").replace(b"\0", b" ")
+    return info.to_bytes() + name + words[:79].ljust(80, b"\0")
+
+
+def _write_siginfo(snapshot: Snapshot) -> bytes:
+    exception = snapshot.exception
+    if exception is None:
+        return bytes(_SIGINFO_BYTES)
+    (code,) = struct.unpack("<i", struct.pack("<I", exception.flags & 0xFFFFFFFF))
+    head = struct.pack("<iiiiQ", exception.code & 0x7F, 0, code, 0, exception.address)
+    return head.ljust(_SIGINFO_BYTES, b"\0")
+
+
+def _write_files(regions: tuple[Region, ...]) -> bytes:
+    """NT_FILE: count, page size, (start, end, offset in pages) each, then the paths."""
+    mapped = [region for region in regions if region.path.startswith("/")]
+    head = struct.pack("<QQ", len(mapped), _PAGE)
+    places = b"".join(struct.pack("<QQQ", r.start, r.end, r.file_offset // _PAGE) for r in mapped)
+    paths = b"".join(r.path.encode("utf-8", "replace") + b"\0" for r in mapped)
+    return head + places + paths
+
+
+def _collect_record(snapshot: Snapshot) -> dict[str, Any]:
+    """What a core has no place for: thread names and times, handles, the machine, soft errors."""
+    return {
+        "taken_at_s": snapshot.taken_at_s,
+        "process_create_time_s": snapshot.process_create_time_s,
+        "system": {**asdict(snapshot.system), "architecture": str(snapshot.system.architecture)},
+        "thread_names": {str(t.tid): t.name for t in snapshot.threads if t.name},
+        "region_names": {str(r.start): r.path for r in snapshot.regions if r.path.startswith("[")},
+        "handles": snapshot.handles and [asdict(handle) for handle in snapshot.handles],
+        "token": snapshot.token,
+        "record": snapshot.record,
+        "soft_errors": snapshot.soft_errors[:64],
+    }

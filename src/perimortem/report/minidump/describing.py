@@ -1,0 +1,35 @@
+"""What every describer of a stream gets, gives, and needs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from perimortem.clock import format_rfc3339
+from perimortem.minidump.reader import MinidumpFile, StreamEntry
+from perimortem.text import printable
+
+Describe = Callable[[MinidumpFile, StreamEntry, int | None], dict[str, Any]]
+"""describe(dump, entry, limit): the fields of a stream; lists with at most ``limit`` rows."""
+
+_FILETIME_EPOCH_S = 11_644_473_600
+"""1601-01-01 to 1970-01-01."""
+
+
+def format_filetime(value: int) -> str | None:
+    """100 ns since 1601 as RFC 3339; None for zero and for what no calendar holds."""
+    seconds = value // 10_000_000 - _FILETIME_EPOCH_S
+    if value == 0 or not 0 <= seconds < 1 << 36:
+        return None
+    return format_rfc3339(seconds * 1_000_000_000 + value % 10_000_000 * 100)
+
+
+def decode_utf16(raw: bytes) -> str:
+    """Up to the first zero, printable."""
+    return printable(raw[: len(raw) // 2 * 2].decode("utf-16-le", "replace").split("\0", 1)[0])
+
+
+def decode_lines(raw: bytes) -> str:
+    """Text of several lines; zeros, as between the words of a command line, are spaces."""
+    text = raw.replace(b"\0", b" ").decode("utf-8", "backslashreplace")
+    return "\n".join(printable(line) for line in text.expandtabs(8).splitlines())

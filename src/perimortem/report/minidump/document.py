@@ -1,0 +1,122 @@
+"""A minidump as a JSON document: what ``inspect`` shows (docs/dump.schema.json). Pure.
+
+A damaged stream becomes ``{"error": ...}`` in its place; the others are read all the same. Data that
+were asked for (the header's flags) and are not there are named in ``missing``; what lies over something
+else, or twice in the file, in ``problems``. Of a list only as many rows are made as are shown.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perimortem.clock import format_rfc3339
+from perimortem.errors import MalformedInput
+from perimortem.minidump.format import Directory, Header, StreamType
+from perimortem.minidump.reader import MinidumpFile, StreamEntry
+from perimortem.model.dump import MinidumpType, format_flags
+from perimortem.report.minidump.foreign_streams import FOREIGN_STREAMS
+from perimortem.report.minidump.own_streams import OWN_STREAMS
+from perimortem.report.minidump.sdk_streams import SDK_STREAMS
+from perimortem.report.minidump.text_streams import TEXT_STREAMS
+
+_EXPECTED = {
+    MinidumpType.WITH_FULL_MEMORY: StreamType.Memory64ListStream,
+    MinidumpType.WITH_HANDLE_DATA: StreamType.HandleDataStream,
+    MinidumpType.WITH_UNLOADED_MODULES: StreamType.UnloadedModuleListStream,
+    MinidumpType.WITH_FULL_MEMORY_INFO: StreamType.MemoryInfoListStream,
+    MinidumpType.WITH_THREAD_INFO: StreamType.ThreadInfoListStream,
+    MinidumpType.WITH_TOKEN_INFORMATION: StreamType.TokenStream,
+    MinidumpType.WITH_IPT_TRACE: StreamType.IptTraceStream,
+}
+_PROBLEMS_MAX = 100
+_DESCRIBERS = {**SDK_STREAMS, **FOREIGN_STREAMS, **OWN_STREAMS, **TEXT_STREAMS}
+
+
+def describe_dump(
+    dump: MinidumpFile, *, limit: int | None = None, only: set[int] | None = None
+) -> dict[str, Any]:
+    """Header, streams in the order of the directory, what is missing and what is wrong.
+
+    ``limit``: rows of each list; ``only``: types of streams.
+    """
+    header = dump.header
+    return {
+        "size_bytes": dump.size,
+        "version": f"{header.version & 0xFFFF:04X} ({header.version >> 16:04X})",
+        "stream_count": header.stream_count,
+        "created_at": format_rfc3339(header.time_date_stamp * 1_000_000_000),
+        "flags": {"value": f"{header.flags:#x}", "names": format_flags(header.flags)},
+        "streams": [
+            _describe_stream(dump, entry, limit)
+            for entry in dump.streams
+            if only is None or entry.type in only
+        ],
+        "missing": _describe_missing(dump),
+        "problems": list(_describe_problems(dump)),
+    }
+
+
+def find_stream_type(dump: MinidumpFile, text: str) -> int | None:
+    """By its name, with or without "Stream" at its end, or by number; None when there is no such one."""
+    try:
+        return int(text, 0)
+    except ValueError:
+        wanted = text.lower()
+    for entry in dump.streams:
+        name = entry.name.lower()
+        if wanted in (name, name.removesuffix("stream"), name.removesuffix("liststream")):
+            return entry.type
+    return next((int(kind) for kind in StreamType if kind.name.lower() == wanted), None)
+
+
+def _describe_stream(dump: MinidumpFile, entry: StreamEntry, limit: int | None) -> dict[str, Any]:
+    head = {
+        "index": entry.index,
+        "type": entry.type,
+        "name": entry.name,
+        "size_bytes": entry.size,
+        "rva": entry.rva,
+    }
+    if entry.size == 0 and entry.type == StreamType.UnusedStream:
+        return head
+    try:
+        describe = _DESCRIBERS.get(entry.type)
+        if describe is not None:
+            return head | describe(dump, entry, limit)
+        dump.check_bytes(entry.rva, entry.size)
+    except MalformedInput as error:
+        return head | {"error": str(error)}
+    return head
+
+
+def _describe_missing(dump: MinidumpFile) -> list[str]:
+    present = {entry.type for entry in dump.streams}
+    return [
+        f"{format_flags(flag)[0]} was asked for, but there is no {stream.name}"
+        for flag, stream in _EXPECTED.items()
+        if dump.header.flags & flag and stream not in present
+    ]
+
+
+def _describe_problems(dump: MinidumpFile) -> list[str]:
+    """Streams that share bytes with the head or with each other, and types that come twice."""
+    problems = []
+    directory_end = dump.header.stream_directory_rva + len(dump.streams) * Directory.size()
+    places = [(0, Header.size(), "the header")] if dump.streams else []
+    if dump.streams:
+        places.append((dump.header.stream_directory_rva, directory_end, "the stream directory"))
+    places += [
+        (e.rva, e.rva + e.size, f"stream {e.index} ({e.name})") for e in dump.streams if e.size
+    ]
+    end, last = 0, ""
+    for start, stop, name in sorted(places):
+        if start < end:
+            problems.append(f"{name} lies over {last}")
+        if stop > end:
+            end, last = stop, name
+    seen: set[int] = set()
+    for entry in dump.streams:
+        if entry.type in seen and entry.type != StreamType.UnusedStream:
+            problems.append(f"stream {entry.index}: a second {entry.name}; readers take the first")
+        seen.add(entry.type)
+    return problems[:_PROBLEMS_MAX]

@@ -1,0 +1,222 @@
+"""ELF cores of ours, read by the debuggers that people have; and dumps converted both ways."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import SHARED_DUMPS
+
+from perimortem.dump.open import open_snapshot
+from perimortem.dump.write import write_dump
+from perimortem.model.dump import FULL, MINI, DumpFormat, DumpOptions, Pause
+from perimortem.proc import find_process
+
+pytestmark = pytest.mark.system
+
+needs = {
+    name: pytest.mark.skipif(not shutil.which(name), reason=f"{name} is not installed")
+    for name in ("gdb", "lldb", "zstd")
+}
+CASES = [(MINI, Pause.STOP), (FULL, Pause.STOP), (FULL, Pause.SNAPSHOT)]
+IDS = ["mini", "full", "full-snapshot"]
+DEEP = """
+import threading, time
+def innermost():
+    while True:
+        time.sleep(100)
+def outermost():
+    innermost()
+for number in range(3):
+    threading.Thread(target=outermost, daemon=True).start()
+print("ready", flush=True)
+innermost()
+"""
+
+
+@pytest.fixture(params=list(zip(CASES, IDS, strict=True)), ids=IDS)
+def core(request, start, tmp_path):
+    (types, pause), _ = request.param
+    program = start("many_threads", 4)
+    options = DumpOptions(types, pause, DumpFormat.CORE)
+    result = write_dump(find_process(program.pid), tmp_path / "t.core", options)
+    return program.popen.args[0], Path(result.path)
+
+
+def count_frames(text):
+    return len(re.findall(r"\bwait_here\b", text))
+
+
+@needs["gdb"]
+def test_gdb_shows_every_threads_stack(core):
+    program, path = core
+    result = subprocess.run(
+        ["gdb", "-nx", "-batch", "-ex", "thread apply all bt", program, path],
+        capture_output=True, text=True, timeout=100, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert count_frames(result.stdout) >= 4
+    assert len(re.findall(r"^Thread \d+", result.stdout, re.M)) == 5
+    assert re.search(r"#\d+ +0x[0-9a-f]+ in main ", result.stdout)
+
+
+@needs["lldb"]
+def test_lldb_shows_every_threads_stack(core):
+    program, path = core
+    result = subprocess.run(
+        ["lldb", "-b", "-x", "-o", f"target create -c {path} {program}", "-o", "thread backtrace all"],
+        capture_output=True, text=True, timeout=100, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert count_frames(result.stdout) >= 4
+    assert len(re.findall(r"^. thread #\d+", result.stdout, re.M)) == 5
+
+
+def test_drgn_shows_every_threads_stack(core):
+    _, path = core
+    script = (
+        "import drgn, sys\n"
+        "program = drgn.Program()\n"
+        "program.set_core_dump(sys.argv[1])\n"
+        "try:\n    program.load_default_debug_info()\n"
+        "except drgn.MissingDebugInfoError:\n    pass\n"
+        "for thread in program.threads():\n    print(thread.tid, thread.stack_trace())\n"
+    )
+    pytest.importorskip("drgn")
+    result = subprocess.run(
+        [sys.executable, "-c", script, path], capture_output=True, text=True, timeout=100
+    )
+    assert count_frames(result.stdout) == 4, result.stderr
+
+
+@pytest.mark.parametrize("pause", [Pause.STOP, Pause.SNAPSHOT])
+def test_pystack_shows_the_python_frames_of_a_full_core(tmp_path, pause):
+    pytest.importorskip("pystack")
+    python = os.path.realpath(sys.executable)
+    target = subprocess.Popen([python, "-c", DEEP], stdout=subprocess.PIPE)
+    try:
+        with target.stdout as ready:
+            ready.readline()
+        options = DumpOptions(FULL, pause, DumpFormat.CORE)
+        result = write_dump(find_process(target.pid), tmp_path / "p.core", options)
+        shown = subprocess.run(
+            [sys.executable, "-m", "pystack", "core", result.path, python],
+            capture_output=True, text=True, timeout=100,
+        )  # fmt: skip
+        assert shown.stdout.count("in innermost") == 4, shown.stdout + shown.stderr
+        assert shown.stdout.count("in outermost") == 3
+    finally:
+        target.kill()
+        target.wait()
+
+
+@needs["gdb"]
+def test_a_crash_becomes_a_core_with_its_signal(perimortem, programs, tmp_path):
+    perimortem.call("run", "-q", "--", programs / "crash_null")
+    (dump,) = (perimortem.data_dir / "dumps").glob("*.dmp")
+    result = perimortem.call("convert", dump, tmp_path / "crash.core")
+    assert result.returncode == 0, result.stderr
+    shown = subprocess.run(
+        ["gdb", "-nx", "-batch", "-ex", "bt", "-ex", "p $_siginfo.si_signo",
+         programs / "crash_null", tmp_path / "crash.core"],
+        capture_output=True, text=True, timeout=100, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert "Program terminated with signal SIGSEGV" in shown.stdout
+    assert "$1 = 11" in shown.stdout
+
+
+def join(parts):
+    """A core has a segment for each mapping: ranges that go on from one to the next are cut there."""
+    joined = []
+    for address, data in parts:
+        if joined and joined[-1][0] + len(joined[-1][1]) == address:
+            joined[-1] = (joined[-1][0], joined[-1][1] + data)
+        else:
+            joined.append((address, data))
+    return joined
+
+
+def describe(snapshot):
+    """What must be the same whatever the format."""
+    read = snapshot.content.read
+    return {
+        "pid": snapshot.pid,
+        "threads": {
+            t.tid: (t.name, t.registers.general["rip"], t.registers.general["rsp"])
+            for t in snapshot.threads
+        },
+        "modules": {(m.base, m.path, m.build_id) for m in snapshot.modules},
+        "memory": join([(m.address, read(m.address, m.size)) for m in snapshot.memory]),
+        "handles": [(h.number, h.type_name, h.object_name) for h in snapshot.handles or ()],
+    }
+
+
+@pytest.mark.parametrize("types", [MINI, FULL], ids=["mini", "full"])
+def test_there_and_back_again(start, perimortem, tmp_path, types):
+    """minidump -> core -> minidump, with and without zstd: nothing of weight is lost."""
+    program = start("many_threads", 4)
+    write_dump(find_process(program.pid), tmp_path / "a.dmp", DumpOptions(types))
+    for source, target in (
+        ("a.dmp", "b.core"), ("b.core", "c.dmp"), ("c.dmp", "d.core.zst"), ("d.core.zst", "e.dmp.zst"),
+    ):  # fmt: skip
+        result = perimortem.call("convert", tmp_path / source, tmp_path / target)
+        assert result.returncode == 0, result.stderr
+    with open_snapshot(tmp_path / "a.dmp") as snapshot:
+        first = describe(snapshot)
+    for name in ("b.core", "c.dmp", "d.core.zst", "e.dmp.zst"):
+        with open_snapshot(tmp_path / name) as snapshot:
+            assert describe(snapshot) == first, name
+    listed = json.loads(perimortem.call("inspect", "--json", tmp_path / "e.dmp.zst").stdout)
+    assert listed["missing"] == []
+    assert listed["problems"] == []
+
+
+@needs["zstd"]
+def test_zstd_itself_unpacks_a_compressed_dump(start, perimortem, tmp_path):
+    program = start("health", 64, stdin=subprocess.PIPE)
+    path = tmp_path / "d.dmp.zst"
+    for pause in ("stop", "snapshot"):
+        path.unlink(missing_ok=True)
+        result = perimortem.call(
+            "dump", program.pid, "--type", "full", "--pause", pause, "--compress", "-o", path
+        )
+        assert result.returncode == 0, result.stderr
+        packed = perimortem.call("inspect", "--json", path).stdout
+        subprocess.run(["zstd", "-d", "-q", "-f", path, "-o", tmp_path / "d.dmp"], check=True)
+        plain = perimortem.call("inspect", "--json", tmp_path / "d.dmp").stdout
+        assert json.loads(packed) == json.loads(plain)
+        assert path.stat().st_size < (tmp_path / "d.dmp").stat().st_size
+
+
+def test_convert_refuses_what_it_cannot_and_leaves_no_file(perimortem, tmp_path):
+    (tmp_path / "noise").write_bytes(b"MDMP" + bytes(200))
+    (tmp_path / "there.core").write_bytes(b"mine")
+    for source in ("noise", "nothing"):
+        result = perimortem.call("convert", tmp_path / source, tmp_path / "out.core")
+        assert result.returncode == 1
+        assert result.stderr.startswith("perimortem: ")
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
+        "noise",
+        "there.core",
+    ]
+
+
+needs_dumps = pytest.mark.skipif(
+    not SHARED_DUMPS.is_dir(), reason="Breakpad's dumps are not beside the project"
+)
+
+
+@needs_dumps
+@pytest.mark.parametrize("path", sorted(SHARED_DUMPS.glob("*.dmp")), ids=lambda path: path.stem)
+def test_other_peoples_dumps_become_cores_or_are_refused(perimortem, tmp_path, path):
+    result = perimortem.call("convert", path, tmp_path / "out.core")
+    if result.returncode == 0:
+        with open_snapshot(path) as before, open_snapshot(tmp_path / "out.core") as after:
+            assert after.threads
+            assert after.memory == before.memory
+    else:
+        assert "cannot be converted" in result.stderr

@@ -1,0 +1,217 @@
+"""Files of strangers: whatever is in them, only our own error comes out, and soon.
+
+``hostile/`` holds what fuzzing has found (tools/fuzz_dumps.py), made small.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_minidump import make_snapshot, open_dump, write
+
+from perimortem.dump.compressed import CompressedReader, CompressedWriter
+from perimortem.elfcore.reader import CoreFile, is_core
+from perimortem.elfcore.writer import write_core
+from perimortem.errors import MalformedInput, PerimortemError
+from perimortem.minidump.snapshot import read_snapshot
+from perimortem.minidump.writer import write_minidump
+from perimortem.model.dump import FULL, MINI, MinidumpType
+from perimortem.report.minidump.document import describe_dump
+from perimortem.report.minidump.hexdump import render_memory
+from perimortem.report.minidump.text import render_dump
+
+HOSTILE = sorted(Path(__file__).with_name("hostile").iterdir())
+
+
+def exercise(data):
+    """Reader, listing, converter."""
+
+    def read(offset, size):
+        return data[offset : offset + size]
+
+    try:
+        if is_core(data[:18]):
+            snapshot = CoreFile(read, len(data)).read_snapshot()
+        else:
+            dump = open_dump(data)
+            render_dump(describe_dump(dump, limit=50))
+            snapshot = read_snapshot(dump)
+        if sum(memory.size for memory in snapshot.memory) < 16 << 20:
+            write_core(snapshot, io.BytesIO())
+            write_minidump(snapshot, MINI, io.BytesIO())
+    except PerimortemError:
+        return
+
+
+@pytest.mark.parametrize("path", HOSTILE, ids=lambda path: path.name)
+def test_what_fuzzing_has_found(path):
+    exercise(path.read_bytes())
+
+
+def as_core(snapshot):
+    out = io.BytesIO()
+    write_core(snapshot, out)
+    return out.getvalue()
+
+
+EVERYTHING = FULL | MinidumpType.WITH_AVX_XSTATE_CONTEXT | MinidumpType.WITH_TOKEN_INFORMATION
+RICH = make_snapshot(
+    token={"uids": [0]}, record={"heartbeats": [], "events": []}, soft_errors=["one"]
+)
+SEEDS = {
+    "mini": write(make_snapshot()),
+    "full": write(RICH, EVERYTHING),
+    "core": as_core(RICH),
+}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@given(st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), min_size=1, max_size=40))
+@settings(max_examples=150, deadline=None)
+def test_changed_bytes(seed, changes):
+    data = bytearray(SEEDS[seed])
+    for at, value in changes:
+        data[at % len(data)] = value
+    exercise(bytes(data))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@given(st.integers(0, 1 << 16), st.sampled_from([0, 1, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFF0]))
+@settings(max_examples=150, deadline=None)
+def test_great_numbers_in_any_place(seed, at, number):
+    data = bytearray(SEEDS[seed])
+    at = at * 4 % (len(data) - 8)
+    struct.pack_into("<I", data, at, number)
+    exercise(bytes(data))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_cut_at_every_length(seed):
+    data = SEEDS[seed]
+    for length in range(0, min(len(data), 6000), 37):
+        exercise(data[:length])
+
+
+def minidump_of(*streams):
+    """(type, content) each; content may be (size, rva) of a place that was claimed."""
+    head = 32 + 12 * len(streams)
+    directory, body = b"", b""
+    for kind, content in streams:
+        size, rva = (len(content), head + len(body)) if isinstance(content, bytes) else content
+        directory += struct.pack("<III", kind, size, rva)
+        body += content if isinstance(content, bytes) else b""
+    flags = struct.pack("<4sIIIIIQ", b"MDMP", 0xA793, len(streams), 32, 0, 0, 0)
+    return flags + directory + body
+
+
+@pytest.mark.parametrize("kind", [3, 4, 5, 8, 9, 12, 13, 14, 15, 16, 17, 18, 19, 21, 22, 24])
+@pytest.mark.parametrize("count", [1, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_counts_that_no_file_could_hold(kind, count):
+    content = struct.pack("<IIIIQ", count, count, count, count, count) + bytes(64)
+    exercise(minidump_of((kind, content)))
+
+
+def test_streams_that_lie_over_each_other_or_the_head_are_named():
+    content = struct.pack("<I", 0) * 4
+    document = describe_dump(open_dump(minidump_of((3, content), (5, (16, 72)), (4, (8, 0)))))
+    problems = "\n".join(document["problems"])
+    assert "stream 1 (MemoryListStream) lies over stream 0 (ThreadListStream)" in problems
+    assert "the header lies over stream 2 (ModuleListStream)" in problems
+
+
+def test_a_stream_that_comes_twice_is_named():
+    content = struct.pack("<I", 0)
+    document = describe_dump(open_dump(minidump_of((3, content), (3, content))))
+    assert document["problems"] == ["stream 1: a second ThreadListStream; readers take the first"]
+
+
+def test_ranges_that_overlap_or_lie_outside_are_counted():
+    ranges = struct.pack("<QIIQIIQII", 0x1000, 64, 0, 0x1020, 64, 0, 0x9000, 1 << 20, 0)
+    document = describe_dump(open_dump(minidump_of((5, struct.pack("<I", 3) + ranges))))
+    (stream,) = document["streams"]
+    assert (stream["overlapping"], stream["outside_file"], stream["count"]) == (1, 1, 3)
+    assert "1 ranges overlap" in render_dump(document)
+
+
+def test_a_chain_of_handle_informations_that_bites_its_tail():
+    at = 32 + 12
+    handle = struct.pack("<QIIIIIIII", 3, 0, 0, 0, 0, 0, 0, at + 16 + 40, 0)
+    loop = struct.pack("<III", at + 16 + 40, 1, 0)
+    exercise(minidump_of((12, struct.pack("<IIII", 16, 40, 1, 0) + handle + loop)))
+
+
+def test_a_million_ranges_are_listed_without_a_million_objects():
+    count = 1_000_000
+    body = bytearray(struct.pack("<QQ", count, 1 << 31))
+    body += b"".join(struct.pack("<QQ", 0x10000 + i * 8192, 4096) for i in range(count))
+    data = minidump_of((9, bytes(body)))
+    document = describe_dump(open_dump(data), limit=10)
+    (stream,) = document["streams"]
+    assert stream["count"] == count
+    assert len(stream["ranges"]) == 10
+    assert stream["total_bytes"] == count * 4096
+    assert stream["outside_file"] == count
+    assert stream["overlapping"] == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 1 << 15), st.integers(0, 255)), min_size=1, max_size=20))
+@settings(max_examples=150, deadline=None)
+def test_a_damaged_compressed_file(changes):
+    pytest.importorskip("zstandard")
+    data = bytearray(COMPRESSED)
+    for at, value in changes:
+        data[-1 - at % len(data)] = value
+    try:
+        reader = CompressedReader(
+            lambda offset, size: bytes(data[offset : offset + size]), len(data)
+        )
+        reader.read(0, 1 << 20)
+        reader.read(max(0, reader.size - 100), 200)
+    except MalformedInput:
+        return
+
+
+def compress(head, memory, hole):
+    out = io.BytesIO()
+
+    def write_at(piece, offset):
+        out.seek(offset)
+        out.write(piece)
+
+    writer = CompressedWriter(write_at)
+    writer.seek(len(head))
+    writer.write(memory)
+    writer.seek(hole, 1)
+    writer.write(memory)
+    writer.seek(0)
+    writer.write(head)
+    writer.finish()
+    return out.getvalue()
+
+
+COMPRESSED = compress(b"head" * 100, bytes(range(256)) * 64, 5000)
+
+
+def test_any_part_of_a_compressed_file_can_be_read():
+    pytest.importorskip("zstandard")
+    head, memory, hole = b"head" * 100, bytes(range(256)) * 64, 9 << 20
+    data = compress(head, memory, hole)
+    assert len(data) < 1 << 16
+    reader = CompressedReader(lambda offset, size: data[offset : offset + size], len(data))
+    plain = head + memory + bytes(hole) + memory
+    assert reader.size == len(plain)
+    for at, size in ((0, 10), (390, 30), (len(head) + 100, 5 << 20), (len(plain) - 5, 100)):
+        assert reader.read(at, size) == plain[at : at + size]
+
+
+def test_memory_in_hex_with_holes():
+    snapshot = read_snapshot(open_dump(write(make_snapshot())))
+    lines = list(render_memory(snapshot.content, 0x7FF8, 16))
+    assert lines[0].startswith("0000000000007ff0  ")
+    assert "f8 f9 fa fb fc fd fe ff" in lines[0]
+    assert "?? ?? ?? ?? ?? ?? ?? ??" in lines[1]
