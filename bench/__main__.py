@@ -5,11 +5,26 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import beats, cli_start, crashes, death, dumps, hangs, many_targets, trees
+from bench import (
+    beats,
+    cli_start,
+    crashes,
+    death,
+    dumps,
+    hangs,
+    large_dumps,
+    listing,
+    many_targets,
+    noticed,
+    trees,
+)
 
 BENCHMARKS = {
     "beats": beats.measure,
     "dumps": dumps.measure,
+    "large-dumps": large_dumps.measure,
+    "noticed": noticed.measure,
+    "listing": listing.measure,
     "crashes": crashes.measure,
     "death": death.measure,
     "hangs": hangs.measure,

@@ -233,6 +233,7 @@ static int count_descriptors(void)
 		closedir(directory);
 		if (count < least)
 			least = count;
+		usleep(1500);
 	}
 	return least;
 }

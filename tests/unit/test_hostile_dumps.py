@@ -138,13 +138,6 @@ def test_ranges_that_overlap_or_lie_outside_are_counted():
     assert "1 ranges overlap" in render_dump(document)
 
 
-def test_a_chain_of_handle_informations_that_bites_its_tail():
-    at = 32 + 12
-    handle = struct.pack("<QIIIIIIII", 3, 0, 0, 0, 0, 0, 0, at + 16 + 40, 0)
-    loop = struct.pack("<III", at + 16 + 40, 1, 0)
-    exercise(minidump_of((12, struct.pack("<IIII", 16, 40, 1, 0) + handle + loop)))
-
-
 def test_a_million_ranges_are_listed_without_a_million_objects():
     count = 1_000_000
     body = bytearray(struct.pack("<QQ", count, 1 << 31))

@@ -91,6 +91,7 @@ class StreamType(IntEnum):
     # Ours ("PM")
     PerimortemRecord = 0x504D0001
     PerimortemXstate = 0x504D0002
+    PerimortemHandles = 0x504D0003
 
 
 class Header(Record):
@@ -412,18 +413,6 @@ class HandleDescriptor2(HandleDescriptor):
 
     object_info_rva: U32
     reserved0: U32
-
-
-class HandleObjectInformation(Record):
-    """MINIDUMP_HANDLE_OBJECT_INFORMATION; the information follows."""
-
-    next_info_rva: U32
-    info_type: U32
-    info_size: U32
-
-
-HANDLE_DETAILS = 0x504D0001
-"""Ours: a JSON object. Windows' own types are small numbers."""
 
 
 class TokenListHeader(Record):

@@ -13,7 +13,7 @@ import sys
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from perimortem.binary.pieces import ReadAt
 from perimortem.binary.record import Record
@@ -22,7 +22,6 @@ from perimortem.minidump.format import (
     CV_SIGNATURE_ELF,
     CV_SIGNATURE_PDB70,
     EXCEPTION_PARAMETERS,
-    HANDLE_DETAILS,
     SIGNATURE,
     VERSION,
     Directory,
@@ -30,7 +29,6 @@ from perimortem.minidump.format import (
     HandleDataHeader,
     HandleDescriptor,
     HandleDescriptor2,
-    HandleObjectInformation,
     Header,
     Location,
     Memory64ListHeader,
@@ -55,7 +53,6 @@ from perimortem.minidump.format import (
 STREAMS_MAX = 65536
 STREAM_BYTES_MAX = 256 << 20
 STRING_BYTES_MAX = 65536
-_CHAIN_MAX = 16
 
 _R = TypeVar("_R", bound=Record)
 
@@ -288,35 +285,25 @@ class MinidumpFile:
         offsets = self._read_entries(
             entry, data, header.header_size, header.count, header.descriptor_size
         )
-        handles = []
+        handles, details = [], self._read_handle_details()
         for offset in offsets[:limit]:
             raw = kind.read(data, offset)
             type_name = self.read_string(raw.type_name_rva)
-            details = {}
-            if isinstance(raw, HandleDescriptor2) and raw.object_info_rva:
-                details = self._read_handle_details(raw.object_info_rva)
+            told = details.get(str(raw.handle))
+            kept = told if isinstance(told, dict) else {}
+            kept = {k: v for k, v in kept.items() if isinstance(v, str | int)}
             name = self.read_string(raw.object_name_rva)
-            handles.append(HandleFacts(raw, type_name, name, details))
+            handles.append(HandleFacts(raw, type_name, name, kept))
         return header, handles
 
-    def _read_handle_details(self, rva: int) -> dict[str, str | int]:
-        """Of a chain of object informations the one that is ours; a loop in it is left."""
-        seen: set[int] = set()
-        while rva and rva not in seen and len(seen) < _CHAIN_MAX:
-            seen.add(rva)
-            head = self._read(rva, HandleObjectInformation.size())
-            if len(head) < HandleObjectInformation.size():
-                break
-            info = HandleObjectInformation.read(head)
-            if info.info_type == HANDLE_DETAILS and info.info_size <= STRING_BYTES_MAX:
-                try:
-                    value = json.loads(self._read(rva + len(head), info.info_size))
-                except (ValueError, RecursionError):
-                    break
-                if isinstance(value, dict):
-                    return {k: v for k, v in value.items() if isinstance(v, str | int)}
-            rva = info.next_info_rva
-        return {}
+    def _read_handle_details(self) -> dict[str, Any]:
+        """By handle; empty where no writer of ours has told."""
+        entry = self.find(StreamType.PerimortemHandles)
+        try:
+            value = json.loads(self.read_stream(entry)) if entry else {}
+        except (ValueError, RecursionError, MalformedInput):
+            return {}
+        return value if isinstance(value, dict) else {}
 
     def read_exception(self, entry: StreamEntry) -> ExceptionFacts:
         data = self.read_stream(entry)

@@ -129,10 +129,20 @@ class CopiedMemory:
         return len(data)
 
     def iter_data(self, address: int, size: int) -> Iterator[MemoryRange]:
-        if self._find(address) is None and self._rest is not None:
-            yield from self._rest.iter_data(address, size)
-        else:
+        """Copies are data; between them ``rest`` tells."""
+        at, end = address, address + size
+        if self._rest is None:
             yield MemoryRange(address, size)
+            return
+        for start, data in self._copies:
+            first, last = max(start, at), min(start + len(data), end)
+            if first < last:
+                if at < first:
+                    yield from self._rest.iter_data(at, first - at)
+                yield MemoryRange(first, last - first)
+                at = last
+        if at < end:
+            yield from self._rest.iter_data(at, end - at)
 
     def _find(self, address: int) -> tuple[int, bytes] | None:
         index = bisect_right(self._starts, address) - 1

@@ -130,25 +130,28 @@ def _choose_hold(
 class _Before:
     """What was learnt while the target still ran."""
 
-    smaps: bytes
-    clone: CloneFacts | None
+    regions: tuple[Region, ...] = ()
+    """With their VmFlags; empty when no bulk of memory is asked for."""
+    clone: CloneFacts | None = None
     """None: no clone, for the reason ``cannot_clone``, or because none was asked for."""
-    cannot_clone: str
+    cannot_clone: str = ""
 
 
 def _look_before(process: ProcessRef, options: DumpOptions, hold: _Hold) -> _Before:
     """Raises ProcessGone when there is no such process."""
     if not options.types & BULK_TYPES:
-        return _Before(b"", None, "")
+        return _Before()
     if isinstance(hold, Freeze | Unstopped):
         read_status(process.pid)
-    smaps = _read_proc(process.pid, "smaps")
+    regions = parse_smaps(_read_proc(process.pid, "smaps"))
     if options.pause is not Pause.SNAPSHOT or not isinstance(hold, Freeze):
-        return _Before(smaps, None, "")
+        return _Before(regions)
+    if sum(r.size for r in regions if r.readable and r.writable) <= ARENA_MAX:
+        return _Before(regions)  # copied at once, as fast as it could be cloned
     try:
-        return _Before(smaps, check_clonable(process.pid, parse_smaps(smaps)), "")
+        return _Before(regions, check_clonable(process.pid, regions))
     except CannotClone as error:
-        return _Before(smaps, None, str(error))
+        return _Before(regions, None, str(error))
 
 
 def _check_identity(process: ProcessRef) -> None:
@@ -176,6 +179,8 @@ class _Taking:
         self._pause = Pause.NONE if isinstance(hold, Unstopped) else Pause.STOP
         self._memories: list[LiveMemory] = []
         self._clone: Clone | None = None
+        self._maps = b""
+        self._unforked: list[tuple[int, bytes]] = []
         self._soft_errors: list[str] = []
 
     def take(self, crash: Crash | None) -> Capture:
@@ -188,8 +193,10 @@ class _Taking:
         ]
         pid = self._process.pid
         exception = return_to_crash(crash, pid, registers, self._soft_errors) if crash else None
+        if self._before.clone or self._before.cannot_clone:
+            self._clone_target(registers)
         snapshot = replace(self._collect(registers), exception=exception)
-        if self._clone is not None or isinstance(snapshot.content, CopiedMemory):
+        if isinstance(snapshot.content, CopiedMemory):
             self._hold.thaw()
         snapshot = self._complete(snapshot)
         if self._options.types & MinidumpType.FILTER_MODULE_PATHS:
@@ -216,11 +223,13 @@ class _Taking:
         """The part inside the pause."""
         pid, hold = self._process.pid, self._hold
         tid = hold.stopped[0] if hold.stopped else pid
-        memory = self._open_memory(pid, tid)
-        maps = _read_proc(pid, f"task/{tid}/maps")
-        regions = parse_maps(maps)
-        if self._before.smaps:
-            regions = with_flags(regions, parse_smaps(self._before.smaps))
+        if self._clone is not None:
+            memory = self._open_memory(self._clone.pid, self._clone.pid)
+        else:
+            memory = self._open_memory(pid, tid)
+            self._maps = _read_proc(pid, f"task/{tid}/maps")
+        maps = self._maps
+        regions = with_flags(parse_maps(maps), self._before.regions)
         memory.declare(regions)
         auxv = _read_proc(pid, f"task/{tid}/auxv")
         modules = derive_modules(regions, memory.read, regions[0].path if regions else None)
@@ -240,17 +249,10 @@ class _Taking:
                 for thread in threads
             )
 
-        def choose() -> Choice:
-            return choose_memory(
-                self._options, threads, regions, modules, dso[1] if dso else [],
-                memory.read, memory.iter_changed, self._soft_errors,
-            )  # fmt: skip
-
-        choice = choose()
-        if choice.size > ARENA_MAX and self._options.pause is Pause.SNAPSHOT:
-            self._clone_target(registers)
-            if self._clone is None and isinstance(hold, Freeze):
-                choice = choose()
+        choice = choose_memory(
+            self._options, threads, regions, modules, dso[1] if dso else [],
+            memory.read, memory.iter_changed, self._soft_errors,
+        )  # fmt: skip
         content, ranges = self._take_memory(choice, memory, regions)
         return Snapshot(
             pid=pid,
@@ -272,14 +274,20 @@ class _Taking:
         )
 
     def _clone_target(self, registers: dict[int, Registers | None]) -> None:
-        """Or go without the bulk of memory: who asked for a snapshot cannot bear the pause."""
-        if not isinstance(self._hold, Freeze):
-            return
+        """And let the target go; or go without the bulk of memory: who asked for a snapshot cannot bear
+        the pause."""
+        assert isinstance(self._hold, Freeze)
         reason = self._before.cannot_clone
-        if self._before.clone is not None:
+        if not self._hold.stopped:
+            reason = "no thread of it could be stopped"
+        elif self._before.clone is not None:
+            tid = self._hold.stopped[0]
+            self._maps = _read_proc(self._process.pid, f"task/{tid}/maps")
+            self._copy_unforked(tid)
             try:
                 self._clone = Clone(self._hold, registers, self._before.clone)
                 self._pause = Pause.SNAPSHOT
+                self._hold.thaw()
                 return
             except CannotClone as error:
                 reason = str(error)
@@ -289,12 +297,42 @@ class _Taking:
         )
         self._options = replace(self._options, types=self._options.types & ~BULK_TYPES)
 
+    def _copy_unforked(self, tid: int) -> None:
+        """What a clone has not: MADV_DONTFORK, and MADV_WIPEONFORK, zero in it."""
+        missing = [r for r in self._before.regions if r.readable and r.vm_flags & {"dc", "wf"}]
+        if not missing:
+            return
+        memory = LiveMemory(self._process.pid, tid)
+        left_out = 0
+        for region in missing:
+            if region.size <= _NOT_FORKED_MAX - sum(len(data) for _, data in self._unforked):
+                self._unforked.append((region.start, memory.read(region.start, region.size)))
+            else:
+                left_out += region.size
+        memory.close()
+        if left_out:
+            self._soft_errors.append(
+                f"{left_out} bytes are zero: marked MADV_DONTFORK or MADV_WIPEONFORK, and too many "
+                "to copy"
+            )
+
     def _take_memory(
         self, choice: Choice, memory: LiveMemory, regions: tuple[Region, ...]
     ) -> tuple[Memory, tuple[MemoryRange, ...]]:
         """What the snapshot's memory is read from, and its ranges."""
+        if choice.stacks and (self._clone or choice.size > ARENA_MAX):
+            self._soft_errors.append(
+                "stacks were not filtered: with so much other memory it would be in vain"
+            )
         if self._clone is not None:
-            return self._take_from_clone(choice, memory, regions), tuple(choice.ranges)
+            shared = sum(r.size for r in regions if r.shared and r.writable and r.readable)
+            if shared:
+                self._soft_errors.append(
+                    f"{shared} bytes of shared memory were read after the snapshot: they may have "
+                    "changed"
+                )
+            content = CopiedMemory(self._unforked, memory) if self._unforked else memory
+            return content, tuple(choice.ranges)
         if choice.size > ARENA_MAX:
             return memory, tuple(choice.ranges)
         copies = [(r.address, memory.read(r.address, r.size)) for r in choice.ranges]
@@ -303,35 +341,6 @@ class _Taking:
             kept = find_code(regions, stack)
             copies = [(at, _filter_stack(at, data, stack, kept)) for at, data in copies]
         return CopiedMemory(copies), tuple(MemoryRange(at, len(data)) for at, data in copies)
-
-    def _take_from_clone(
-        self, choice: Choice, memory: LiveMemory, regions: tuple[Region, ...]
-    ) -> Memory:
-        """What a clone has not is copied now: MADV_DONTFORK, and MADV_WIPEONFORK, zero in it."""
-        assert self._clone is not None
-        missing = [r for r in regions if r.vm_flags & {"dc", "wf"}]
-        copies, left_out = [], 0
-        for wanted in choice.ranges:
-            for region in missing:
-                start = max(wanted.address, region.start)
-                size = min(wanted.address + wanted.size, region.end) - start
-                if size > 0 and size <= _NOT_FORKED_MAX:
-                    copies.append((start, memory.read(start, size)))
-                elif size > 0:
-                    left_out += size
-        if left_out:
-            self._soft_errors.append(
-                f"{left_out} bytes are zero: marked MADV_DONTFORK or MADV_WIPEONFORK, and too many "
-                "to copy"
-            )
-        shared = sum(r.size for r in regions if r.shared and r.writable and r.readable)
-        if shared:
-            self._soft_errors.append(
-                f"{shared} bytes of shared memory were read after the snapshot: they may have changed"
-            )
-        of_clone = self._open_memory(self._clone.pid, self._clone.pid)
-        of_clone.declare(regions)
-        return CopiedMemory(copies, of_clone) if copies else of_clone
 
     def _complete(self, snapshot: Snapshot) -> Snapshot:
         """Names, times and descriptors: read when they cost the target no more time."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from perimortem.minidump.streams.dso_debug import write_dso_debug
 from perimortem.minidump.streams.exception import write_exception
-from perimortem.minidump.streams.handles import write_handles
+from perimortem.minidump.streams.handles import write_handle_details, write_handles
 from perimortem.minidump.streams.memory_info import write_memory_info
 from perimortem.minidump.streams.misc_info import write_misc_info
 from perimortem.minidump.streams.modules import write_modules
@@ -31,6 +31,7 @@ STREAMS: tuple[StreamWriter, ...] = (
     write_exception,
     write_memory_info,
     write_handles,
+    write_handle_details,
     write_token,
     write_dso_debug,
     *PROC_FILE_STREAMS,

@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 
 from perimortem.minidump.format import (
-    HANDLE_DETAILS,
     HandleDataHeader,
     HandleDescriptor2,
-    HandleObjectInformation,
     StreamType,
 )
 from perimortem.minidump.streams.writing import DumpPlan
-from perimortem.model.snapshot import Handle
 
 
 def write_handles(plan: DumpPlan) -> tuple[StreamType, bytes] | None:
@@ -33,17 +30,18 @@ def write_handles(plan: DumpPlan) -> tuple[StreamType, bytes] | None:
             granted_access=handle.flags & 0xFFFFFFFF,  # the flags of open(2)
             handle_count=1,
             pointer_count=0,
-            object_info_rva=_put_details(plan, handle),
+            object_info_rva=0,
             reserved0=0,
         )
         parts.append(record.to_bytes())
     return StreamType.HandleDataStream, b"".join(parts)
 
 
-def _put_details(plan: DumpPlan, handle: Handle) -> int:
-    """What the kernel says of a descriptor, as one object information of a type of our own: JSON."""
-    if not handle.details:
-        return 0
-    text = json.dumps(handle.details).encode("ascii")
-    info = HandleObjectInformation(0, HANDLE_DETAILS, len(text))
-    return plan.body.put(info.to_bytes() + text).rva
+def write_handle_details(plan: DumpPlan) -> tuple[StreamType, bytes] | None:
+    """PerimortemHandles, our own: JSON by handle. MINIDUMP_HANDLE_OBJECT_INFORMATION has a place for
+    such things, but readers are known that end themselves over a type they do not know."""
+    handles = plan.snapshot.handles
+    details = {str(handle.number): handle.details for handle in handles or () if handle.details}
+    if not details:
+        return None
+    return StreamType.PerimortemHandles, json.dumps(details).encode("ascii")
