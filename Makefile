@@ -9,7 +9,7 @@ TOOLS  := $(VENV)/.tools
 NATIVE  = $(shell $(BIN)/python -c "from perimortem.agent.library import find_library; print(find_library().parent)")
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-windows fast-tests check bench test-deps wine-deps programs soak clean
+.PHONY: help run test test-windows fast-tests check bench curve fuzz test-deps wine-deps programs soak clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,11 +64,19 @@ check: $(TOOLS) fast-tests ## ruff, mypy --strict for linux and win32, import-li
 bench: $(TOOLS) programs ## Measure ratios against peers, side by side in one run
 	$(BIN)/python -m bench
 
+curve: $(TOOLS) programs ## Draw docs/performance.svg anew (some minutes, 17 GB of disk)
+	$(BIN)/python -m pip install --quiet '.[curve]'
+	$(BIN)/python -m bench.curve
+
+fuzz: $(TOOLS) ## Fuzz the readers of dumps for five minutes
+	$(BIN)/python -m pip install --quiet '.[fuzz]'
+	$(BIN)/python tools/fuzz_dumps.py 300
+
 test-deps: ## Install what the tests compare with (needs root; CI)
 	apt-get update
 	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
 	  gcc g++ make cmake ninja-build pkg-config python3-venv gdb lldb elfutils binutils libc6-dbg \
-	  redis-server nginx-light less vim-tiny procps util-linux
+	  redis-server nginx-light less vim-tiny procps util-linux zstd
 
 wine-deps: ## Install Wine and the cross compiler (needs root; CI)
 	apt-get update

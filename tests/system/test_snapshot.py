@@ -74,10 +74,7 @@ def clones_of(pid):
 @pytest.mark.parametrize("types", [MINI, FULL], ids=["mini", "full"])
 def test_the_target_is_well_after_200_dumps(start, tmp_path, pause, types):
     program = start_health(start)
-    count = 200 if types == FULL or pause is Pause.STOP else 20
-    if (types, pause) == (FULL, Pause.STOP):
-        count = 50
-    for _ in range(count):
+    for _ in range(200):
         result = dump(program, tmp_path, types, pause)
         assert result.pause is (Pause.STOP if types == MINI and pause is Pause.SNAPSHOT else pause)
     noticed = ask_health(program)

@@ -33,7 +33,7 @@ class BulkCopier:
         self._memory = memory
         self._out = out
         self._is_alive = is_alive
-        self._buffer = memoryview(bytearray(BUFFER_BYTES))
+        self._buffer = memoryview(b"")
 
     def copy(self, wanted: MemoryRange) -> int:
         """How many bytes could not be read; they are zero. Raises ProcessGone, OSError."""
@@ -47,6 +47,8 @@ class BulkCopier:
 
     def _copy_part(self, part: MemoryRange) -> int:
         missing, at, end = 0, part.address, part.address + part.size
+        if len(self._buffer) < min(BUFFER_BYTES, part.size):
+            self._buffer = memoryview(bytearray(min(BUFFER_BYTES, part.size)))
         check_at = _HOLES_BEFORE_CHECK
         while at < end:
             if missing >= check_at:

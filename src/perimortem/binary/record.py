@@ -1,6 +1,6 @@
 """Fixed-layout binary records, declared once and used by reader, writer and header generator.
 
-A record class is a frozen dataclass whose annotations carry a ``struct`` code. Field order is file
+A record class has fields whose annotations carry a ``struct`` code. Field order is file
 order, little-endian; nothing is padded implicitly. This module knows no format: the formats are
 declared in ``recorder.layout`` and ``minidump.format``.
 """
@@ -8,17 +8,8 @@ declared in ``recorder.layout`` and ``minidump.format``.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, fields
-from typing import (
-    Annotated,
-    Any,
-    ClassVar,
-    Self,
-    cast,
-    dataclass_transform,
-    get_args,
-    get_type_hints,
-)
+import sys
+from typing import Annotated, Any, ClassVar, Self, dataclass_transform, get_args
 
 from perimortem.errors import MalformedInput
 
@@ -48,28 +39,57 @@ class TruncatedRecord(MalformedInput):
 
 @dataclass_transform(frozen_default=True)
 class Record:
-    """Base of every declared record: little-endian, packed."""
+    """Base of every declared record: little-endian, packed, frozen.
+
+    Made by hand rather than by ``dataclasses``: dump workers start while a process crashes, and forty
+    classes written and compiled at import are too much then.
+    """
 
     _layout: ClassVar[struct.Struct]
     _nested: ClassVar[tuple[type[Record] | None, ...]]
-    _names: ClassVar[tuple[str, ...]]
+    _names: ClassVar[tuple[str, ...]] = ()
+    _codes: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
-        dataclass(frozen=True)(cls)
-        hints = get_type_hints(cls, include_extras=True)
-        code = "<"
-        nested: list[type[Record] | None] = []
-        for field in fields(cast(Any, cls)):
-            hint = hints[field.name]
-            if isinstance(hint, type) and issubclass(hint, Record):
-                code += f"{hint.size()}s"
-                nested.append(hint)
-            else:
-                code += get_args(hint)[1]
-                nested.append(None)
-        cls._layout = struct.Struct(code)
-        cls._nested = tuple(nested)
-        cls._names = tuple(f.name for f in fields(cast(Any, cls)))
+        names, codes, nested = list(cls._names), list(cls._codes), list(cls._list_nested())
+        known = vars(sys.modules[cls.__module__])
+        for name, annotation in vars(cls).get("__annotations__", {}).items():
+            # A name of the module, as all are: nothing has to be compiled to know what it means.
+            hint = known[annotation] if isinstance(annotation, str) else annotation
+            is_record = isinstance(hint, type) and issubclass(hint, Record)
+            names.append(name)
+            codes.append(f"{hint.size()}s" if is_record else get_args(hint)[1])
+            nested.append(hint if is_record else None)
+        cls._names, cls._codes, cls._nested = tuple(names), tuple(codes), tuple(nested)
+        cls._layout = struct.Struct("<" + "".join(codes))
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        if len(values) + len(named) != len(self._names):
+            raise TypeError(f"{type(self).__name__} has the fields {', '.join(self._names)}")
+        fields = self.__dict__
+        fields.update(zip(self._names, values, strict=False))
+        for name in self._names[len(values) :]:
+            fields[name] = named[name]
+
+    def __setattr__(self, name: str, _: object) -> None:
+        raise AttributeError(f"{type(self).__name__}.{name} cannot be changed")
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self.__dict__ == other.__dict__
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.__dict__.values()))
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.__dict__.items())
+        return f"{type(self).__name__}({shown})"
+
+    @classmethod
+    def _list_nested(cls) -> tuple[type[Record] | None, ...]:
+        """Of the record that it extends."""
+        return cls._nested if cls._names else ()
 
     @classmethod
     def size(cls) -> int:
@@ -80,24 +100,28 @@ class Record:
     def read(cls, buffer: bytes | memoryview, offset: int = 0) -> Self:
         """Decode the record at ``offset``; raises :class:`TruncatedRecord` when it does not fit."""
         available = len(buffer) - offset if offset >= 0 else 0
-        if offset < 0 or available < cls.size():
+        if offset < 0 or available < cls._layout.size:
             raise TruncatedRecord(cls, offset, cls.size(), max(0, available))
-        raw = cls._layout.unpack_from(buffer, offset)
-        return cls(*(kind.read(v) if kind else v for kind, v in zip(cls._nested, raw, strict=True)))
+        record = object.__new__(cls)
+        fields = record.__dict__
+        fields.update(zip(cls._names, cls._layout.unpack_from(buffer, offset), strict=True))
+        for name, kind in zip(cls._names, cls._nested, strict=True):
+            if kind is not None:
+                fields[name] = kind.read(fields[name])
+        return record
 
     def to_bytes(self) -> bytes:
         """The record as it stands in the file, ``size()`` bytes."""
-        values = (getattr(self, name) for name in self._names)
+        fields = self.__dict__
+        values = (fields[name] for name in self._names)
         return self._layout.pack(*(v.to_bytes() if isinstance(v, Record) else v for v in values))
 
     @classmethod
     def offsets(cls) -> list[tuple[str, str, int, int]]:
         """Each field as (name, struct code, offset in bytes, size in bytes)."""
-        hints = get_type_hints(cls, include_extras=True)
         result: list[tuple[str, str, int, int]] = []
         position = 0
-        for name, kind in zip(cls._names, cls._nested, strict=True):
-            code = f"{kind.size()}s" if kind else get_args(hints[name])[1]
+        for name, code in zip(cls._names, cls._codes, strict=True):
             length = struct.calcsize("<" + code)
             result.append((name, code, position, length))
             position += length

@@ -11,6 +11,7 @@ from perimortem.errors import MalformedInput
 from perimortem.model.dump import MinidumpType
 from perimortem.model.process import ProcessRef
 from perimortem.model.recording import Event, Heartbeat
+from perimortem.recorder import RecorderFile
 
 _EVENTS_LAST = 32
 """Of the events; MiniDumpWithFullAuxiliaryState has all."""
@@ -22,8 +23,6 @@ def read_record(
     """None without a recorder, or when MiniDumpWithoutAuxiliaryState asks for none."""
     if path is None or types & MinidumpType.WITHOUT_AUXILIARY_STATE:
         return None
-    from perimortem.recorder import RecorderFile  # late: most processes have none
-
     clock = SystemClock()
     now_ns = clock.monotonic_ns()
     offset_ns = clock.realtime_ns() - now_ns

@@ -27,6 +27,7 @@ from perimortem.model.dump import DumpResult
 def main() -> int:
     """Answer one request on standard input; end of input means: not needed."""
     protect_self()
+    "".encode("utf-16-le"), b"".decode("ascii")  # codecs that are loaded at their first use
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -45,6 +46,7 @@ def main() -> int:
             at_exit=request.at_exit,
             recorder=request.recorder,
             tell_progress=_tell_progress if request.with_progress else None,
+            steps_back=True,
         )
     except PerimortemError as error:
         result = DumpResult(None, request.options.types, 0, 0.0, 0, (), str(error))

@@ -8,6 +8,7 @@ from perimortem.binary.elf import read_build_id, read_elf
 from perimortem.model.snapshot import Module, ReadMemory, Region
 
 _DELETED = " (deleted)"
+_VERSION = re.compile(r"\.so((?:\.\d{1,4}){1,4})$")
 
 
 def derive_modules(
@@ -59,7 +60,7 @@ def _read_module(group: list[Region], read: ReadMemory) -> Module | None:
 
 def _version_of(path: str) -> tuple[int, int, int, int]:
     """libfoo.so.1.2.3 is version 1.2.3.0."""
-    match = re.search(r"\.so((?:\.\d{1,4}){1,4})$", path)
+    match = _VERSION.search(path)
     numbers = [int(part) for part in match[1].split(".")[1:]] if match else []
     padded = (*numbers, 0, 0, 0, 0)
     return padded[0], padded[1], padded[2], padded[3]

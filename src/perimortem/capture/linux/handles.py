@@ -39,7 +39,7 @@ def collect_handles(pid: int, soft_errors: list[str]) -> tuple[Handle, ...]:
         type_name = _type_of(f"{directory}/{number}", name)
         flags, details = _read_fdinfo(pid, number)
         if type_name == "socket":
-            details |= sockets.describe(_inode_of(name))
+            details |= sockets.describe(number, _inode_of(name))
         handles.append(Handle(number, type_name, printable(name), flags, details))
     _name_partners(handles)
     return tuple(handles)

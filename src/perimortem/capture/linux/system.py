@@ -11,13 +11,14 @@ assert sys.platform == "linux"
 
 from perimortem.model.snapshot import Architecture, SystemFacts
 
+_NUMBER = re.compile(r"\d+")
 _ARCHITECTURES = {"x86_64": Architecture.X86_64, "aarch64": Architecture.AARCH64}
 
 
 def collect_system_facts() -> SystemFacts:
     """Architecture, kernel version and processor."""
     name = os.uname()
-    numbers = [int(part) for part in re.findall(r"\d+", name.release)[:3]] + [0, 0, 0]
+    numbers = [int(part) for part in _NUMBER.findall(name.release)[:3]] + [0, 0, 0]
     cpu = _read_cpuinfo()
     return SystemFacts(
         architecture=_ARCHITECTURES.get(platform.machine(), Architecture.UNKNOWN),

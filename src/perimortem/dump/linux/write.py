@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial as bind
 from pathlib import Path
@@ -24,7 +25,7 @@ from perimortem.elfcore.writer import write_core
 from perimortem.errors import CaptureFailed, ProcessGone
 from perimortem.minidump.writer import write_minidump
 from perimortem.model.crash import Crash
-from perimortem.model.dump import DumpFormat, DumpOptions, DumpResult
+from perimortem.model.dump import DumpFormat, DumpOptions, DumpResult, Pause
 from perimortem.model.process import ProcessRef
 from perimortem.model.snapshot import Snapshot
 
@@ -32,6 +33,7 @@ KEEP_FREE_SHARE = 20
 """A dump leaves at least a twentieth of the disk free, or 1 GiB of a large one."""
 _KEEP_FREE_MAX = 1 << 30
 _STREAMS_ESTIMATE = 1 << 20
+_NICENESS = 10
 _AT_EXIT_S = 60
 """So long a process may stand at its end. Arbitrary, as other dumps have it."""
 
@@ -45,6 +47,7 @@ def write_dump(
     at_exit: bool = False,
     recorder: Path | None = None,
     tell_progress: TellProgress | None = None,
+    steps_back: bool = False,
 ) -> DumpResult:
     """Dump ``process`` to ``path``, which must not exist; the result names what is missing.
 
@@ -52,17 +55,19 @@ def write_dump(
 
     ``at_exit``: wait until it is about to end, and dump it then; it ends when the dump is there.
 
+    ``steps_back``: once the target runs again, leave the processors to it (nice), for good.
+
     The file appears under its name only when it is whole. Raises ProcessGone, AccessDenied, or
     CaptureFailed (disk full, size limit, another tracer); then no file is left.
     """
     if not at_exit:
-        return _write(process, path, options, crash, None, recorder, tell_progress)
+        return _write(process, path, options, crash, None, recorder, tell_progress, steps_back)
     stop = ExitStop(process.pid)
     try:
         if not stop.await_exit():
             raise ProcessGone(f"process {process.pid} has ended")
         signal.alarm(_AT_EXIT_S)  # then we end, and the kernel lets it end
-        return _write(process, path, options, crash, stop, recorder, tell_progress)
+        return _write(process, path, options, crash, stop, recorder, tell_progress, steps_back)
     finally:
         stop.release()
 
@@ -75,6 +80,7 @@ def _write(
     at_exit: ExitStop | None,
     recorder: Path | None,
     tell_progress: TellProgress | None,
+    steps_back: bool,
 ) -> DumpResult:
     partial = partial_path(path, os.getpid())
     record = read_record(recorder, process, options.types)
@@ -87,6 +93,9 @@ def _write(
             with capture(process, options, crash, at_exit) as captured:
                 snapshot = replace(captured.snapshot, record=record)
                 total = sum(memory.size for memory in snapshot.memory)
+                if steps_back and captured.pause is not Pause.STOP:
+                    with suppress(OSError):
+                        os.nice(_NICENESS)
                 _check_space(path, _held_bytes(process.pid, total))
                 _write_file(fd, snapshot, captured, options, _report(tell_progress, total))
             size = os.fstat(fd).st_size

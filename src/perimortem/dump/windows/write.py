@@ -49,6 +49,7 @@ def write_dump(
     at_exit: bool = False,
     recorder: Path | None = None,
     tell_progress: TellProgress | None = None,
+    steps_back: bool = False,
 ) -> DumpResult:
     """Dump ``process`` to ``path``, which must not exist; the result names what is missing.
 
