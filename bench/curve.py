@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from bench.common import median, own_directories
-from bench.large_dumps import Dumper, Meter
+from bench.meter import Dumper, Meter
 from perimortem.model.dump import FULL, MINI, DumpOptions, Pause
 
 _THREADS = (10, 30, 100, 300, 1000, 3000, 10_000)

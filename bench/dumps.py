@@ -9,39 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench.common import PROGRAMS, median, own_directories
-from perimortem.dump.protocol import DumpRequest
-from perimortem.model.dump import MINI, DumpOptions, DumpResult
-from perimortem.monitor.dump_workers import DumpWorkers
-from perimortem.proc import find_process
-from perimortem.system import open_selector
+from bench.common import median, own_directories
+from bench.meter import Dumper, Meter
+from perimortem.model.dump import MINI, DumpOptions
 
 _ROUNDS = 7
 _THREADS = 50
-
-
-class _Meter:
-    """A target of 50 threads that measures its own longest pause."""
-
-    def __init__(self) -> None:
-        self._popen = subprocess.Popen(
-            [PROGRAMS / "pause_meter", str(_THREADS)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert self._popen.stdout is not None
-        self._popen.stdout.readline()
-        self.pid = self._popen.pid
-
-    def longest_pause_ms(self) -> float:
-        assert self._popen.stdin is not None
-        assert self._popen.stdout is not None
-        self._popen.stdin.write("\n")
-        self._popen.stdin.flush()
-        return float(self._popen.stdout.readline())
-
-    def close(self) -> None:
-        self._popen.kill()
-        self._popen.communicate()
 
 
 def measure() -> Iterator[str]:
@@ -71,33 +44,20 @@ def measure() -> Iterator[str]:
 
 def _measure_ours(folder: Path) -> tuple[float, float]:
     pauses, times = [], []
-    meter = _Meter()
-    process = find_process(meter.pid)
-    selector = open_selector()
-    workers = DumpWorkers(selector, 60)
-    workers.warm_up()
-    for i in range(_ROUNDS):
-        time.sleep(0.3)  # the spare warms up, as it does in a monitor
+    meter, dumper = Meter(1, _THREADS), Dumper()
+    for index in range(_ROUNDS):
         meter.longest_pause_ms()
-        results: list[DumpResult] = []
-        start = time.perf_counter()
-        request = DumpRequest(process, folder / f"{i}.dmp", DumpOptions(MINI), 1 << 30)
-        workers.request(request, results.append, time.monotonic_ns())
-        while not results:
-            for call in selector.wait(1):
-                call(time.monotonic_ns())
-        times.append((time.perf_counter() - start) * 1e3)
-        assert results[0].path, results[0].error
+        _, took_s = dumper.dump(meter.pid, folder / f"{index}.dmp", DumpOptions(MINI))
+        times.append(took_s * 1e3)
         pauses.append(meter.longest_pause_ms())
-    workers.close()
-    selector.close()
+    dumper.close()
     meter.close()
     return median(pauses), median(times)
 
 
 def _measure_command(command: Callable[[int], list[str]]) -> tuple[float, float]:
     pauses, times = [], []
-    meter = _Meter()
+    meter = Meter(1, _THREADS)
     for _ in range(3):
         meter.longest_pause_ms()
         start = time.perf_counter()

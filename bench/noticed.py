@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.common import PROGRAMS, own_directories
-from bench.large_dumps import Dumper
+from bench.meter import Dumper
 from perimortem.model.dump import FULL, MINI, DumpOptions, Pause
 
 _DUMPS = 50

@@ -19,10 +19,12 @@ from conftest import await_true
 
 from perimortem.capture.linux.clone import find_left_clones
 from perimortem.dump import Hold, release
+from perimortem.dump.open import open_bytes
 from perimortem.dump.write import write_dump
 from perimortem.minidump.reader import MinidumpFile
 from perimortem.model.dump import FULL, MINI, MINIPLUS, DumpOptions, MinidumpType, Pause
 from perimortem.proc import find_process
+from perimortem.report.minidump.document import describe_dump
 
 pytestmark = pytest.mark.system
 
@@ -218,102 +220,73 @@ def test_a_target_that_ends_meanwhile_is_dumped_all_the_same_and_its_pipes_are_c
 
 
 REFUSED = {
-    "userfaultfd": (
-        "import ctypes; libc = ctypes.CDLL(None); assert libc.syscall(323, 1) >= 0",
-        "userfaultfd",
-    ),
-    "stopped": (
-        "import os, signal; print(flush=True); os.kill(os.getpid(), signal.SIGSTOP)",
-        "stopped",
-    ),
+    "userfaultfd": "import ctypes; assert ctypes.CDLL(None).syscall(323, 1) >= 0",
+    "stopped": "import os, signal; print(flush=True); os.kill(os.getpid(), signal.SIGSTOP)",
 }
+LARGE = "import ctypes, mmap, struct, time\nlarge = bytearray(b'x') * (64 << 20)\n"
+WAIT = "print(flush=True)\ntime.sleep(60)\n"
 
 
-@pytest.mark.parametrize("case", ["userfaultfd", "stopped"])
-def test_what_cannot_be_cloned_is_refused_with_the_reason_and_a_small_dump_is_taken(tmp_path, case):
-    code, words = REFUSED[case]
-    target = subprocess.Popen(
-        [sys.executable, "-c",
-         f"import time; data = bytearray(b'x') * (64 << 20)\n{code}\nprint(flush=True)\ntime.sleep(60)"],
-        stdout=subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        with target.stdout as ready:
-            ready.readline()
-        if case == "stopped":
-            state = Path(f"/proc/{target.pid}/stat")
-            await_true(lambda: state.read_text().rpartition(")")[2].split()[0] == "T")
-        options = DumpOptions(FULL, Pause.SNAPSHOT)
-        result = write_dump(find_process(target.pid), tmp_path / "d.dmp", options)
-        (refusal,) = [error for error in result.soft_errors if "no snapshot was possible" in error]
-        assert words in refusal
-        assert not result.types & MinidumpType.WITH_FULL_MEMORY
-        assert result.size_bytes < 32 << 20
-    finally:
-        target.kill()
-        target.wait()
+def start_python(start, code):
+    """A program with 64 MiB of memory, which says a line when it is ready."""
+    return start([sys.executable, "-c", f"{LARGE}{code}\n{WAIT}"])
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_cloned_is_refused_with_the_reason_and_a_small_dump_is_taken(
+    start, tmp_path, case
+):
+    program = start_python(start, REFUSED[case])
+    if case == "stopped":
+        await_true(lambda: program.state == "T")
+    result = dump(program, tmp_path, FULL, Pause.SNAPSHOT)
+    (refusal,) = [error for error in result.soft_errors if "no snapshot was possible" in error]
+    assert case in refusal
+    assert not result.types & MinidumpType.WITH_FULL_MEMORY
+    assert result.size_bytes < 32 << 20
 
 
 def test_seccomp_filters_are_suspended_for_the_one_call(start, tmp_path):
     """A filter that kills for clone: as root it is suspended, else the snapshot is refused."""
     code = (
-        "import ctypes, struct, time\n"
-        "data = bytearray(b'x') * (64 << 20)\n"
         "libc = ctypes.CDLL(None)\n"
         "rules = [(32, 0, 0, 0), (21, 0, 1, 56), (6, 0, 0, 0x80000000), (6, 0, 0, 0x7fff0000)]\n"
         "program = ctypes.create_string_buffer(b''.join(struct.pack('<HBBI', *r) for r in rules))\n"
         "head = struct.pack('<HxxxxxxQ', len(rules), ctypes.addressof(program))\n"
-        "filter = ctypes.create_string_buffer(head)\n"
         "assert libc.prctl(38, 1, 0, 0, 0) == 0\n"
-        "assert libc.prctl(22, 2, filter, 0, 0) == 0\n"
-        "print(flush=True)\n"
-        "time.sleep(60)\n"
+        "assert libc.prctl(22, 2, ctypes.create_string_buffer(head), 0, 0) == 0\n"
     )
-    target = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-    try:
-        with target.stdout as ready:
-            ready.readline()
-        result = dump(type("Target", (), {"pid": target.pid}), tmp_path, FULL, Pause.SNAPSHOT)
-        if os.geteuid() == 0:
-            assert result.pause is Pause.SNAPSHOT
-        else:
-            assert any("only root may suspend them" in error for error in result.soft_errors)
-        assert target.poll() is None
-    finally:
-        target.kill()
-        target.wait()
+    program = start_python(start, code)
+    result = dump(program, tmp_path, FULL, Pause.SNAPSHOT)
+    if os.geteuid() == 0:
+        assert result.pause is Pause.SNAPSHOT
+    else:
+        assert any("only root may suspend them" in error for error in result.soft_errors)
+    assert program.popen.poll() is None
 
 
-def test_memory_that_a_clone_has_not_is_in_the_dump(tmp_path):
+def test_memory_that_a_clone_has_not_is_in_the_dump(start, tmp_path):
     """MADV_DONTFORK and MADV_WIPEONFORK; and MADV_DONTDUMP only when it is asked for."""
     code = (
-        "import mmap, time, sys, ctypes\n"
-        "rest = bytearray(b'x') * (64 << 20)\n"
+        "areas = []\n"
         "for advice in (10, 18, 16):\n"
         "    area = mmap.mmap(-1, 65536, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)\n"
         "    area[:] = b'SECRET%02d' % advice * 8192\n"
         "    area.madvise(advice)\n"
-        "    print(hex(ctypes.addressof(ctypes.c_char.from_buffer(area))))\n"
-        "    globals()[f'area{advice}'] = area\n"
-        "sys.stdout.flush()\n"
-        "time.sleep(60)\n"
+        "    areas.append(area)\n"
+        "    print(hex(ctypes.addressof(ctypes.c_char.from_buffer(area))), end=' ')\n"
     )
-    target = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-    try:
-        with target.stdout as lines:
-            addresses = [int(lines.readline(), 16) for _ in range(3)]
-        for include in (False, True):
-            options = DumpOptions(FULL, Pause.SNAPSHOT, include_dontdump=include)
-            path = tmp_path / f"{include}.dmp"
-            result = write_dump(find_process(target.pid), path, options)
-            assert result.pause is Pause.SNAPSHOT
-            found = [read_dump(path, address, 8) for address in addresses]
-            assert found[:2] == [b"SECRET10", b"SECRET18"]
-            assert found[2] == (b"SECRET16" if include else None)
-            assert include or any("MADV_DONTDUMP" in error for error in result.soft_errors)
-    finally:
-        target.kill()
-        target.wait()
+    program = start_python(start, code)
+    addresses = [int(word, 16) for word in program.first_line.split()]
+    for include in (False, True):
+        options = DumpOptions(FULL, Pause.SNAPSHOT, include_dontdump=include)
+        path = tmp_path / f"{include}.dmp"
+        result = write_dump(find_process(program.pid), path, options)
+        assert result.pause is Pause.SNAPSHOT
+        found = [read_dump(path, address, 8) for address in addresses]
+        assert found[:2] == [b"SECRET10", b"SECRET18"]
+        assert found[2] == (b"SECRET16" if include else None)
+        assert include or any("MADV_DONTDUMP" in error for error in result.soft_errors)
 
 
 def read_dump(path, address, size):
@@ -328,34 +301,29 @@ def read_dump(path, address, size):
     return None
 
 
-def test_untouched_memory_stays_untouched_and_takes_no_room(tmp_path):
+def test_untouched_memory_stays_untouched_and_takes_no_room(start, tmp_path):
+    """And 60 GiB are listed as fast as one."""
     code = (
-        "import mmap, time\n"
-        "area = mmap.mmap(-1, 4 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)\n"
+        "area = mmap.mmap(-1, 60 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000)\n"
         "area[2 << 30] = 7\n"
-        "print(flush=True)\n"
-        "time.sleep(60)\n"
     )
-    target = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-    try:
-        with target.stdout as ready:
-            ready.readline()
+    program = start_python(start, code)
 
-        def resident():
-            text = Path(f"/proc/{target.pid}/smaps_rollup").read_text()
-            return int(re.search(r"Rss: +(\d+)", text)[1])
+    def resident():
+        text = Path(f"/proc/{program.pid}/smaps_rollup").read_text()
+        return int(re.search(r"Rss: +(\d+)", text)[1])
 
-        before = resident()
-        for pause in Pause:
-            path = tmp_path / f"{pause}.dmp"
-            write_dump(find_process(target.pid), path, DumpOptions(FULL, pause))
-            facts = path.stat()
-            assert facts.st_size > 4 << 30
-            assert facts.st_blocks * 512 < 64 << 20
-        assert resident() - before < 1024
-    finally:
-        target.kill()
-        target.wait()
+    before = resident()
+    for pause in Pause:
+        result = dump(program, tmp_path, FULL, pause)
+        facts = Path(result.path).stat()
+        assert facts.st_size > 60 << 30
+        assert facts.st_blocks * 512 < 128 << 20
+        with open_bytes(Path(result.path)) as (read, size):
+            (stream,) = describe_dump(MinidumpFile(read, size), only={9})["streams"]
+        assert stream["total_bytes"] > 60 << 30
+        assert stream["outside_file"] == 0
+    assert resident() - before < 1024
 
 
 @pytest.mark.parametrize("pause", ["stop", "snapshot", "none"])

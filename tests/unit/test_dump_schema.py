@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import jsonschema
 import pytest
 from conftest import ROOT, SHARED_DUMPS
 from test_hostile_dumps import EVERYTHING, HOSTILE, RICH
@@ -14,6 +13,7 @@ from test_minidump import open_dump, write
 from perimortem.errors import MalformedInput
 from perimortem.report.minidump.document import describe_dump
 
+jsonschema = pytest.importorskip("jsonschema")
 SCHEMA = json.loads((ROOT / "docs" / "dump.schema.json").read_text())
 
 

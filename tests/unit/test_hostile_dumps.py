@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import struct
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -156,7 +157,7 @@ def test_a_million_ranges_are_listed_without_a_million_objects():
 @settings(max_examples=150, deadline=None)
 def test_a_damaged_compressed_file(changes):
     pytest.importorskip("zstandard")
-    data = bytearray(COMPRESSED)
+    data = bytearray(make_compressed())
     for at, value in changes:
         data[-1 - at % len(data)] = value
     try:
@@ -187,7 +188,9 @@ def compress(head, memory, hole):
     return out.getvalue()
 
 
-COMPRESSED = compress(b"head" * 100, bytes(range(256)) * 64, 5000)
+@cache
+def make_compressed():
+    return compress(b"head" * 100, bytes(range(256)) * 64, 5000)
 
 
 def test_any_part_of_a_compressed_file_can_be_read():

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from perimortem.model.memory import DenseMemory
 from perimortem.model.snapshot import MemoryRange
 
 ReadAt = Callable[[int, int], bytes]
@@ -21,8 +22,8 @@ class Piece:
     offset: int
 
 
-class PieceMemory:
-    """As ``model.memory.Memory`` has it."""
+class PieceMemory(DenseMemory):
+    """Pieces, found by address."""
 
     def __init__(self, read: ReadAt, pieces: Iterable[Piece]) -> None:
         """Where pieces overlap the one with the lower address counts."""
@@ -56,14 +57,6 @@ class PieceMemory:
             parts.append(data)
             address, size = address + len(data), size - len(data)
         return b"".join(parts)
-
-    def read_into(self, address: int, buffer: memoryview) -> int:
-        data = self.read(address, len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def iter_data(self, address: int, size: int) -> Iterator[MemoryRange]:
-        yield MemoryRange(address, size)
 
     def _find(self, address: int) -> Piece | None:
         index = bisect_right(self._starts, address) - 1

@@ -1,4 +1,4 @@
-"""A dump compressed on the fly: zstd in frames of 4 MiB, with the seek table of its seekable format.
+"""A dump compressed on the fly: zstd in frames of 1 MiB, with the seek table of its seekable format.
 
 ``zstd -d`` unpacks it like any other file; we read any part of it without unpacking the rest. The head
 of a dump is known last: its place is kept, and what it does not need of it is a frame to be skipped.
@@ -6,15 +6,19 @@ of a dump is known last: its place is kept, and what it does not need of it is a
 
 from __future__ import annotations
 
+import os
 import struct
+import threading
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import accumulate
 from typing import Any
 
 from perimortem.errors import MalformedInput, PerimortemError
 
-FRAME_BYTES = 4 << 20
+FRAME_BYTES = 1 << 20
 _LEVEL = 1
 _SKIPPABLE_MAGIC = 0x184D2A50
 _SEEK_TABLE_MAGIC = 0x184D2A5E
@@ -23,7 +27,8 @@ _SEEK_FOOTER = struct.Struct("<IBI")
 _SEEKABLE_MAGIC = 0x8F92EAB1
 _HAS_CHECKSUMS = 0x80
 _FRAMES_MAX = 1 << 22
-_CACHED_FRAMES = 4
+_CACHED_FRAMES = 16
+_THREADS_MAX = 4
 
 WriteAt = Callable[[bytes | memoryview, int], None]
 """write(data, offset), whole. Raises OSError."""
@@ -48,7 +53,12 @@ class CompressedWriter:
     def __init__(
         self, write_at: WriteAt, tell_progress: Callable[[int], None] | None = None
     ) -> None:
-        self._compress = load_zstandard().ZstdCompressor(level=_LEVEL).compress
+        self._zstandard = load_zstandard()
+        self._of_thread = threading.local()
+        threads = max(1, min(_THREADS_MAX, os.cpu_count() or 1))
+        self._pool = ThreadPoolExecutor(threads)
+        self._under_way: deque[tuple[Future[bytes], int]] = deque()
+        self._under_way_max = 2 * threads
         self._write_at = write_at
         self._tell_progress = tell_progress
         self._at = 0
@@ -89,6 +99,8 @@ class CompressedWriter:
     def finish(self) -> int:
         """The size of the file. Raises OSError."""
         self._flush(1)
+        self._take_frames(0)
+        self._pool.shutdown()
         head = self._compress(bytes(self._head.ljust(self._memory_at, b"\0")))
         rest = self._room - len(head) - _SKIPPABLE_HEAD.size
         self._write_at(head + _SKIPPABLE_HEAD.pack(_SKIPPABLE_MAGIC, rest), 0)
@@ -107,11 +119,32 @@ class CompressedWriter:
             self._put_frame(bytes(self._pending[:FRAME_BYTES]))
             del self._pending[:FRAME_BYTES]
 
+    def close(self) -> None:
+        """Leave it unfinished."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _compress(self, data: bytes) -> bytes:
+        """A compressor may not be shared among threads."""
+        compressor = getattr(self._of_thread, "compressor", None)
+        if compressor is None:
+            compressor = self._zstandard.ZstdCompressor(level=_LEVEL)
+            self._of_thread.compressor = compressor
+        return bytes(compressor.compress(data))
+
     def _put_frame(self, data: bytes) -> None:
-        frame = self._compress(data)
+        self._under_way.append((self._pool.submit(self._compress, data), len(data)))
+        self._take_frames(self._under_way_max)
+
+    def _take_frames(self, left: int) -> None:
+        """Write what is ready, in order, until only so many are under way."""
+        while len(self._under_way) > left:
+            future, size = self._under_way.popleft()
+            self._write_frame(future.result(), size)
+
+    def _write_frame(self, frame: bytes, size: int) -> None:
         self._write_at(frame, self._file_at)
         self._file_at += len(frame)
-        self._frames.append((len(frame), len(data)))
+        self._frames.append((len(frame), size))
 
     def _add_zeros(self, size: int) -> None:
         filling = min(size, -len(self._pending) % FRAME_BYTES)
@@ -120,10 +153,10 @@ class CompressedWriter:
         size -= filling
         if size >= FRAME_BYTES and not self._zeros:
             self._zeros = self._compress(bytes(FRAME_BYTES))
+        if size >= FRAME_BYTES:
+            self._take_frames(0)
         while size >= FRAME_BYTES:
-            self._write_at(self._zeros, self._file_at)
-            self._file_at += len(self._zeros)
-            self._frames.append((len(self._zeros), FRAME_BYTES))
+            self._write_frame(self._zeros, FRAME_BYTES)
             size -= FRAME_BYTES
         self._pending += bytes(size)
 

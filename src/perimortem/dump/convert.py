@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 from perimortem.dump.compressed import CompressedWriter
 from perimortem.dump.naming import partial_path, publish
 from perimortem.dump.open import open_snapshot
+from perimortem.dump.output import PlainFile
 from perimortem.elfcore.reader import render_maps
 from perimortem.elfcore.writer import write_core
 from perimortem.errors import CaptureFailed, MalformedInput, PerimortemError
@@ -55,12 +57,13 @@ def _check(snapshot: Snapshot, source: Path) -> None:
 
 
 def _write(fd: int, snapshot: Snapshot, target_format: DumpFormat, *, compress: bool) -> None:
-    out = CompressedWriter(_File(fd).write_at) if compress else _File(fd)
-    if target_format is DumpFormat.CORE:
-        write_core(snapshot, out)
-    else:
-        write_minidump(snapshot, _derive_types(snapshot), out)
-    out.finish()
+    out = CompressedWriter(PlainFile(fd).write_at) if compress else PlainFile(fd)
+    with closing(out):
+        if target_format is DumpFormat.CORE:
+            write_core(snapshot, out)
+        else:
+            write_minidump(snapshot, _derive_types(snapshot), out)
+        out.finish()
 
 
 def _derive_types(snapshot: Snapshot) -> MinidumpType:
@@ -74,35 +77,3 @@ def _derive_types(snapshot: Snapshot) -> MinidumpType:
     if snapshot.token is not None:
         types |= MinidumpType.WITH_TOKEN_INFORMATION
     return types
-
-
-class _File:
-    """An output on any system: what is passed over and never written reads as zeros."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self._at = 0
-        self._size = 0
-
-    def write(self, data: bytes | memoryview, /) -> int:
-        self.write_at(data, self._at)
-        self._at += len(data)
-        self._size = max(self._size, self._at)
-        return len(data)
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        self._at = self._at + offset if whence == 1 else offset
-        self._size = max(self._size, self._at)
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def finish(self) -> None:
-        os.ftruncate(self._fd, self._size)
-
-    def write_at(self, data: bytes | memoryview, offset: int) -> None:
-        os.lseek(self._fd, offset, os.SEEK_SET)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]

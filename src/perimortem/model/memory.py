@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 from perimortem.model.snapshot import MemoryRange, ReadMemory
@@ -22,11 +21,11 @@ class Memory(Protocol):
         """The parts of a range that may hold other bytes than zeros, in order."""
 
 
-@dataclass(frozen=True)
-class PlainMemory:
-    """Memory behind a function."""
+class DenseMemory:
+    """Memory of which only ``read`` is its own."""
 
-    read: ReadMemory
+    def read(self, address: int, size: int) -> bytes:
+        raise NotImplementedError
 
     def read_into(self, address: int, buffer: memoryview) -> int:
         data = self.read(address, len(buffer))
@@ -35,3 +34,13 @@ class PlainMemory:
 
     def iter_data(self, address: int, size: int) -> Iterator[MemoryRange]:
         yield MemoryRange(address, size)
+
+
+class PlainMemory(DenseMemory):
+    """Memory behind a function."""
+
+    def __init__(self, read: ReadMemory) -> None:
+        self._read = read
+
+    def read(self, address: int, size: int) -> bytes:
+        return self._read(address, size)

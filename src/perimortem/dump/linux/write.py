@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial as bind
 from pathlib import Path
@@ -19,6 +19,7 @@ from perimortem.capture.linux.snapshot import Capture, capture
 from perimortem.dump.compressed import CompressedWriter
 from perimortem.dump.linux.output import SparseFile
 from perimortem.dump.naming import partial_path, publish
+from perimortem.dump.output import PlainFile
 from perimortem.dump.progress import Progress, TellProgress
 from perimortem.dump.record import read_record
 from perimortem.elfcore.writer import write_core
@@ -126,21 +127,15 @@ def _write_file(
 ) -> None:
     out: CompressedWriter | SparseFile
     if options.compress:
-        out = CompressedWriter(lambda data, offset: _write_whole(fd, data, offset), tell_progress)
+        out = CompressedWriter(PlainFile(fd).write_at, tell_progress)
     else:
         out = SparseFile(fd, tell_progress)
-    if options.format is DumpFormat.CORE:
-        write_core(snapshot, out)
-    else:
-        write_minidump(snapshot, captured.types, out)
-    out.finish()
-
-
-def _write_whole(fd: int, data: bytes | memoryview, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        count = os.pwrite(fd, view, offset)
-        view, offset = view[count:], offset + count
+    with closing(out):
+        if options.format is DumpFormat.CORE:
+            write_core(snapshot, out)
+        else:
+            write_minidump(snapshot, captured.types, out)
+        out.finish()
 
 
 def _report(tell_progress: TellProgress | None, total_bytes: int) -> bind[None] | None:
