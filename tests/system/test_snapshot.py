@@ -219,6 +219,21 @@ def test_a_target_that_ends_meanwhile_is_dumped_all_the_same_and_its_pipes_are_c
     assert (tmp_path / "d.dmp").stat().st_size > 1 << 30
 
 
+def test_a_monitor_does_not_tell_of_the_clone(perimortem, programs):
+    """It is a child of the target, and is killed: no member, no death, nobody's."""
+    report = perimortem.base / "r.json"
+    done = perimortem.call(
+        "run", "--dump-type", "full", "--pause", "snapshot", "--no-stacks", "--report", report,
+        "--", programs / "hang_once", "0.3", "2", "256",
+    )  # fmt: skip
+    document = json.loads(report.read_text())
+    assert [taken["pause"] for taken in document["dumps"]] == ["snapshot"]
+    assert [member["name"] for member in document["processes"]] == ["hang_once"]
+    assert "KILLED" not in done.stderr
+    listed = json.loads(perimortem.call("list", "--json").stdout)
+    assert "killed" not in json.dumps(listed)
+
+
 REFUSED = {
     "userfaultfd": "import ctypes; assert ctypes.CDLL(None).syscall(323, 1) >= 0",
     "stopped": "import os, signal; print(flush=True); os.kill(os.getpid(), signal.SIGSTOP)",

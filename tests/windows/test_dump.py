@@ -158,11 +158,11 @@ def test_only_the_rights_that_the_flags_need_are_asked_for():
 
 def test_access_to_what_is_gone_is_refused(start):
     program = start("waits")
-    check_access(program.pid, MINI)
+    check_access(program.pid, DumpOptions(MINI))
     program.popen.kill()
     program.popen.wait()
     with pytest.raises(ProcessGone):
-        check_access(program.pid, MINI)
+        check_access(program.pid, DumpOptions(MINI))
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from perimortem.proc import (
     is_waiting_for_child,
     list_children,
     read_stat,
+    read_tracer,
     read_variables,
     renew_target,
 )
@@ -203,6 +204,9 @@ class ProcessTree:
         commands = {session.pid for session in self._commands()}
         if process.pid in {1, os.getpid()} | commands | self._helper_pids():
             return False
+        if self._is_clone(process.pid):
+            self._known.add(process)
+            return False
         self._known.add(process)
         self.process_count += 1
         if len(self.living) >= LIVING_MAX:
@@ -244,6 +248,13 @@ class ProcessTree:
         self._add(session)
         return True
 
+    def _is_clone(self, pid: int) -> bool:
+        """The clone that a dump worker takes a snapshot from: a worker traces it from its birth on."""
+        tracer = read_tracer(pid)
+        if tracer is None:
+            return False
+        return tracer in self._helper_pids() or _is_worker(_read_command_line(tracer))
+
     def clean_up(self) -> None:
         """At the end: recorders of ours whose processes died unheard of."""
         for name in os.listdir(self._settings.run_dir):
@@ -272,8 +283,19 @@ class ProcessTree:
 
 def _is_helper(session: Session) -> bool:
     """Of a monitor below us: it ends its dump workers as it likes."""
+    return _is_worker(session.target.command_line)
+
+
+def _is_worker(command_line: tuple[str, ...]) -> bool:
     end = os.path.join(*WORKER.parts[-3:])
-    return any(argument.endswith(end) for argument in session.target.command_line)
+    return any(argument.endswith(end) for argument in command_line)
+
+
+def _read_command_line(pid: int) -> tuple[str, ...]:
+    facts = read_stat(pid)
+    if facts is None:
+        return ()
+    return collect_target(ProcessRef(pid, facts.start_time_ticks)).command_line
 
 
 def is_telling(incident: Incident) -> bool:

@@ -33,6 +33,7 @@ if sys.platform == "win32":
         refresh_target,
         renew_target,
     )
+    from perimortem.proc.windows.tracer import read_tracer
     from perimortem.proc.windows.unit import list_unit_processes
     from perimortem.proc.windows.waits import describe_stuck, is_waiting_for_child
 else:
@@ -55,6 +56,7 @@ else:
         refresh_target,
         renew_target,
     )
+    from perimortem.proc.linux.tracer import read_tracer
     from perimortem.proc.linux.unit import list_unit_processes
     from perimortem.proc.linux.waits import describe_stuck, is_waiting_for_child
 
@@ -82,6 +84,7 @@ __all__ = [
     "own_uid",
     "read_activity",
     "read_stat",
+    "read_tracer",
     "read_variables",
     "refresh_target",
     "renew_target",

@@ -3,7 +3,7 @@
 The clone is a child that never runs: born of a system call that is made in a frozen thread
 (native/capture/inject.c), with the tables of descriptors, directories and semaphores shared at birth so
 that no pipe stays open on its account, its own table emptied right after. It has no exit signal, and is
-reaped by a second such call, or by us where we are the parent already (CLONE_PARENT).
+reaped by a second such call.
 docs/decisions/0014-snapshot.md tells what is refused and why.
 """
 
@@ -28,8 +28,7 @@ from perimortem.model.snapshot import Region, Registers
 
 _CLONE, _WAIT4 = 56, 61
 """Of x86-64, as all dumps are."""
-_CLONE_FS, _CLONE_FILES, _CLONE_PARENT = 0x200, 0x400, 0x8000
-_CLONE_SYSVSEM, _CLONE_IO = 0x40000, 0x80000000
+_CLONE_FS, _CLONE_FILES, _CLONE_SYSVSEM, _CLONE_IO = 0x200, 0x400, 0x40000, 0x80000000
 _WALL, _WNOHANG = 0x40000000, 1
 _REAP_TRIES, _REAP_PAUSE_S = 50, 0.01
 _STACK_ROOM = native.FRAME_BYTES_MAX + 4096
@@ -55,7 +54,6 @@ class CloneFacts:
 
     regions: tuple[Region, ...]
     """With their VmFlags."""
-    parent_pid: int
     has_seccomp: bool
 
 
@@ -75,7 +73,7 @@ def check_clonable(pid: int, regions: tuple[Region, ...]) -> CloneFacts:
             f"it has {needed >> 20} MiB of private memory, and should it write to all of it while it is "
             f"copied, only {room >> 20} MiB are left"
         )
-    return CloneFacts(regions, int(status.get("PPid", "0")), has_seccomp(pid))
+    return CloneFacts(regions, has_seccomp(pid))
 
 
 class Clone:
@@ -87,11 +85,7 @@ class Clone:
         """The threads of ``freeze`` stand still. Raises :class:`CannotClone`."""
         self._target_pid = freeze.pid
         self._has_seccomp = facts.has_seccomp
-        self._is_ours = facts.parent_pid == os.getppid()
-        """The target's parent is our own, the monitor: it reaps."""
         flags = _CLONE_FS | _CLONE_FILES | _CLONE_SYSVSEM | _CLONE_IO
-        if self._is_ours:
-            flags |= _CLONE_PARENT
         self.pid = 0
         reason = "no thread has a stack with room for a signal frame"
         for tid in freeze.stopped:
@@ -120,8 +114,7 @@ class Clone:
         with contextlib.suppress(OSError):
             os.kill(clone, signal.SIGKILL)
             os.waitpid(clone, ptrace.WALL)
-        if not self._is_ours:
-            reap_clone(self._target_pid, clone, has_seccomp=self._has_seccomp)
+        reap_clone(self._target_pid, clone, has_seccomp=self._has_seccomp)
 
     def _inject(
         self, tid: int, call: int, arguments: tuple[int, ...], *, is_clone: bool

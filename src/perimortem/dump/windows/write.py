@@ -78,7 +78,7 @@ def write_dump(
             refuse_32_bit(process.pid, handle)
             is_full = bool(types & MinidumpType.WITH_FULL_MEMORY)
             _check_space(path, estimate_memory(handle) if is_full else 0)
-            paused_ms, soft_errors = _write(handle, process, partial, types, crash)
+            paused_ms, pause, soft_errors = _write(handle, process, partial, types, crash)
         size = partial.stat().st_size
         thread_count, missing = _read_back(partial, types)
         final = publish(partial, path)
@@ -94,13 +94,14 @@ def write_dump(
         target_paused_ms=round(paused_ms, 3),
         thread_count=thread_count,
         soft_errors=(*soft_errors, *missing),
+        pause=pause,
     )
 
 
 def _write(
     handle: int, process: ProcessRef, partial: Path, types: MinidumpType, crash: Crash | None
-) -> tuple[float, list[str]]:
-    """(how long the target was paused at most, in ms; soft errors)"""
+) -> tuple[float, Pause, list[str]]:
+    """(how long the target was paused at most, in ms; from a snapshot or not; soft errors)"""
     soft_errors = []
     fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_BINARY | os.O_NOINHERIT)
     with open(fd, "wb") as file:
@@ -121,7 +122,7 @@ def _write(
                 paused_ms = (time.perf_counter_ns() - began_ns) / 1e6
     if error:
         _raise_failure(process, error)
-    return paused_ms, soft_errors
+    return paused_ms, Pause.STOP if snapshot is None else Pause.SNAPSHOT, soft_errors
 
 
 def _grantable(rights: int, pid: int) -> int:
