@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-/* What stood in the way; 0 is success. Python has the same list (capture/linux/injection.py). */
+/* What stood in the way; 0 is success. Python has the words (capture/linux/clone.py). */
 enum pmr_injection_error {
 	PMR_INJECTION_DONE = 0,
 	PMR_INJECTION_GONE = 1,            /* the thread went away */

@@ -139,6 +139,25 @@ def test_ranges_that_overlap_or_lie_outside_are_counted():
     assert "1 ranges overlap" in render_dump(document)
 
 
+def test_streams_that_are_the_same_bytes_are_not_listed_without_end():
+    rows = struct.pack("<I", 2000) + b"".join(
+        struct.pack("<QII", i << 12, 0, 0) for i in range(2000)
+    )
+    at = 32 + 12 * 500
+    data = minidump_of(*[(5, (len(rows), at))] * 499, (5, rows))
+    document = describe_dump(open_dump(data))
+    listed = [stream for stream in document["streams"] if "ranges" in stream]
+    assert len(listed) < 5
+    assert "claim more bytes than the file has" in document["streams"][-1]["error"]
+
+
+def test_memory_that_is_the_same_bytes_is_not_converted_without_end():
+    ranges = b"".join(struct.pack("<QII", i << 20, 1 << 16, 64) for i in range(1000))
+    data = minidump_of((5, struct.pack("<I", 1000) + ranges)) + bytes(1 << 16)
+    with pytest.raises(MalformedInput, match="it claims"):
+        read_snapshot(open_dump(data))
+
+
 def test_a_million_ranges_are_listed_without_a_million_objects():
     count = 1_000_000
     body = bytearray(struct.pack("<QQ", count, 1 << 31))

@@ -6,9 +6,11 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from perimortem.errors import MalformedInput
 from perimortem.model.memory import DenseMemory
 from perimortem.model.snapshot import MemoryRange
 
+_SHARED_MAX = 4
 ReadAt = Callable[[int, int], bytes]
 """read(offset, size): bytes of the file, fewer at its end."""
 
@@ -20,6 +22,21 @@ class Piece:
     address: int
     size: int
     offset: int
+
+
+def bound_pieces(pieces: Iterable[Piece], file_size: int) -> list[Piece]:
+    """Ranges may share bytes of the file, as stacks and what surrounds them do; not without end.
+
+    Raises :class:`MalformedInput`.
+    """
+    found = list(pieces)
+    claimed = sum(piece.size for piece in found)
+    if claimed > _SHARED_MAX * file_size:
+        raise MalformedInput(
+            "the dump is damaged",
+            why=f"it claims {claimed} bytes of memory, the file has {file_size}",
+        )
+    return found
 
 
 class PieceMemory(DenseMemory):

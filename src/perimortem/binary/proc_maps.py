@@ -9,8 +9,9 @@ from dataclasses import replace
 from perimortem.model.snapshot import Region
 
 _LINE = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) ([r-])([w-])([x-])([ps]) ([0-9a-f]+) \S+ (\d+) *(.*)")
-_FIELD_STARTS = frozenset(bytes([c]) for c in b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-"""Of the lines of smaps that are not heads: Size, Rss, VmFlags ..."""
+_WITH_FLAGS = re.compile(rb"^(([0-9a-f]+)-.*)\n(?:[A-Z].*\n)*?VmFlags:(.*)", re.M)
+FLAGS_OF_NOTE = frozenset({"dd", "io", "pf", "ht", "dc", "wf", "um", "uw", "ui"})
+"""Not to be dumped; device; hugetlb; not forked; wiped on fork; userfaultfd (proc_pid_smaps(5))."""
 UNREADABLE_PATHS = frozenset({"[vvar]", "[vvar_vclock]", "[vsyscall]"})
 
 
@@ -19,20 +20,18 @@ def parse_maps(text: bytes) -> tuple[Region, ...]:
     return tuple(_parse(text, {}))
 
 
-def parse_smaps(text: bytes) -> tuple[Region, ...]:
-    """The same with VmFlags (dd: do not dump, io and pf: device memory)."""
+def parse_smaps(text: bytes, *, of_note: bool = False) -> tuple[Region, ...]:
+    """The same with VmFlags (dd: do not dump, io and pf: device memory).
+
+    ``of_note``: only mappings whose flags a dump has to heed; they are few.
+    """
     flags: dict[int, frozenset[str]] = {}
-    address = 0
     heads = []
-    for line in text.splitlines():
-        if line.startswith(b"VmFlags:"):
-            flags[address] = frozenset(line[8:].decode("ascii", "replace").split())
-        elif line[:1] not in _FIELD_STARTS:
-            heads.append(line)
-            try:
-                address = int(line.partition(b"-")[0], 16)
-            except ValueError:
-                continue
+    for head, start, words in _WITH_FLAGS.findall(text):
+        found = frozenset(words.decode("ascii", "replace").split())
+        if not of_note or found & FLAGS_OF_NOTE:
+            heads.append(head)
+            flags[int(start, 16)] = found
     return tuple(_parse(b"\n".join(heads), flags))
 
 

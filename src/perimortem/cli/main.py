@@ -81,6 +81,10 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output has left: head, less
         _leave_unheard()
     except OSError as error:
+        if error.errno == errno.ENOSPC:
+            click.echo("perimortem: the output could not be written: no space is left", err=True)
+            _discard_unwritable_output()
+            sys.exit(1)
         if sys.platform != "win32" or error.errno != errno.EINVAL:
             raise
         _leave_unheard()  # so Windows says it

@@ -27,7 +27,9 @@ _SEEK_FOOTER = struct.Struct("<IBI")
 _SEEKABLE_MAGIC = 0x8F92EAB1
 _HAS_CHECKSUMS = 0x80
 _FRAMES_MAX = 1 << 22
-_CACHED_FRAMES = 16
+_CACHED_FRAMES = 8
+_FRAME_BYTES_MAX = 8 << 20
+"""Of a frame that somebody else has packed."""
 _THREADS_MAX = 4
 
 WriteAt = Callable[[bytes | memoryview, int], None]
@@ -189,7 +191,7 @@ class CompressedReader:
         self._file_offsets = [0, *accumulate(packed for packed, _ in entries)]
         self._offsets = [0, *accumulate(unpacked for _, unpacked in entries)]
         self._sizes = [unpacked for _, unpacked in entries]
-        if self._file_offsets[-1] > size or any(s > 64 * FRAME_BYTES for s in self._sizes):
+        if self._file_offsets[-1] > size or any(s > _FRAME_BYTES_MAX for s in self._sizes):
             raise MalformedInput("the seek table is damaged", why="its frames lie outside the file")
         self._cache: dict[int, bytes] = {}
 

@@ -26,6 +26,12 @@ def convert(source: Path, target: Path, target_format: DumpFormat, *, compress: 
 
     Raises MalformedInput or PerimortemError; then no file is left.
     """
+    if not target.name or target.is_dir():
+        raise CaptureFailed(f"cannot write {target}", why="it is a directory", remedy="name a file")
+    if target.exists():
+        raise CaptureFailed(
+            f"cannot write {target}", why="it exists already", remedy="name another file"
+        )
     partial = partial_path(target, os.getpid())
     try:
         with open_snapshot(source) as snapshot:

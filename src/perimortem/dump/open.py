@@ -25,16 +25,18 @@ def open_bytes(path: Path) -> Iterator[tuple[ReadAt, int]]:
         why = "it is a directory" if path.is_dir() else "it is not a regular file"
         raise PerimortemError(f"cannot read {path}", why=why)
     try:
-        with open(path, "rb", buffering=0) as file:
+        file = open(path, "rb", buffering=0)  # noqa: SIM115 - what the body raises is not its fault
+    except OSError as error:
+        raise PerimortemError(f"cannot read {path}", why=error.strerror or str(error)) from error
+    with file:
+        try:
             read, size = _reader(file.fileno()), os.fstat(file.fileno()).st_size
             if read(0, 4) == _ZSTD_MAGIC:
                 unpacked = CompressedReader(read, size)
                 read, size = unpacked.read, unpacked.size
             yield read, size
-    except OSError as error:
-        raise PerimortemError(f"cannot read {path}", why=error.strerror or str(error)) from error
-    except MalformedInput as error:
-        raise MalformedInput(f"{path}: {error}") from error
+        except MalformedInput as error:
+            raise MalformedInput(f"{path}: {error}") from error
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from perimortem.binary.elf import EM_X86_64, PT_LOAD, PT_NOTE
-from perimortem.binary.pieces import Piece, PieceMemory, ReadAt
+from perimortem.binary.pieces import Piece, PieceMemory, ReadAt, bound_pieces
 from perimortem.elfcore import layout
 from perimortem.elfcore.link_map import AT_SYSINFO_EHDR, parse_auxv, read_dso_debug
 from perimortem.elfcore.modules import derive_modules
@@ -61,7 +61,7 @@ class CoreFile:
         raw = self._read_notes()
         notes = parse_notes(raw)
         record = _find_record(raw)
-        memory = PieceMemory(self._read, self._list_pieces())
+        memory = PieceMemory(self._read, bound_pieces(self._list_pieces(), self.size))
         auxv = parse_auxv(notes.auxv)
         names = _dict(record.get("region_names"))
         vdso_at = auxv.get(AT_SYSINFO_EHDR)

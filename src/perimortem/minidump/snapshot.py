@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from perimortem.binary.pieces import Piece, PieceMemory
+from perimortem.binary.pieces import Piece, PieceMemory, bound_pieces
 from perimortem.binary.proc_maps import parse_maps
 from perimortem.errors import MalformedInput
 from perimortem.minidump import format as layout
@@ -61,7 +61,7 @@ class _Reading:
         self._soft_errors: list[str] = []
 
     def read_memory(self) -> PieceMemory:
-        return PieceMemory(self._dump.read_file, self._list_pieces())
+        return PieceMemory(self._dump.read_file, bound_pieces(self._list_pieces(), self._dump.size))
 
     def read(self) -> Snapshot:
         dump = self._dump

@@ -64,6 +64,10 @@ def dump_process(
 def _choose_path(output: Path | None, name: str) -> Path:
     path = Path(name) if output is None else output / name if output.is_dir() else output
     path = path.absolute()
+    if path.exists():
+        raise CaptureFailed(
+            f"cannot write {path}", why="it exists already", remedy="name another file with -o"
+        )
     if not path.parent.is_dir():
         raise CaptureFailed(f"cannot write {path}", why=f"there is no directory {path.parent}")
     return path

@@ -149,7 +149,9 @@ class DumpWorkers:
                 smaller = replace(
                     job.request,
                     options=replace(
-                        job.request.options, types=MinidumpType.NORMAL, pause=Pause.STOP
+                        job.request.options,
+                        types=MinidumpType.NORMAL,
+                        pause=_retry_pause(job.request),
                     ),
                 )
                 self._begin(smaller, job.done, now_ns, job.tell_progress, first_failure=failure)
@@ -163,6 +165,11 @@ class DumpWorkers:
         job.done(result)
         if self._keep_spare:  # not before: it would take a processor from the dump
             self.warm_up()
+
+
+def _retry_pause(request: DumpRequest) -> Pause:
+    """Who wants nothing stopped has that at the second attempt, too; a small dump needs no snapshot."""
+    return Pause.NONE if request.options.pause is Pause.NONE else Pause.STOP
 
 
 def _start_worker() -> Helper:
@@ -183,12 +190,14 @@ def _clean_up(job: _Job) -> None:
     partial = partial_path(job.request.path, job.worker.pid)
     with contextlib.suppress(OSError):
         partial.unlink(missing_ok=True)
+    hold = decode_hold(job.answer)
     try:
         decode_result(job.answer)
+        is_whole = job.request.options.pause is not Pause.SNAPSHOT
     except ValueError:
-        hold = decode_hold(job.answer)
-        if hold is not None:
-            release(job.request.process.pid, hold)
+        is_whole = False
+    if hold is not None and not is_whole:
+        release(job.request.process.pid, hold)
 
 
 def _failure(request: DumpRequest, why: str) -> DumpResult:

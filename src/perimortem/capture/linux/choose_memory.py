@@ -1,11 +1,12 @@
 """Which memory belongs in a dump, by the MINIDUMP_TYPE that was asked for. Pure.
 
-docs/dump-types.md has the table: each flag, what Windows does, what we do.
+docs/dumps.md has the table: each flag, what Windows does, what we do.
 """
 
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -25,6 +26,8 @@ DATA_REGION_MAX = 4 << 20
 TOTAL_MAX = 96 << 20
 """Of stacks, globals and what they point to, so that copying cannot hold the target for long."""
 FILTERED_MAX = 16 << 20
+POINTED_STACK_MAX, POINTED_STACKS_MAX = 64 << 10, 4 << 20
+"""So much of each stack, and of all, is searched for pointers: the target stands meanwhile."""
 POINTED_BEFORE, POINTED_AFTER = 256, 768
 """Around each address that a stack holds, as Windows takes them."""
 THREAD_DATA_BEFORE, THREAD_DATA_AFTER = 1024, 3072
@@ -58,13 +61,19 @@ def choose_memory(
     read: ReadMemory,
     iter_changed: IterChanged,
     soft_errors: list[str],
+    secret: MemoryRange | None = None,
 ) -> Choice:
-    """``linker``: the dynamic linker's own list, without which debuggers find no library."""
+    """``linker``: the dynamic linker's own list, without which debuggers find no library.
+
+    ``secret``: never taken (the environment, at the end of the first stack).
+    """
     types = options.types
+    if types & MinidumpType.FILTER_MODULE_PATHS:
+        linker = []  # it holds the names of all libraries
     if types & MinidumpType.WITH_FULL_MEMORY:
         reason_to_omit = _omission(options)
         full = _choose_full(regions, modules, reason_to_omit, iter_changed, soft_errors)
-        return Choice(_merge(list(full)), [])
+        return Choice(_without(_merge(list(full)), secret), [])
     with_optional = not types & MinidumpType.WITHOUT_OPTIONAL_DATA
     # In the order of their worth: what does not fit into the budget is the last of it.
     chosen = list(linker)
@@ -84,28 +93,37 @@ def choose_memory(
         chosen += _choose_pointed(stacks, threads, regions, read)
     is_filtered = bool(types & MinidumpType.FILTER_MEMORY)
     chosen = _limit(chosen, FILTERED_MAX if is_filtered else TOTAL_MAX, soft_errors)
+    reason_to_omit = _omission(options)
+    allowed = tuple(region for region in regions if not reason_to_omit(region))
+    chosen = _name_omitted(chosen, regions, reason_to_omit, soft_errors)
     chosen += _choose_whole(options, regions, iter_changed, soft_errors)
-    return Choice(_merge(_clip(chosen, regions)), stacks if is_filtered else [])
+    ranges = _without(_merge(_clip(chosen, allowed)), secret)
+    return Choice(ranges, stacks if is_filtered else [])
 
 
 def filter_words(data: bytes, kept: list[tuple[int, int]]) -> bytes:
-    """Stack words that point into none of the (start, end) in ``kept`` become zero.
+    """Stack words that point into none of the (start, end) in ``kept``, in order, become zero.
 
     ``data`` begins at a multiple of eight; what follows its last whole word is zero, too.
     """
     words = array("Q", data[: len(data) // _WORD * _WORD])
+    starts = [start for start, _ in kept]
+    least, most = kept[0][0], max(end for _, end in kept)
     for index, word in enumerate(words):
-        if word and not any(start <= word < end for start, end in kept):
+        if not word:
+            continue
+        at = bisect_right(starts, word) - 1 if least <= word < most else -1
+        if at < 0 or word >= kept[at][1]:
             words[index] = 0
     return words.tobytes() + bytes(len(data) % _WORD)
 
 
-def find_code(regions: tuple[Region, ...], stack: MemoryRange) -> list[tuple[int, int]]:
-    """What a filtered stack may point to: code, and itself."""
-    code: list[tuple[int, int]] = [(stack.address, stack.address + stack.size)]
+def find_code(regions: tuple[Region, ...]) -> list[tuple[int, int]]:
+    """(start, end) of what is executable, neighbours as one."""
+    code: list[tuple[int, int]] = []
     for region in regions:
         if region.executable:
-            if code[-1][1] == region.start:
+            if code and code[-1][1] == region.start:
                 code[-1] = (code[-1][0], region.end)
             else:
                 code.append((region.start, region.end))
@@ -178,6 +196,38 @@ def _choose_globals(regions: tuple[Region, ...], soft_errors: list[str]) -> Iter
             yield MemoryRange(region.start, size)
 
 
+def _name_omitted(
+    chosen: list[MemoryRange],
+    regions: tuple[Region, ...],
+    reason_to_omit: Callable[[Region], str],
+    soft_errors: list[str],
+) -> list[MemoryRange]:
+    """``chosen``; what of it will be left out is said."""
+    for region in regions:
+        reason = reason_to_omit(region)
+        if reason and any(
+            c.address < region.end and region.start < c.address + c.size for c in chosen
+        ):
+            soft_errors.append(_describe_omission(region, reason))
+    return chosen
+
+
+def _without(ranges: list[MemoryRange], secret: MemoryRange | None) -> list[MemoryRange]:
+    if secret is None:
+        return ranges
+    kept = []
+    for taken in ranges:
+        end, secret_end = taken.address + taken.size, secret.address + secret.size
+        if end <= secret.address or secret_end <= taken.address:
+            kept.append(taken)
+            continue
+        if taken.address < secret.address:
+            kept.append(MemoryRange(taken.address, secret.address - taken.address))
+        if secret_end < end:
+            kept.append(MemoryRange(secret_end, end - secret_end))
+    return kept
+
+
 def _choose_pointed(
     stacks: list[MemoryRange],
     threads: list[Thread],
@@ -186,8 +236,10 @@ def _choose_pointed(
 ) -> list[MemoryRange]:
     """What words of the stacks and registers point to, where that is data."""
     words: set[int] = set()
+    left = POINTED_STACKS_MAX
     for stack in stacks:
-        data = read(stack.address, stack.size)
+        data = read(stack.address, min(stack.size, POINTED_STACK_MAX, left))
+        left -= len(data)
         words.update(array("Q", data[: len(data) // _WORD * _WORD]))
     for thread in threads:
         if thread.registers is not None:
@@ -267,17 +319,19 @@ def _describe_omission(region: Region, reason: str) -> str:
     )
 
 
+def is_device(region: Region) -> bool:
+    """Memory of a device: to read it may be to do something."""
+    if region.vm_flags & {"io", "pf"}:
+        return True
+    is_below_dev = region.path.startswith("/dev/") and "ht" not in region.vm_flags
+    return is_below_dev and not region.path.startswith(("/dev/shm/", "/dev/zero"))
+
+
 def _omission(options: DumpOptions) -> Callable[[Region], str]:
     def reason_to_omit(region: Region) -> str:
-        if "io" in region.vm_flags or "pf" in region.vm_flags:
-            return "device memory"
         if "dd" in region.vm_flags and not options.include_dontdump:
             return "marked MADV_DONTDUMP by the program"
-        if region.path.startswith("/dev/") and not region.path.startswith(
-            ("/dev/shm/", "/dev/zero")
-        ):
-            return "device memory"
-        return ""
+        return "device memory" if is_device(region) else ""
 
     return reason_to_omit
 

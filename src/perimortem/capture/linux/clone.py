@@ -23,14 +23,16 @@ from perimortem.binary.proc_maps import find_region, parse_maps
 from perimortem.capture.linux import native, ptrace
 from perimortem.capture.linux.freeze import Freeze
 from perimortem.capture.linux.memory_room import read_memory_room
+from perimortem.capture.linux.threads import find_living_thread
 from perimortem.errors import PerimortemError
 from perimortem.model.snapshot import Region, Registers
+from perimortem.proc.linux.tracer import read_tracer
 
 _CLONE, _WAIT4 = 56, 61
 """Of x86-64, as all dumps are."""
 _CLONE_FS, _CLONE_FILES, _CLONE_SYSVSEM, _CLONE_IO = 0x200, 0x400, 0x40000, 0x80000000
 _WALL, _WNOHANG = 0x40000000, 1
-_REAP_TRIES, _REAP_PAUSE_S = 50, 0.01
+_REAP_S, _REAP_PAUSE_S = 3.0, 0.005
 _STACK_ROOM = native.FRAME_BYTES_MAX + 4096
 _ERRORS = {
     1: "the thread went away",
@@ -64,6 +66,8 @@ def check_clonable(pid: int, regions: tuple[Region, ...]) -> CloneFacts:
         raise CannotClone("it uses userfaultfd: a fault of the clone would never be answered")
     if any("ht" in r.vm_flags and not r.shared for r in regions):
         raise CannotClone("it has private huge pages of hugetlbfs, of which there may be no more")
+    if _namespace(pid, "pid_for_children") != _namespace(pid, "pid"):
+        raise CannotClone("its children live in another pid namespace: the clone would be its init")
     if status.get("State", "").startswith(("T", "t")):
         raise CannotClone("it is stopped: there is nothing to let run on")
     needed = _private_bytes(pid)
@@ -125,47 +129,53 @@ class Clone:
 
 
 def reap_clone(pid: int, clone: int, *, has_seccomp: bool) -> bool:
-    """Have ``pid`` wait for its dead child ``clone``; true when it is gone."""
-    for attempt in range(_REAP_TRIES):
-        if not _is_zombie(clone):
-            return True
+    """Have ``pid`` wait for its child ``clone``, which is dead or dying; true when it is gone.
+
+    Each thread is tried in its turn: some end meanwhile, some do not stop, some stand where no frame
+    fits. One that did not stop stays ours until we end.
+    """
+    deadline = time.monotonic() + _REAP_S
+    attempt = 0
+    while os.path.exists(f"/proc/{clone}") and time.monotonic() < deadline:
         try:
-            tids = sorted(int(name) for name in os.listdir(f"/proc/{pid}/task"))
-            with Freeze(pid, threads=[tids[attempt % len(tids)]]) as freeze:
-                registers = freeze.read_registers()
-                regions = _read_regions(pid)
-                for tid in freeze.stopped:
-                    thread_registers = registers.get(tid)
-                    if tid in freeze.signalled or thread_registers is None:
-                        continue
-                    if _has_room(regions, thread_registers.general["rsp"]):
-                        _inject(
-                            pid, tid, _WAIT4, (clone, 0, _WALL | _WNOHANG, 0),
-                            is_clone=False, has_seccomp=has_seccomp,
-                        )  # fmt: skip
-        except (PerimortemError, OSError):
-            return not _is_zombie(clone)
-        if not _is_zombie(clone):
-            return True
-        time.sleep(_REAP_PAUSE_S)  # by then it may stand elsewhere
-    return False
+            tids = sorted((int(name) for name in os.listdir(f"/proc/{pid}/task")), reverse=True)
+            if _is_zombie(clone):
+                _reap_in(pid, tids[attempt % len(tids)], clone, has_seccomp=has_seccomp)
+        except (PerimortemError, OSError, ZeroDivisionError):
+            pass  # this thread is gone, or cannot be had; the next one
+        attempt += 1
+        if os.path.exists(f"/proc/{clone}") and (attempt % 8 == 0 or not _is_zombie(clone)):
+            time.sleep(_REAP_PAUSE_S)
+    return not os.path.exists(f"/proc/{clone}")
+
+
+def _reap_in(pid: int, tid: int, clone: int, *, has_seccomp: bool) -> None:
+    with Freeze(pid, threads=[tid]) as freeze:
+        thread_registers = freeze.read_registers().get(tid)
+        if tid in freeze.signalled or thread_registers is None:
+            return
+        if _has_room(_read_regions(pid, tid), thread_registers.general["rsp"]):
+            arguments = (_own_number(clone), 0, _WALL | _WNOHANG, 0)
+            _inject(pid, tid, _WAIT4, arguments, is_clone=False, has_seccomp=has_seccomp)
+
+
+def _own_number(clone: int) -> int:
+    """By which its parent knows it: the last, in the innermost of the pid namespaces."""
+    numbers = _read_status(clone).get("NSpid", "").split()
+    return int(numbers[-1]) if numbers else clone
 
 
 def find_left_clones(pid: int, since_ticks: int) -> list[int]:
-    """Dead children of ``pid`` as a killed worker leaves them: without an exit signal, without a moment
-    of their own, not older than the worker."""
+    """Children of ``pid`` as a killed worker leaves them, dead or dying: without an exit signal, without
+    a moment of their own, traced by nobody, not older than the worker."""
     found = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError, ValueError, IndexError):
             for child in task.read_text().split():
                 fields = _stat_fields(int(child))
-                is_dead, signal_at_exit = fields[0] == "Z", int(fields[35])
-                if (
-                    is_dead
-                    and signal_at_exit == 0
-                    and int(fields[19]) >= since_ticks
-                    and int(fields[11]) == 0
-                ):
+                signal_at_exit, user_ticks, start_ticks = (int(fields[i]) for i in (35, 11, 19))
+                is_like_one = signal_at_exit == 0 and user_ticks == 0 and start_ticks >= since_ticks
+                if is_like_one and (fields[0] == "Z" or read_tracer(int(child)) is None):
                     found.append(int(child))
     return found
 
@@ -241,21 +251,34 @@ def _has_userfaultfd(pid: int) -> bool:
 
 
 def _private_bytes(pid: int) -> int:
-    """What may have to be there twice."""
+    """What may have to be there twice. Of a process whose leader has ended only VmRSS is told."""
     total = 0
-    try:
-        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
-            for line in file:
-                if line.startswith((b"Private_Dirty:", b"Swap:")):
-                    total += int(line.split()[1]) << 10
-    except (OSError, ValueError, IndexError):
-        return 0
+    for name, keys in (
+        ("smaps_rollup", ("Private_Dirty:", "Swap:")),
+        (f"task/{find_living_thread(pid)}/status", ("VmRSS:", "VmSwap:")),
+    ):
+        try:
+            with open(f"/proc/{pid}/{name}", encoding="ascii", errors="replace") as file:
+                total = sum(int(line.split()[1]) << 10 for line in file if line.startswith(keys))
+        except (OSError, ValueError, IndexError):
+            total = 0
+        if total:
+            break
     return total
+
+
+def _namespace(pid: int, name: str) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/{name}")
+    except OSError:
+        return ""
 
 
 def _read_status(pid: int) -> dict[str, str]:
     try:
-        text = Path(f"/proc/{pid}/status").read_text(errors="replace")
+        text = Path(f"/proc/{pid}/task/{find_living_thread(pid)}/status").read_text(
+            errors="replace"
+        )
     except OSError:
         return {}
     pairs = (line.partition(":") for line in text.splitlines())

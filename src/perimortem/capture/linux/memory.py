@@ -7,10 +7,10 @@ import os
 import sys
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from itertools import islice
 
 assert sys.platform == "linux"
 
+from perimortem.capture.linux.mapped_file import iter_file_data
 from perimortem.capture.linux.pagemap import Pagemap
 from perimortem.model.memory import Memory
 from perimortem.model.snapshot import MemoryRange, Region
@@ -37,14 +37,17 @@ class LiveMemory:
         self._tid = tid
         self._fd = os.open(f"/proc/{pid}/task/{tid}/mem", os.O_RDONLY | os.O_CLOEXEC)
         self._pagemap = Pagemap(pid, tid)
-        self._holed: list[tuple[int, int]] = []
+        self._pid = pid
+        self._holed: list[Region] = []
+        self._starts: list[int] = []
         self._local, self._remote = _IoVec(), _IoVec()
         self._is_direct = True
         """Some seccomp profiles forbid process_vm_readv and not /proc/PID/mem."""
 
     def declare(self, regions: Iterable[Region]) -> None:
-        """The mappings: of those that are anonymous, pages that nobody touched are zero."""
-        self._holed = [(r.start, r.end) for r in regions if not r.inode and not r.shared]
+        """The mappings: pages of them that nobody ever touched are not to be touched by us."""
+        self._holed = [region for region in regions if region.readable]
+        self._starts = [region.start for region in self._holed]
 
     def read(self, address: int, size: int) -> bytes:
         """The bytes from ``address`` on, up to the first page that cannot be read."""
@@ -71,19 +74,43 @@ class LiveMemory:
     def iter_data(self, address: int, size: int) -> Iterator[MemoryRange]:
         """Without the pages that were never touched: to read them would be to touch them."""
         at, end = address, address + size
-        index = max(0, bisect_right(self._holed, (address, 1 << 64)) - 1)
-        for start, stop in islice(self._holed, index, None):
-            first, last = max(start, at), min(stop, end)
-            if start >= end:
+        index = max(0, bisect_right(self._starts, address) - 1)
+        while index < len(self._holed):
+            region = self._holed[index]
+            first, last = max(region.start, at), min(region.end, end)
+            if region.start >= end:
                 break
+            index += 1
             if first >= last:
                 continue
             if at < first:
                 yield MemoryRange(at, first - at)
-            yield from self._pagemap.iter_touched(first, last - first)
+            yield from self._iter_region(region, first, last)
             at = last
         if at < end:
             yield MemoryRange(at, end - at)
+
+    def _iter_region(self, region: Region, first: int, last: int) -> Iterator[MemoryRange]:
+        """Of anonymous memory what was touched; of a file what it has, and what was changed of it."""
+        if not region.inode:
+            yield from self._pagemap.iter_touched(first, last - first)
+            return
+        in_file = iter_file_data(self._pid, region)
+        if in_file is None:
+            if region.shared:
+                yield from self._pagemap.iter_touched(first, last - first)
+            else:
+                yield MemoryRange(first, last - first)
+            return
+        changed = () if region.shared else self._pagemap.iter_private(first, last - first)
+        at = first
+        for part in merge(
+            (part.address, part.address + part.size) for part in (*in_file, *changed)
+        ):
+            start, stop = max(part[0], at), min(part[1], last)
+            if start < stop:
+                yield MemoryRange(start, stop - start)
+                at = stop
 
     def iter_changed(self, region: Region) -> Iterator[MemoryRange]:
         """Parts of a private mapping of a file that the process has written to."""
@@ -103,6 +130,20 @@ class LiveMemory:
         if count < 0 and ctypes.get_errno() != 14:  # EFAULT: just not readable that way
             self._is_direct = False
         return count
+
+
+def merge(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """(start, end) in order, those that touch or overlap as one."""
+    last: tuple[int, int] | None = None
+    for start, end in sorted(spans):
+        if last is not None and start <= last[1]:
+            last = (last[0], max(last[1], end))
+            continue
+        if last is not None:
+            yield last
+        last = (start, end)
+    if last is not None:
+        yield last
 
 
 class CopiedMemory:
@@ -134,8 +175,11 @@ class CopiedMemory:
         if self._rest is None:
             yield MemoryRange(address, size)
             return
-        for start, data in self._copies:
+        index = max(0, bisect_right(self._starts, address) - 1)
+        while index < len(self._copies) and self._starts[index] < end:
+            start, data = self._copies[index]
             first, last = max(start, at), min(start + len(data), end)
+            index += 1
             if first < last:
                 if at < first:
                     yield from self._rest.iter_data(at, first - at)

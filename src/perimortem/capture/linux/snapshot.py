@@ -6,6 +6,7 @@ walk through all pages (VmFlags) is read before it; names, times and descriptors
 
 from __future__ import annotations
 
+import errno
 import sys
 import time
 from collections.abc import Iterator
@@ -16,8 +17,14 @@ from pathlib import Path
 assert sys.platform == "linux"
 
 from perimortem.binary.proc_maps import parse_maps, parse_smaps, with_flags
-from perimortem.capture.linux.access import check_access, read_status
-from perimortem.capture.linux.choose_memory import Choice, choose_memory, filter_words, find_code
+from perimortem.capture.linux.access import check_access, denied_error, read_status
+from perimortem.capture.linux.choose_memory import (
+    Choice,
+    choose_memory,
+    filter_words,
+    find_code,
+    is_device,
+)
 from perimortem.capture.linux.clone import CannotClone, Clone, CloneFacts, check_clonable
 from perimortem.capture.linux.core_hold import CoreHold
 from perimortem.capture.linux.crashed_thread import return_to_crash
@@ -29,6 +36,7 @@ from perimortem.capture.linux.redact import filter_paths
 from perimortem.capture.linux.system import collect_system_facts, read_boot_time_s
 from perimortem.capture.linux.threads import (
     collect_thread,
+    find_living_thread,
     find_start_address,
     read_xstate,
 )
@@ -131,7 +139,7 @@ class _Before:
     """What was learnt while the target still ran."""
 
     regions: tuple[Region, ...] = ()
-    """With their VmFlags; empty when no bulk of memory is asked for."""
+    """With their VmFlags: what the program does not want dumped, what is a device's."""
     clone: CloneFacts | None = None
     """None: no clone, for the reason ``cannot_clone``, or because none was asked for."""
     cannot_clone: str = ""
@@ -139,11 +147,13 @@ class _Before:
 
 def _look_before(process: ProcessRef, options: DumpOptions, hold: _Hold) -> _Before:
     """Raises ProcessGone when there is no such process."""
-    if not options.types & BULK_TYPES:
-        return _Before()
     if isinstance(hold, Freeze | Unstopped):
         read_status(process.pid)
-    regions = parse_smaps(_read_proc(process.pid, "smaps"))
+    tid = find_living_thread(process.pid)
+    smaps = _read_proc(process.pid, f"task/{tid}/smaps")
+    if not options.types & BULK_TYPES:
+        return _Before(parse_smaps(smaps, of_note=True))
+    regions = parse_smaps(smaps)
     if options.pause is not Pause.SNAPSHOT or not isinstance(hold, Freeze):
         return _Before(regions)
     if sum(r.size for r in regions if r.readable and r.writable) <= ARENA_MAX:
@@ -181,6 +191,7 @@ class _Taking:
         self._clone: Clone | None = None
         self._maps = b""
         self._unforked: list[tuple[int, bytes]] = []
+        self._filtered_stacks: list[MemoryRange] = []
         self._soft_errors: list[str] = []
 
     def take(self, crash: Crash | None) -> Capture:
@@ -198,7 +209,7 @@ class _Taking:
         snapshot = replace(self._collect(registers), exception=exception)
         if isinstance(snapshot.content, CopiedMemory):
             self._hold.thaw()
-        snapshot = self._complete(snapshot)
+        snapshot = self._filter(self._complete(snapshot))
         if self._options.types & MinidumpType.FILTER_MODULE_PATHS:
             snapshot = filter_paths(snapshot)
         return Capture(snapshot, self._hold, self._pause, self._options.types)
@@ -222,7 +233,7 @@ class _Taking:
     def _collect(self, registers: dict[int, Registers | None]) -> Snapshot:
         """The part inside the pause."""
         pid, hold = self._process.pid, self._hold
-        tid = hold.stopped[0] if hold.stopped else pid
+        tid = hold.stopped[0] if hold.stopped else find_living_thread(pid)
         if self._clone is not None:
             memory = self._open_memory(self._clone.pid, self._clone.pid)
         else:
@@ -251,7 +262,7 @@ class _Taking:
 
         choice = choose_memory(
             self._options, threads, regions, modules, dso[1] if dso else [],
-            memory.read, memory.iter_changed, self._soft_errors,
+            memory.read, memory.iter_changed, self._soft_errors, _find_environment(pid),
         )  # fmt: skip
         content, ranges = self._take_memory(choice, memory, regions)
         return Snapshot(
@@ -299,7 +310,11 @@ class _Taking:
 
     def _copy_unforked(self, tid: int) -> None:
         """What a clone has not: MADV_DONTFORK, and MADV_WIPEONFORK, zero in it."""
-        missing = [r for r in self._before.regions if r.readable and r.vm_flags & {"dc", "wf"}]
+        missing = [
+            region
+            for region in self._before.regions
+            if region.readable and region.vm_flags & {"dc", "wf"} and not is_device(region)
+        ]
         if not missing:
             return
         memory = LiveMemory(self._process.pid, tid)
@@ -337,10 +352,31 @@ class _Taking:
             return memory, tuple(choice.ranges)
         copies = [(r.address, memory.read(r.address, r.size)) for r in choice.ranges]
         copies = [(address, data) for address, data in copies if data]
-        for stack in choice.stacks:
-            kept = find_code(regions, stack)
-            copies = [(at, _filter_stack(at, data, stack, kept)) for at, data in copies]
+        self._filtered_stacks = choice.stacks
         return CopiedMemory(copies), tuple(MemoryRange(at, len(data)) for at, data in copies)
+
+    def _filter(self, snapshot: Snapshot) -> Snapshot:
+        """What FILTER_MEMORY takes away: words of stacks, and vector registers, in which strings are."""
+        if not self._options.types & MinidumpType.FILTER_MEMORY:
+            return snapshot
+        threads = tuple(
+            replace(t, registers=t.registers and Registers(t.registers.general))
+            for t in snapshot.threads
+        )
+        snapshot = replace(snapshot, threads=threads)
+        if not self._filtered_stacks or not isinstance(snapshot.content, CopiedMemory):
+            return snapshot
+        code = find_code(snapshot.regions)
+        filtered = []
+        for memory in snapshot.memory:
+            data = snapshot.content.read(memory.address, memory.size)
+            end = memory.address + memory.size
+            for stack in self._filtered_stacks:
+                if stack.address < end and memory.address < stack.address + stack.size:
+                    kept = sorted([*code, (stack.address, stack.address + stack.size)])
+                    data = _filter_stack(memory.address, data, stack, kept)
+            filtered.append((memory.address, data))
+        return replace(snapshot, content=CopiedMemory(filtered))
 
     def _complete(self, snapshot: Snapshot) -> Snapshot:
         """Names, times and descriptors: read when they cost the target no more time."""
@@ -373,9 +409,25 @@ class _Taking:
         )
 
     def _open_memory(self, pid: int, tid: int) -> LiveMemory:
-        memory = LiveMemory(pid, tid)
+        try:
+            memory = LiveMemory(pid, tid)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM):
+                raise denied_error(pid, error) from error
+            raise ProcessGone(f"process {pid} has ended", why=error.strerror or "") from error
         self._memories.append(memory)
         return memory
+
+
+def _find_environment(pid: int) -> MemoryRange | None:
+    """Where the first stack ends in the environment, full of secrets (env_start, env_end: field 50)."""
+    stat = _read_proc(pid, f"task/{find_living_thread(pid)}/stat")
+    fields = stat.rpartition(b")")[2].split()
+    try:
+        start, end = int(fields[47]), int(fields[48])
+    except (ValueError, IndexError):
+        return None
+    return MemoryRange(start, end - start) if 0 < start < end else None
 
 
 def _filter_stack(at: int, data: bytes, stack: MemoryRange, kept: list[tuple[int, int]]) -> bytes:

@@ -34,6 +34,25 @@ def read_registers(tid: int) -> Registers | None:
     )
 
 
+def find_living_thread(pid: int) -> int:
+    """The leader, or another when that has left by pthread_exit: a zombie's /proc tells nothing."""
+    try:
+        tids = sorted(
+            (int(name) for name in os.listdir(f"/proc/{pid}/task")), key=lambda t: t != pid
+        )
+    except OSError:
+        return pid
+    for tid in tids:
+        try:
+            with open(f"/proc/{pid}/task/{tid}/stat", "rb", buffering=0) as file:
+                state = file.read(4096).rpartition(b")")[2].split()[0]
+        except (OSError, IndexError):
+            continue
+        if state not in (b"Z", b"X"):
+            return tid
+    return pid
+
+
 def read_xstate(tid: int) -> bytes | None:
     """The XSAVE area of a stopped thread: AVX and what came after it."""
     return ptrace.read_regset(tid, ptrace.NT_X86_XSTATE)

@@ -22,7 +22,7 @@ Examples:
   perimortem inspect --json crash.dmp | jq '.streams[].name'"""
 
 _ROWS = 200
-_HEX_BYTES = 256
+_HEX_BYTES, _HEX_BYTES_MAX = 256, 1 << 20
 _PARTS = {
     "handles": "HandleDataStream",
     "modules": "ModuleListStream",
@@ -84,7 +84,7 @@ def command(
     with open_bytes(file) as (read, size):
         dump = MinidumpFile(read, size)
         if part == "memory" and address is not None:
-            return _show_memory(dump, address, length)
+            return _show_memory(dump, address, length, as_json=as_json)
         only = _choose_streams(dump, part, streams)
         limit = sys.maxsize if show_all else _ROWS
         document = describe_dump(dump, limit=None if as_json or show_all else _ROWS, only=only)
@@ -124,7 +124,8 @@ def _choose_streams(
     return chosen
 
 
-def _show_memory(dump: MinidumpFile, address: int, length: int) -> int:
+def _show_memory(dump: MinidumpFile, address: int, length: int, *, as_json: bool) -> int:
+    from perimortem.cli.output import echo_json
     from perimortem.errors import PerimortemError
     from perimortem.minidump.snapshot import read_memory
     from perimortem.report.minidump.hexdump import render_memory
@@ -135,6 +136,14 @@ def _show_memory(dump: MinidumpFile, address: int, length: int) -> int:
             f"the dump has no memory at {address:#x}",
             remedy="perimortem inspect FILE memory lists what it has",
         )
+    if length > _HEX_BYTES_MAX:
+        raise PerimortemError(
+            f"{length} bytes are too many to show", remedy=f"ask for {_HEX_BYTES_MAX} at most"
+        )
+    if as_json:
+        data = memory.read(address, length)
+        echo_json({"address": f"{address:#x}", "size_bytes": len(data), "hex": data.hex()})
+        return 0
     for line in render_memory(memory, address, length):
         click.echo(line)
     return 0

@@ -37,6 +37,9 @@ def protect_self() -> None:
 
 def limit_output(size_bytes: int) -> None:
     """No file of ours grows beyond that."""
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if most != resource.RLIM_INFINITY:
+        size_bytes = min(size_bytes, most)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, size_bytes))
 
 

@@ -29,6 +29,7 @@ _EXPECTED = {
     MinidumpType.WITH_IPT_TRACE: StreamType.IptTraceStream,
 }
 _PROBLEMS_MAX = 100
+_SHARED_MAX = 2
 _DESCRIBERS = {**SDK_STREAMS, **FOREIGN_STREAMS, **OWN_STREAMS, **TEXT_STREAMS}
 
 
@@ -46,14 +47,28 @@ def describe_dump(
         "stream_count": header.stream_count,
         "created_at": format_rfc3339(header.time_date_stamp * 1_000_000_000),
         "flags": {"value": f"{header.flags:#x}", "names": format_flags(header.flags)},
-        "streams": [
-            _describe_stream(dump, entry, limit)
-            for entry in dump.streams
-            if only is None or entry.type in only
-        ],
+        "streams": _describe_streams(dump, limit, only),
         "missing": _describe_missing(dump),
         "problems": list(_describe_problems(dump)),
     }
+
+
+def _describe_streams(
+    dump: MinidumpFile, limit: int | None, only: set[int] | None
+) -> list[dict[str, Any]]:
+    """Streams that lie over each other could have the same bytes listed without end."""
+    left = _SHARED_MAX * dump.size
+    streams = []
+    for entry in dump.streams:
+        if only is not None and entry.type not in only:
+            continue
+        left -= entry.size
+        if left < 0:
+            error = "not listed: all streams together claim more bytes than the file has"
+            streams.append(_describe_head(entry) | {"error": error})
+        else:
+            streams.append(_describe_stream(dump, entry, limit))
+    return streams
 
 
 def find_stream_type(dump: MinidumpFile, text: str) -> int | None:
@@ -70,13 +85,7 @@ def find_stream_type(dump: MinidumpFile, text: str) -> int | None:
 
 
 def _describe_stream(dump: MinidumpFile, entry: StreamEntry, limit: int | None) -> dict[str, Any]:
-    head = {
-        "index": entry.index,
-        "type": entry.type,
-        "name": entry.name,
-        "size_bytes": entry.size,
-        "rva": entry.rva,
-    }
+    head = _describe_head(entry)
     if entry.size == 0 and entry.type == StreamType.UnusedStream:
         return head
     try:
@@ -87,6 +96,16 @@ def _describe_stream(dump: MinidumpFile, entry: StreamEntry, limit: int | None) 
     except MalformedInput as error:
         return head | {"error": str(error)}
     return head
+
+
+def _describe_head(entry: StreamEntry) -> dict[str, Any]:
+    return {
+        "index": entry.index,
+        "type": entry.type,
+        "name": entry.name,
+        "size_bytes": entry.size,
+        "rva": entry.rva,
+    }
 
 
 def _describe_missing(dump: MinidumpFile) -> list[str]:
