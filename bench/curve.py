@@ -13,7 +13,8 @@ from perimortem.model.dump import FULL, MINI, DumpOptions, Pause
 
 _THREADS = (10, 30, 100, 300, 1000, 3000, 10_000)
 _MEBIBYTES = (10, 32, 100, 320, 1024, 3200, 8192)
-_ROUNDS = 3
+_ROUNDS, _OFTEN_UP_TO = 3, 1024
+"""More takes too long to do thrice."""
 _TARGET = Path(__file__).resolve().parent.parent / "docs" / "performance.svg"
 
 Curve = list[tuple[float, float]]
@@ -48,7 +49,7 @@ def _measure(
     with own_directories(), tempfile.TemporaryDirectory() as directory:
         for name, options in ways.items():
             pauses, times = [], []
-            for index in range(_ROUNDS):
+            for index in range(_ROUNDS if x <= _OFTEN_UP_TO else 1):
                 path = Path(directory) / f"{index}.dmp"
                 result, took_s = dumper.dump(meter.pid, path, options)
                 pauses.append(result.target_paused_ms)
