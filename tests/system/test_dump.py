@@ -132,6 +132,15 @@ def test_a_dead_leader_is_dumped_through_a_living_thread(start, tmp_path):
     assert result.size_bytes > 50_000
 
 
+def test_a_dead_leader_and_unreadable_memory_are_not_taken_for_the_end(start, tmp_path):
+    """Many holes make one ask whether the process still lives; its leader does not."""
+    program = start("pthread_exit_main", "guarded")
+    if program.first_line == "no guard pages":
+        pytest.skip("MADV_GUARD_INSTALL is of Linux 6.13")
+    result = write_dump(find_process(program.pid), tmp_path / "d.dmp", DumpOptions(FULL))
+    assert any(f"{8 << 20} bytes at" in error for error in result.soft_errors)
+
+
 def test_a_vfork_parent_is_dumped_without_its_registers(start, perimortem, tmp_path):
     program = start("vfork_parent", stdin=subprocess.PIPE)
     await_true(lambda: program.state == "D")

@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 assert sys.platform == "linux"
@@ -23,6 +24,7 @@ from perimortem.binary.proc_maps import find_region, parse_maps
 from perimortem.capture.linux import native, ptrace
 from perimortem.capture.linux.freeze import Freeze
 from perimortem.capture.linux.memory_room import read_memory_room
+from perimortem.capture.linux.native import InjectionError
 from perimortem.capture.linux.threads import find_living_thread
 from perimortem.errors import PerimortemError
 from perimortem.model.snapshot import Region, Registers
@@ -34,16 +36,18 @@ _CLONE_FS, _CLONE_FILES, _CLONE_SYSVSEM, _CLONE_IO = 0x200, 0x400, 0x40000, 0x80
 _WALL, _WNOHANG = 0x40000000, 1
 _REAP_S, _REAP_PAUSE_S = 3.0, 0.005
 _STACK_ROOM = native.FRAME_BYTES_MAX + 4096
-_ERRORS = {
-    1: "the thread went away",
-    2: "its registers are not those of 64-bit x86",
-    3: "the thread is inside a restartable sequence",
-    4: "it has shadow stacks",
-    5: "its system calls go to a handler of its own, as Wine's do",
-    6: "its stack or the vdso cannot be written",
-    7: "it has seccomp filters, and only root may suspend them",
-    8: "the thread stopped for another reason meanwhile",
+_REASONS = {
+    InjectionError.GONE: "the thread went away",
+    InjectionError.NO_REGISTERS: "its registers are not those of 64-bit x86",
+    InjectionError.RSEQ: "the thread is inside a restartable sequence",
+    InjectionError.SHADOW_STACK: "it has shadow stacks",
+    InjectionError.USER_DISPATCH: "its system calls go to a handler of its own, as Wine's do",
+    InjectionError.MEMORY: "its stack or the vdso cannot be written",
+    InjectionError.SECCOMP: "it has seccomp filters, and only root may suspend them",
+    InjectionError.STOPS: "the thread stopped for another reason meanwhile",
 }
+_OF_ONE_THREAD = (InjectionError.NO_REGISTERS, InjectionError.RSEQ, InjectionError.SHADOW_STACK)
+"""Another thread may do; nothing was changed yet."""
 
 
 class CannotClone(PerimortemError):
@@ -98,12 +102,18 @@ class Clone:
                 continue
             if not _has_room(facts.regions, thread_registers.general["rsp"]):
                 continue
-            error, result, child = self._inject(tid, _CLONE, (flags, 0, 0, 0, 0), is_clone=True)
-            if child > 0 and error == 0:
+            error, result, child = _inject(
+                freeze.pid, tid, _CLONE, (flags, 0, 0, 0, 0),
+                is_clone=True, has_seccomp=facts.has_seccomp,
+            )  # fmt: skip
+            if error is InjectionError.DONE:
                 self.pid = child
                 break
-            reason = _ERRORS.get(error, f"clone: {os.strerror(-result)}" if result < 0 else "")
-            if error not in (2, 3, 4):
+            if child > 0:  # born, and not ours to keep: what is left of it our monitor has reaped
+                with contextlib.suppress(OSError):
+                    os.kill(child, signal.SIGKILL)
+            reason = _REASONS.get(error) or f"clone: {os.strerror(-result)}"
+            if error not in _OF_ONE_THREAD:
                 break
         if not self.pid:
             raise CannotClone(reason)
@@ -120,13 +130,6 @@ class Clone:
             os.waitpid(clone, ptrace.WALL)
         reap_clone(self._target_pid, clone, has_seccomp=self._has_seccomp)
 
-    def _inject(
-        self, tid: int, call: int, arguments: tuple[int, ...], *, is_clone: bool
-    ) -> tuple[int, int, int]:
-        return _inject(
-            self._target_pid, tid, call, arguments, is_clone=is_clone, has_seccomp=self._has_seccomp
-        )
-
 
 def reap_clone(pid: int, clone: int, *, has_seccomp: bool) -> bool:
     """Have ``pid`` wait for its child ``clone``, which is dead or dying; true when it is gone.
@@ -135,17 +138,15 @@ def reap_clone(pid: int, clone: int, *, has_seccomp: bool) -> bool:
     fits. One that did not stop stays ours until we end.
     """
     deadline = time.monotonic() + _REAP_S
-    attempt = 0
-    while os.path.exists(f"/proc/{clone}") and time.monotonic() < deadline:
-        try:
+    for attempt in count():
+        # A thread that is gone, or cannot be had, is no failure: the next one is tried.
+        with contextlib.suppress(PerimortemError, OSError):
             tids = sorted((int(name) for name in os.listdir(f"/proc/{pid}/task")), reverse=True)
-            if _is_zombie(clone):
+            if tids and _is_zombie(clone):
                 _reap_in(pid, tids[attempt % len(tids)], clone, has_seccomp=has_seccomp)
-        except (PerimortemError, OSError, ZeroDivisionError):
-            pass  # this thread is gone, or cannot be had; the next one
-        attempt += 1
-        if os.path.exists(f"/proc/{clone}") and (attempt % 8 == 0 or not _is_zombie(clone)):
-            time.sleep(_REAP_PAUSE_S)
+        if not os.path.exists(f"/proc/{clone}") or time.monotonic() > deadline:
+            break
+        time.sleep(_REAP_PAUSE_S)  # it may still give back its memory, or the target be elsewhere
     return not os.path.exists(f"/proc/{clone}")
 
 
@@ -187,8 +188,8 @@ def has_seccomp(pid: int) -> bool:
 
 def _inject(
     pid: int, tid: int, call: int, arguments: tuple[int, ...], *, is_clone: bool, has_seccomp: bool
-) -> tuple[int, int, int]:
-    """(what stood in the way, result, child)"""
+) -> tuple[InjectionError, int, int]:
+    """(DONE or what stood in the way, result, child)"""
     stub = _find_stub(pid, tid)
     memory_fd = os.open(f"/proc/{pid}/task/{tid}/mem", os.O_RDWR | os.O_CLOEXEC)
     try:

@@ -34,10 +34,9 @@ class LiveMemory:
 
     def __init__(self, pid: int, tid: int) -> None:
         """Raises OSError."""
-        self._tid = tid
+        self.pid, self.tid = pid, tid
         self._fd = os.open(f"/proc/{pid}/task/{tid}/mem", os.O_RDONLY | os.O_CLOEXEC)
         self._pagemap = Pagemap(pid, tid)
-        self._pid = pid
         self._holed: list[Region] = []
         self._starts: list[int] = []
         self._local, self._remote = _IoVec(), _IoVec()
@@ -95,7 +94,7 @@ class LiveMemory:
         if not region.inode:
             yield from self._pagemap.iter_touched(first, last - first)
             return
-        in_file = iter_file_data(self._pid, region)
+        in_file = iter_file_data(self.pid, region)
         if in_file is None:
             if region.shared:
                 yield from self._pagemap.iter_touched(first, last - first)
@@ -126,7 +125,7 @@ class LiveMemory:
         target = ctypes.c_char.from_buffer(buffer)
         self._local.base, self._local.length = ctypes.addressof(target), len(buffer)
         self._remote.base, self._remote.length = address, len(buffer)
-        count = int(_read_process(self._tid, self._local, 1, self._remote, 1, 0))
+        count = int(_read_process(self.tid, self._local, 1, self._remote, 1, 0))
         if count < 0 and ctypes.get_errno() != 14:  # EFAULT: just not readable that way
             self._is_direct = False
         return count

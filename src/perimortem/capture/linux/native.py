@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from enum import IntEnum
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +13,21 @@ assert sys.platform == "linux"
 from perimortem.errors import CaptureFailed
 
 _LIBRARY = Path(__file__).resolve().parents[2] / "_native" / "libperimortem_capture.so"
+
+
+class InjectionError(IntEnum):
+    """enum pmr_injection_error of native/capture/inject.h."""
+
+    DONE = 0
+    GONE = 1
+    NO_REGISTERS = 2
+    RSEQ = 3
+    SHADOW_STACK = 4
+    USER_DISPATCH = 5
+    MEMORY = 6
+    SECCOMP = 7
+    STOPS = 8
+    CALL = 9
 
 
 class Injection(ctypes.Structure):
@@ -53,9 +69,9 @@ def _library() -> ctypes.CDLL:
     return library
 
 
-def inject(injection: Injection) -> int:
-    """``pmr_inject``: 0, or what stood in the way (``enum pmr_injection_error``)."""
-    return int(_library().pmr_inject(ctypes.byref(injection)))
+def inject(injection: Injection) -> InjectionError:
+    """``pmr_inject``: DONE, or what stood in the way."""
+    return InjectionError(_library().pmr_inject(ctypes.byref(injection)))
 
 
 class ZeroFinder:

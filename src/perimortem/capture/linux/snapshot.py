@@ -46,7 +46,14 @@ from perimortem.elfcore.link_map import AT_ENTRY, parse_auxv, read_dso_debug
 from perimortem.elfcore.modules import derive_modules
 from perimortem.errors import CaptureFailed, ProcessGone
 from perimortem.model.crash import Crash
-from perimortem.model.dump import BULK_TYPES, DumpFormat, DumpOptions, MinidumpType, Pause
+from perimortem.model.dump import (
+    BULK_TYPES,
+    DumpFormat,
+    DumpOptions,
+    MinidumpType,
+    Pause,
+    format_flags,
+)
 from perimortem.model.memory import Memory
 from perimortem.model.process import ProcessRef
 from perimortem.model.snapshot import (
@@ -198,7 +205,7 @@ class _Taking:
         registers = self._read_registers()
         self._soft_errors += self._hold.soft_errors
         self._soft_errors += [
-            f"{flag.name} was asked for: {why}"
+            f"{format_flags(flag)[0]} was asked for: {why}"
             for flag, why in _UNKNOWN_HERE.items()
             if self._options.types & flag
         ]
@@ -280,7 +287,7 @@ class _Taking:
             files={"maps": maps, "auxv": auxv},
             content=content,
             dso_debug=dso[0] if dso else None,
-            is_alive=lambda: bool(_read_proc(self._clone.pid if self._clone else pid, "maps")),
+            is_alive=lambda: bool(_read_proc(memory.pid, f"task/{memory.tid}/maps")),
             soft_errors=self._soft_errors,
         )
 
