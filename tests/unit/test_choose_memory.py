@@ -15,9 +15,8 @@ from perimortem.capture.linux.choose_memory import (
     STACK_MAX,
     TOTAL_MAX,
     choose_memory,
-    filter_words,
 )
-from perimortem.capture.linux.redact import filter_paths
+from perimortem.capture.linux.redact import filter_paths, filter_words
 from perimortem.model.dump import DumpOptions, MinidumpType
 from perimortem.model.snapshot import MemoryRange, Module, Region, Registers, Thread
 

@@ -26,16 +26,22 @@ from perimortem.report.minidump.document import describe_dump
 from perimortem.report.minidump.hexdump import render_memory
 from perimortem.report.minidump.text import render_dump
 
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 HOSTILE = sorted(Path(__file__).with_name("hostile").iterdir())
 
 
 def exercise(data):
-    """Reader, listing, converter."""
+    """All that a stranger's file goes through: reader, listing, converter."""
 
     def read(offset, size):
         return data[offset : offset + size]
 
     try:
+        if data[:4] == ZSTD_MAGIC:
+            unpacked = CompressedReader(read, len(data))
+            unpacked.read(0, 1 << 20)
+            unpacked.read(max(0, unpacked.size - 100), 200)
+            return
         if is_core(data[:18]):
             snapshot = CoreFile(read, len(data)).read_snapshot()
         else:

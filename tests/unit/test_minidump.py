@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perimortem.errors import MalformedInput
+from perimortem.minidump import extensions
 from perimortem.minidump import format as layout
 from perimortem.minidump.reader import MinidumpFile
 from perimortem.minidump.writer import write_minidump
@@ -77,7 +78,7 @@ def open_dump(data):
         (layout.RawSystemInfo, 56), (layout.MiscInfo, 24), (layout.ThreadInfo, 64),
         (layout.HandleDescriptor, 32), (layout.HandleDescriptor2, 40), (layout.MemoryInfo, 48),
         (layout.ThreadNameEntry, 12), (layout.RawException, 40), (layout.UnloadedModule, 24),
-        (layout.RawDsoDebug, 36), (layout.RawLinkMap, 20), (layout.FixedFileInfo, 52),
+        (extensions.RawDsoDebug, 36), (extensions.RawLinkMap, 20), (layout.FixedFileInfo, 52),
     ],
 )  # fmt: skip
 def test_records_have_the_sizes_of_the_sdk(record, size):

@@ -255,7 +255,10 @@ def _read_exception(notes: CoreNotes) -> ExceptionRecord | None:
     if signal is None or not signal.number:
         return None
     return ExceptionRecord(
-        notes.threads[0].tid, signal.number, signal.si_code & 0xFFFFFFFF, signal.address
+        notes.threads[0].tid,
+        signal.number & 0xFFFFFFFF,
+        signal.si_code & 0xFFFFFFFF,
+        signal.address,
     )
 
 

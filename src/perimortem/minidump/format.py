@@ -1,14 +1,14 @@
-"""Every minidump record that we read or write, as the file has it.
+"""Records of the Windows SDK that we read or write, as the file has them.
 
-Source: minidumpapiset.h (Windows SDK); for streams of Linux writers, Breakpad's
-minidump_format.h. Reader and writer derive from these declarations.
+Source: minidumpapiset.h (Windows SDK). Reader and writer derive from these declarations; those of other
+writers' streams are in ``extensions``.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
 
-from perimortem.binary.record import U8, U16, U32, U64, Bytes4, Bytes16, Bytes24, Record
+from perimortem.binary.record import U8, U16, U32, U64, Bytes4, Bytes24, Record
 
 SIGNATURE = b"MDMP"
 VERSION = 0xA793
@@ -338,55 +338,6 @@ class FunctionTableHeader(Record):
     padding: U32
 
 
-class BreakpadInfo(Record):
-    """MDRawBreakpadInfo."""
-
-    validity: U32
-    dump_thread_id: U32
-    requesting_thread_id: U32
-
-
-class CrashpadInfo(Record):
-    """MinidumpCrashpadInfo."""
-
-    version: U32
-    report_id: Bytes16
-    client_id: Bytes16
-    annotations_size: U32
-    annotations_rva: U32
-    modules_size: U32
-    modules_rva: U32
-
-
-class CrashpadModuleLink(Record):
-    """MinidumpModuleCrashpadInfoLink; a 32-bit count of them."""
-
-    module_index: U32
-    data_size: U32
-    rva: U32
-
-
-class CrashpadModule(Record):
-    """MinidumpModuleCrashpadInfo."""
-
-    version: U32
-    list_annotations_size: U32
-    list_annotations_rva: U32
-    simple_annotations_size: U32
-    simple_annotations_rva: U32
-    annotation_objects_size: U32
-    annotation_objects_rva: U32
-
-
-class CrashpadAnnotation(Record):
-    """MinidumpAnnotation; a 32-bit count of them."""
-
-    name_rva: U32
-    type: U16
-    reserved: U16
-    value_rva: U32
-
-
 class HandleDataHeader(Record):
     """MINIDUMP_HANDLE_DATA_STREAM."""
 
@@ -432,14 +383,6 @@ class TokenInfo(Record):
     token_handle: U64
 
 
-class XstateEntry(Record):
-    """Of PerimortemXstate: a 32-bit count of them."""
-
-    thread_id: U32
-    data_size: U32
-    rva: U32
-
-
 class MemoryInfoListHeader(Record):
     """MINIDUMP_MEMORY_INFO_LIST."""
 
@@ -476,25 +419,6 @@ class RawException(Record):
 
 
 EXCEPTION_PARAMETERS = 15
-
-
-class RawDsoDebug(Record):
-    """MDRawDebug64 (Breakpad); the bytes of the dynamic section follow."""
-
-    version: U32
-    map_rva: U32
-    dso_count: U32
-    brk: U64
-    loader_base: U64
-    dynamic: U64
-
-
-class RawLinkMap(Record):
-    """MDRawLinkMap64 (Breakpad)."""
-
-    base: U64
-    name_rva: U32
-    dynamic: U64
 
 
 class ProcessorArchitecture(IntEnum):

@@ -18,6 +18,7 @@ from typing import Any, TypeVar, overload
 from perimortem.binary.pieces import ReadAt
 from perimortem.binary.record import Record
 from perimortem.errors import MalformedInput
+from perimortem.minidump.extensions import XstateEntry
 from perimortem.minidump.format import (
     CV_SIGNATURE_ELF,
     CV_SIGNATURE_PDB70,
@@ -47,7 +48,6 @@ from perimortem.minidump.format import (
     TokenInfo,
     TokenListHeader,
     UnloadedModule,
-    XstateEntry,
 )
 
 STREAMS_MAX = 65536

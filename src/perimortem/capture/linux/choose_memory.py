@@ -6,7 +6,6 @@ docs/dumps.md has the table: each flag, what Windows does, what we do.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -99,35 +98,6 @@ def choose_memory(
     chosen += _choose_whole(options, regions, iter_changed, soft_errors)
     ranges = _without(_merge(_clip(chosen, allowed)), secret)
     return Choice(ranges, stacks if is_filtered else [])
-
-
-def filter_words(data: bytes, kept: list[tuple[int, int]]) -> bytes:
-    """Stack words that point into none of the (start, end) in ``kept``, in order, become zero.
-
-    ``data`` begins at a multiple of eight; what follows its last whole word is zero, too.
-    """
-    words = array("Q", data[: len(data) // _WORD * _WORD])
-    starts = [start for start, _ in kept]
-    least, most = kept[0][0], max(end for _, end in kept)
-    for index, word in enumerate(words):
-        if not word:
-            continue
-        at = bisect_right(starts, word) - 1 if least <= word < most else -1
-        if at < 0 or word >= kept[at][1]:
-            words[index] = 0
-    return words.tobytes() + bytes(len(data) % _WORD)
-
-
-def find_code(regions: tuple[Region, ...]) -> list[tuple[int, int]]:
-    """(start, end) of what is executable, neighbours as one."""
-    code: list[tuple[int, int]] = []
-    for region in regions:
-        if region.executable:
-            if code and code[-1][1] == region.start:
-                code[-1] = (code[-1][0], region.end)
-            else:
-                code.append((region.start, region.end))
-    return code
 
 
 def _choose_stack(

@@ -1,17 +1,45 @@
-"""A snapshot without the names of directories: MiniDumpFilterModulePaths."""
+"""What is taken away from a snapshot that is to be given to others: data on stacks, directories."""
 
 from __future__ import annotations
 
 import re
+from array import array
+from bisect import bisect_right
 from dataclasses import replace
 
-from perimortem.model.snapshot import Snapshot
+from perimortem.capture.linux.memory import CopiedMemory
+from perimortem.model.snapshot import MemoryRange, Region, Registers, Snapshot
 
+_WORD = 8
 _MAPS_PATH = re.compile(rb"^((?:\S+ +){5})/.*?([^/\n]*)$", re.M)
 
 
+def filter_memory(snapshot: Snapshot, stacks: list[MemoryRange]) -> Snapshot:
+    """MiniDumpFilterMemory: words of ``stacks`` that no trace needs, and vector registers, in which
+    strings are.
+
+    ``snapshot`` holds copies of its memory.
+    """
+    threads = tuple(
+        replace(thread, registers=thread.registers and Registers(thread.registers.general))
+        for thread in snapshot.threads
+    )
+    code = _find_code(snapshot.regions)
+    filtered = []
+    for memory in snapshot.memory if stacks else ():
+        data = snapshot.content.read(memory.address, memory.size)
+        end = memory.address + memory.size
+        for stack in stacks:
+            if stack.address < end and memory.address < stack.address + stack.size:
+                kept = sorted([*code, (stack.address, stack.address + stack.size)])
+                data = _filter_stack(memory.address, data, stack, kept)
+        filtered.append((memory.address, data))
+    content = CopiedMemory(filtered) if filtered else snapshot.content
+    return replace(snapshot, threads=threads, content=content)
+
+
 def filter_paths(snapshot: Snapshot) -> Snapshot:
-    """Each path becomes its last part; the command line goes altogether."""
+    """MiniDumpFilterModulePaths: each path becomes its last part; the command line goes altogether."""
     dso = snapshot.dso_debug
     files = {name: text for name, text in snapshot.files.items() if name != "cmdline"}
     if "maps" in files:
@@ -33,6 +61,43 @@ def filter_paths(snapshot: Snapshot) -> Snapshot:
         and replace(dso, objects=tuple(replace(o, name=_last_part(o.name)) for o in dso.objects)),
         files=files,
     )
+
+
+def _filter_stack(at: int, data: bytes, stack: MemoryRange, kept: list[tuple[int, int]]) -> bytes:
+    start = max(0, stack.address - at)
+    end = min(len(data), stack.address + stack.size - at)
+    if start >= end:
+        return data
+    return data[:start] + filter_words(data[start:end], kept) + data[end:]
+
+
+def filter_words(data: bytes, kept: list[tuple[int, int]]) -> bytes:
+    """Stack words that point into none of the (start, end) in ``kept``, in order, become zero.
+
+    ``data`` begins at a multiple of eight; what follows its last whole word is zero, too.
+    """
+    words = array("Q", data[: len(data) // _WORD * _WORD])
+    starts = [start for start, _ in kept]
+    least, most = kept[0][0], max(end for _, end in kept)
+    for index, word in enumerate(words):
+        if not word:
+            continue
+        at = bisect_right(starts, word) - 1 if least <= word < most else -1
+        if at < 0 or word >= kept[at][1]:
+            words[index] = 0
+    return words.tobytes() + bytes(len(data) % _WORD)
+
+
+def _find_code(regions: tuple[Region, ...]) -> list[tuple[int, int]]:
+    """(start, end) of what is executable, neighbours as one."""
+    code: list[tuple[int, int]] = []
+    for region in regions:
+        if region.executable:
+            if code and code[-1][1] == region.start:
+                code[-1] = (code[-1][0], region.end)
+            else:
+                code.append((region.start, region.end))
+    return code
 
 
 def _last_part(path: str) -> str:

@@ -21,8 +21,6 @@ from perimortem.capture.linux.access import check_access, denied_error, read_sta
 from perimortem.capture.linux.choose_memory import (
     Choice,
     choose_memory,
-    filter_words,
-    find_code,
     is_device,
 )
 from perimortem.capture.linux.clone import CannotClone, Clone, CloneFacts, check_clonable
@@ -32,7 +30,7 @@ from perimortem.capture.linux.exit_stop import ExitStop
 from perimortem.capture.linux.freeze import Freeze
 from perimortem.capture.linux.handles import collect_handles
 from perimortem.capture.linux.memory import CopiedMemory, LiveMemory
-from perimortem.capture.linux.redact import filter_paths
+from perimortem.capture.linux.redact import filter_memory, filter_paths
 from perimortem.capture.linux.system import collect_system_facts, read_boot_time_s
 from perimortem.capture.linux.threads import (
     collect_thread,
@@ -216,7 +214,9 @@ class _Taking:
         snapshot = replace(self._collect(registers), exception=exception)
         if isinstance(snapshot.content, CopiedMemory):
             self._hold.thaw()
-        snapshot = self._filter(self._complete(snapshot))
+        snapshot = self._complete(snapshot)
+        if self._options.types & MinidumpType.FILTER_MEMORY:
+            snapshot = filter_memory(snapshot, self._filtered_stacks)
         if self._options.types & MinidumpType.FILTER_MODULE_PATHS:
             snapshot = filter_paths(snapshot)
         return Capture(snapshot, self._hold, self._pause, self._options.types)
@@ -362,29 +362,6 @@ class _Taking:
         self._filtered_stacks = choice.stacks
         return CopiedMemory(copies), tuple(MemoryRange(at, len(data)) for at, data in copies)
 
-    def _filter(self, snapshot: Snapshot) -> Snapshot:
-        """What FILTER_MEMORY takes away: words of stacks, and vector registers, in which strings are."""
-        if not self._options.types & MinidumpType.FILTER_MEMORY:
-            return snapshot
-        threads = tuple(
-            replace(t, registers=t.registers and Registers(t.registers.general))
-            for t in snapshot.threads
-        )
-        snapshot = replace(snapshot, threads=threads)
-        if not self._filtered_stacks or not isinstance(snapshot.content, CopiedMemory):
-            return snapshot
-        code = find_code(snapshot.regions)
-        filtered = []
-        for memory in snapshot.memory:
-            data = snapshot.content.read(memory.address, memory.size)
-            end = memory.address + memory.size
-            for stack in self._filtered_stacks:
-                if stack.address < end and memory.address < stack.address + stack.size:
-                    kept = sorted([*code, (stack.address, stack.address + stack.size)])
-                    data = _filter_stack(memory.address, data, stack, kept)
-            filtered.append((memory.address, data))
-        return replace(snapshot, content=CopiedMemory(filtered))
-
     def _complete(self, snapshot: Snapshot) -> Snapshot:
         """Names, times and descriptors: read when they cost the target no more time."""
         pid, types = self._process.pid, self._options.types
@@ -435,14 +412,6 @@ def _find_environment(pid: int) -> MemoryRange | None:
     except (ValueError, IndexError):
         return None
     return MemoryRange(start, end - start) if 0 < start < end else None
-
-
-def _filter_stack(at: int, data: bytes, stack: MemoryRange, kept: list[tuple[int, int]]) -> bytes:
-    start = max(0, stack.address - at)
-    end = min(len(data), stack.address + stack.size - at)
-    if start >= end:
-        return data
-    return data[:start] + filter_words(data[start:end], kept) + data[end:]
 
 
 def _read_proc(pid: int, name: str) -> bytes:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from perimortem.minidump.format import RawDsoDebug, RawLinkMap, StreamType
+from perimortem.minidump.extensions import RawDsoDebug, RawLinkMap
+from perimortem.minidump.format import StreamType
 from perimortem.minidump.streams.writing import DumpPlan
 
 

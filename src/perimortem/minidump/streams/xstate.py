@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import struct
 
-from perimortem.minidump.format import StreamType, XstateEntry
+from perimortem.minidump.extensions import XstateEntry
+from perimortem.minidump.format import StreamType
 from perimortem.minidump.streams.writing import DumpPlan
 from perimortem.model.dump import MinidumpType
 

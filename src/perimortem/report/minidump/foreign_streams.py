@@ -6,6 +6,7 @@ import struct
 from typing import Any
 
 from perimortem.errors import MalformedInput
+from perimortem.minidump import extensions
 from perimortem.minidump import format as layout
 from perimortem.minidump.format import StreamType
 from perimortem.minidump.reader import STRING_BYTES_MAX, MinidumpFile, StreamEntry
@@ -28,7 +29,7 @@ _AUXV_NAMES = {
 def _describe_breakpad(
     dump: MinidumpFile, entry: StreamEntry, _limit: int | None
 ) -> dict[str, Any]:
-    info = layout.BreakpadInfo.read(dump.read_stream(entry))
+    info = extensions.BreakpadInfo.read(dump.read_stream(entry))
     facts: dict[str, Any] = {"validity": info.validity}
     if info.validity & _DUMP_THREAD_VALID:
         facts["dump_thread_id"] = info.dump_thread_id
@@ -73,12 +74,12 @@ def _describe_dso_debug(
 ) -> dict[str, Any]:
     if not _is_64(dump):
         return {}
-    head = layout.RawDsoDebug.read(dump.read_stream(entry))
-    size = layout.RawLinkMap.size()
+    head = extensions.RawDsoDebug.read(dump.read_stream(entry))
+    size = extensions.RawLinkMap.size()
     dump.check_bytes(head.map_rva, head.dso_count * size)
     shown = head.dso_count if limit is None else min(limit, head.dso_count)
     raw = dump.read_bytes(head.map_rva, shown * size) if shown else b""
-    maps = [layout.RawLinkMap.read(raw, at) for at in range(0, len(raw), size)]
+    maps = [extensions.RawLinkMap.read(raw, at) for at in range(0, len(raw), size)]
     return {
         "count": head.dso_count,
         "linker_version": head.version,
@@ -102,12 +103,12 @@ def _is_64(dump: MinidumpFile) -> bool:
 
 
 def _describe_crashpad(dump: MinidumpFile, entry: StreamEntry, limit: int | None) -> dict[str, Any]:
-    info = layout.CrashpadInfo.read(dump.read_stream(entry))
+    info = extensions.CrashpadInfo.read(dump.read_stream(entry))
     modules = []
-    for link in _read_counted(dump, info.modules_rva, info.modules_size, layout.CrashpadModuleLink)[
-        :limit
-    ]:
-        module = layout.CrashpadModule.read(dump.read_bytes(link.rva, link.data_size))
+    for link in _read_counted(
+        dump, info.modules_rva, info.modules_size, extensions.CrashpadModuleLink
+    )[:limit]:
+        module = extensions.CrashpadModule.read(dump.read_bytes(link.rva, link.data_size))
         modules.append(
             {
                 "module_index": link.module_index,
@@ -161,7 +162,7 @@ def _read_texts(dump: MinidumpFile, rva: int, size: int) -> list[str]:
 
 def _read_annotations(dump: MinidumpFile, rva: int, size: int) -> dict[str, str]:
     found = {}
-    for annotation in _read_counted(dump, rva, size, layout.CrashpadAnnotation):
+    for annotation in _read_counted(dump, rva, size, extensions.CrashpadAnnotation):
         value = f"type {annotation.type:#x}"
         if annotation.type == _ANNOTATION_STRING:
             value = _read_utf8(dump, annotation.value_rva)
