@@ -19,6 +19,8 @@ _COMMANDS = {
     "watch": "Watch processes that run already.",
     "monitor": "Serve programs that attach themselves (libperimortem).",
     "dump": "Write a dump of a running process; it runs on.",
+    "stack": "Show the stacks of a dump or a running process.",
+    "analyze": "Say why a process crashed, from its dump.",
     "inspect": "List what is in a minidump.",
     "convert": "Write a dump anew: minidump, ELF core, compressed or not.",
     "list": "List incidents.",

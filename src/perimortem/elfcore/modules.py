@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from perimortem.binary.elf import read_build_id, read_elf
+from perimortem.binary.elf import PT_LOAD, ElfFile, read_build_id, read_elf
 from perimortem.model.snapshot import Module, ReadMemory, Region
 
 _DELETED = " (deleted)"
@@ -47,15 +47,25 @@ def _read_module(group: list[Region], read: ReadMemory) -> Module | None:
     elf = read_elf(read_image)
     if elf is None:
         return None
+    # A program may map its own file once more, to read it: that is no part of the module.
+    end = max(region.end for region in group if region.start < base + _span(elf))
     path = group[0].path
     path = path.removesuffix(_DELETED)
     return Module(
         base=base,
-        size=group[-1].end - base,
+        size=end - base,
         path="linux-gate.so" if path == "[vdso]" else path,
         build_id=read_build_id(elf, read_image, in_memory=True),
         version=_version_of(path),
     )
+
+
+def _span(elf: ElfFile) -> int:
+    """From the first to the last byte of what is loaded of it."""
+    loads = list(elf.segments(PT_LOAD))
+    if not loads:
+        return 1
+    return max(h.address + h.memory_size for h in loads) - min(h.address - h.offset for h in loads)
 
 
 def _version_of(path: str) -> tuple[int, int, int, int]:

@@ -1,11 +1,11 @@
-"""Registers as the CONTEXT record of winnt.h, x86-64."""
+"""Registers as the CONTEXT records of winnt.h: x86-64 both ways, aarch64 and x86 to be read."""
 
 from __future__ import annotations
 
 import struct
 
 from perimortem.minidump import format as layout
-from perimortem.model.snapshot import Registers
+from perimortem.model.snapshot import Architecture, Registers
 
 _NO_CALL = (1 << 64) - 1
 """orig_rax of a thread that is in no system call; a minidump does not tell."""
@@ -34,6 +34,42 @@ def write_context(registers: Registers) -> bytes:
         mxcsr = layout.CONTEXT_AMD64_MXCSR_OFFSET
         context[mxcsr : mxcsr + 4] = floating[24:28]
     return bytes(context)
+
+
+def read_registers(raw: bytes, architecture: Architecture) -> Registers | None:
+    """None when it is no CONTEXT of that machine."""
+    if architecture is Architecture.AARCH64:
+        return _read_registers_arm64(raw)
+    if architecture is Architecture.X86:
+        return _read_registers_x86(raw)
+    return read_registers_amd64(raw) if architecture is Architecture.X86_64 else None
+
+
+def _read_registers_x86(raw: bytes) -> Registers | None:
+    if len(raw) < layout.CONTEXT_X86_HEAD:
+        return None
+    (flags,) = struct.unpack_from("<I", raw)
+    if not flags & layout.CONTEXT_X86:
+        return None
+    values = struct.unpack_from("<11I", raw, layout.CONTEXT_X86_REGISTERS_OFFSET)
+    return Registers(dict(zip(layout.CONTEXT_X86_REGISTERS, values, strict=True)))
+
+
+def _read_registers_arm64(raw: bytes) -> Registers | None:
+    """CONTEXT of Windows, which Breakpad has taken over, or Breakpad's older one."""
+    if len(raw) < layout.CONTEXT_ARM64_HEAD:
+        return None
+    (flags,) = struct.unpack_from("<I", raw)
+    if flags & layout.CONTEXT_ARM64:
+        (status,) = struct.unpack_from("<I", raw, 4)
+        values = struct.unpack_from("<33Q", raw, 8)
+    elif flags & layout.CONTEXT_ARM64_OLD:
+        values = struct.unpack_from("<33Q", raw, 8)
+        (status,) = struct.unpack_from("<I", raw, 8 + 33 * 8)
+    else:
+        return None
+    names = (*(f"x{number}" for number in range(31)), "sp", "pc")
+    return Registers(dict(zip(names, values, strict=True)) | {"pstate": status})
 
 
 def read_registers_amd64(raw: bytes) -> Registers | None:

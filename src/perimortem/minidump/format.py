@@ -468,6 +468,15 @@ CV_SIGNATURE_PDB70 = 0x53445352
 FIXED_FILE_INFO_SIGNATURE = 0xFEEF04BD
 
 # CONTEXT of x86-64 (winnt.h): offsets of what we fill; 1232 bytes in all.
+CONTEXT_X86 = 0x10000
+CONTEXT_X86_REGISTERS_OFFSET = 0x9C
+CONTEXT_X86_REGISTERS = (
+    "edi", "esi", "ebx", "edx", "ecx", "eax", "ebp", "eip", "cs", "eflags", "esp",
+)  # fmt: skip
+CONTEXT_X86_HEAD = CONTEXT_X86_REGISTERS_OFFSET + 4 * len(CONTEXT_X86_REGISTERS)
+CONTEXT_ARM64, CONTEXT_ARM64_OLD = 0x400000, 0x80000000
+CONTEXT_ARM64_HEAD = 8 + 33 * 8 + 4
+"""Up to the program counter, and in the old one the status behind it."""
 CONTEXT_AMD64_SIZE = 1232
 CONTEXT_AMD64_FLAGS = 0x10000F
 """CONTEXT_AMD64 with control, integer, segments and floating point."""

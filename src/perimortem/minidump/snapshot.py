@@ -10,14 +10,15 @@ from perimortem.binary.pieces import Piece, PieceMemory, bound_pieces
 from perimortem.binary.proc_maps import parse_maps
 from perimortem.errors import MalformedInput
 from perimortem.minidump import format as layout
-from perimortem.minidump.context import read_registers_amd64
-from perimortem.minidump.format import ProcessorArchitecture, StreamType
+from perimortem.minidump.context import read_registers
+from perimortem.minidump.format import Location, Platform, ProcessorArchitecture, StreamType
 from perimortem.minidump.reader import MinidumpFile, StreamEntry
 from perimortem.model.snapshot import (
     Architecture,
     ExceptionRecord,
     Handle,
     Module,
+    OperatingSystem,
     Region,
     Registers,
     Snapshot,
@@ -27,6 +28,18 @@ from perimortem.model.snapshot import (
 from perimortem.text import printable
 
 _T = TypeVar("_T")
+_ARCHITECTURES: dict[int, Architecture] = {
+    ProcessorArchitecture.AMD64: Architecture.X86_64,
+    ProcessorArchitecture.ARM64: Architecture.AARCH64,
+    ProcessorArchitecture.ARM64_OLD: Architecture.AARCH64,
+    ProcessorArchitecture.INTEL: Architecture.X86,
+    ProcessorArchitecture.IA32_ON_WIN64: Architecture.X86,
+}
+_SYSTEMS: dict[int, OperatingSystem] = {
+    Platform.LINUX: OperatingSystem.LINUX,
+    Platform.ANDROID: OperatingSystem.LINUX,
+    Platform.WIN32_NT: OperatingSystem.WINDOWS,
+}
 _PAGE = 4096
 _TEXTS = {
     "status": StreamType.LinuxProcStatus,
@@ -74,7 +87,8 @@ class _Reading:
         }
         regions = _cover(self._read_regions(files.get("maps", b"")), memory)
         misc = self._try(StreamType.MiscInfoStream, dump.read_misc_info)
-        threads = self._read_threads()
+        exception = self._read_exception()
+        threads = self._read_threads(system.architecture, exception)
         return Snapshot(
             pid=misc.process_id if misc else threads[0].tid if threads else 0,
             taken_at_s=dump.header.time_date_stamp,
@@ -89,7 +103,7 @@ class _Reading:
             handles=self._read_handles(),
             files=files,
             content=memory,
-            exception=self._read_exception(),
+            exception=exception[0] if exception else None,
             token=self._read_json(StreamType.TokenStream, 32),
             record=self._read_json(StreamType.PerimortemRecord, 0),
             soft_errors=[*self._soft_errors, *self._read_soft_errors()],
@@ -108,10 +122,10 @@ class _Reading:
 
     def _read_system(self) -> SystemFacts:
         info = self._try(StreamType.SystemInfoStream, self._dump.read_system_info)
-        if info is None or info.processor_architecture != ProcessorArchitecture.AMD64:
+        if info is None:
             return SystemFacts(Architecture.UNKNOWN, "", (0, 0, 0), 0)
         return SystemFacts(
-            architecture=Architecture.X86_64,
+            architecture=_ARCHITECTURES.get(info.processor_architecture, Architecture.UNKNOWN),
             os_release=printable(self._dump.read_string(info.csd_version_rva)),
             os_version=(info.major_version, info.minor_version, info.build_number),
             processor_count=info.processor_count,
@@ -119,6 +133,7 @@ class _Reading:
             cpu_family=info.processor_level,
             cpu_model=info.processor_revision >> 8,
             cpu_stepping=info.processor_revision & 0xFF,
+            os=_SYSTEMS.get(info.platform_id, OperatingSystem.OTHER),
         )
 
     def _list_pieces(self) -> Iterator[Piece]:
@@ -163,7 +178,9 @@ class _Reading:
             if info.state == layout.MEM_COMMIT and info.base_address + info.region_size <= 1 << 64
         )
 
-    def _read_threads(self) -> tuple[Thread, ...]:
+    def _read_threads(
+        self, architecture: Architecture, exception: tuple[ExceptionRecord, Location] | None
+    ) -> tuple[Thread, ...]:
         raws = self._try(StreamType.ThreadListStream, self._dump.read_threads) or ()
         names = self._try(StreamType.ThreadNamesStream, self._dump.read_thread_names) or {}
         listed = self._try(StreamType.ThreadInfoListStream, self._dump.read_thread_infos) or ()
@@ -172,7 +189,15 @@ class _Reading:
         threads = []
         for raw in raws:
             info = infos.get(raw.thread_id)
-            registers = self._read_context(raw.context_rva, raw.context_size, raw.teb)
+            rva, size = raw.context_rva, raw.context_size
+            if (
+                exception is not None
+                and exception[0].tid == raw.thread_id
+                and exception[1].data_size
+            ):
+                # Windows: the thread itself stands in whoever wrote the dump.
+                rva, size = exception[1].rva, exception[1].data_size
+            registers = self._read_context(rva, size, raw.teb, architecture)
             if registers is not None and raw.thread_id in extended:
                 registers = Registers(
                     registers.general, registers.floating_point, extended[raw.thread_id]
@@ -192,15 +217,17 @@ class _Reading:
             )
         return tuple(threads)
 
-    def _read_context(self, rva: int, size: int, teb: int) -> Registers | None:
+    def _read_context(
+        self, rva: int, size: int, teb: int, architecture: Architecture
+    ) -> Registers | None:
         if not 0 < size < 1 << 16:
             return None
         try:
-            registers = read_registers_amd64(self._dump.read_bytes(rva, size))
+            registers = read_registers(self._dump.read_bytes(rva, size), architecture)
         except MalformedInput as error:
             self._soft_errors.append(str(error))
             return None
-        if registers is not None:
+        if registers is not None and architecture is Architecture.X86_64:
             registers.general["fs_base"] = teb
         return registers
 
@@ -217,7 +244,15 @@ class _Reading:
     def _read_modules(self) -> tuple[Module, ...]:
         modules = self._try(StreamType.ModuleListStream, self._dump.read_modules) or []
         return tuple(
-            Module(m.raw.base, m.raw.image_size, printable(m.name), m.elf_build_id) for m in modules
+            Module(
+                m.raw.base,
+                m.raw.image_size,
+                printable(m.name),
+                m.elf_build_id,
+                timestamp=m.raw.time_date_stamp,
+                debug_id=m.build_id if m.elf_build_id is None else None,
+            )
+            for m in modules
         )
 
     def _read_handles(self) -> tuple[Handle, ...] | None:
@@ -235,12 +270,14 @@ class _Reading:
             for h in answer[1]
         )
 
-    def _read_exception(self) -> ExceptionRecord | None:
+    def _read_exception(self) -> tuple[ExceptionRecord, Location] | None:
+        """With the place of its registers."""
         facts = self._try(StreamType.ExceptionStream, self._dump.read_exception)
         if facts is None:
             return None
         raw = facts.raw
-        return ExceptionRecord(raw.thread_id, raw.code, raw.flags, raw.address)
+        record = ExceptionRecord(raw.thread_id, raw.code, raw.flags, raw.address, facts.parameters)
+        return record, facts.context
 
     def _read_json(self, kind: StreamType, start: int) -> dict[str, Any] | None:
         raw = self._try(kind, self._dump.read_stream)

@@ -20,6 +20,14 @@ class Architecture(StrEnum):
     UNKNOWN = "unknown"
 
 
+class OperatingSystem(StrEnum):
+    """Whose exception codes, and whose libraries."""
+
+    LINUX = "linux"
+    WINDOWS = "windows"
+    OTHER = "other"
+
+
 @dataclass(frozen=True)
 class Registers:
     """Registers of a thread by name; ``extended`` is the raw XSAVE/FXSAVE area, if any."""
@@ -77,7 +85,12 @@ class Module:
     size: int
     path: str
     build_id: bytes | None
+    """Of an ELF file."""
     version: tuple[int, int, int, int] = (0, 0, 0, 0)
+    timestamp: int = 0
+    """Of a PE file, which has it for its identity together with its size."""
+    debug_id: str | None = None
+    """What it has in common with its debugging information: a GUID and an age, in hex."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +122,9 @@ class ExceptionRecord:
     code: int
     flags: int = 0
     address: int = 0
+    """Of a fault: where the access went. Of Windows: the instruction."""
+    parameters: tuple[int, ...] = ()
+    """Of Windows: of an access violation what was tried (0 read, 1 write, 8 execute) and where."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +139,7 @@ class SystemFacts:
     cpu_family: int = 0
     cpu_model: int = 0
     cpu_stepping: int = 0
+    os: OperatingSystem = OperatingSystem.LINUX
 
 
 ReadMemory = Callable[[int, int], bytes]

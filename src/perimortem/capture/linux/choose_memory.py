@@ -21,6 +21,7 @@ STACK_TOP = 4096
 OVERFLOW_MAX = 1 << 20
 """How far below its stack a thread may have stepped; a guard area is no larger by default."""
 CODE_AROUND_PC = 256
+ARGUMENT_BEFORE, ARGUMENT_AFTER = 64, 192
 DATA_REGION_MAX = 4 << 20
 TOTAL_MAX = 96 << 20
 """Of stacks, globals and what they point to, so that copying cannot hold the target for long."""
@@ -79,10 +80,11 @@ def choose_memory(
     if with_optional or types & MinidumpType.WITH_MODULE_HEADERS:
         chosen += [MemoryRange(module.base, _PAGE) for module in modules]
     threads = list(threads)
-    stacks = [part for t in threads for part in _choose_stack(t, regions, soft_errors)]
+    stacks = [part for t in threads for part in _choose_stack(t, regions, read, soft_errors)]
     chosen += [MemoryRange(stack.address, min(stack.size, STACK_TOP)) for stack in stacks]
     if with_optional:
         chosen += _choose_code(threads)
+        chosen += _choose_arguments(threads)
     chosen += stacks
     if types & MinidumpType.WITH_PROCESS_THREAD_DATA:
         chosen += _choose_thread_data(threads)
@@ -101,8 +103,9 @@ def choose_memory(
 
 
 def _choose_stack(
-    thread: Thread, regions: tuple[Region, ...], soft_errors: list[str]
+    thread: Thread, regions: tuple[Region, ...], read: ReadMemory, soft_errors: list[str]
 ) -> list[MemoryRange]:
+    """From the stack pointer on; of a thread in a signal handler on a stack of its own both stacks."""
     if thread.registers is None:
         return []
     pointer = thread.registers.general["rsp"]
@@ -121,7 +124,38 @@ def _choose_stack(
             f"thread {thread.tid}: {STACK_MAX} of {size} bytes of its stack were taken"
         )
         size = STACK_MAX
-    return [MemoryRange(start, size)]
+    return [MemoryRange(start, size), *_choose_interrupted_stack(thread, regions, stack, read)]
+
+
+def _choose_interrupted_stack(
+    thread: Thread, regions: tuple[Region, ...], stack: Region, read: ReadMemory
+) -> list[MemoryRange]:
+    """What lies under an alternate signal stack: the thread's own stack, from where it was interrupted.
+
+    The kernel has left the interrupted stack pointer on the alternate one: it is among the words there
+    that point into the thread's own stack. That one is known by glibc's struct pthread, which lies at
+    its top; of the first thread the kernel names it.
+    """
+    assert thread.registers is not None
+    thread_pointer = thread.registers.general["fs_base"]
+    homes = [find_region(regions, thread_pointer)] if thread_pointer else []
+    homes += [region for region in regions if region.path == "[stack]"]
+    if stack in homes:
+        return []
+    pointer = thread.registers.general["rsp"]
+    data = read(pointer, min(stack.end - pointer, POINTED_STACK_MAX))
+    words = array("Q", data[: len(data) // _WORD * _WORD])
+    found = []
+    for home in homes:
+        if home is None or not home.writable or home.shared:
+            continue
+        # Pointers above struct pthread are of the C library's own lists, not of this stack.
+        end = thread_pointer if home.start <= thread_pointer < home.end else home.end
+        lowest = min((word for word in words if home.start <= word < end), default=None)
+        if lowest is not None:
+            start = max(home.start, (lowest - RED_ZONE) // _WORD * _WORD)
+            found.append(MemoryRange(start, min(home.end - start, STACK_MAX)))
+    return found
 
 
 def _find_overflown(regions: tuple[Region, ...], stack_pointer: int) -> Region | None:
@@ -136,6 +170,14 @@ def _choose_code(threads: list[Thread]) -> Iterator[MemoryRange]:
         if thread.registers is not None:
             pc = thread.registers.general["rip"]
             yield MemoryRange(max(0, pc - CODE_AROUND_PC // 2), CODE_AROUND_PC)
+
+
+def _choose_arguments(threads: list[Thread]) -> Iterator[MemoryRange]:
+    """What the first argument of a system call points to: a lock that is waited for, with its owner."""
+    for thread in threads:
+        pointer = thread.registers.general["rdi"] if thread.registers else 0
+        if pointer >= ARGUMENT_BEFORE:
+            yield MemoryRange(pointer - ARGUMENT_BEFORE, ARGUMENT_BEFORE + ARGUMENT_AFTER)
 
 
 def _choose_thread_data(threads: list[Thread]) -> Iterator[MemoryRange]:

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 
 assert sys.platform == "linux"
 
+from perimortem.capture.linux.copied_memory import merge
 from perimortem.capture.linux.mapped_file import iter_file_data
 from perimortem.capture.linux.pagemap import Pagemap
-from perimortem.model.memory import Memory
 from perimortem.model.snapshot import MemoryRange, Region
 
 
@@ -129,67 +129,3 @@ class LiveMemory:
         if count < 0 and ctypes.get_errno() != 14:  # EFAULT: just not readable that way
             self._is_direct = False
         return count
-
-
-def merge(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """(start, end) in order, those that touch or overlap as one."""
-    last: tuple[int, int] | None = None
-    for start, end in sorted(spans):
-        if last is not None and start <= last[1]:
-            last = (last[0], max(last[1], end))
-            continue
-        if last is not None:
-            yield last
-        last = (start, end)
-    if last is not None:
-        yield last
-
-
-class CopiedMemory:
-    """Memory that was copied during the pause, found again by address; ``rest`` has the other."""
-
-    def __init__(self, copies: list[tuple[int, bytes]], rest: Memory | None = None) -> None:
-        self._copies = sorted(copies, key=lambda copy: copy[0])
-        self._starts = [address for address, _ in self._copies]
-        self._rest = rest
-
-    def read(self, address: int, size: int) -> bytes:
-        """The bytes there, up to the end of the copied range."""
-        copy = self._find(address)
-        if copy is None:
-            return self._rest.read(address, size) if self._rest else b""
-        start, data = copy
-        return data[address - start : address - start + size]
-
-    def read_into(self, address: int, buffer: memoryview) -> int:
-        if self._find(address) is None and self._rest is not None:
-            return self._rest.read_into(address, buffer)
-        data = self.read(address, len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def iter_data(self, address: int, size: int) -> Iterator[MemoryRange]:
-        """Copies are data; between them ``rest`` tells."""
-        at, end = address, address + size
-        if self._rest is None:
-            yield MemoryRange(address, size)
-            return
-        index = max(0, bisect_right(self._starts, address) - 1)
-        while index < len(self._copies) and self._starts[index] < end:
-            start, data = self._copies[index]
-            first, last = max(start, at), min(start + len(data), end)
-            index += 1
-            if first < last:
-                if at < first:
-                    yield from self._rest.iter_data(at, first - at)
-                yield MemoryRange(first, last - first)
-                at = last
-        if at < end:
-            yield from self._rest.iter_data(at, end - at)
-
-    def _find(self, address: int) -> tuple[int, bytes] | None:
-        index = bisect_right(self._starts, address) - 1
-        if index < 0:
-            return None
-        start, data = self._copies[index]
-        return (start, data) if address < start + len(data) else None

@@ -7,7 +7,7 @@ from array import array
 from bisect import bisect_right
 from dataclasses import replace
 
-from perimortem.capture.linux.memory import CopiedMemory
+from perimortem.capture.linux.copied_memory import CopiedMemory
 from perimortem.model.snapshot import MemoryRange, Region, Registers, Snapshot
 
 _WORD = 8

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,12 +24,13 @@ from perimortem.capture.linux.choose_memory import (
     is_device,
 )
 from perimortem.capture.linux.clone import CannotClone, Clone, CloneFacts, check_clonable
+from perimortem.capture.linux.copied_memory import CopiedMemory
 from perimortem.capture.linux.core_hold import CoreHold
 from perimortem.capture.linux.crashed_thread import return_to_crash
 from perimortem.capture.linux.exit_stop import ExitStop
 from perimortem.capture.linux.freeze import Freeze
 from perimortem.capture.linux.handles import collect_handles
-from perimortem.capture.linux.memory import CopiedMemory, LiveMemory
+from perimortem.capture.linux.memory import LiveMemory
 from perimortem.capture.linux.redact import filter_memory, filter_paths
 from perimortem.capture.linux.system import collect_system_facts, read_boot_time_s
 from perimortem.capture.linux.threads import (
@@ -79,6 +80,10 @@ _Hold = Freeze | CoreHold | ExitStop | Unstopped
 """What keeps the process still while it is read, if anything."""
 
 
+WhileStopped = Callable[[Snapshot], None]
+"""What else is to be done while it stands; names and times are not in the snapshot yet."""
+
+
 class Capture:
     """A snapshot, how it was taken, and the pause it cost (known once the target runs again)."""
 
@@ -100,10 +105,11 @@ def capture(
     options: DumpOptions,
     crash: Crash | None = None,
     at_exit: ExitStop | None = None,
+    while_stopped: WhileStopped | None = None,
 ) -> Iterator[Capture]:
     """A snapshot of ``process``; of one that crashes, with the thread as it was at the fault.
 
-    ``at_exit``: it stands on its way out already.
+    ``at_exit``: it stands on its way out already. ``while_stopped`` is called before it runs on.
 
     What fits into :data:`ARENA_MAX` is copied at once, and the target runs on before the body does.
     More is left to the body, which copies memory straight to the file: from the target that stands
@@ -122,7 +128,7 @@ def capture(
         _check_identity(process)
         taking = _Taking(process, options, hold, before, system)
         try:
-            yield taking.take(crash)
+            yield taking.take(crash, while_stopped)
         finally:
             hold.thaw()
             taking.close()
@@ -199,7 +205,7 @@ class _Taking:
         self._filtered_stacks: list[MemoryRange] = []
         self._soft_errors: list[str] = []
 
-    def take(self, crash: Crash | None) -> Capture:
+    def take(self, crash: Crash | None, while_stopped: WhileStopped | None = None) -> Capture:
         registers = self._read_registers()
         self._soft_errors += self._hold.soft_errors
         self._soft_errors += [
@@ -212,6 +218,8 @@ class _Taking:
         if self._before.clone or self._before.cannot_clone:
             self._clone_target(registers)
         snapshot = replace(self._collect(registers), exception=exception)
+        if while_stopped is not None:
+            while_stopped(snapshot)
         if isinstance(snapshot.content, CopiedMemory):
             self._hold.thaw()
         snapshot = self._complete(snapshot)

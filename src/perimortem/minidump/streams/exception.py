@@ -17,6 +17,7 @@ def write_exception(plan: DumpPlan) -> tuple[StreamType, bytes] | None:
     exception = plan.snapshot.exception
     if exception is None:
         return None
+    parameters = exception.parameters[:EXCEPTION_PARAMETERS]
     record = RawException(
         thread_id=exception.tid,
         alignment=0,
@@ -24,9 +25,11 @@ def write_exception(plan: DumpPlan) -> tuple[StreamType, bytes] | None:
         flags=exception.flags,
         record=0,
         address=exception.address,
-        parameter_count=0,
+        parameter_count=len(parameters),
         alignment2=0,
     )
     context = plan.contexts.get(exception.tid, Location(0, 0))
-    parameters = struct.pack(f"<{EXCEPTION_PARAMETERS}Q", *([0] * EXCEPTION_PARAMETERS))
-    return StreamType.ExceptionStream, record.to_bytes() + parameters + context.to_bytes()
+    padded = struct.pack(
+        f"<{EXCEPTION_PARAMETERS}Q", *parameters, *([0] * (EXCEPTION_PARAMETERS - len(parameters)))
+    )
+    return StreamType.ExceptionStream, record.to_bytes() + padded + context.to_bytes()

@@ -1,0 +1,227 @@
+"""A program that gave up by itself: who called it off, and what was said. Pure.
+
+glibc keeps its last words in ``__abort_msg`` (struct abort_msg_s: an int size, then the text), a C++
+exception in flight lies before its object (struct __cxa_exception of the Itanium ABI).
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+
+from perimortem.analyze.scene import Scene, base_name
+from perimortem.model.evidence import Confidence, Evidence
+from perimortem.model.reason import ReasonKind
+from perimortem.text import printable
+
+_RULES: tuple[tuple[re.Pattern[str], ReasonKind, str], ...] = tuple(
+    (re.compile(pattern), kind, words)
+    for pattern, kind, words in (
+        (
+            r"_*(GI_)?_*stack_chk_fail|__report_gsfailure",
+            ReasonKind.STACK_SMASHING,
+            "stack smashing: a function overran a buffer on its stack",
+        ),
+        (
+            r"_*(GI_)?_*chk_fail|__fortify_fail",
+            ReasonKind.BUFFER_OVERFLOW,
+            "a library function was about to overrun a buffer (_FORTIFY_SOURCE)",
+        ),
+        (
+            r"malloc_printerr|malloc_consolidate|unlink_chunk|sysmalloc_fail|RtlReportCriticalFailure",
+            ReasonKind.HEAP_CORRUPTION,
+            "the heap was found damaged",
+        ),
+        (
+            r"_*(GI_)?_*assert(_perror)?_fail(_base)?|_*assert|_wassert|g_assertion_message.*",
+            ReasonKind.ASSERTION,
+            "an assertion failed",
+        ),
+        (
+            r"__cxa_pure_virtual|_purecall",
+            ReasonKind.ABORT,
+            "a pure virtual function was called: the object is being made or is gone",
+        ),
+        (
+            r"(std::|core::panicking::|std::panicking::).*panic.*|rust_panic.*|rust_begin_unwind|"
+            r"core::(result::unwrap_failed|option::(unwrap|expect)_failed).*",
+            ReasonKind.PANIC,
+            "a Rust panic",
+        ),
+        (
+            r"runtime\.(fatalpanic|throw|fatalthrow|dieFromSignal|crash).*",
+            ReasonKind.PANIC,
+            "the Go runtime gave up",
+        ),
+        (r"_?Py_FatalError.*|fatal_error(_exit)?", ReasonKind.ABORT, "Python: a fatal error"),
+        (
+            r"V8_Fatal|v8::base::OS::Abort|node::(OnFatalError|Abort|Assert).*",
+            ReasonKind.ABORT,
+            "V8 or Node.js gave up",
+        ),
+        (
+            r"QMessageLogger::fatal.*|qFatal.*|qt_assert.*",
+            ReasonKind.ABORT,
+            "Qt: qFatal or Q_ASSERT",
+        ),
+        (r"g_log(v|_structured.*)?|g_error", ReasonKind.ABORT, "GLib: g_error"),
+        (
+            r"(google|absl).*LogMessage(Fatal)?::.*|.*LogMessageFatal.*",
+            ReasonKind.ABORT,
+            "a CHECK or LOG(FATAL) ended it",
+        ),
+        (
+            r"(std::|__cxxabiv1::_*)terminate.*|_ZSt9terminatev|_ZN10__cxxabiv111__terminate.*",
+            ReasonKind.UNCAUGHT_EXCEPTION,
+            "std::terminate was called",
+        ),
+    )
+)
+_THROWING = re.compile(r"__cxa_(throw|rethrow)|_CxxThrowException|_Unwind_RaiseException")
+_GNU_EXCEPTION_CLASSES = (b"GNUCC++\0"[::-1], b"GNUCC++\1"[::-1])
+_TYPE_BEFORE, _OBJECT_BEHIND = 80, 32
+"""Of _Unwind_Exception: the exception's type_info lies before, its object behind it."""
+_SEARCHED_BYTES = 16 << 10
+_MESSAGE_MAX = 2048
+_ABORT_HEAD = struct.Struct("<i")
+
+
+@dataclass(frozen=True)
+class GivingUp:
+    """Why it ended itself."""
+
+    kind: ReasonKind
+    text: str
+    message: str | None
+    thrown_type: str | None
+    evidence: tuple[Evidence, ...]
+
+
+def derive_giving_up(scene: Scene) -> GivingUp:
+    """By the functions on the stack of the thread that did it."""
+    names = scene.names()
+    kind, text = ReasonKind.ABORT, "it called abort()"
+    evidence = []
+    for pattern, found, words in _RULES:
+        name = next((name for name in names if pattern.fullmatch(_plain(name))), None)
+        if name is not None:
+            kind, text = found, words
+            evidence.append(Evidence(f"{name} is on the stack", "stack", Confidence.OBSERVED))
+            break
+    message = read_abort_message(scene)
+    if message is not None:
+        evidence.append(Evidence(f"its last words: {message}", "__abort_msg", Confidence.OBSERVED))
+        kind, text = _refine(kind, text, message)
+    thrown, what = None, None
+    if kind in (ReasonKind.UNCAUGHT_EXCEPTION, ReasonKind.ABORT):
+        thrown, what = find_thrown(scene)
+    if thrown is not None:
+        kind = ReasonKind.UNCAUGHT_EXCEPTION
+        text = f"uncaught C++ exception {thrown}" + (f": {what}" if what else "")
+        message = message or what
+        evidence.append(
+            Evidence(f"an exception of type {thrown} is in flight", "memory", Confidence.DERIVED)
+        )
+    elif kind is ReasonKind.UNCAUGHT_EXCEPTION and any(_THROWING.match(n) for n in names):
+        text = "uncaught C++ exception; its type is not in the dump"
+    return GivingUp(kind, text, message, thrown, tuple(evidence))
+
+
+def _plain(name: str) -> str:
+    """Without parameters, and without the hash that Rust puts behind."""
+    return re.sub(r"::h[0-9a-f]{16}$", "", name.split("(", 1)[0] if "(" in name[1:] else name)
+
+
+def _refine(kind: ReasonKind, text: str, message: str) -> tuple[ReasonKind, str]:
+    """The message may tell more than the names of a stripped library."""
+    if "stack smashing detected" in message:
+        return ReasonKind.STACK_SMASHING, "stack smashing: a function overran a buffer on its stack"
+    if "Assertion `" in message or "Assertion '" in message:
+        return ReasonKind.ASSERTION, f"an assertion failed: {message}"
+    if "buffer overflow detected" in message:
+        return ReasonKind.BUFFER_OVERFLOW, "a library function was about to overrun a buffer"
+    if kind in (ReasonKind.ABORT, ReasonKind.HEAP_CORRUPTION) and _is_heap(message):
+        return ReasonKind.HEAP_CORRUPTION, f"the heap was found damaged: {message}"
+    return kind, f"{text}: {message}"
+
+
+def _is_heap(message: str) -> bool:
+    return any(
+        word in message
+        for word in ("free()", "malloc()", "realloc()", "double free", "corrupted", "munmap_chunk")
+    )
+
+
+def read_abort_message(scene: Scene) -> str | None:
+    """What glibc printed before it called abort."""
+    for module in scene.snapshot.modules:
+        is_libc = base_name(module.path).startswith(("libc.so", "libc-"))
+        if not is_libc and module is not scene.snapshot.modules[0]:  # static: in the program itself
+            continue
+        place = scene.find_symbol(module, "__abort_msg")
+        if place is None:
+            continue
+        raw = scene.read(place, 8)
+        address = int.from_bytes(raw, "little") if len(raw) == 8 else 0
+        head = scene.read(address, 4) if address else b""
+        if len(head) < 4:
+            continue
+        (size,) = _ABORT_HEAD.unpack(head)
+        text = scene.read(address + 4, min(max(size, 0), _MESSAGE_MAX)).split(b"\0", 1)[0]
+        if text:
+            return printable(text.decode("utf-8", "backslashreplace").strip())
+    return None
+
+
+def find_thrown(scene: Scene) -> tuple[str | None, str | None]:
+    """(type, what() as far as it can be read) of the C++ exception that nobody caught.
+
+    A pointer to its header is on the stack of whoever looked for a handler: it is known by the name
+    that every compiler puts there.
+    """
+    frames = scene.stack.frames
+    if not frames:
+        return None, None
+    last = next(
+        (f.stack_pointer for f in reversed(frames) if f.function and _THROWING.match(f.function)),
+        frames[0].stack_pointer + _SEARCHED_BYTES,
+    )
+    start = frames[0].stack_pointer
+    data = scene.read(start, max(0, min(last + 256 - start, _SEARCHED_BYTES)))
+    words = struct.unpack(f"<{len(data) // 8}Q", data[: len(data) // 8 * 8])
+    candidates = dict.fromkeys([*scene.registers.general.values(), *words])
+    for address in candidates:
+        if address % 8 or address < 1 << 16 or scene.read(address, 8) not in _GNU_EXCEPTION_CLASSES:
+            continue
+        type_info = _read_word(scene, address - _TYPE_BEFORE)
+        name_at = _read_word(scene, type_info + 8) if type_info else None
+        name = _read_text(scene, name_at) if name_at else None
+        if name is None:
+            continue
+        what_at = _read_word(scene, address + _OBJECT_BEHIND + 8)
+        what = _read_text(scene, what_at) if what_at else None
+        return _name_type(scene, name), what
+    return None, None
+
+
+def _name_type(scene: Scene, mangled: str) -> str:
+    name = scene.demangle("_ZTS" + mangled.lstrip("*"))
+    return name.removeprefix("typeinfo name for ") if not name.startswith("_ZTS") else mangled
+
+
+def _read_word(scene: Scene, address: int) -> int | None:
+    raw = scene.read(address, 8)
+    return int.from_bytes(raw, "little") if len(raw) == 8 else None
+
+
+def _read_text(scene: Scene, address: int) -> str | None:
+    raw = scene.read(address, 256)
+    text, _, rest = raw.partition(b"\0")
+    if not text or (not rest and len(raw) == 256):
+        return None
+    try:
+        found = text.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return found if found.isprintable() else None

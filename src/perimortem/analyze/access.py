@@ -1,0 +1,120 @@
+"""What the faulting instruction did to memory: which operand, at which address. Pure."""
+
+from __future__ import annotations
+
+from perimortem.analyze.scene import Scene
+from perimortem.model.reason import Access, AccessKind, Instruction, MemoryOperand
+
+_MASK = (1 << 64) - 1
+_CODE_MAX = 16
+_WINDOWS_KINDS = {0: AccessKind.READ, 1: AccessKind.WRITE, 8: AccessKind.EXECUTE}
+_PUSHES = ("push", "call", "enter")
+_POPS = ("pop", "ret", "leave")
+
+
+def decode_instruction(scene: Scene, pc: int) -> Instruction | None:
+    """The one at ``pc``, if its bytes are known and a disassembler is there."""
+    code = scene.read(pc, _CODE_MAX)
+    return scene.decode(code, pc) if code else None
+
+
+def derive_access(
+    scene: Scene, instruction: Instruction | None, fault_address: int | None
+) -> Access | None:
+    """The operand that fits to the fault; ``fault_address`` None: the processor did not tell.
+
+    Without an instruction only what the exception itself says.
+    """
+    told = _told_kind(scene)
+    if instruction is None:
+        return None if fault_address is None else Access(told, fault_address)
+    found = [
+        (operand, address)
+        for operand in instruction.operands
+        if (address := _locate(scene, instruction, operand)) is not None
+    ]
+    for operand, address in found:
+        inside = fault_address - address if fault_address is not None else None
+        is_hit = not is_canonical(address) if inside is None else 0 <= inside < max(1, operand.size)
+        if is_hit:
+            # The operand tells more than the exception: a read that goes on to write is both.
+            kind = AccessKind.WRITE if operand.writes else AccessKind.READ
+            kind = kind if told is AccessKind.UNKNOWN else told
+            return Access(kind, address, operand.size, _express(operand), _values(scene, operand))
+    return _derive_implied(scene, instruction, fault_address, told)
+
+
+def _derive_implied(
+    scene: Scene, instruction: Instruction, fault_address: int | None, told: AccessKind
+) -> Access | None:
+    """The stack, which instructions use without naming it."""
+    if fault_address is None:
+        return None
+    pointer = scene.registers.general.get("rsp")
+    name = instruction.text.split(" ", 1)[0]
+    if pointer is not None and name.startswith(_PUSHES) and 0 < pointer - fault_address <= 8:
+        return Access(AccessKind.WRITE, fault_address, 8, "the stack", (("rsp", pointer),))
+    if pointer is not None and name.startswith(_POPS) and 0 <= fault_address - pointer < 8:
+        return Access(AccessKind.READ, fault_address, 8, "the stack", (("rsp", pointer),))
+    return Access(told, fault_address)
+
+
+def is_canonical(address: int) -> bool:
+    """48 bits with sign, as processors with four levels of pages want them."""
+    return address < 1 << 47 or address >= (1 << 64) - (1 << 47)
+
+
+def _told_kind(scene: Scene) -> AccessKind:
+    exception = scene.snapshot.exception
+    if exception is None or not exception.parameters:
+        return AccessKind.UNKNOWN
+    return _WINDOWS_KINDS.get(exception.parameters[0], AccessKind.UNKNOWN)
+
+
+def _locate(scene: Scene, instruction: Instruction, operand: MemoryOperand) -> int | None:
+    general = scene.registers.general
+    address = operand.displacement
+    if operand.segment in ("fs", "gs"):
+        base = general.get(f"{operand.segment}_base", 0)
+        if not base:
+            return None
+        address += base
+    for register, scale in ((operand.base, 1), (operand.index, operand.scale)):
+        if register is None:
+            continue
+        if register in ("rip", "eip"):
+            address += instruction.address + instruction.size
+            continue
+        value = _value(general, register)
+        if value is None:
+            return None
+        address += value * scale
+    return address & _MASK
+
+
+def _value(general: dict[str, int], register: str) -> int | None:
+    if register in general:
+        return general[register]
+    wide = "r" + register[1:] if register.startswith("e") else register.removesuffix("d")
+    value = general.get(wide)
+    return None if value is None else value & 0xFFFFFFFF
+
+
+def _express(operand: MemoryOperand) -> str:
+    parts = [operand.base] if operand.base else []
+    if operand.index:
+        parts.append(operand.index + (f"*{operand.scale}" if operand.scale != 1 else ""))
+    text = " + ".join(parts)
+    if operand.displacement or not parts:
+        sign = "-" if operand.displacement < 0 else "+"
+        number = f"{abs(operand.displacement):#x}"
+        text = f"{text} {sign} {number}" if parts else number
+    return f"{operand.segment}:[{text}]" if operand.segment else f"[{text}]"
+
+
+def _values(scene: Scene, operand: MemoryOperand) -> tuple[tuple[str, int], ...]:
+    return tuple(
+        (register, value)
+        for register in (operand.base, operand.index)
+        if register is not None and (value := _value(scene.registers.general, register)) is not None
+    )

@@ -1,0 +1,41 @@
+"""Values that do not come about by themselves: fill patterns, and text taken for a pointer. Pure."""
+
+from __future__ import annotations
+
+_PATTERNS = {
+    0xDDDDDDDD: "freed memory (debug heap of Visual C++)",
+    0xCDCDCDCD: "memory that was never initialised (debug heap of Visual C++)",
+    0xCCCCCCCC: "a variable that was never initialised (debug build of Visual C++)",
+    0xFDFDFDFD: "the guard around a block (debug heap of Visual C++)",
+    0xFEEEFEEE: "freed memory (HeapFree)",
+    0xBAADF00D: "memory that was never initialised (LocalAlloc)",
+    0xABABABAB: "the guard behind a block (HeapAlloc)",
+    0x5A5A5A5A: "freed memory (jemalloc)",
+    0xA5A5A5A5: "memory that was never initialised (jemalloc)",
+    0xE5E5E5E5: "freed memory (mozjemalloc)",
+    0xDEADBEEF: "memory marked as dead (0xdeadbeef)",
+    0x6B6B6B6B: "freed memory (0x6b)",
+    0xBEBEBEBE: "memory that was never initialised (AddressSanitizer)",
+    0xAAAAAAAA: "memory that was never initialised, or freed (0xaa)",
+}
+_REACH = 0x10000
+"""A field or an element behind such a pointer."""
+
+
+def find_pattern(value: int) -> str | None:
+    """What a pointer near ``value`` was filled with."""
+    for pattern, meaning in _PATTERNS.items():
+        for whole in (pattern << 32 | pattern, pattern):
+            if 0 <= value - whole < _REACH:
+                return meaning
+        if value >> 32 == pattern:
+            return meaning
+    return None
+
+
+def read_as_text(value: int) -> str | None:
+    """Eight letters that were taken for a pointer: a buffer was overrun, or text was cast."""
+    raw = value.to_bytes(8, "little").rstrip(b"\0")
+    if len(raw) >= 6 and all(0x20 <= byte < 0x7F for byte in raw):
+        return raw.decode("ascii")
+    return None

@@ -1,0 +1,202 @@
+"""Why it crashed, in one sentence, from the exception, the registers, the code and the maps. Pure."""
+
+from __future__ import annotations
+
+from perimortem.analyze.abort import derive_giving_up
+from perimortem.analyze.access import decode_instruction, derive_access
+from perimortem.analyze.fault import classify_fault
+from perimortem.analyze.scene import Scene
+from perimortem.exits import ntstatus
+from perimortem.exits.signals import signal_name
+from perimortem.model.evidence import Confidence, Evidence
+from perimortem.model.reason import Access, AccessKind, Instruction, Reason, ReasonKind
+from perimortem.model.snapshot import ExceptionRecord, OperatingSystem
+
+_ILL, _TRAP, _ABRT, _BUS, _FPE, _SEGV, _SYS = 4, 5, 6, 7, 8, 11, 31
+_SI_KERNEL = 0x80
+_CODES = {
+    _SEGV: {1: "SEGV_MAPERR", 2: "SEGV_ACCERR", 3: "SEGV_BNDERR", 4: "SEGV_PKUERR"},
+    _BUS: {1: "BUS_ADRALN", 2: "BUS_ADRERR", 3: "BUS_OBJERR", 4: "BUS_MCEERR_AR"},
+    _FPE: {1: "FPE_INTDIV", 2: "FPE_INTOVF", 3: "FPE_FLTDIV", 8: "FPE_FLTSUB"},
+    _ILL: {1: "ILL_ILLOPC", 2: "ILL_ILLOPN", 5: "ILL_PRVOPC"},
+    _TRAP: {1: "TRAP_BRKPT", 2: "TRAP_TRACE"},
+    _SYS: {1: "SYS_SECCOMP"},
+}
+_SENT = {0: "SI_USER", 0xFFFFFFFA: "SI_TKILL", 0xFFFFFFFF: "SI_QUEUE", _SI_KERNEL: "SI_KERNEL"}
+_HAS_ADDRESS = (_BUS, _SEGV)
+_REQUESTED = 0xFFFFFFFF
+"""Breakpad's code of a dump that was only asked for."""
+_ACCESS_VIOLATION, _IN_PAGE_ERROR, _STACK_OVERFLOW = 0xC0000005, 0xC0000006, 0xC00000FD
+_CXX_EXCEPTION = 0xE06D7363
+_WINDOWS_KINDS = {
+    0xC0000094: ReasonKind.DIVISION,
+    0xC0000095: ReasonKind.DIVISION,
+    0xC000001D: ReasonKind.ILLEGAL_INSTRUCTION,
+    0xC0000096: ReasonKind.ILLEGAL_INSTRUCTION,
+    0x80000003: ReasonKind.TRAP,
+    0xC0000374: ReasonKind.HEAP_CORRUPTION,
+    0xC0000420: ReasonKind.ASSERTION,
+    0x80000002: ReasonKind.MISALIGNED,
+    _CXX_EXCEPTION: ReasonKind.UNCAUGHT_EXCEPTION,
+}
+_TRAPS = ("ud2", "ud1", "int3", "brk", "udf", "hlt")
+
+
+def derive_reason(scene: Scene) -> Reason | None:
+    """None for a dump without an exception: nothing crashed."""
+    exception = scene.snapshot.exception
+    if exception is None or exception.code in (0, _REQUESTED):
+        return None
+    if scene.snapshot.system.os is OperatingSystem.WINDOWS:
+        return _Deriving(scene, exception, describe_windows(exception)).of_windows()
+    return _Deriving(scene, exception, describe_signal(exception)).of_linux()
+
+
+def describe_signal(exception: ExceptionRecord) -> str:
+    """ "SIGSEGV (SEGV_MAPERR) at 0x10"."""
+    code = exception.flags & 0xFFFFFFFF
+    word = _CODES.get(exception.code, {}).get(code) or _SENT.get(code)
+    text = signal_name(exception.code) + (f" ({word})" if word else "")
+    is_fault = exception.code in _HAS_ADDRESS and 0 < code < _SI_KERNEL
+    return text + (f" at {exception.address:#x}" if is_fault else "")
+
+
+def describe_windows(exception: ExceptionRecord) -> str:
+    """ "STATUS_ACCESS_VIOLATION (0xC0000005)"."""
+    name, _ = ntstatus.STATUSES.get(exception.code, ("exception", ""))
+    text = f"{name} ({exception.code:#010X})".replace("0X", "0x")
+    if exception.code == ntstatus.FAST_FAIL_STATUS and exception.parameters:
+        word, _ = ntstatus.FAST_FAIL_CODES.get(exception.parameters[0], ("", ""))
+        text += f", subcode {exception.parameters[0]}" + (f" {word}" if word else "")
+    return text
+
+
+class _Deriving:
+    def __init__(self, scene: Scene, exception: ExceptionRecord, words: str) -> None:
+        self._scene, self._exception, self._words = scene, exception, words
+        general = scene.registers.general
+        self._pc = general.get("rip", general.get("pc", general.get("eip", 0)))
+        self._instruction = decode_instruction(scene, self._pc)
+        self._observed = Evidence(
+            f"{words} in thread {exception.tid}", "exception", Confidence.OBSERVED
+        )
+
+    def of_linux(self) -> Reason:
+        code, flags = self._exception.code, self._exception.flags & 0xFFFFFFFF
+        is_sent = flags == 0 or flags > 0x7FFFFFFF
+        if code == _ABRT:
+            return self._make_giving_up()
+        if is_sent and code not in (_SYS,):
+            text = f"{signal_name(code)} was sent to it, by itself or by another process"
+            return self._make(ReasonKind.OTHER, text)
+        if code == _SEGV:
+            # A general protection fault tells no address: it is that of the instruction's operand.
+            return self._make_fault(None if flags == _SI_KERNEL else self._exception.address)
+        if code == _BUS:
+            return self._make_bus(flags)
+        if code == _FPE:
+            return self._make_division()
+        if code in (_ILL, _TRAP):
+            return self._make_trap()
+        if code == _SYS:
+            return self._make_seccomp()
+        return self._make(ReasonKind.OTHER, self._words)
+
+    def of_windows(self) -> Reason:
+        code, parameters = self._exception.code, self._exception.parameters
+        if code == _STACK_OVERFLOW:
+            depth = len(self._scene.stack.frames)
+            return self._make(ReasonKind.STACK_OVERFLOW, f"stack overflow, {depth} frames deep")
+        if code in (_ACCESS_VIOLATION, _IN_PAGE_ERROR) and len(parameters) >= 2:
+            # -1: not told, as for an address that is none.
+            is_told = parameters[1] != (1 << 64) - 1
+            return self._make_fault(parameters[1] if is_told else None)
+        if code == ntstatus.FAST_FAIL_STATUS:
+            subcode = parameters[0] if parameters else None
+            _, words = ntstatus.FAST_FAIL_CODES.get(subcode or -1, ("", "ended by __fastfail"))
+            kind = ReasonKind.STACK_SMASHING if subcode == 2 else ReasonKind.FAST_FAIL
+            return self._make(kind, f"fast-fail: {words}")
+        name, meaning = ntstatus.STATUSES.get(code, (f"{code:#010x}", "an exception nobody took"))
+        if code == 0xC0000094:
+            return self._make_division()
+        return self._make(_WINDOWS_KINDS.get(code, ReasonKind.OTHER), f"{name}: {meaning}")
+
+    def _make_fault(self, address: int | None) -> Reason:
+        access = derive_access(self._scene, self._instruction, address)
+        if access is None:
+            text = "an address that is none was used; which one is not known"
+            return self._make(ReasonKind.NON_CANONICAL, text)
+        kind, text, evidence = classify_fault(self._scene, access, self._pc)
+        if self._pc == access.address:
+            access = Access(AccessKind.EXECUTE, access.address)
+            self._instruction = None  # what lies there is no code
+        return self._make(kind, text, access, evidence)
+
+    def _make_bus(self, flags: int) -> Reason:
+        access = derive_access(self._scene, self._instruction, self._exception.address)
+        if flags == 1:
+            return self._make(ReasonKind.MISALIGNED, "misaligned access", access)
+        place = self._scene.describe_place(self._exception.address)
+        what = f"access to {self._exception.address:#x}, in {place}"
+        text = f"{what}: the file was cut, or its disk is full"
+        return self._make(ReasonKind.FILE_CUT, text, access)
+
+    def _make_division(self) -> Reason:
+        text = "division by zero, or a quotient that does not fit"
+        instruction = self._instruction
+        if instruction is not None and "div" in instruction.text:
+            text += f": {instruction.text}"
+        return self._make(ReasonKind.DIVISION, text)
+
+    def _make_trap(self) -> Reason:
+        given_up = derive_giving_up(self._scene)
+        if given_up.kind is not ReasonKind.ABORT:
+            return self._make(given_up.kind, given_up.text, None, list(given_up.evidence))
+        name = self._instruction.text.split(" ", 1)[0] if self._instruction else ""
+        if name in _TRAPS or self._exception.code == _TRAP:
+            what = name or "a trap"
+            text = f"{what}: the program ended itself here (a failed check, unreachable code)"
+            return self._make(ReasonKind.TRAP, text)
+        text = f"illegal instruction at {self._pc:#x}, in {self._scene.describe_place(self._pc)}"
+        return self._make(ReasonKind.ILLEGAL_INSTRUCTION, text)
+
+    def _make_seccomp(self) -> Reason:
+        number = self._scene.registers.general.get("rax", 0)
+        return self._make(
+            ReasonKind.FORBIDDEN_CALL, f"system call {number} is refused by its seccomp filter"
+        )
+
+    def _make_giving_up(self) -> Reason:
+        given_up = derive_giving_up(self._scene)
+        return Reason(
+            kind=given_up.kind,
+            text=given_up.text,
+            exception=self._words,
+            tid=self._exception.tid,
+            message=given_up.message,
+            thrown_type=given_up.thrown_type,
+            evidence=(self._observed, *given_up.evidence),
+        )
+
+    def _make(
+        self,
+        kind: ReasonKind,
+        text: str,
+        access: Access | None = None,
+        evidence: list[Evidence] | None = None,
+    ) -> Reason:
+        facts = [self._observed]
+        instruction: Instruction | None = self._instruction
+        if instruction is not None:
+            facts.append(
+                Evidence(f"{self._pc:#x}: {instruction.text}", "disassembly", Confidence.OBSERVED)
+            )
+        return Reason(
+            kind=kind,
+            text=text,
+            exception=self._words,
+            tid=self._exception.tid,
+            instruction=instruction.text if instruction is not None else None,
+            access=access,
+            evidence=(*facts, *(evidence or [])),
+        )

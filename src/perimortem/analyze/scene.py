@@ -1,0 +1,74 @@
+"""What reasons are drawn from: a snapshot, its stacks with names, and those who can be asked. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from perimortem.binary.proc_maps import find_region
+from perimortem.model.reason import Instruction
+from perimortem.model.snapshot import Module, ReadMemory, Region, Registers, Snapshot
+from perimortem.model.stack import ThreadStack
+
+Decode = Callable[[bytes, int], Instruction | None]
+"""decode(code, address): the first instruction; None when no disassembler is there, or it is none."""
+FindSymbol = Callable[[Module, str], int | None]
+"""The address of a symbol of a module, by its name."""
+Demangle = Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """``stack`` and ``registers``: of the thread that crashed."""
+
+    snapshot: Snapshot
+    stack: ThreadStack
+    registers: Registers
+    read: ReadMemory
+    """Memory of the snapshot, and what of its modules cannot have changed."""
+    decode: Decode
+    find_symbol: FindSymbol
+    demangle: Demangle
+
+    def find_region(self, address: int) -> Region | None:
+        return find_region(self.snapshot.regions, address)
+
+    def find_module(self, address: int) -> Module | None:
+        return next((m for m in self.snapshot.modules if m.base <= address < m.base + m.size), None)
+
+    def names(self, limit: int = 64) -> list[str]:
+        """Functions of the crashed thread, the innermost first."""
+        return [frame.function for frame in self.stack.frames[:limit] if frame.function]
+
+    def describe_place(self, address: int) -> str:
+        """ "the stack of thread 7", "data of libgpu.so", "the heap", "no mapping"."""
+        region = self.find_region(address)
+        module = self.find_module(address)
+        if region is None:
+            if module is not None:
+                return f"{base_name(module.path)}"
+            return "no mapping"
+        if module is not None and region.path.startswith(("/", "[vdso")):
+            what = "code" if region.executable else "data" if region.writable else "constants"
+            return f"{what} of {base_name(module.path)}"
+        for thread in self.snapshot.threads:
+            general = thread.registers.general if thread.registers else {}
+            pointer = general.get("rsp", general.get("sp", general.get("esp")))
+            if pointer is not None and region.start <= pointer < region.end:
+                return f"the stack of thread {thread.tid}"
+        if region.path == "[heap]":
+            return "the heap"
+        if region.path:
+            return f"a mapping of {region.path}"
+        rights = "".join(
+            letter if has else "-"
+            for letter, has in zip(
+                "rwx", (region.readable, region.writable, region.executable), strict=True
+            )
+        )
+        return f"anonymous memory ({rights})"
+
+
+def base_name(path: str) -> str:
+    """Of Unix and of Windows."""
+    return path.replace("\\", "/").rsplit("/", 1)[-1]

@@ -1,0 +1,154 @@
+"""An ELF image, read piece by piece: by address, by section. Pure: a ``read`` goes in.
+
+Source: elf(5); compressed sections: Elf64_Chdr, and ".zdebug_*" of older linkers.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+
+from perimortem.binary.elf import PT_LOAD, ElfFile, Read, read_build_id, read_elf
+from perimortem.errors import MalformedInput
+
+PT_GNU_EH_FRAME = 0x6474E550
+SHT_NOBITS = 8
+_SHF_COMPRESSED = 0x800
+_ZLIB = 1
+_WRITABLE = 2
+"""PF_W."""
+_SECTION = struct.Struct("<IIQQQQIIQQ")
+_SECTIONS_MAX = 65536
+_BYTES_MAX = 512 << 20
+"""Of one section, packed or not."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """Elf64_Shdr, with its name."""
+
+    name: str
+    type: int
+    flags: int
+    address: int
+    offset: int
+    size: int
+    link: int
+    entry_size: int
+
+
+class ElfImage:
+    """A file, or the same as it lies in memory (then without sections, as a rule)."""
+
+    def __init__(self, read: Read, *, in_memory: bool = False) -> None:
+        """``read(offset, size)``; ``in_memory``: offsets count from the load base.
+
+        Raises MalformedInput when it is no 64-bit little-endian ELF image.
+        """
+        elf = read_elf(read)
+        if elf is None:
+            raise MalformedInput("not an ELF image that can be read")
+        self.elf: ElfFile = elf
+        self.read = read
+        self._in_memory = in_memory
+
+    @property
+    def machine(self) -> int:
+        return self.elf.machine
+
+    @cached_property
+    def build_id(self) -> bytes | None:
+        return read_build_id(self.elf, self.read, in_memory=self._in_memory)
+
+    @cached_property
+    def preferred_base(self) -> int:
+        """The address of offset 0 if it is loaded where it asks to be."""
+        first = next(iter(self.elf.segments(PT_LOAD)), None)
+        return first.address - first.offset if first is not None else 0
+
+    @property
+    def eh_frame_header(self) -> tuple[int, bytes] | None:
+        """(address, contents) of .eh_frame_hdr."""
+        for header in self.elf.segments(PT_GNU_EH_FRAME):
+            return header.address, self.read_address(header.address, header.memory_size)
+        return None
+
+    def read_address(self, address: int, size: int | None = None) -> bytes:
+        """What is at an address of the image, up to the end of its segment in the file."""
+        for header in self.elf.segments(PT_LOAD):
+            inside = address - header.address
+            if 0 <= inside < header.file_size:
+                rest = header.file_size - inside
+                wanted = min(rest if size is None else size, rest, _BYTES_MAX)
+                if self._in_memory:
+                    return self.read(address - self.preferred_base, wanted)
+                return self.read(header.offset + inside, wanted)
+        return b""
+
+    def read_constant(self, address: int, size: int) -> bytes:
+        """The same, of what the process cannot have changed: code and constants."""
+        for header in self.elf.segments(PT_LOAD):
+            if header.address <= address < header.address + header.file_size:
+                return b"" if header.flags & _WRITABLE else self.read_address(address, size)
+        return b""
+
+    @cached_property
+    def sections(self) -> tuple[Section, ...]:
+        """Empty when there are none, or they make no sense."""
+        head = self.read(0, 64)
+        (table_at,) = struct.unpack_from("<Q", head, 40)
+        entry_size, count, names_index = struct.unpack_from("<HHH", head, 58)
+        if self._in_memory or entry_size != _SECTION.size or not table_at or count > _SECTIONS_MAX:
+            return ()
+        table = self.read(table_at, count * entry_size)
+        raw = [_SECTION.unpack_from(table, at) for at in range(0, len(table) - 63, entry_size)]
+        if names_index >= len(raw):
+            return ()
+        names = self.read(raw[names_index][4], min(raw[names_index][5], 1 << 20))
+        return tuple(
+            Section(_name_at(names, name), kind, flags, address, offset, size, link, each)
+            for name, kind, flags, address, offset, size, link, _, _, each in raw
+        )
+
+    def find_section(self, name: str) -> Section | None:
+        """By name; of .debug_* also in its old compressed form."""
+        found = next((section for section in self.sections if section.name == name), None)
+        if found is None and name.startswith(".debug_"):
+            return self.find_section(".z" + name[1:])
+        return found
+
+    def read_section(self, name: str) -> bytes:
+        """Its contents, unpacked; b"" when it is not there or cannot be unpacked."""
+        section = self.find_section(name)
+        return b"" if section is None else self._unpack_section(section)
+
+    def read_section_at(self, index: int) -> bytes:
+        """The same by number."""
+        return self._unpack_section(self.sections[index])
+
+    def _unpack_section(self, section: Section) -> bytes:
+        if section.type == SHT_NOBITS or section.size > _BYTES_MAX:
+            return b""
+        data = self.read(section.offset, section.size)
+        if section.flags & _SHF_COMPRESSED and len(data) >= 24:
+            kind, _, size = struct.unpack_from("<IIQ", data)
+            return _unpack(data[24:], size) if kind == _ZLIB else b""
+        if section.name.startswith(".zdebug_") and data[:4] == b"ZLIB":
+            return _unpack(data[12:], int.from_bytes(data[4:12], "big"))
+        return data
+
+
+def _unpack(data: bytes, size: int) -> bytes:
+    if size > _BYTES_MAX:
+        return b""
+    try:
+        return zlib.decompressobj().decompress(data, size)
+    except zlib.error:
+        return b""
+
+
+def _name_at(names: bytes, at: int) -> str:
+    end = names.find(b"\0", at)
+    return names[at : end if end >= 0 else len(names)].decode("utf-8", "backslashreplace")

@@ -1,0 +1,61 @@
+"""``perimortem stack FILE|PID``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from perimortem.cli.examining import make_options, open_examination, symbol_options
+from perimortem.cli.options import json_option
+
+EXAMPLES = """\b
+Examples:
+  perimortem stack 4711
+  perimortem stack server-1795262643-48213.dmp
+  perimortem stack core.4711 --symbols ./build
+  perimortem stack 4711 --json | jq '.deadlocks'"""
+
+
+@click.command("stack", epilog=EXAMPLES)
+@symbol_options
+@click.option("--thread", "tid", type=int, metavar="TID", help="Only this thread.")
+@click.option("--full", is_flag=True, help="Every frame and every thread: nothing is folded.")
+@json_option
+@click.argument("what", metavar="FILE|PID")
+def command(
+    what: str,
+    symbol_dirs: tuple[Path, ...],
+    debuginfod: bool,
+    no_lines: bool,
+    no_python: bool,
+    tid: int | None,
+    full: bool,
+    as_json: bool,
+) -> int:
+    """Show the stacks of all threads of a dump, a core or a running process, and who waits for whom.
+
+    A process stands for a few milliseconds while its stacks are copied, and runs on. Native and Python
+    frames are one stack. Each frame found by guessing says so; what is missing is named.
+    """
+    from perimortem.cli.output import echo_json, say
+    from perimortem.errors import PerimortemError
+    from perimortem.report.examination.document import render_examination
+    from perimortem.report.examination.text import render_stacks
+
+    options = make_options(
+        symbol_dirs, debuginfod=debuginfod, no_lines=no_lines, no_python=no_python
+    )
+    with open_examination(what, options) as examination:
+        document = render_examination(examination)
+    if tid is not None and all(thread["tid"] != tid for thread in document["threads"]):
+        raise PerimortemError(f"there is no thread {tid}", remedy=f"perimortem stack {what}")
+    if as_json:
+        echo_json(document)
+        return 0
+    click.echo(render_stacks(document, tid=tid, full=full), nl=False)
+    for missing in document["missing"]:
+        say(f"  missing: {missing['module']}: {missing['text']}")
+    for note in document["notes"]:
+        say(f"  note: {note}")
+    return 0

@@ -1,0 +1,69 @@
+"""Options and targets of the commands that take a dump or a process apart."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from perimortem.examine.options import ExamineOptions
+    from perimortem.model.examination import Examination
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def symbol_options(function: _F) -> _F:
+    """Where names come from."""
+    options = (
+        click.option(
+            "--symbols",
+            "symbol_dirs",
+            type=click.Path(path_type=Path, file_okay=False, exists=True),
+            multiple=True,
+            metavar="DIR",
+            help="Where programs, libraries, .debug files (by build-id) and Breakpad's .sym files are "
+            "looked for first; may be given several times.",
+        ),
+        click.option(
+            "--debuginfod",
+            is_flag=True,
+            help="Ask debuginfod-find for missing debugging symbols ($DEBUGINFOD_URLS; the network).",
+        ),
+        click.option("--no-lines", is_flag=True, help="Functions only: faster."),
+        click.option("--no-python", is_flag=True, help="Native frames only."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def make_options(
+    symbol_dirs: tuple[Path, ...], *, debuginfod: bool, no_lines: bool, no_python: bool
+) -> ExamineOptions:
+    from perimortem.examine.options import ExamineOptions
+
+    return ExamineOptions(symbol_dirs, debuginfod, not no_lines, not no_python)
+
+
+@contextmanager
+def open_examination(what: str, options: ExamineOptions) -> Iterator[Examination]:
+    """``what``: a file, a pid, or the number of an incident with a dump ("#17")."""
+    from perimortem.errors import PerimortemError
+    from perimortem.examine.dump_file import examine_dump
+
+    if what.isdecimal() and not Path(what).exists():
+        from perimortem.examine import examine_process
+        from perimortem.proc import find_process
+
+        if int(what) == os.getpid():
+            raise PerimortemError("perimortem does not stop itself", remedy="name another process")
+        with examine_process(find_process(int(what)), options) as examination:
+            yield examination
+        return
+    with examine_dump(Path(what), options) as examination:
+        yield examination

@@ -1,0 +1,62 @@
+"""One machine instruction in words and with its operands, by capstone (perimortem[lines])."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from perimortem.model.reason import Instruction, MemoryOperand
+from perimortem.model.snapshot import Architecture
+
+
+def decode_instruction(architecture: Architecture, code: bytes, address: int) -> Instruction | None:
+    """The first instruction of ``code``; None without capstone, or when it is none."""
+    engine = _open_engine(architecture)
+    found = next(engine.disasm(code, address, 1), None) if engine is not None else None
+    if found is None:
+        return None
+    text = f"{found.mnemonic} {found.op_str}".strip()
+    return Instruction(address, text, found.size, tuple(_list_operands(found)))
+
+
+@lru_cache(maxsize=4)
+def _open_engine(architecture: Architecture) -> Any:
+    try:
+        import capstone
+    except ImportError:
+        return None
+    known = {
+        Architecture.X86_64: (capstone.CS_ARCH_X86, capstone.CS_MODE_64),
+        Architecture.X86: (capstone.CS_ARCH_X86, capstone.CS_MODE_32),
+        Architecture.AARCH64: (capstone.CS_ARCH_ARM64, capstone.CS_MODE_ARM),
+    }.get(architecture)
+    if known is None:
+        return None
+    engine = capstone.Cs(*known)
+    engine.detail = True
+    return engine
+
+
+def _list_operands(found: Any) -> list[MemoryOperand]:
+    import capstone
+
+    operands = []
+    for operand in found.operands:
+        if operand.type != capstone.CS_OP_MEM or found.mnemonic in ("lea", "nop"):
+            continue
+        memory = operand.mem
+        segment = getattr(memory, "segment", 0)
+        access = getattr(operand, "access", 0)
+        operands.append(
+            MemoryOperand(
+                base=found.reg_name(memory.base) or None if memory.base else None,
+                index=found.reg_name(memory.index) or None if memory.index else None,
+                scale=getattr(memory, "scale", 1),
+                displacement=memory.disp,
+                size=getattr(operand, "size", 8),
+                reads=bool(access & capstone.CS_AC_READ),
+                writes=bool(access & capstone.CS_AC_WRITE),
+                segment=found.reg_name(segment) if segment else None,
+            )
+        )
+    return operands

@@ -1,0 +1,82 @@
+"""Examine a dump of any kind."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from perimortem.dump.open import open_bytes, open_snapshot
+from perimortem.elfcore.reader import is_core
+from perimortem.errors import PerimortemError
+from perimortem.examine.options import ExamineOptions
+from perimortem.examine.python_frames import NoPythonFrames, read_core
+from perimortem.examine.take_apart import take_apart
+from perimortem.model.dump import DumpFormat
+from perimortem.model.examination import Examination
+from perimortem.model.python_stack import PythonThread
+from perimortem.model.snapshot import OperatingSystem, Snapshot
+
+_CONVERTED_MAX = 4 << 30
+"""Of a full minidump, which pystack reads only as a core."""
+_FULL_SHARE = 0.5
+"""So much of what can be written is in a full dump; less of it has no interpreter to be found."""
+
+
+@contextmanager
+def examine_dump(path: Path, options: ExamineOptions) -> Iterator[Examination]:
+    """Raises PerimortemError naming the file; the memory of the dump can be read in the body."""
+    with open_snapshot(path) as snapshot:
+        threads: list[PythonThread] = []
+        notes: list[str] = []
+        if options.with_python and find_interpreter(snapshot) is not None:
+            try:
+                threads = _read_python(path, snapshot)
+            except NoPythonFrames as error:
+                notes.append(f"no Python frames: {error}")
+        yield take_apart(snapshot, options, threads, notes)
+
+
+def find_interpreter(snapshot: Snapshot) -> str | None:
+    """The program, if it is Python or has it inside."""
+    for module in snapshot.modules:
+        name = module.path.replace("\\", "/").rsplit("/", 1)[-1]
+        if name.startswith(("libpython", "python")):
+            return snapshot.modules[0].path
+    return None
+
+
+def _read_python(path: Path, snapshot: Snapshot) -> list[PythonThread]:
+    if snapshot.system.os is not OperatingSystem.LINUX or os.name == "nt":
+        raise NoPythonFrames("they are read from dumps of Linux on Linux only")
+    writable = sum(r.size for r in snapshot.regions if r.writable and r.readable and not r.shared)
+    taken = sum(memory.size for memory in snapshot.memory)
+    if taken < _FULL_SHARE * writable:
+        raise NoPythonFrames("the dump has not the whole memory (--type full has it)")
+    executable = Path(snapshot.modules[0].path)
+    if not executable.is_file():
+        raise NoPythonFrames(f"{executable} is not here")
+    with _as_core(path, taken) as core:
+        return read_core(core, executable)
+
+
+@contextmanager
+def _as_core(path: Path, size: int) -> Iterator[Path]:
+    with open_bytes(path) as (read, _):
+        is_plain = is_core(read(0, 18)) and path.suffix != ".zst"
+    if is_plain:
+        yield path
+        return
+    if size > _CONVERTED_MAX:
+        raise NoPythonFrames("the dump is too large to be converted for pystack: take a core")
+    from perimortem.dump.convert import convert
+
+    with tempfile.TemporaryDirectory(prefix="perimortem-") as folder:
+        core = Path(folder) / "converted.core"
+        try:
+            convert(path, core, DumpFormat.CORE, compress=False)
+        except PerimortemError as error:
+            raise NoPythonFrames(str(error)) from error
+        yield core

@@ -1,0 +1,48 @@
+"""Examine a live process: it stands while its stacks are copied and its Python frames are read."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+assert sys.platform == "linux"
+
+from perimortem.capture.linux.snapshot import capture
+from perimortem.examine.dump_file import find_interpreter
+from perimortem.examine.options import ExamineOptions
+from perimortem.examine.python_frames import NoPythonFrames, read_live
+from perimortem.examine.take_apart import take_apart
+from perimortem.model.dump import DumpOptions, MinidumpType
+from perimortem.model.examination import Examination
+from perimortem.model.process import ProcessRef
+from perimortem.model.python_stack import PythonThread
+from perimortem.model.snapshot import Snapshot
+
+_TYPES = MinidumpType.NORMAL | MinidumpType.WITH_PROCESS_THREAD_DATA
+
+
+@contextmanager
+def examine_process(process: ProcessRef, options: ExamineOptions) -> Iterator[Examination]:
+    """Raises ProcessGone, AccessDenied or CaptureFailed; the process runs on before the body does."""
+    threads: list[PythonThread] = []
+    notes: list[str] = []
+
+    def while_stopped(snapshot: Snapshot) -> None:
+        if options.with_python and find_interpreter(snapshot) is not None:
+            try:
+                threads.extend(read_live(process.pid))
+            except NoPythonFrames as error:
+                notes.append(f"no Python frames: {error}")
+
+    with capture(process, DumpOptions(_TYPES), while_stopped=while_stopped) as taken:
+        root = Path(f"/proc/{process.pid}/root")
+        own = ExamineOptions(
+            options.symbol_dirs,
+            options.use_debuginfod,
+            options.with_lines,
+            options.with_python,
+            root if root.exists() else options.root,
+        )
+        yield take_apart(taken.snapshot, own, threads, notes, taken.paused_ms)

@@ -1,0 +1,116 @@
+"""Python frames: by pystack of a process that stands still, and of cores; by py-spy where there is none.
+
+Both are asked for what they know and never stop the process themselves: it is we who hold it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from perimortem.model.python_stack import PythonFrame, PythonThread
+from perimortem.text import printable
+
+_PYSPY_TIMEOUT_S = 30
+_NO_READER = "Python frames are read by pystack: pip install 'perimortem[stacks]'"
+
+
+class NoPythonFrames(Exception):
+    """Why there are none, in words."""
+
+
+def read_live(pid: int) -> list[PythonThread]:
+    """Of a process that somebody holds. Raises NoPythonFrames."""
+    try:
+        from pystack.engine import NativeReportingMode, get_process_threads
+    except ImportError:
+        return _ask_pyspy(pid)
+    try:
+        threads = get_process_threads(pid, stop_process=False, native_mode=NativeReportingMode.OFF)
+        return [_convert(thread) for thread in threads]
+    except Exception as error:
+        raise NoPythonFrames(f"pystack could not read them: {_first_line(error)}") from error
+
+
+def read_core(core: Path, executable: Path) -> list[PythonThread]:
+    """Of an ELF core that has the whole memory. Raises NoPythonFrames."""
+    try:
+        from pystack.engine import NativeReportingMode, get_process_threads_for_core
+    except ImportError as error:
+        raise NoPythonFrames(_NO_READER) from error
+    try:
+        threads = get_process_threads_for_core(
+            core, executable, native_mode=NativeReportingMode.OFF
+        )
+        return [_convert(thread) for thread in threads]
+    except Exception as error:
+        raise NoPythonFrames(f"pystack could not read them: {_first_line(error)}") from error
+
+
+def _convert(thread: Any) -> PythonThread:
+    frames = [
+        PythonFrame(
+            function=printable(frame.code.scope),
+            file=printable(frame.code.filename),
+            line=frame.code.location.lineno,
+            is_entry=bool(frame.is_entry),
+        )
+        for frame in thread.frames
+    ]
+    holds = None if thread.holds_the_gil < 0 else bool(thread.holds_the_gil)
+    return PythonThread(thread.tid, printable(thread.name or ""), tuple(reversed(frames)), holds)
+
+
+def _ask_pyspy(pid: int) -> list[PythonThread]:
+    beside = Path(sys.executable).with_name("py-spy" + (".exe" if sys.platform == "win32" else ""))
+    command = str(beside) if beside.exists() else shutil.which("py-spy")
+    if command is None:
+        raise NoPythonFrames(_NO_READER)
+    try:
+        answer = subprocess.run(
+            [command, "dump", "--nonblocking", "--json", "--pid", str(pid)],
+            capture_output=True,
+            text=True,
+            timeout=_PYSPY_TIMEOUT_S,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NoPythonFrames(f"py-spy could not read them: {_first_line(error)}") from error
+    if answer.returncode:
+        raise NoPythonFrames(f"py-spy could not read them: {_first_line(answer.stderr)}")
+    return parse_pyspy(answer.stdout)
+
+
+def parse_pyspy(text: str) -> list[PythonThread]:
+    """What `py-spy dump --json` prints. Raises NoPythonFrames for anything else."""
+    try:
+        return [
+            PythonThread(
+                tid=int(thread["os_thread_id"] or thread["thread_id"]),
+                name=printable(thread["thread_name"] or ""),
+                frames=tuple(_convert_pyspy(thread["frames"])),
+                holds_gil=bool(thread["owns_gil"]),
+            )
+            for thread in json.loads(text)
+        ]
+    except (ValueError, TypeError, KeyError) as error:
+        raise NoPythonFrames("py-spy printed what is not understood") from error
+
+
+def _convert_pyspy(frames: list[dict[str, Any]]) -> Iterable[PythonFrame]:
+    for frame in frames:
+        yield PythonFrame(
+            printable(frame["name"]),
+            printable(frame["filename"]),
+            int(frame["line"]),
+            bool(frame.get("is_entry", True)),
+        )
+
+
+def _first_line(error: object) -> str:
+    lines = str(error).strip().splitlines()
+    return printable(lines[0]) if lines else type(error).__name__

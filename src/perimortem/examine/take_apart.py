@@ -1,0 +1,88 @@
+"""From a snapshot to its examination: stacks, names, Python frames, waits, the reason, the signature."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from perimortem.analyze.reason import derive_reason
+from perimortem.analyze.scene import Scene
+from perimortem.analyze.signature import derive_signature
+from perimortem.analyze.waits import derive_waits, find_cycles
+from perimortem.examine.disassemble import decode_instruction
+from perimortem.examine.options import ExamineOptions
+from perimortem.model.examination import Examination
+from perimortem.model.python_stack import PythonThread
+from perimortem.model.snapshot import Snapshot
+from perimortem.model.stack import ThreadStack
+from perimortem.stacks.merge_python import merge_python
+from perimortem.stacks.walk import StackWalker
+from perimortem.symbols.cache import SymbolCache, find_cache_dir
+from perimortem.symbols.demangle import demangle
+from perimortem.symbols.files import FileFinder
+from perimortem.symbols.provider import Symbols
+
+
+def take_apart(
+    snapshot: Snapshot,
+    options: ExamineOptions,
+    python: Iterable[PythonThread] = (),
+    notes: Iterable[str] = (),
+    paused_ms: float | None = None,
+) -> Examination:
+    """``python``: the interpreter's own frames, where somebody could read them."""
+    finder = FileFinder(options.root, options.symbol_dirs, use_debuginfod=options.use_debuginfod)
+    cache = SymbolCache(find_cache_dir())
+    symbols = Symbols(snapshot, finder, cache, with_lines=options.with_lines)
+    walker = StackWalker(snapshot, symbols.find_image)
+    stacks = tuple(
+        replace(stack, frames=tuple(symbols.name(frame) for frame in stack.frames))
+        for stack in walker.walk_all()
+    )
+    threads = list(python)
+    gil_holder = next((thread.tid for thread in threads if thread.holds_gil), None)
+    waits = derive_waits(snapshot, stacks, walker.modules.read, symbols.name_data, gil_holder)
+    merged = merge_python(stacks, threads)
+    crashed = _find_crashed(snapshot, merged)
+    reason = signature = None
+    if crashed is not None:
+        scene = _set_scene(snapshot, crashed, walker, symbols)
+        reason = derive_reason(scene) if scene is not None else None
+        signature = derive_signature(crashed, reason)
+    return Examination(
+        snapshot=snapshot,
+        stacks=merged,
+        crashed_tid=crashed.tid if crashed is not None else None,
+        reason=reason,
+        signature=signature if reason is not None else None,
+        waits=tuple(waits),
+        cycles=tuple(find_cycles(waits)),
+        missing=tuple(sorted(symbols.missing.items())),
+        notes=(*notes, *snapshot.soft_errors),
+        paused_ms=paused_ms,
+    )
+
+
+def _find_crashed(snapshot: Snapshot, stacks: tuple[ThreadStack, ...]) -> ThreadStack | None:
+    if snapshot.exception is None:
+        return None
+    tid = snapshot.exception.tid
+    return next((stack for stack in stacks if stack.tid == tid), None)
+
+
+def _set_scene(
+    snapshot: Snapshot, crashed: ThreadStack, walker: StackWalker, symbols: Symbols
+) -> Scene | None:
+    registers = next(t.registers for t in snapshot.threads if t.tid == crashed.tid)
+    if registers is None:
+        return None
+    architecture = snapshot.system.architecture
+    return Scene(
+        snapshot=snapshot,
+        stack=crashed,
+        registers=registers,
+        read=walker.modules.read,
+        decode=lambda code, address: decode_instruction(architecture, code, address),
+        find_symbol=symbols.find_symbol,
+        demangle=demangle,
+    )

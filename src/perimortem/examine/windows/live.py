@@ -1,0 +1,34 @@
+"""Examine a live process: by a small dump of it, which is read and thrown away."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+assert sys.platform == "win32"
+
+from perimortem.dump.write import write_dump
+from perimortem.errors import CaptureFailed
+from perimortem.examine.dump_file import examine_dump
+from perimortem.examine.options import ExamineOptions
+from perimortem.model.dump import DumpOptions, MinidumpType
+from perimortem.model.examination import Examination
+from perimortem.model.process import ProcessRef
+
+_TYPES = MinidumpType.NORMAL | MinidumpType.WITH_THREAD_INFO | MinidumpType.WITH_FULL_MEMORY_INFO
+
+
+@contextmanager
+def examine_process(process: ProcessRef, options: ExamineOptions) -> Iterator[Examination]:
+    """Raises ProcessGone, AccessDenied or CaptureFailed."""
+    with tempfile.TemporaryDirectory(prefix="perimortem-") as folder:
+        path = Path(folder) / "live.dmp"
+        result = write_dump(process, path, DumpOptions(_TYPES))
+        if result.path is None:
+            raise CaptureFailed(result.error or "its stacks could not be read")
+        with examine_dump(path, options) as examination:
+            yield replace(examination, paused_ms=result.target_paused_ms)

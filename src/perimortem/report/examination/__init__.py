@@ -1,0 +1,1 @@
+"""An examination (model.examination) as JSON document, and that document as text."""

@@ -1,0 +1,190 @@
+"""The document of an examination for a person. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_INDENT = " " * 10
+_OF_LITTLE_TRUST = {"scan": "  [found by search]", "frame-pointer": "", "bad-call": ""}
+_SAME_MIN = 2
+
+
+def render_stacks(document: dict[str, Any], *, tid: int | None = None, full: bool = False) -> str:
+    """Every thread; those with the same stack as one, unless ``full``."""
+    lines: list[str] = []
+    threads = [t for t in document["threads"] if tid is None or t["tid"] == tid]
+    for group in [[t] for t in threads] if full else _group(threads):
+        first = group[0]
+        lines.append(_head(group))
+        lines += [f"  {line}" for line in render_frames(first, full=full)]
+        if not first["whole"] or not first["frames"]:
+            lines.append(f"  {'...' if first['frames'] else 'none'}: {first['end']}")
+        lines.append("")
+    lines += [deadlock["text"] for deadlock in document["deadlocks"]]
+    in_cycles = {tid for deadlock in document["deadlocks"] for tid in deadlock["tids"]}
+    lines += [w["text"] for w in document["waits"] if w["tid"] not in in_cycles and _tells(w)]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def render_frames(thread: dict[str, Any], *, full: bool = False) -> list[str]:
+    """ "#0  0x7f12 pause+0x32 in libc.so.6", with what repeats folded."""
+    lines: list[str] = []
+    folds = [] if full else list(thread["folds"])
+    width = len(str(max(0, thread["frame_count"] - 1)))
+    last = -1
+    for frame in thread["frames"]:
+        number = frame["number"]
+        fold = next((f for f in folds if f["start"] <= number < _end(f)), None)
+        if fold is not None and number >= fold["start"] + fold["period"]:
+            if number == fold["start"] + fold["period"]:
+                what = (
+                    "the frame above repeats"
+                    if fold["period"] == 1
+                    else (f"the {fold['period']} frames above repeat")
+                )
+                lines.append(
+                    f"{'':{width + 2}} frames {number:,}-{_end(fold) - 1:,}: {what} "
+                    f"({fold['count'] - 1:,} times)"
+                )
+            last = number
+            continue
+        if number > last + 1 and not any(f["start"] <= last + 1 < _end(f) for f in folds):
+            lines.append(f"{'':{width + 2}} frames {last + 1:,}-{number - 1:,} are not shown")
+        lines += _render_frame(frame, width)
+        last = number
+    return lines
+
+
+def _end(fold: dict[str, Any]) -> int:
+    return int(fold["start"] + fold["period"] * fold["count"])
+
+
+def _render_frame(frame: dict[str, Any], width: int) -> list[str]:
+    number = f"#{frame['number']}"
+    head = f"{number:<{width + 1}} "
+    lines = []
+    # What was inlined stands above: it is the inner call.
+    for line in frame["inlined"]:
+        lines.append(f"{head} {line['function'] or '?'} at {line['file']}:{line['line']} (inlined)")
+        head = " " * (width + 2)
+    if frame["language"] == "python":
+        source = frame["source"]
+        lines.append(f"{head} {frame['function']} at {source['file']}:{source['line']} (Python)")
+        return lines
+    lines.append(f"{head} {describe_frame(frame)}{_OF_LITTLE_TRUST.get(frame['trust'], '')}")
+    return lines
+
+
+def describe_frame(frame: dict[str, Any]) -> str:
+    """ "main+0x1f at server.c:12", "0x7f12 in libc.so.6+0x1f"."""
+    if frame["language"] == "python":
+        return f"{frame['function']} at {frame['source']['file']}:{frame['source']['line']}"
+    if frame["function"] is None:
+        place = frame["address"]
+        if frame["module"] is not None:
+            place += f" in {frame['module']}+{frame['module_offset']}"
+        return str(place)
+    text = str(frame["function"])
+    if frame["source"] is not None:
+        return f"{text} at {frame['source']['file']}:{frame['source']['line']}"
+    text += f"+{frame['offset']}" if frame["offset"] not in (None, "0x0") else ""
+    return text + (f" in {frame['module']}" if frame["module"] else "")
+
+
+def _head(group: list[dict[str, Any]]) -> str:
+    first = group[0]
+    name = f" ({first['name']})" if first["name"] else ""
+    text = f"thread {first['tid']}{name}"
+    if len(group) > 1:
+        others = ", ".join(str(t["tid"]) for t in group[1:6])
+        more = f" and {len(group) - 6} more" if len(group) > 6 else ""
+        text = f"{len(group)} threads: {first['tid']}{name}, {others}{more}"
+    notes = [*(["crashed"] if first["crashed"] else []), *first["notes"]]
+    return text + (f" [{'; '.join(notes)}]" if notes else "")
+
+
+def _group(threads: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Threads whose frames are the same, in the order of the first of them; a crashed one first."""
+    groups: dict[object, list[dict[str, Any]]] = {}
+    for thread in threads:
+        key: object = tuple(
+            (f["address"], f["function"], f["source"] and f["source"]["line"])
+            for f in thread["frames"]
+        )
+        if thread["crashed"] or thread["notes"] or not thread["frames"]:
+            key = thread["tid"]
+        groups.setdefault((key, thread["end"]), []).append(thread)
+    return sorted(groups.values(), key=lambda group: not group[0]["crashed"])
+
+
+def _tells(wait: dict[str, Any]) -> bool:
+    """Others wait as threads at rest do."""
+    return wait["owner_tid"] is not None
+
+
+def render_analysis(document: dict[str, Any], *, name: str) -> str:
+    """What happened, where, who is to be looked at; the stack of the thread that crashed."""
+    lines: list[str] = []
+    reason, signature = document["reason"], document["signature"]
+    if reason is not None:
+        _add(lines, "what", reason["text"])
+        _add(lines, "how", f"{reason['exception']} in thread {_thread(document, reason['tid'])}")
+        if reason["instruction"] is not None:
+            _add(lines, "code", reason["instruction"])
+        if reason["message"] is not None and reason["message"] not in reason["text"]:
+            _add(lines, "said", reason["message"])
+    elif document["deadlocks"]:
+        for deadlock in document["deadlocks"]:
+            _add(lines, "what", deadlock["text"])
+    else:
+        _add(lines, "what", "no crash: a dump of a process that ran on")
+    if signature is not None:
+        blamed = _blamed(document)
+        if blamed is not None:
+            _add(lines, "where", blamed)
+        _add(lines, "sign", signature["text"])
+    crashed = next((t for t in document["threads"] if t["crashed"]), None)
+    shown = crashed or _most_telling(document)
+    if shown is not None and shown["frames"]:
+        _add(lines, "stack", f"thread {_thread(document, shown['tid'])}")
+        lines += [_INDENT + line for line in render_frames(shown)]
+        if not shown["whole"]:
+            lines.append(f"{_INDENT}...: {shown['end']}")
+    for deadlock in document["deadlocks"] if reason is not None else ():
+        _add(lines, "locks", deadlock["text"])
+    for missing in document["missing"]:
+        _add(lines, "missing", f"{missing['module']}: {missing['text']}")
+    for note in document["notes"]:
+        _add(lines, "note", note)
+    _add(lines, "next", f"perimortem stack {name}")
+    return "\n".join(lines) + "\n"
+
+
+def _most_telling(document: dict[str, Any]) -> dict[str, Any] | None:
+    tids = [tid for deadlock in document["deadlocks"] for tid in deadlock["tids"]]
+    threads: list[dict[str, Any]] = document["threads"]
+    return next((t for t in threads if not tids or t["tid"] in tids), None)
+
+
+def _blamed(document: dict[str, Any]) -> str | None:
+    number = document["signature"]["blamed_frame"]
+    crashed = next((t for t in document["threads"] if t["crashed"]), None)
+    if number is None or crashed is None:
+        return None
+    frame = next((f for f in crashed["frames"] if f["number"] == number), None)
+    return f"{describe_frame(frame)}  (frame {number})" if frame is not None else None
+
+
+def _thread(document: dict[str, Any], tid: int) -> str:
+    name = next((t["name"] for t in document["threads"] if t["tid"] == tid), "")
+    return f"{tid} ({name})" if name else str(tid)
+
+
+def _add(lines: list[str], label: str, text: str) -> None:
+    """A label is written once for lines that follow each other."""
+    head = f"  {label:<8}"
+    for line in reversed(lines):
+        if not line.startswith(_INDENT):
+            head = _INDENT if line.startswith(head) else head
+            break
+    lines.append(head + text)

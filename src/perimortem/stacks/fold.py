@@ -1,0 +1,61 @@
+"""The part of a stack that repeats, told once: a recursion without end is shown whole. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from perimortem.model.stack import Frame
+
+_PERIOD_MAX = 32
+"""So many functions may call each other in a circle. Arbitrary."""
+_REPEATS_MIN = 4
+"""Fewer are shown as they are. Arbitrary."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """From frame ``start`` on ``period`` frames repeat ``count`` times."""
+
+    start: int
+    period: int
+    count: int
+
+    @property
+    def end(self) -> int:
+        return self.start + self.period * self.count
+
+
+def find_folds(frames: Sequence[Frame]) -> list[Fold]:
+    """In order, none within another."""
+    keys = [_key(frame) for frame in frames]
+    folds: list[Fold] = []
+    at = 0
+    while at < len(keys):
+        best = None
+        for period in range(1, min(_PERIOD_MAX, (len(keys) - at) // _REPEATS_MIN) + 1):
+            if keys[at] != keys[at + period]:
+                continue
+            count = _count_repeats(keys, at, period)
+            if count >= _REPEATS_MIN and (best is None or period * count > best.end - at):
+                best = Fold(at, period, count)
+        if best is None:
+            at += 1
+        else:
+            folds.append(best)
+            at = best.end
+    return folds
+
+
+def _key(frame: Frame) -> object:
+    """What is the same call again; from which place in a function matters little."""
+    if frame.function is not None:
+        return frame.function, frame.module.base if frame.module is not None else 0
+    return frame.pc
+
+
+def _count_repeats(keys: list[object], at: int, period: int) -> int:
+    end = at + period
+    while end < len(keys) and keys[end] == keys[end - period]:
+        end += 1
+    return (end - at) // period

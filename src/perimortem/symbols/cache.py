@@ -1,0 +1,69 @@
+"""Symbol tables on disk, by build-id: a large one takes longer to sort than to read.
+
+A cache of the user's own: $PERIMORTEM_CACHE_DIR, else the cache directory of the system. What cannot be
+read or written is done without.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from perimortem.errors import MalformedInput
+from perimortem.symbols.table import SymbolTable
+
+_WORTH_IT = 2000
+"""Smaller tables are as fast to make. Arbitrary."""
+_BYTES_MAX = 512 << 20
+"""Of all tables; then the oldest go."""
+
+
+def find_cache_dir() -> Path:
+    given = os.environ.get("PERIMORTEM_CACHE_DIR")
+    if given:
+        return Path(given).absolute() / "symbols"
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("perimortem", appauthor=False)) / "symbols"
+
+
+class SymbolCache:
+    """Tables by build-id."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def load(
+        self, build_id: bytes | None, kind: str, make: Callable[[], SymbolTable]
+    ) -> SymbolTable:
+        """From the disk, or by ``make``; ``kind`` tells tables of one build-id apart."""
+        if build_id is None or len(build_id) > 64:
+            return make()
+        path = self._directory / f"{build_id.hex()}-{kind}"
+        try:
+            return SymbolTable.from_bytes(path.read_bytes())
+        except (OSError, MalformedInput):
+            table = make()
+        if len(table) >= _WORTH_IT:
+            self._write(path, table)
+        return table
+
+    def _write(self, path: Path, table: SymbolTable) -> None:
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._make_room(24 * len(table))
+            partial.write_bytes(table.to_bytes())
+            partial.replace(path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+
+    def _make_room(self, size: int) -> None:
+        files = sorted(self._directory.iterdir(), key=lambda p: p.stat().st_mtime)
+        total = size + sum(path.stat().st_size for path in files)
+        for path in files:
+            if total <= _BYTES_MAX:
+                return
+            total -= path.stat().st_size
+            path.unlink(missing_ok=True)

@@ -1,0 +1,74 @@
+"""The functions in the symbol tables of an ELF file: .symtab, .dynsym (elf(5), Elf64_Sym). Pure."""
+
+from __future__ import annotations
+
+import struct
+
+from perimortem.binary.elf_image import ElfImage
+from perimortem.symbols.table import SymbolTable, make_table
+
+_SYMBOL = struct.Struct("<IBBHQQ")
+_OBJECT, _FUNCTION, _INDIRECT_FUNCTION, _NO_TYPE = 1, 2, 10, 0
+FUNCTIONS = frozenset({_FUNCTION, _INDIRECT_FUNCTION})
+DATA = frozenset({_OBJECT})
+_BINDING_ORDER = {1: 0, 2: 1, 0: 2}
+"""Where several names are at one address: global, weak, local."""
+_EXECUTABLE = 0x4
+
+
+def read_elf_symbols(
+    image: ElfImage, name: str = ".symtab", kinds: frozenset[int] = FUNCTIONS
+) -> SymbolTable:
+    """Every function (or variable) that ``name`` (.symtab or .dynsym) tells of; else an empty table.
+
+    Symbols without a type count where they are in code: assembler routines have none.
+    """
+    section = image.find_section(name)
+    data = image.read_section(name)
+    if section is None or not data or not 0 <= section.link < len(image.sections):
+        return make_table(())
+    strings = image.read_section_at(section.link)
+    code = {index for index, other in enumerate(image.sections) if other.flags & _EXECUTABLE}
+    best: dict[int, tuple[tuple[int, int, int, int], int, bytes]] = {}
+    whole = data[: len(data) // _SYMBOL.size * _SYMBOL.size]
+    for name_at, info, _, index, value, size in _SYMBOL.iter_unpack(whole):
+        kind = info & 0xF
+        if kind not in kinds and (kind != _NO_TYPE or index not in code or kinds is DATA):
+            continue
+        if not index or not value or name_at >= len(strings):
+            continue
+        if not size and index < len(image.sections):
+            # It lasts up to the next one, but never beyond its section.
+            home = image.sections[index]
+            size = max(0, home.address + home.size - value)  # noqa: PLW2901
+        text = strings[name_at : strings.find(b"\0", name_at)].split(b"@", 1)[0]
+        if not text or (kind == _NO_TYPE and text[:1] == b"$"):  # mapping symbols of aarch64
+            continue
+        rank = (
+            kind == _NO_TYPE,
+            _BINDING_ORDER.get(info >> 4, 3),
+            len(text) - len(text.lstrip(b"_")),
+            len(text),
+        )
+        known = best.get(value)
+        if known is None or rank < known[0]:
+            best[value] = (rank, size, text)
+    return make_table((value, best[value][1], best[value][2]) for value in sorted(best))
+
+
+def find_elf_symbol(image: ElfImage, section_name: str, name: str) -> int | None:
+    """The address of one symbol, of whatever type, by its name."""
+    section = image.find_section(section_name)
+    data = image.read_section(section_name)
+    if section is None or not data or not 0 <= section.link < len(image.sections):
+        return None
+    strings = image.read_section_at(section.link)
+    wanted = name.encode()
+    for name_at, _, _, index, value, _ in _SYMBOL.iter_unpack(
+        data[: len(data) // _SYMBOL.size * _SYMBOL.size]
+    ):
+        if index and value and strings.startswith(wanted, name_at):
+            end = name_at + len(wanted)
+            if strings[end : end + 1] in (b"\0", b"@"):
+                return int(value)
+    return None

@@ -1,0 +1,197 @@
+"""The files of modules and of their debugging information, found and proved by their build-id.
+
+Where a module is looked for: DIR of --symbols (by build-id, by name, as a root directory), the path
+that the process had it at (of a live process: in its own root). Debugging information: in the file
+itself, DIR/.build-id, /usr/lib/debug/.build-id, and by debuginfod-find when that is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from perimortem.binary.elf_image import ElfImage
+from perimortem.binary.pe_image import PeImage
+from perimortem.errors import MalformedInput
+from perimortem.model.snapshot import Module
+
+_DEBUG_ROOT = Path("/usr/lib/debug")
+_DEBUGINFOD_TIMEOUT_S = 60
+Image = ElfImage | PeImage
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image and the file that it is in."""
+
+    path: Path
+    image: Image
+
+
+def open_image(path: Path) -> ImageFile:
+    """Raises OSError, or MalformedInput when it is no image that can be read.
+
+    Only regular files are opened: a name in a dump may be that of anything.
+    """
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise MalformedInput(f"{path} is not a regular file")
+    file = _File(fd)
+    try:
+        kind = PeImage if file.read(0, 2) == b"MZ" else ElfImage
+        return ImageFile(path, kind(file.read))
+    except MalformedInput as error:
+        raise MalformedInput(f"{path}: {error}") from error
+
+
+class _File:
+    """Closed with its last reader."""
+
+    def __init__(self, fd: int) -> None:
+        self._file = os.fdopen(fd, "rb", buffering=0)
+
+    def read(self, offset: int, size: int) -> bytes:
+        if offset < 0 or size <= 0 or offset >= 1 << 63:
+            return b""
+        try:
+            self._file.seek(offset)
+            return self._file.read(size) or b""
+        except (OSError, OverflowError):
+            return b""
+
+
+class FileFinder:
+    """Looks for the files of one snapshot's modules."""
+
+    def __init__(
+        self, root: Path, symbol_dirs: tuple[Path, ...] = (), *, use_debuginfod: bool = False
+    ) -> None:
+        """``root``: in front of the paths of modules: "/", or the root directory of a process."""
+        self._root, self._dirs, self._use_debuginfod = root, symbol_dirs, use_debuginfod
+
+    def find_module(self, module: Module, head: bytes) -> ImageFile | str:
+        """The file, or why there is none, in words.
+
+        ``head``: the first bytes of the module in memory, as far as known; they stand for a build-id
+        where a module has none.
+        """
+        mismatch = ""
+        for path in self._list_candidates(module):
+            try:
+                found = open_image(path)
+            except MalformedInput as error:
+                mismatch = mismatch or str(error)
+                continue
+            except (OSError, ValueError):
+                continue
+            reason = _describe_mismatch(found, module, head)
+            if not reason:
+                return found
+            mismatch = mismatch or reason
+        return mismatch or "its file is not here"
+
+    def find_debug(self, build_id: bytes) -> ImageFile | None:
+        """A file with the debugging information that was split off."""
+        name = _build_id_name(build_id) + ".debug"
+        for directory in (*self._dirs, _DEBUG_ROOT):
+            for path in (
+                directory / ".build-id" / name,
+                directory / "usr/lib/debug/.build-id" / name,
+            ):
+                found = _open_if(path, build_id)
+                if found is not None:
+                    return found
+        return self._ask_debuginfod(build_id) if self._use_debuginfod else None
+
+    def find_breakpad(self, module: Module) -> Iterator[Path]:
+        """DIR/name/IDENTITY/name.sym, as servers of symbols keep them, and DIR/name.sym."""
+        name = _base_name(module.path)
+        stem = name.removesuffix(".pdb").removesuffix(".dll").removesuffix(".exe")
+        for directory in self._dirs:
+            for file in dict.fromkeys((name, stem, stem + ".pdb")):
+                if (directory / file).is_dir():
+                    yield from sorted((directory / file).glob("*/*.sym"))
+            for file in dict.fromkeys((name, stem)):
+                yield directory / f"{file}.sym"
+
+    def _list_candidates(self, module: Module) -> Iterator[Path]:
+        name = _base_name(module.path)
+        for directory in self._dirs:
+            if module.build_id is not None:
+                by_id = directory / ".build-id" / _build_id_name(module.build_id)
+                yield by_id
+                yield by_id.with_name(by_id.name + ".debug")
+            if name not in ("", ".", ".."):
+                yield directory / name
+            if module.path.startswith("/"):
+                yield directory / module.path.lstrip("/")
+        if module.path.startswith("/"):
+            yield self._root / module.path.lstrip("/")
+        elif os.name == "nt":
+            yield Path(module.path)
+
+    def _ask_debuginfod(self, build_id: bytes) -> ImageFile | None:
+        try:
+            answer = subprocess.run(
+                ["debuginfod-find", "debuginfo", build_id.hex()],
+                capture_output=True,
+                text=True,
+                timeout=_DEBUGINFOD_TIMEOUT_S,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        path = answer.stdout.strip()
+        return _open_if(Path(path), build_id) if answer.returncode == 0 and path else None
+
+
+def _open_if(path: Path, build_id: bytes) -> ImageFile | None:
+    try:
+        found = open_image(path)
+    except (OSError, MalformedInput, ValueError):
+        return None
+    is_same = isinstance(found.image, ElfImage) and found.image.build_id == build_id
+    return found if is_same else None
+
+
+def _describe_mismatch(found: ImageFile, module: Module, head: bytes) -> str:
+    """ "" when it is the file of the module."""
+    image = found.image
+    if isinstance(image, PeImage):
+        is_same = image.image_size == module.size and module.timestamp in (0, image.timestamp)
+        return "" if is_same else f"{found.path} is another version of it"
+    if module.build_id is not None:
+        if image.build_id == module.build_id:
+            return ""
+        there = image.build_id.hex() if image.build_id else "none"
+        return f"{found.path} is another version: its build-id is {there}"
+    if module.debug_id is not None:
+        is_same = image.build_id is not None and derive_debug_id(image.build_id) == module.debug_id
+        return "" if is_same else f"{found.path} is another version"
+    size = min(len(head), 4096)
+    if image.build_id is not None and size:
+        return f"{found.path} has a build-id, the module of the process has none"
+    return (
+        "" if not size or image.read(0, size) == head[:size] else f"{found.path} is another version"
+    )
+
+
+def derive_debug_id(build_id: bytes) -> str:
+    """The identity that Breakpad makes of a build-id: its first 16 bytes as a GUID, and the age 0."""
+    first, second, third = struct.unpack("<IHH", build_id[:8].ljust(8, b"\0"))
+    rest = build_id[8:16].ljust(8, b"\0").hex().upper()
+    return f"{first:08X}{second:04X}{third:04X}{rest}0"
+
+
+def _build_id_name(build_id: bytes) -> str:
+    text = build_id.hex()
+    return f"{text[:2]}/{text[2:]}"
+
+
+def _base_name(path: str) -> str:
+    return path.replace("\\", "/").rsplit("/", 1)[-1]

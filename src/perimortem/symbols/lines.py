@@ -1,0 +1,107 @@
+"""Files and lines, and what was inlined: drgn for DWARF, symbolic for PDB and where drgn is not.
+
+Both belong to perimortem[lines]; without them frames have names and no lines. Both are imported at the
+first question: it takes longer than most answers.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any, Protocol
+
+from perimortem.binary.elf_image import ElfImage
+from perimortem.model.stack import SourceLine
+
+_NAME = re.compile(r"(?:#\d+\s+)?(.*) at \S")
+_SPACING = 1 << 40
+"""Modules lie so far from each other in drgn's idea of a program."""
+_SIZE_OF_PDB_MAX = 1 << 30
+
+
+class LineFinder(Protocol):
+    """``find(address)``: the innermost inlined function first, the function itself last; or nothing.
+
+    Addresses are the image's own.
+    """
+
+    def find(self, address: int) -> tuple[SourceLine, ...]: ...
+
+
+def open_lines(path: Path, image: ElfImage | None) -> LineFinder | None:
+    """None when no library for it is installed, or the file has no lines."""
+    if image is not None and not any(
+        section.name in (".debug_line", ".zdebug_line") for section in image.sections
+    ):
+        return None
+    if image is not None and sys.platform == "linux":
+        try:
+            return _Drgn(path, image)
+        except (ImportError, ValueError, LookupError, OSError):
+            pass
+    try:
+        return _Symbolic(path)
+    except ImportError:
+        return None
+
+
+class _Drgn:
+    """DWARF of one file, through drgn."""
+
+    def __init__(self, path: Path, image: ElfImage) -> None:
+        import drgn
+
+        architecture = (
+            drgn.Architecture.X86_64 if image.machine == 62 else drgn.Architecture.AARCH64
+        )
+        program: Any = drgn.Program(drgn.Platform(architecture))
+        module = program.extra_module(str(path), 0, create=True)
+        self._moved = _SPACING - image.preferred_base
+        module.address_range = (_SPACING, 2 * _SPACING)
+        module.try_file(str(path))
+        if module.debug_file_status != drgn.ModuleFileStatus.HAVE:
+            raise LookupError("no debugging information")
+        self._moved = module.debug_file_bias
+        self._program = program
+
+    def find(self, address: int) -> tuple[SourceLine, ...]:
+        try:
+            places = self._program.source_location(address + self._moved)
+        except (LookupError, ValueError):
+            return ()
+        names = str(places).splitlines()
+        return tuple(
+            SourceLine(place.filename, place.line, _parse_name(names[index]))
+            for index, place in enumerate(places)
+            if place.line and index < len(names)
+        )
+
+
+def _parse_name(text: str) -> str | None:
+    match = _NAME.match(text)
+    return match[1].strip() or None if match else None
+
+
+class _Symbolic:
+    """PDB, or DWARF, through symbolic."""
+
+    def __init__(self, path: Path) -> None:
+        from symbolic.debuginfo import Archive
+
+        self._cache: Any = None
+        if path.stat().st_size > _SIZE_OF_PDB_MAX:
+            return
+        try:
+            self._cache = next(iter(Archive.open(str(path)).iter_objects())).make_symcache()
+        except Exception:  # noqa: BLE001 - errors of a file, a dozen kinds of them
+            self._cache = None
+
+    def find(self, address: int) -> tuple[SourceLine, ...]:
+        if self._cache is None:
+            return ()
+        return tuple(
+            SourceLine(place.full_path, place.line, place.symbol or None)
+            for place in self._cache.lookup(address)
+            if place.line
+        )

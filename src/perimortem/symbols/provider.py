@@ -1,0 +1,270 @@
+"""Images and names of a snapshot's modules, for stacks and analysis; and what was missing."""
+
+from __future__ import annotations
+
+import lzma
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from perimortem.binary.elf_image import ElfImage
+from perimortem.binary.pe_image import PeImage
+from perimortem.errors import MalformedInput
+from perimortem.model.snapshot import Module, Snapshot
+from perimortem.model.stack import Frame, FrameTrust, SourceLine
+from perimortem.symbols.breakpad import BreakpadSymbols
+from perimortem.symbols.cache import SymbolCache
+from perimortem.symbols.demangle import demangle
+from perimortem.symbols.elf_symbols import DATA, find_elf_symbol, read_elf_symbols
+from perimortem.symbols.files import FileFinder, Image, ImageFile, derive_debug_id
+from perimortem.symbols.lines import LineFinder, open_lines
+from perimortem.symbols.table import Function, SymbolTable, make_table
+from perimortem.symbols.vdso import find_vdso
+
+_PACKED_MAX = 64 << 20
+VDSO = "linux-gate.so"
+
+
+@dataclass
+class _Names:
+    """What is known of one module, each part opened when it is first asked for."""
+
+    file: ImageFile | None
+    debug: ImageFile | None = None
+    table: SymbolTable | None = None
+    breakpad: BreakpadSymbols | None = None
+    lines: LineFinder | None = None
+    found: dict[int, tuple[str | None, int, tuple[SourceLine, ...]]] = field(default_factory=dict)
+
+
+class Symbols:
+    """Finds images and names; keeps in words what it did not find."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        finder: FileFinder,
+        cache: SymbolCache,
+        *,
+        with_lines: bool = True,
+    ) -> None:
+        self._snapshot, self._finder, self._cache = snapshot, finder, cache
+        self._with_lines = with_lines
+        self._files: dict[int, ImageFile | None] = {}
+        self._names: dict[int, _Names] = {}
+        self._data: dict[int, SymbolTable] = {}
+        self.missing: dict[str, str] = {}
+        """By the path of a module: why its file could not be used, or has no names, and the remedy."""
+
+    def find_image(self, module: Module) -> Image | None:
+        """The module's own file, or its image in memory."""
+        found = self._find_file(module)
+        return found.image if found is not None else None
+
+    def name(self, frame: Frame) -> Frame:
+        """``frame`` with its function, lines and inlined functions, as far as they are known."""
+        if frame.module is None or frame.trust is FrameTrust.PYTHON:
+            return frame
+        names = self._open_names(frame.module)
+        image = names.file.image if names.file is not None else None
+        base = image.preferred_base if image is not None else 0
+        address = frame.lookup_address - frame.module.base + base
+        known = names.found.get(address)
+        if known is None:
+            known = names.found[address] = self._find(frame.module, names, address)
+        function, start, lines = known
+        if function is None and not lines:
+            return frame
+        return replace(
+            frame,
+            function=function,
+            function_offset=frame.pc - frame.module.base + base - start if function else 0,
+            source=lines[-1] if lines else None,
+            inlined=lines[:-1],
+        )
+
+    def name_address(self, address: int) -> str | None:
+        """ "start_routine+0x10" for any address in code or data of a module that has a name for it."""
+        module = next(
+            (m for m in self._snapshot.modules if m.base <= address < m.base + m.size), None
+        )
+        if module is None:
+            return None
+        frame = self.name(Frame(address, 0, FrameTrust.CONTEXT, module, is_exact=True))
+        if frame.function is None:
+            return None
+        offset = f"+{frame.function_offset:#x}" if frame.function_offset else ""
+        return frame.function + offset
+
+    def name_data(self, address: int) -> str | None:
+        """The variable at ``address``, with the offset in it."""
+        for module in self._snapshot.modules:
+            if module.base <= address < module.base + module.size:
+                found = self._open_data(module).find(address - module.base + self._base(module))
+                if found is None:
+                    return None
+                offset = address - module.base + self._base(module) - found.start
+                return demangle(found.name) + (f"+{offset:#x}" if offset else "")
+        return None
+
+    def find_symbol(self, module: Module, name: str) -> int | None:
+        """The address of a function or variable of ``module``."""
+        names = self._open_names(module)
+        for file in (names.file, names.debug):
+            image = file.image if file is not None else None
+            if not isinstance(image, ElfImage):
+                continue
+            for section in (".dynsym", ".symtab"):
+                found = find_elf_symbol(image, section, name)
+                if found is not None:
+                    return module.base - image.preferred_base + found
+        return None
+
+    def _base(self, module: Module) -> int:
+        image = self.find_image(module)
+        return image.preferred_base if image is not None else 0
+
+    def _open_data(self, module: Module) -> SymbolTable:
+        known = self._data.get(module.base)
+        if known is None:
+            names = self._open_names(module)
+            images = [f.image for f in (names.file, names.debug) if f is not None]
+            known = make_table(())
+            for image in images:
+                if not known and isinstance(image, ElfImage):
+                    known = read_elf_symbols(image, ".symtab", DATA)
+            if not known and images and isinstance(images[0], ElfImage):
+                known = read_elf_symbols(images[0], ".dynsym", DATA)
+            self._data[module.base] = known
+        return known
+
+    def _find(
+        self, module: Module, names: _Names, address: int
+    ) -> tuple[str | None, int, tuple[SourceLine, ...]]:
+        lines: tuple[SourceLine, ...] = ()
+        found: Function | None = None
+        if names.breakpad is not None:
+            found, lines = names.breakpad.find(address), names.breakpad.find_lines(address)
+        if found is None and names.table is not None:
+            found = names.table.find(address)
+        if not lines and names.lines is not None:
+            lines = names.lines.find(address)
+        lines = tuple(
+            replace(line, function=demangle(line.function)) if line.function else line
+            for line in lines
+        )
+        if found is None:
+            return (lines[-1].function if lines else None), address, lines
+        return demangle(found.name), found.start, lines
+
+    def _find_file(self, module: Module) -> ImageFile | None:
+        if module.base not in self._files:
+            self._files[module.base] = self._look_for(module)
+        return self._files[module.base]
+
+    def _look_for(self, module: Module) -> ImageFile | None:
+        head = self._snapshot.content.read(module.base, 4096)
+        if module.path == VDSO:
+            image = find_vdso(module, self._snapshot.content.read)
+            return ImageFile(Path(VDSO), image) if image is not None else None
+        found = self._finder.find_module(module, head)
+        if isinstance(found, ImageFile):
+            return found
+        self.missing[module.path] = f"{found}; --symbols DIR says where it is"
+        return _open_in_memory(module, self._snapshot)
+
+    def _open_names(self, module: Module) -> _Names:
+        names = self._names.get(module.base)
+        if names is None:
+            names = self._names[module.base] = self._load_names(module)
+        return names
+
+    def _load_names(self, module: Module) -> _Names:
+        names = _Names(self._find_file(module))
+        names.breakpad = self._load_breakpad(module)
+        image = names.file.image if names.file is not None else None
+        if isinstance(image, PeImage):
+            names.table = make_table(
+                (rva, 0, name.encode()) for rva, name in _unique(image.exports)
+            )
+        if not isinstance(image, ElfImage):
+            return names
+        build_id = image.build_id
+        with_lines = names.file
+        if image.find_section(".symtab") is not None:
+            names.table = self._load_table(build_id, "symtab", image)
+        if build_id is not None and (not names.table or not _has_lines(image)):
+            names.debug = self._finder.find_debug(build_id)
+        if names.debug is not None and isinstance(names.debug.image, ElfImage):
+            with_lines = names.debug
+            if not names.table:
+                names.table = self._load_table(build_id, "debug", names.debug.image)
+        if not names.table:
+            names.table = _read_packed(image) or read_elf_symbols(image, ".dynsym")
+            if names.breakpad is None and module.path != VDSO:
+                self.missing.setdefault(
+                    module.path,
+                    "stripped, so that only exported names are known; its package of debugging "
+                    "symbols (-dbg, -dbgsym, -debuginfo), --symbols DIR or --debuginfod has them",
+                )
+        if self._with_lines and with_lines is not None and module.path != VDSO:
+            names.lines = open_lines(with_lines.path, _as_elf(with_lines.image))
+        return names
+
+    def _load_table(self, build_id: bytes | None, kind: str, image: ElfImage) -> SymbolTable:
+        return self._cache.load(build_id, kind, lambda: read_elf_symbols(image))
+
+    def _load_breakpad(self, module: Module) -> BreakpadSymbols | None:
+        wanted = module.debug_id or (derive_debug_id(module.build_id) if module.build_id else None)
+        for path in self._finder.find_breakpad(module):
+            try:
+                with open(path, encoding="utf-8", errors="backslashreplace") as file:
+                    found = BreakpadSymbols(file)
+            except (OSError, MalformedInput):
+                continue
+            if wanted is None or found.identity.upper() == wanted.upper():
+                return found
+            self.missing[module.path] = (
+                f"{path} is of another version: it is for {found.identity}, the module is {wanted}"
+            )
+        return None
+
+
+def _as_elf(image: Image) -> ElfImage | None:
+    return image if isinstance(image, ElfImage) else None
+
+
+def _has_lines(image: ElfImage) -> bool:
+    return image.find_section(".debug_line") is not None
+
+
+def _unique(functions: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    return sorted(dict(reversed(functions)).items())
+
+
+def _read_packed(image: ElfImage) -> SymbolTable | None:
+    """.gnu_debugdata: the symbol table that Fedora leaves in stripped programs, packed."""
+    packed = image.read_section(".gnu_debugdata")
+    if not packed:
+        return None
+    try:
+        data = lzma.LZMADecompressor(memlimit=_PACKED_MAX).decompress(packed, _PACKED_MAX)
+        inner = ElfImage(lambda offset, size: data[offset : offset + size])
+    except (lzma.LZMAError, MalformedInput):
+        return None
+    return read_elf_symbols(inner) or None
+
+
+def _open_in_memory(module: Module, snapshot: Snapshot) -> ImageFile | None:
+    """A module without its file, of a dump that has it whole, or of a live process."""
+    content = snapshot.content
+    if not content.read(module.base + module.size - 1, 1):
+        return None
+
+    def read(offset: int, size: int) -> bytes:
+        return content.read(module.base + offset, size) if 0 <= offset < module.size else b""
+
+    try:
+        image = ElfImage(read, in_memory=True)
+    except MalformedInput:
+        return None
+    return ImageFile(Path(module.path), image) if image.eh_frame_header else None

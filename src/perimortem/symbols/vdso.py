@@ -1,0 +1,47 @@
+"""The kernel's own library: no file, and in small dumps not whole; ours is the same if the kernel is."""
+
+from __future__ import annotations
+
+import sys
+
+from perimortem.binary.elf_image import ElfImage
+from perimortem.errors import MalformedInput
+from perimortem.model.snapshot import Module, ReadMemory
+
+_BYTES_MAX = 64 << 10
+
+
+def find_vdso(module: Module, read: ReadMemory) -> ElfImage | None:
+    """From the snapshot's memory, else our own if its build-id is the same."""
+    size = min(module.size, _BYTES_MAX)
+    data = read(module.base, size)
+    if len(data) < size and module.build_id is not None:
+        own = _read_own()
+        try:
+            image = _open(own)
+        except MalformedInput:
+            return None
+        return image if image.build_id == module.build_id else None
+    try:
+        return _open(data)
+    except MalformedInput:
+        return None
+
+
+def _open(data: bytes) -> ElfImage:
+    # It is a whole file in memory: offsets and addresses are the same, sections are there.
+    return ElfImage(lambda offset, size: data[offset : offset + size])
+
+
+def _read_own() -> bytes:
+    if sys.platform != "linux":
+        return b""
+    try:
+        with open("/proc/self/maps", "rb") as maps:
+            line = next((line for line in maps if line.rstrip().endswith(b"[vdso]")), b"")
+        start, end = (int(part, 16) for part in line.split()[0].split(b"-"))
+        with open("/proc/self/mem", "rb", buffering=0) as memory:
+            memory.seek(start)
+            return memory.read(end - start)
+    except (OSError, ValueError, IndexError):
+        return b""
