@@ -29,14 +29,9 @@ class UnwindTable:
 
     def __init__(self, image: ElfImage) -> None:
         self._cache: dict[int, tuple[FunctionEntry | None, Row | None]] = {}
-        self._sections: list[_Index] = []
-        for index in (_open_sorted(image), _open_plain(image, ".eh_frame")):
-            if index is not None:
-                self._sections.append(index)
-                break
-        debug_frame = _open_plain(image, ".debug_frame")
-        if debug_frame is not None:
-            self._sections.append(debug_frame)
+        eh_frame = _open_sorted(image) or _open_plain(image, ".eh_frame")
+        found = (eh_frame, _open_plain(image, ".debug_frame"))
+        self._sections = [index for index in found if index is not None]
 
     def find(self, address: int) -> tuple[FunctionEntry | None, Row | None]:
         """The function around ``address`` and its row there; damaged information counts as none."""

@@ -1,0 +1,118 @@
+"""``perimortem chain [FILE]``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from perimortem.cli.options import json_option
+
+if TYPE_CHECKING:
+    from perimortem.model.chain import Chains
+
+EXAMPLES = """\b
+Examples:
+  perimortem chain
+  perimortem chain kd-process-0-0.txt
+  kd -z memory.dmp -c "!process 0 0; q" | perimortem chain -
+  perimortem chain --incidents --within 0.1"""
+
+_TEXT_MAX = 256 << 20
+
+
+@click.command("chain", epilog=EXAMPLES)
+@click.option("--incidents", is_flag=True, help="Of our own incidents: which end came of which.")
+@click.option(
+    "--within",
+    "within_s",
+    type=click.FloatRange(min=0.001),
+    default=0.1,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --incidents: an end so soon after another one may have come of it.",
+)
+@json_option
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True), required=False)
+def command(file: Path | None, incidents: bool, within_s: float, as_json: bool) -> int:
+    """Follow reporters that report reporters (WerFault, systemd-coredump ...) to the first fault.
+
+    Without FILE in the processes of this machine. FILE is the text of a debugger's `!process 0 0`, with
+    command lines where it has them (`-` reads standard input).
+    """
+    from perimortem.cli.output import echo_json
+    from perimortem.report.chain import render_chains, render_chains_text
+
+    if incidents and file is not None:
+        raise click.UsageError("--incidents takes no FILE")
+    chains = _of_incidents(within_s) if incidents else _of_text(file) if file else _of_machine()
+    if as_json:
+        echo_json(render_chains(chains))
+    else:
+        click.echo(render_chains_text(chains), nl=False)
+    return 0
+
+
+def _of_machine() -> Chains:
+    from perimortem.analyze.chain import derive_chains
+    from perimortem.examine.process_table import collect_process_table
+
+    return derive_chains(collect_process_table())
+
+
+def _of_text(file: Path) -> Chains:
+    from perimortem.analyze.chain import derive_chains
+    from perimortem.analyze.process_list import parse_process_list
+    from perimortem.errors import MalformedInput
+
+    processes, notes = parse_process_list(_read_text(file).splitlines())
+    if not processes:
+        raise MalformedInput(
+            f"{file} lists no process",
+            why="no line begins with PROCESS and an address",
+            remedy="save the output of `!process 0 0` (with command lines: `!process 0 0x1f`)",
+        )
+    return derive_chains(processes, notes)
+
+
+def _read_text(file: Path) -> str:
+    from perimortem.errors import PerimortemError
+
+    try:
+        if str(file) == "-":
+            raw = sys.stdin.buffer.read(_TEXT_MAX)
+        else:
+            with open(file, "rb") as source:
+                raw = source.read(_TEXT_MAX)
+    except OSError as error:
+        raise PerimortemError(f"cannot read {file}", why=error.strerror or str(error)) from error
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):  # WinDbg's log files
+        return raw.decode("utf-16", "replace")
+    return raw.decode("utf-8-sig", "replace")
+
+
+def _of_incidents(within_s: float) -> Chains:
+    from perimortem.analyze.ends import End, derive_end_chains
+    from perimortem.cli.data_dir import find_configured_data_dir
+    from perimortem.report.text import parse_time
+    from perimortem.store.database import Store
+
+    ends = []
+    with Store(find_configured_data_dir() / "incidents.db") as store:
+        for row in store.list_incidents():
+            report = store.find(row.number)
+            if report is None or report["ended_at"] is None or row.pid is None:
+                continue
+            ends.append(
+                End(
+                    number=row.number,
+                    pid=row.pid,
+                    parent_pid=report["processes"][0]["parent_pid"],
+                    name=row.name,
+                    verdict=row.verdict,
+                    ended_s=parse_time(report["ended_at"]).timestamp(),
+                )
+            )
+    return derive_end_chains(ends, within_s)

@@ -1,0 +1,38 @@
+"""Every process of this machine as a list that chains are derived from."""
+
+from __future__ import annotations
+
+import shlex
+
+from perimortem.errors import ProcessGone
+from perimortem.model.chain import ListedProcess
+from perimortem.proc import collect_target, find_process, list_processes, read_stat
+
+
+def collect_process_table() -> list[ListedProcess]:
+    """Those that go away meanwhile are not in it."""
+    found = []
+    for pid, names in list_processes():
+        facts = read_stat(pid)
+        if facts is None:
+            continue
+        try:
+            target = collect_target(find_process(pid))
+        except ProcessGone:
+            continue
+        found.append(
+            ListedProcess(
+                pid=pid,
+                parent_pid=facts.parent_pid,
+                name=_choose_name(target.executable, target.name, names),
+                command_line=shlex.join(target.command_line),
+                created=target.started_at_ns / 1e9,
+            )
+        )
+    return found
+
+
+def _choose_name(executable: str | None, name: str, names: set[str]) -> str:
+    """The kernel's name has 15 characters; that of the file has all of them."""
+    full = executable.replace("\\", "/").rsplit("/", 1)[-1] if executable else ""
+    return full if full and (full in names or full.startswith(name)) else name

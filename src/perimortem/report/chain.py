@@ -1,0 +1,102 @@
+"""Chains of reporters as JSON document and for a person. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perimortem.model.chain import Chains, FirstFault, ListedProcess
+from perimortem.text import printable
+
+SCHEMA_VERSION = 1
+_SHOWN = 6
+"""Of a long chain: so many at its beginning, and half as many at its end."""
+_FAULTS_SHOWN = 10
+
+
+def render_chains(chains: Chains) -> dict[str, Any]:
+    """Every key is always there."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "process_count": len(chains.processes),
+        "link_count": len(chains.links),
+        "first_faults": [
+            {
+                "pid": fault.pid,
+                "process": fault.process and _render_process(fault.process),
+                "count": fault.count,
+                "depth": fault.depth,
+                "chain": list(fault.chain),
+            }
+            for fault in chains.first_faults
+        ],
+        "links": [
+            {
+                "pid": link.pid,
+                "cause_pid": link.cause_pid,
+                "relation": str(link.relation),
+                "confidence": link.confidence.value,
+                "text": printable(link.words),
+            }
+            for link in chains.links
+        ],
+        "notes": [printable(note) for note in chains.notes],
+        "advice": list(chains.advice),
+    }
+
+
+def _render_process(process: ListedProcess) -> dict[str, Any]:
+    return {
+        "pid": process.pid,
+        "parent_pid": process.parent_pid,
+        "name": printable(process.name),
+        "command_line": printable(process.command_line),
+    }
+
+
+def render_chains_text(chains: Chains) -> str:
+    """The first faults, each with its chain; what is missing; what to do."""
+    count = len(chains.processes)
+    if not chains.first_faults:
+        lines = [f"no chain: of {count:,} processes none is there because of another one's fault"]
+    else:
+        lines = []
+    for fault in chains.first_faults[:_FAULTS_SHOWN]:
+        lines += _render_fault(chains, fault)
+        lines.append("")
+    more = len(chains.first_faults) - _FAULTS_SHOWN
+    if more > 0:
+        lines += [f"{more:,} more first faults: --json lists them all", ""]
+    lines += [f"  missing {printable(note)}" for note in chains.notes]
+    lines += [f"  next    {line}" for line in chains.advice]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _render_fault(chains: Chains, fault: FirstFault) -> list[str]:
+    depth = f", {fault.depth:,} deep" if fault.depth > 1 else ""
+    lines = [f"first fault: {_name(chains, fault.pid)}; {fault.count:,} followed{depth}"]
+    relations = {link.pid: link for link in chains.links}
+    chain = list(fault.chain)
+    for index, pid in enumerate(chain):
+        is_left_out = _SHOWN <= index < len(chain) - _SHOWN // 2
+        if is_left_out:
+            if index == _SHOWN:
+                left_out = len(chain) - _SHOWN - _SHOWN // 2
+                lines.append(
+                    f"  {'  ' * _SHOWN}... {left_out:,} more, each because of the one above"
+                )
+            continue
+        link = relations.get(pid)
+        how = f"  [{link.confidence.value}: {link.relation}]" if link is not None else ""
+        indent = "  " * (index if index < _SHOWN else _SHOWN + index - len(chain) + _SHOWN // 2 + 1)
+        lines.append(f"  {indent}{_name(chains, pid)}{how}")
+    return lines
+
+
+def _name(chains: Chains, pid: int) -> str:
+    process = chains.processes.get(pid)
+    number = f"{pid}" if pid < 10 else f"{pid} ({pid:#x})"
+    return (
+        f"{printable(process.name)} {number}"
+        if process is not None
+        else f"process {number}, not listed"
+    )
