@@ -50,7 +50,7 @@ def describe_access(access: Access) -> str:
     size = "" if access.size is None else f" of {access.size} byte{'s' if access.size != 1 else ''}"
     towards = {AccessKind.WRITE: "to", AccessKind.READ: "from"}.get(access.kind, "to")
     text = f"{access.kind}{size} {towards} {access.address:#x}"
-    if access.expression is None:
+    if access.expression is None or not access.registers:
         return text
     values = ", ".join(f"{name} = {value:#x}" for name, value in access.registers)
     through = access.expression.strip("[]")

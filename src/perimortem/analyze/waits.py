@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
+from perimortem.analyze.python_locks import PythonLock
 from perimortem.model.snapshot import Architecture, ReadMemory, Registers, Snapshot
 from perimortem.model.stack import Frame, Language, ThreadStack
 from perimortem.model.wait import LockCycle, ThreadWait, WaitKind
@@ -85,8 +87,11 @@ def derive_waits(
     read: ReadMemory,
     name_data: NameData = lambda _address: None,
     gil_holder: int | None = None,
+    python_locks: Mapping[int, PythonLock] = MappingProxyType({}),
 ) -> list[ThreadWait]:
     """One for each thread that waits for another, as far as it can be told.
+
+    ``python_locks``: of threads that wait for a lock of Python's, which is more than a futex.
 
     ``read``: the snapshot's memory, and code of modules that is not in it.
     """
@@ -101,6 +106,17 @@ def derive_waits(
         if thread.registers is None or stack is None:
             continue
         wait = reader.find_wait(thread.tid, thread.registers, stack)
+        lock = python_locks.get(thread.tid)
+        if wait is not None and lock is not None and wait.kind is not WaitKind.GIL:
+            detail = "" if lock.owner_tid else "who holds it has taken it by acquire(), not by with"
+            wait = replace(
+                wait,
+                kind=WaitKind.PYTHON_LOCK,
+                address=lock.address,
+                owner_tid=lock.owner_tid,
+                name=None,
+                detail=detail,
+            )
         if wait is not None:
             found.append(wait)
     return found

@@ -118,7 +118,11 @@ def watch_options(function: _F) -> _F:
         click.option(
             "--pause", type=click.Choice([str(pause) for pause in Pause]), help=PAUSE_HELP
         ),
-        click.option("--no-stacks", is_flag=True, help="Do not run gdb or pystack on a hang."),
+        click.option(
+            "--no-stacks",
+            is_flag=True,
+            help="Do not read the stacks of a hang, nor the dump of a crash.",
+        ),
         click.option(
             "-q",
             "--quiet",

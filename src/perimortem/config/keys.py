@@ -183,7 +183,7 @@ KEYS: dict[str, Key] = {
         Key("max-use", None, read_size, "all that is kept (default 2 GiB, or 10% of a small disk)"),
         Key("keep-free", None, read_size, "of the disk (default 5%)"),
         Key("max-age", 30 * 86400.0, read_time_span, "older dumps go, but the newest of a kind"),
-        Key("stacks", True, read_flag, "run gdb or pystack on a hang"),
+        Key("stacks", True, read_flag, "read the stacks of a hang and of a crash"),
         Key("agent", True, read_flag, "preload the agent (run)"),
         Key("crash-handler", True, read_flag, "have crashes told and dumped as they happen (run)"),
         Key("follow", True, read_flag, "watch what comes from the command, too (run)"),

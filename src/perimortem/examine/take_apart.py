@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
+from perimortem.analyze.python_locks import PythonLock
 from perimortem.analyze.reason import derive_reason
 from perimortem.analyze.scene import Scene
 from perimortem.analyze.signature import derive_signature
@@ -27,6 +29,7 @@ def take_apart(
     snapshot: Snapshot,
     options: ExamineOptions,
     python: Iterable[PythonThread] = (),
+    python_locks: Mapping[int, PythonLock] = MappingProxyType({}),
     notes: Iterable[str] = (),
     paused_ms: float | None = None,
 ) -> Examination:
@@ -41,7 +44,9 @@ def take_apart(
     )
     threads = list(python)
     gil_holder = next((thread.tid for thread in threads if thread.holds_gil), None)
-    waits = derive_waits(snapshot, stacks, walker.modules.read, symbols.name_data, gil_holder)
+    waits = derive_waits(
+        snapshot, stacks, walker.modules.read, symbols.name_data, gil_holder, python_locks
+    )
     merged = merge_python(stacks, threads)
     crashed = _find_crashed(snapshot, merged)
     reason = signature = None

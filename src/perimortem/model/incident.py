@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from perimortem.model.crash import Crash
 from perimortem.model.dump import DumpResult
@@ -86,5 +87,7 @@ class Incident:
     labels: tuple[tuple[str, str], ...] = ()
     crash: Crash | None = None
     """The fault that it ended of, as its crash handler told it."""
+    examination: dict[str, Any] | None = None
+    """What its dump says of the crash: a document of docs/examination.schema.json."""
     number: int | None = None
     """Its number in the store, once it is kept."""

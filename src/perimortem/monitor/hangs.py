@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from perimortem.analyze.hang_cause import derive_cause, describe_cause
+from perimortem.examine import NEEDS_DUMP
+from perimortem.examine.worker import encode_question
 from perimortem.model.evidence import Confidence
 from perimortem.model.look import ProcessLook
 from perimortem.monitor.hang_action import HangAction
 from perimortem.monitor.session import HangRecord, Session
 from perimortem.proc import SOURCE, describe_state, take_look
+from perimortem.report.examination.text import render_stacks
 from perimortem.watch.target import HangDetected, HangRecovered
 
 if TYPE_CHECKING:
@@ -93,14 +97,23 @@ class Hangs:
             self._finish(session)
             return
 
-        def on_stacks(stacks: str | None, source: str) -> None:
-            record.stacks = stacks
-            record.stacks_source = source
-            if stacks is None:
-                session.soft_errors.append(f"no stacks: {source}")
+        def on_examined(document: dict[str, Any] | None, why: str) -> None:
+            if document is None:
+                session.soft_errors.append(f"no stacks: {why}")
+            else:
+                record.stacks = render_stacks(document)
+                record.stacks_source = "perimortem"
+                for deadlock in document["deadlocks"]:
+                    session.add_evidence(deadlock["text"], "stacks", Confidence.DERIVED)
             self._finish(session)
 
-        self._monitor.stacks.request(record.examined.target, on_stacks, now_ns)
+        target = record.examined.target
+        dumped = next((dump.path for dump in reversed(session.dumps) if dump.path), None)
+        if NEEDS_DUMP and dumped is not None:
+            question = encode_question(path=Path(dumped))
+        else:
+            question = encode_question(process=target.ref)
+        self._monitor.examiner.request(target, question, on_examined, now_ns)
 
     def _finish(self, session: Session) -> None:
         now_ns = self._monitor.now_ns()

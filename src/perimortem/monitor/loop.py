@@ -10,21 +10,23 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 from perimortem.clock import Clock
 from perimortem.errors import PerimortemError
+from perimortem.examine.worker import encode_question
 from perimortem.model.evidence import Confidence
 from perimortem.model.exits import ExitKind
 from perimortem.model.incident import Host, Incident
 from perimortem.model.words import SystemWords, WordsSource
 from perimortem.monitor.dump_workers import DumpWorkers
 from perimortem.monitor.dumper import Dumper
+from perimortem.monitor.examiner import Examiner
 from perimortem.monitor.hangs import SETTLE_NS, Hangs
 from perimortem.monitor.keeper import Keeper
 from perimortem.monitor.session import HangRecord, Session, derive_incident
 from perimortem.monitor.settings import Settings
-from perimortem.monitor.stack_runner import StackRunner
 from perimortem.proc import refresh_target, renew_target
 from perimortem.recorder import RecorderEvents
 from perimortem.system import open_selector
@@ -117,7 +119,7 @@ class Monitor:
         self._recorder_events = self._listen_to_recorders()
         self.workers = DumpWorkers(self.selector, settings.dump_deadline_s)
         self.dumper = Dumper(settings, self.workers, keeper, clock)
-        self.stacks = StackRunner(self.selector, settings.stacks_deadline_s)
+        self.examiner = Examiner(self.selector, settings.examine_deadline_s)
         self.hangs = Hangs(self, listener)
 
     def add(self, session: Session) -> None:
@@ -223,7 +225,7 @@ class Monitor:
     def close(self) -> None:
         """Let go of everything. Targets that still run are left as they are."""
         self.workers.close()
-        self.stacks.close()
+        self.examiner.close()
         self.selector.close()  # before what it waits for
         for session in (*self.sessions.values(), *self._waiting.values()):
             session.close()
@@ -233,7 +235,7 @@ class Monitor:
 
     def helper_pids(self) -> set[int]:
         """Processes that are ours."""
-        return self.workers.pids() | self.stacks.pids()
+        return self.workers.pids() | self.examiner.pids()
 
     def conclude_open(self, session: Session) -> Incident:
         """The incident of a target that outlives the watch; kept when it is hung."""
@@ -283,7 +285,7 @@ class Monitor:
         times = (
             self._schedule.next_due_ns(),
             self.workers.next_deadline_ns(),
-            self.stacks.next_deadline_ns(),
+            self.examiner.next_deadline_ns(),
             self._status_due_ns if self._listener.status_interval_ns else None,
             *(timer.due_ns for timer in self.timers),
             self.hangs.next_deadline_ns(),
@@ -316,7 +318,7 @@ class Monitor:
         for key in [key for key, (at_ns, _) in self._retries.items() if at_ns <= now_ns]:
             self._collect_exit(key, now_ns)
         self.workers.expire(now_ns)
-        self.stacks.expire(now_ns)
+        self.examiner.expire(now_ns)
         interval_ns = self._listener.status_interval_ns
         if interval_ns and (self._status_due_ns is None or self._status_due_ns <= now_ns):
             self._status_due_ns = now_ns + interval_ns
@@ -386,14 +388,30 @@ class Monitor:
         if session.end is None:
             self.keep_so_far(session)
             self.look_again(session, now_ns)
+        self._examine_dump(session, now_ns)
         self.finish_waiting()
+
+    def _examine_dump(self, session: Session, now_ns: int) -> None:
+        """Why it crashed is read from its dump; the verdict is told with it."""
+        path = next((dump.path for dump in session.dumps if dump.path), None)
+        if path is None or not self.settings.collect_stacks:
+            return
+
+        def on_examined(document: dict[str, Any] | None, why: str) -> None:
+            session.examination = document
+            if document is None:
+                session.soft_errors.append(f"its dump was not examined: {why}")
+            self.finish_waiting()
+
+        question = encode_question(path=Path(path))
+        self.examiner.request(session.target, question, on_examined, now_ns)
 
     def _is_held(self, session: Session) -> bool:
         """While our own dump or debugger stops the target, its silence is our doing."""
         if session.is_answer_due or session.is_looked_at:
             return True
         pids = {session.pid, *(record.examined.pid for record in session.hangs[-1:])}
-        return any(self.dumper.is_busy_with(p) or self.stacks.is_busy_with(p) for p in pids)
+        return any(self.dumper.is_busy_with(p) or self.examiner.is_busy_with(p) for p in pids)
 
     def _confirm(self, session: Session) -> bool:
         """Before a hang is told: is this still the recorder of what runs there?"""
@@ -459,7 +477,8 @@ class Monitor:
             self._key_of_file.pop(session.recorder.path.name, None)
             assert session.incident is not None
             told = session.incident
-            if len(told.dumps) != len(session.dumps) or told.hangs != ():
+            is_more_known = session.examination is not None or told.hangs != ()
+            if is_more_known or len(told.dumps) != len(session.dumps):
                 told = replace(self.conclude(session), verdict_at_ns=told.verdict_at_ns)
             session.incident = told
             self.on_ended(session, told)

@@ -7,6 +7,7 @@ import os
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from perimortem.analyze.conclude import Conclusion, conclude
 from perimortem.analyze.hang_cause import describe_cause
@@ -102,6 +103,8 @@ class Session:
     """A worker waits for its end (--capture-exit), and has not answered yet."""
     is_looked_at: bool = False
     """A hang of it was told, and the second look is to come."""
+    examination: dict[str, Any] | None = None
+    """What was read from the dump of its crash: docs/examination.schema.json."""
     end: Exit | None = None
     ended_ns: int | None = None
     ended_by_policy: bool = False
@@ -241,6 +244,7 @@ def derive_incident(
         parent_pid=session.parent_pid,
         labels=tuple((session.labels | _find_test(last_event)).items()),
         crash=conclusion.crash,
+        examination=session.examination,
         number=session.number,
     )
     return incident, conclusion

@@ -43,7 +43,7 @@ class Settings:
     """Watch until the last process of the tree has ended."""
     dump_size_limit_bytes: int = 64 << 30
     dump_deadline_s: float = 60.0
-    stacks_deadline_s: float = 30.0
+    examine_deadline_s: float = 30.0
 
     @property
     def dumps_dir(self) -> Path:

@@ -40,6 +40,7 @@ def render_document(incident: Incident) -> dict[str, Any]:
         "target": _render_target(incident),
         "exit": _render_exit(incident.exit),
         "crash": incident.crash and _render_crash(incident.crash),
+        "examination": incident.examination,
         "last_heartbeat": _render_heartbeat(incident.last_heartbeat),
         "heartbeats": [_render_heartbeat(beat) for beat in incident.heartbeats],
         "last_event": _render_event(incident.last_event, incident.last_event_at_ns),

@@ -10,10 +10,13 @@ from datetime import datetime
 from typing import Any
 
 from perimortem.model.dump import Pause
+from perimortem.report.examination.text import describe_frame, render_frames
 from perimortem.text import printable
 
 _INDENT = " " * 10
 _STACK_LINES_MAX = 60
+_FRAMES_SHOWN = 3
+_BEFORE_MAIN = ("__libc_start_call_main", "__libc_start_main", "_start", "start_thread", "clone3")
 _TREE_LINES_MAX = 12
 _UNREMARKABLE = ("clean-exit", "failed-exit", "stopped", "unknown", None)
 _LABELS = {"RANK": "rank", "LOCAL_RANK": "local rank", "PYTEST_XDIST_WORKER": "worker"}
@@ -42,8 +45,11 @@ def render_account(report: dict[str, Any], *, full: bool = False, with_stacks: b
     if report.get("first_death"):
         _add(lines, "first", _first(report["first_death"]))
     _add(lines, "what", report["exit"]["text"] + _silence(report))
-    if report["where"]:
-        _add(lines, "where", report["where"])
+    examination = report.get("examination")
+    if examination is not None and examination["reason"] is not None:
+        _add(lines, "why", examination["reason"]["text"])
+    for line in _where(report):
+        _add(lines, "where", line)
     if report["exit"]["kind"] != "running":
         _add(lines, "who", _who(report))
     for line in _last(report):
@@ -56,6 +62,8 @@ def render_account(report: dict[str, Any], *, full: bool = False, with_stacks: b
         _add(lines, "dump", _dump(dump))
     for hang in report["hangs"] if with_stacks else ():
         lines += _stacks(hang, full=full)
+    if full and examination is not None:
+        lines += _crashed_stack(examination)
     if full:
         lines += _details(report)
     for error in report["soft_errors"]:
@@ -77,6 +85,26 @@ def _repeats(lines: list[str], label: str) -> bool:
         if not line.startswith(_INDENT):
             return line.startswith(f"  {label:<8}")
     return False
+
+
+def _where(report: dict[str, Any]) -> list[str]:
+    """The place, and the frames that lead to it, from the one that is to be looked at."""
+    examination = report.get("examination")
+    crashed = (
+        next((t for t in examination["threads"] if t["crashed"]), None) if examination else None
+    )
+    signature = examination["signature"] if examination else None
+    if crashed is None or signature is None or signature["blamed_frame"] is None:
+        return [report["where"]] if report["where"] else []
+    number = signature["blamed_frame"]
+    frames = [
+        f for f in crashed["frames"] if f["number"] >= number and f["function"] not in _BEFORE_MAIN
+    ]
+    name = f"{crashed['name']} " if crashed["name"] else ""
+    lines = [f"{describe_frame(frames[0])}, thread {name}({crashed['tid']})"] if frames else []
+    return lines + [
+        f"#{frame['number']} {describe_frame(frame)}" for frame in frames[1 : _FRAMES_SHOWN + 1]
+    ]
 
 
 def _silence(report: dict[str, Any]) -> str:
@@ -248,6 +276,16 @@ def _stacks(hang: dict[str, Any], *, full: bool) -> list[str]:
     return lines
 
 
+def _crashed_stack(examination: dict[str, Any]) -> list[str]:
+    crashed = next((t for t in examination["threads"] if t["crashed"]), None)
+    if crashed is None:
+        return []
+    lines = ["  stack:", *(_INDENT + line for line in render_frames(crashed))]
+    for missing in examination["missing"]:
+        _add(lines, "missing", f"{missing['module']}: {missing['text']}")
+    return lines
+
+
 def _details(report: dict[str, Any]) -> list[str]:
     lines: list[str] = []
     target = report["target"]
@@ -285,7 +323,7 @@ def _telling_events(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _inspect_hint(report: dict[str, Any]) -> str:
     path = next((dump["path"] for dump in report["dumps"] if dump["path"]), None)
-    return f" · perimortem inspect {path}" if path else ""
+    return f" · perimortem analyze {path}" if path else ""
 
 
 def parse_time(text: str) -> datetime:

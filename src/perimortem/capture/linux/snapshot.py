@@ -58,6 +58,7 @@ from perimortem.model.process import ProcessRef
 from perimortem.model.snapshot import (
     Architecture,
     MemoryRange,
+    ReadMemory,
     Region,
     Registers,
     Snapshot,
@@ -80,8 +81,9 @@ _Hold = Freeze | CoreHold | ExitStop | Unstopped
 """What keeps the process still while it is read, if anything."""
 
 
-WhileStopped = Callable[[Snapshot], None]
-"""What else is to be done while it stands; names and times are not in the snapshot yet."""
+WhileStopped = Callable[[Snapshot, ReadMemory], None]
+"""What else is to be done while it stands: with the snapshot, in which names and times are missing, and
+with all of its memory."""
 
 
 class Capture:
@@ -219,7 +221,7 @@ class _Taking:
             self._clone_target(registers)
         snapshot = replace(self._collect(registers), exception=exception)
         if while_stopped is not None:
-            while_stopped(snapshot)
+            while_stopped(snapshot, self._memories[-1].read)
         if isinstance(snapshot.content, CopiedMemory):
             self._hold.thaw()
         snapshot = self._complete(snapshot)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 assert sys.platform == "linux"
 
+from perimortem.analyze.python_locks import PythonLock, find_python_locks
 from perimortem.capture.linux.snapshot import capture
 from perimortem.examine.dump_file import find_interpreter
 from perimortem.examine.options import ExamineOptions
@@ -18,8 +19,10 @@ from perimortem.model.dump import DumpOptions, MinidumpType
 from perimortem.model.examination import Examination
 from perimortem.model.process import ProcessRef
 from perimortem.model.python_stack import PythonThread
-from perimortem.model.snapshot import Snapshot
+from perimortem.model.snapshot import ReadMemory, Snapshot
 
+NEEDS_DUMP = False
+"""A process is read as it is; where that takes a dump, one that is there serves as well."""
 _TYPES = MinidumpType.NORMAL | MinidumpType.WITH_PROCESS_THREAD_DATA
 
 
@@ -28,9 +31,11 @@ def examine_process(process: ProcessRef, options: ExamineOptions) -> Iterator[Ex
     """Raises ProcessGone, AccessDenied or CaptureFailed; the process runs on before the body does."""
     threads: list[PythonThread] = []
     notes: list[str] = []
+    locks: dict[int, PythonLock] = {}
 
-    def while_stopped(snapshot: Snapshot) -> None:
+    def while_stopped(snapshot: Snapshot, read: ReadMemory) -> None:
         if options.with_python and find_interpreter(snapshot) is not None:
+            locks.update(find_python_locks(snapshot.threads, snapshot.regions, read))
             try:
                 threads.extend(read_live(process.pid))
             except NoPythonFrames as error:
@@ -45,4 +50,4 @@ def examine_process(process: ProcessRef, options: ExamineOptions) -> Iterator[Ex
             options.with_python,
             root if root.exists() else options.root,
         )
-        yield take_apart(taken.snapshot, own, threads, notes, taken.paused_ms)
+        yield take_apart(taken.snapshot, own, threads, locks, notes, taken.paused_ms)

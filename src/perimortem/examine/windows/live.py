@@ -19,6 +19,8 @@ from perimortem.model.dump import DumpOptions, MinidumpType
 from perimortem.model.examination import Examination
 from perimortem.model.process import ProcessRef
 
+NEEDS_DUMP = True
+"""A process is read as it is; where that takes a dump, one that is there serves as well."""
 _TYPES = MinidumpType.NORMAL | MinidumpType.WITH_THREAD_INFO | MinidumpType.WITH_FULL_MEMORY_INFO
 
 

@@ -19,7 +19,7 @@ FRAMES_MAX = 2000
 """Of one stack; of a deeper one the first and the last, what lies between is counted."""
 
 
-def render_examination(examination: Examination) -> dict[str, Any]:
+def render_examination(examination: Examination, *, frames_max: int = FRAMES_MAX) -> dict[str, Any]:
     """Every key is always there, ``None`` means unknown."""
     snapshot = examination.snapshot
     names = {stack.tid: stack.name for stack in examination.stacks}
@@ -36,7 +36,9 @@ def render_examination(examination: Examination) -> dict[str, Any]:
         "crashed_tid": examination.crashed_tid,
         "reason": examination.reason and _render_reason(examination.reason),
         "signature": examination.signature and _render_signature(examination.signature),
-        "threads": [render_stack(s, examination.crashed_tid) for s in examination.stacks],
+        "threads": [
+            render_stack(stack, examination.crashed_tid, frames_max) for stack in examination.stacks
+        ],
         "waits": [_render_wait(wait, name_thread) for wait in examination.waits],
         "deadlocks": [_render_cycle(cycle, name_thread) for cycle in examination.cycles],
         "missing": [
@@ -83,12 +85,14 @@ def _render_signature(signature: Signature) -> dict[str, Any]:
     }
 
 
-def render_stack(stack: ThreadStack, crashed_tid: int | None = None) -> dict[str, Any]:
+def render_stack(
+    stack: ThreadStack, crashed_tid: int | None = None, frames_max: int = FRAMES_MAX
+) -> dict[str, Any]:
     """One thread. ``folds``: parts that repeat; ``frames`` may be cut, ``frame_count`` is not."""
     count = len(stack.frames)
     numbers = list(range(count))
-    if count > FRAMES_MAX:
-        numbers = numbers[: FRAMES_MAX // 2] + numbers[-FRAMES_MAX // 2 :]
+    if count > frames_max:
+        numbers = numbers[: frames_max // 2] + numbers[-frames_max // 2 :]
     return {
         "tid": stack.tid,
         "name": stack.name,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -177,15 +177,13 @@ def _check_core_pattern() -> Check:
 
 
 def _check_stack_tools() -> Check:
-    beside = Path(sys.executable).with_name("pystack")
-    tools = [tool for tool in ("gdb", "eu-stack") if shutil.which(tool)]
-    if beside.exists() or shutil.which("pystack"):
-        tools.append("pystack")
-    if tools:
-        return better("stacks of a hang", True, ", ".join(tools))
-    return better(
-        "stacks of a hang",
-        False,
-        "no gdb, eu-stack or pystack",
-        "install gdb; for Python also: pip install perimortem[stacks]",
-    )
+    helpers = {
+        "pystack": "Python frames: pip install 'perimortem[stacks]'",
+        "drgn": "files and lines: pip install 'perimortem[lines]'",
+        "capstone": "instructions in words: pip install 'perimortem[lines]'",
+    }
+    missing = [remedy for name, remedy in helpers.items() if importlib.util.find_spec(name) is None]
+    there = [name for name in helpers if importlib.util.find_spec(name) is not None]
+    if not missing:
+        return better("stacks", True, f"our own, with {', '.join(there)}")
+    return better("stacks", False, "our own, native frames and names", "; ".join(missing))

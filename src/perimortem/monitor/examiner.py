@@ -1,27 +1,32 @@
-"""Run a debugger on a hung target for its stacks, without waiting for it."""
+"""Have hung targets and dumps taken apart by a helper, without waiting for it."""
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import perimortem.examine
 from perimortem.model.process import Target
 from perimortem.proc import is_stopped
-from perimortem.stacks.external import NO_TOOL, StackTool, choose_stack_tool, clean_stacks
 from perimortem.system import Helper, Selector, let_run
 
-_OUTPUT_MAX = 4 << 20
+WORKER = Path(perimortem.examine.__file__).with_name("worker.py")
+_OUTPUT_MAX = 16 << 20
 _PATIENCE_S = 0.2
 
-Done = Callable[[str | None, str], None]
-"""done(stacks or None, the tool's name or why there are none)"""
+Document = dict[str, Any]
+Done = Callable[[Document | None, str], None]
+"""done(document or None, why there is none)"""
 
 
 @dataclass
 class _Job:
     target: Target
-    tool: StackTool
     helper: Helper
     deadline_ns: int
     done: Done
@@ -29,28 +34,24 @@ class _Job:
     output: bytes = b""
 
 
-class StackRunner:
-    """At most one tool for each target at a time."""
+class Examiner:
+    """A helper for each question; it is used once."""
 
     def __init__(self, selector: Selector, deadline_s: float) -> None:
         self._selector = selector
         self._deadline_ns = int(deadline_s * 1e9)
         self._jobs: list[_Job] = []
 
-    def request(self, target: Target, done: Done, now_ns: int) -> None:
-        """Collect the stacks of ``target``; ``done`` is called from the loop."""
-        tool = choose_stack_tool(target.ref.pid, target.executable)
-        if tool is None:
-            done(None, NO_TOOL)
-            return
+    def request(self, target: Target, question: bytes, done: Done, now_ns: int) -> None:
+        """``question``: as ``examine.worker`` takes it; ``done`` is called from the loop."""
         was_stopped = is_stopped(target.ref)
         try:
-            helper = Helper(tool.argv, _tool_environment(), own_session=True)
+            helper = Helper([sys.executable, str(WORKER)], _helper_environment(), own_session=True)
         except OSError as error:
-            done(None, f"{tool.name} cannot be started: {error.strerror}")
+            done(None, f"the examiner cannot be started: {error.strerror}")
             return
-        helper.ask(b"")
-        job = _Job(target, tool, helper, now_ns + self._deadline_ns, done, was_stopped)
+        helper.ask(question)
+        job = _Job(target, helper, now_ns + self._deadline_ns, done, was_stopped)
         self._jobs.append(job)
         self._selector.register(helper.waitable(), lambda _now_ns: self._serve(job))
 
@@ -58,7 +59,7 @@ class StackRunner:
         return any(job.target.ref.pid == pid for job in self._jobs)
 
     def pids(self) -> set[int]:
-        """The tools that run."""
+        """The helpers that run."""
         return {job.helper.pid for job in self._jobs}
 
     def next_deadline_ns(self) -> int | None:
@@ -78,26 +79,36 @@ class StackRunner:
         if part is None:
             return
         job.output += part
-        if not part or len(job.output) > _OUTPUT_MAX:
+        if not part:
             self._finish(job, "")
+        elif len(job.output) > _OUTPUT_MAX:
+            self._finish(job, "said too much and was ended")
 
     def _finish(self, job: _Job, why: str) -> None:
         self._jobs.remove(job)
         self._selector.unregister(job.helper.waitable())
         status = job.helper.end(_PATIENCE_S)
         if not job.was_stopped and is_stopped(job.target.ref):
-            let_run(job.target.ref.pid)  # a tool that went wrong
-        text = clean_stacks(job.tool.name, job.output.decode("utf-8", "replace"))
-        if why:
-            job.done(None, f"{job.tool.name} {why}")
-        elif status != 0 or not text.strip():
-            job.done(None, f"{job.tool.name} could not read the stacks")
+            let_run(job.target.ref.pid)  # a helper that went wrong
+        document = None if why else _decode(job.output)
+        if document is None:
+            job.done(None, f"the examiner {why or f'died (status {status})'}")
+        elif "error" in document:
+            job.done(None, str(document["error"]))
         else:
-            job.done(text, job.tool.name)
+            job.done(document, "")
 
 
-def _tool_environment() -> dict[str, str]:
+def _decode(output: bytes) -> Document | None:
+    try:
+        document = json.loads(output)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _helper_environment() -> dict[str, str]:
     """Without what a monitor above us may have preloaded: nothing that we start is watched."""
-    environment = {**os.environ, "DEBUGINFOD_URLS": "", "LC_ALL": "C"}
+    environment = {**os.environ, "DEBUGINFOD_URLS": "", "LC_ALL": "C.UTF-8"}
     environment.pop("LD_PRELOAD", None)
     return environment
