@@ -49,6 +49,7 @@ class Perimortem:
         own = {
             "PERIMORTEM_RUN_DIR": str(self.run_dir),
             "PERIMORTEM_DATA_DIR": str(self.data_dir),
+            "PERIMORTEM_CACHE_DIR": str(self.base / "cache"),
         }
         return {**os.environ, **own, **self.environment}
 

@@ -7,7 +7,7 @@ from perimortem.analyze.poison import find_pattern, read_as_text
 from perimortem.analyze.scene import Scene
 from perimortem.model.evidence import Confidence, Evidence
 from perimortem.model.reason import Access, AccessKind, ReasonKind
-from perimortem.model.snapshot import Region
+from perimortem.model.snapshot import Architecture, Region
 
 NULL_MAX = 0x10000
 """So far from zero nothing is ever mapped; what is accessed there is a field of a null pointer."""
@@ -33,8 +33,11 @@ def classify_fault(scene: Scene, access: Access, pc: int) -> tuple[ReasonKind, s
             return ReasonKind.POISONED_POINTER, text, []
     if address < NULL_MAX:
         return ReasonKind.NULL_POINTER, f"{what}: {_describe_null(access)}", []
+    overwritten = _find_text(scene, access)
+    if overwritten is not None:
+        return ReasonKind.NON_CANONICAL, f"{what}: {overwritten}", []
     if not is_canonical(address):
-        return _classify_non_canonical(access, what)
+        return ReasonKind.NON_CANONICAL, f"{what}: no address at all, a damaged pointer", []
     region = scene.find_region(address)
     if region is None:
         if not scene.snapshot.regions:
@@ -106,13 +109,16 @@ def _describe_null(access: Access) -> str:
     return "a small number taken for a pointer, or a null pointer plus offset"
 
 
-def _classify_non_canonical(access: Access, what: str) -> tuple[ReasonKind, str, list[Evidence]]:
+def _find_text(scene: Scene, access: Access) -> str | None:
+    """Of 64 bits only where it is no address; 32 bits of letters may be one by chance."""
+    is_small = scene.snapshot.system.architecture is Architecture.X86
+    if not is_small and is_canonical(access.address):
+        return None
     for register, value in access.registers:
-        text = read_as_text(value)
-        if text is not None:
-            words = f"{register} holds the text '{text}': a pointer was overwritten by it"
-            return ReasonKind.NON_CANONICAL, f"{what}: {words}", []
-    return ReasonKind.NON_CANONICAL, f"{what}: no address at all, a damaged pointer", []
+        text = read_as_text(value, 4 if is_small else 8)
+        if text is not None and scene.find_region(access.address) is None:
+            return f"{register} holds the text '{text}': a pointer was overwritten by it"
+    return None
 
 
 def _classify_protected(

@@ -33,9 +33,9 @@ def find_pattern(value: int) -> str | None:
     return None
 
 
-def read_as_text(value: int) -> str | None:
-    """Eight letters that were taken for a pointer: a buffer was overrun, or text was cast."""
+def read_as_text(value: int, pointer_bytes: int = 8) -> str | None:
+    """Letters that were taken for a pointer: a buffer was overrun, or text was cast."""
     raw = value.to_bytes(8, "little").rstrip(b"\0")
-    if len(raw) >= 6 and all(0x20 <= byte < 0x7F for byte in raw):
+    if len(raw) >= (6 if pointer_bytes == 8 else 4) and all(0x20 <= byte < 0x7F for byte in raw):
         return raw.decode("ascii")
     return None

@@ -83,7 +83,7 @@ class _Deriving:
 
     def of_linux(self) -> Reason:
         code, flags = self._exception.code, self._exception.flags & 0xFFFFFFFF
-        is_sent = flags == 0 or flags > 0x7FFFFFFF
+        is_sent = flags > 0x7FFFFFFF or (flags == 0 and not self._fits_the_instruction())
         if code == _ABRT:
             return self._make_giving_up()
         if is_sent and code not in (_SYS,):
@@ -101,6 +101,11 @@ class _Deriving:
         if code == _SYS:
             return self._make_seccomp()
         return self._make(ReasonKind.OTHER, self._words)
+
+    def _fits_the_instruction(self) -> bool:
+        """Older writers do not tell si_code; a fault is at an address that the instruction names."""
+        access = derive_access(self._scene, self._instruction, self._exception.address)
+        return access is not None and access.expression is not None
 
     def of_windows(self) -> Reason:
         code, parameters = self._exception.code, self._exception.parameters

@@ -25,7 +25,7 @@ _SKIPPED = re.compile(
     r"std::terminate.*|__cxxabiv1::.*|__gnu_cxx::__verbose_terminate_handler.*|"
     r"std::__throw_.*|std::__glibcxx_assert_fail.*|"
     r"rust_(begin_unwind|panic.*)|__rust.*|(std|core)::panicking.*|std::sys::.*|std::process::abort.*|"
-    r"core::(result::unwrap_failed|option::(unwrap|expect)_failed).*|std::rt::.*|"
+    r"core::(result|option)::.*(unwrap|expect).*|std::rt::.*|"
     r"runtime\.(fatalpanic|throw|gopanic|raise.*|sigpanic|panic.*|dieFromSignal|crash|goPanic.*)|"
     r"RaiseException|RtlRaiseException|KiRaise.*|RtlReport.*|_CxxThrowException|_invoke_watson|"
     r"UnhandledExceptionFilter|_?_?report_gsfailure|common_assert_to_.*|_wassert|"

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, TypeVar
 
 from perimortem.binary.elf import PT_LOAD, ElfFile, Read, read_build_id, read_elf
 from perimortem.errors import MalformedInput
@@ -16,6 +18,7 @@ from perimortem.errors import MalformedInput
 PT_GNU_EH_FRAME = 0x6474E550
 SHT_NOBITS = 8
 _SHF_COMPRESSED = 0x800
+_T = TypeVar("_T")
 _ZLIB = 1
 _WRITABLE = 2
 """PF_W."""
@@ -53,6 +56,14 @@ class ElfImage:
         self.elf: ElfFile = elf
         self.read = read
         self._in_memory = in_memory
+        self._derived: dict[object, Any] = {}
+
+    def derive(self, make: Callable[[ElfImage], _T]) -> _T:
+        """What ``make`` makes of it, made once: an image is asked again for each process that has it."""
+        if make not in self._derived:
+            self._derived[make] = make(self)
+        made: _T = self._derived[make]
+        return made
 
     @property
     def machine(self) -> int:

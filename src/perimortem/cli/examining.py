@@ -42,28 +42,54 @@ def symbol_options(function: _F) -> _F:
     return function
 
 
-def make_options(
+@contextmanager
+def open_options(
     symbol_dirs: tuple[Path, ...], *, debuginfod: bool, no_lines: bool, no_python: bool
-) -> ExamineOptions:
+) -> Iterator[ExamineOptions]:
+    """What the options say, for as many examinations as there are."""
     from perimortem.examine.options import ExamineOptions
+    from perimortem.symbols.files import ImageLibrary
 
-    return ExamineOptions(symbol_dirs, debuginfod, not no_lines, not no_python)
+    with ImageLibrary() as library:
+        yield ExamineOptions(library, symbol_dirs, debuginfod, not no_lines, not no_python)
+
+
+def write_page(
+    path: Path,
+    report: dict[str, Any] | None,
+    examination: dict[str, Any] | None,
+    inventory: dict[str, Any] | None,
+) -> None:
+    """The page as a file, whole or not at all."""
+    from perimortem.cli.output import write_whole
+    from perimortem.report.html.page import render_page
+
+    write_whole(path, render_page(report, examination, inventory))
+    click.echo(path)
 
 
 @contextmanager
-def open_examination(what: str, options: ExamineOptions) -> Iterator[Examination]:
-    """``what``: a file, a pid, or the number of an incident with a dump ("#17")."""
+def open_examination(
+    what: str, options: ExamineOptions, *, twice: bool = False
+) -> Iterator[Examination]:
+    """``what``: a file or a pid; ``twice``: two looks at a process."""
     from perimortem.errors import PerimortemError
     from perimortem.examine.dump_file import examine_dump
 
     if what.isdecimal() and not Path(what).exists():
         from perimortem.examine import examine_process
+        from perimortem.examine.two_looks import examine_twice
         from perimortem.proc import find_process
 
         if int(what) == os.getpid():
             raise PerimortemError("perimortem does not stop itself", remedy="name another process")
-        with examine_process(find_process(int(what)), options) as examination:
+        examine = examine_twice if twice else examine_process
+        with examine(find_process(int(what)), options) as examination:
             yield examination
         return
+    if twice:
+        raise PerimortemError(
+            f"{what} cannot be looked at twice", why="it is a dump", remedy="name a process id"
+        )
     with examine_dump(Path(what), options) as examination:
         yield examination

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +49,18 @@ def echo_json(document: Any, *, err: bool = False) -> None:
 
 def write_report(path: Path, report: dict[str, Any]) -> None:
     """Write the JSON report whole or not at all."""
+    write_whole(path, json.dumps(report, indent=2) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """The file with all of it, or as it was before. Raises PerimortemError."""
     partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_text(json.dumps(report, indent=2) + "\n")
+        partial.write_text(text, encoding="utf-8")
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise PerimortemError(
             f"cannot write the report {path}", why=error.strerror or str(error)
         ) from error

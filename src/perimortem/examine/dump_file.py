@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from perimortem.analyze.python_locks import PythonLock, find_python_locks
 from perimortem.dump.open import open_bytes, open_snapshot
 from perimortem.elfcore.reader import is_core
 from perimortem.errors import PerimortemError
@@ -32,14 +31,12 @@ def examine_dump(path: Path, options: ExamineOptions) -> Iterator[Examination]:
     with open_snapshot(path) as snapshot:
         threads: list[PythonThread] = []
         notes: list[str] = []
-        locks: dict[int, PythonLock] = {}
         if options.with_python and find_interpreter(snapshot) is not None:
-            locks = find_python_locks(snapshot.threads, snapshot.regions, snapshot.content.read)
             try:
                 threads = _read_python(path, snapshot)
             except NoPythonFrames as error:
                 notes.append(f"no Python frames: {error}")
-        yield take_apart(snapshot, options, threads, locks, notes)
+        yield take_apart(snapshot, options, threads, notes=notes)
 
 
 def find_interpreter(snapshot: Snapshot) -> str | None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from types import MappingProxyType
 
-from perimortem.analyze.python_locks import PythonLock
+from perimortem.analyze.python_locks import PythonLock, find_python_locks
 from perimortem.analyze.reason import derive_reason
 from perimortem.analyze.scene import Scene
 from perimortem.analyze.signature import derive_signature
@@ -29,23 +28,33 @@ def take_apart(
     snapshot: Snapshot,
     options: ExamineOptions,
     python: Iterable[PythonThread] = (),
-    python_locks: Mapping[int, PythonLock] = MappingProxyType({}),
+    python_locks: Mapping[int, PythonLock] | None = None,
     notes: Iterable[str] = (),
     paused_ms: float | None = None,
 ) -> Examination:
-    """``python``: the interpreter's own frames, where somebody could read them."""
-    finder = FileFinder(options.root, options.symbol_dirs, use_debuginfod=options.use_debuginfod)
-    cache = SymbolCache(find_cache_dir())
-    symbols = Symbols(snapshot, finder, cache, with_lines=options.with_lines)
+    """``python``: the interpreter's own frames, where somebody could read them; ``python_locks``: what
+    was found of its locks while all of its memory could be read. None: look for them here."""
+    finder = FileFinder(
+        options.library,
+        options.root,
+        options.symbol_dirs,
+        use_debuginfod=options.use_debuginfod,
+    )
+    symbols = Symbols(
+        snapshot, finder, SymbolCache(find_cache_dir()), with_lines=options.with_lines
+    )
     walker = StackWalker(snapshot, symbols.find_image)
     stacks = tuple(
         replace(stack, frames=tuple(symbols.name(frame) for frame in stack.frames))
         for stack in walker.walk_all()
     )
     threads = list(python)
+    if python_locks is None and threads:
+        read = walker.modules.read
+        python_locks = find_python_locks(snapshot.threads, snapshot.regions, read)
     gil_holder = next((thread.tid for thread in threads if thread.holds_gil), None)
     waits = derive_waits(
-        snapshot, stacks, walker.modules.read, symbols.name_data, gil_holder, python_locks
+        snapshot, stacks, walker.modules.read, symbols.name_data, gil_holder, python_locks or {}
     )
     merged = merge_python(stacks, threads)
     crashed = _find_crashed(snapshot, merged)

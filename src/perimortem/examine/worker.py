@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from perimortem.errors import PerimortemError
 from perimortem.examine.dump_file import examine_dump
 from perimortem.examine.options import ExamineOptions
 from perimortem.examine.two_looks import examine_twice
+from perimortem.model.examination import Examination
 from perimortem.model.process import ProcessRef
 from perimortem.report.examination.document import render_examination
+from perimortem.symbols.files import ImageLibrary
 
 FRAMES_MAX = 100
 THREADS_MAX = 64
@@ -52,13 +55,14 @@ def main() -> int:
 
 
 def _examine(question: dict[str, Any]) -> dict[str, Any]:
-    options = ExamineOptions()
-    if question["path"] is not None:
-        with examine_dump(Path(question["path"]), options) as examination:
-            return _render(render_examination(examination, frames_max=FRAMES_MAX))
-    process = ProcessRef(question["pid"], question["start_time_ticks"])
-    with examine_twice(process, options) as examination:
+    with ImageLibrary() as library, _open(question, ExamineOptions(library)) as examination:
         return _render(render_examination(examination, frames_max=FRAMES_MAX))
+
+
+def _open(question: dict[str, Any], options: ExamineOptions) -> AbstractContextManager[Examination]:
+    if question["path"] is not None:
+        return examine_dump(Path(question["path"]), options)
+    return examine_twice(ProcessRef(question["pid"], question["start_time_ticks"]), options)
 
 
 def _render(document: dict[str, Any]) -> dict[str, Any]:

@@ -51,8 +51,8 @@ def render_account(report: dict[str, Any], *, full: bool = False, with_stacks: b
     for line in _where(report):
         _add(lines, "where", line)
     if report["exit"]["kind"] != "running":
-        _add(lines, "who", _who(report))
-    for line in _last(report):
+        _add(lines, "who", describe_who(report))
+    for line in describe_last(report):
         _add(lines, "last", line)
     for hang in report["hangs"]:
         _add(lines, "hang", _hang(hang))
@@ -122,7 +122,8 @@ _WHO = {
 }
 
 
-def _who(report: dict[str, Any]) -> str:
+def describe_who(report: dict[str, Any]) -> str:
+    """Who ended it, and how that is known."""
     sender = report["exit"]["sender"]
     if any("as --on-hang asked" in evidence["fact"] for evidence in report["evidence"]):
         return "perimortem, as --on-hang asked  [observed: monitor]"
@@ -161,7 +162,8 @@ def _who_itself(report: dict[str, Any]) -> str:
     return "itself" + ("  [observed]" if seen else "  [assumed: no sender was seen]")
 
 
-def _last(report: dict[str, Any]) -> list[str]:
+def describe_last(report: dict[str, Any]) -> list[str]:
+    """The heartbeat that tells most, and the last event."""
     lines = []
     beat = report["last_heartbeat"]
     if beat:

@@ -25,7 +25,6 @@ class MappedModule:
     _find_image: FindImage
     _image: Image | None = field(default=None, init=False)
     _is_open: bool = field(default=False, init=False)
-    _table: UnwindTable | None = field(default=None, init=False)
     _functions: FunctionTable | None = field(default=None, init=False)
 
     @property
@@ -44,9 +43,7 @@ class MappedModule:
     @property
     def table(self) -> UnwindTable | None:
         """Of an ELF image."""
-        if self._table is None and isinstance(self.image, ElfImage):
-            self._table = UnwindTable(self.image)
-        return self._table
+        return self.image.derive(UnwindTable) if isinstance(self.image, ElfImage) else None
 
     @property
     def functions(self) -> FunctionTable | None:
@@ -91,8 +88,8 @@ class ModuleMap:
             return data
         mapped = self.find(address)
         if mapped is None or mapped.image is None:
-            return b""
-        return mapped.image.read_constant(address - mapped.bias, size)
+            return data
+        return mapped.image.read_constant(address - mapped.bias, size) or data
 
 
 def _merge_code(regions: tuple[Region, ...]) -> list[tuple[int, int]]:

@@ -56,6 +56,16 @@ def read_elf_symbols(
     return make_table((value, best[value][1], best[value][2]) for value in sorted(best))
 
 
+def read_elf_exports(image: ElfImage) -> SymbolTable:
+    """Functions that other modules may call."""
+    return read_elf_symbols(image, ".dynsym")
+
+
+def read_elf_variables(image: ElfImage) -> SymbolTable:
+    """Variables, of a stripped image the exported ones."""
+    return read_elf_symbols(image, ".symtab", DATA) or read_elf_symbols(image, ".dynsym", DATA)
+
+
 def find_elf_symbol(image: ElfImage, section_name: str, name: str) -> int | None:
     """The address of one symbol, of whatever type, by its name."""
     section = image.find_section(section_name)

@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from perimortem.binary.elf_image import ElfImage
 from perimortem.binary.pe_image import PeImage
@@ -33,28 +34,60 @@ class ImageFile:
     image: Image
 
 
-def open_image(path: Path) -> ImageFile:
-    """Raises OSError, or MalformedInput when it is no image that can be read.
+class ImageLibrary:
+    """Files that were opened, each once: of many dumps of one program the images are the same."""
 
-    Only regular files are opened: a name in a dump may be that of anything.
-    """
-    fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0))
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise MalformedInput(f"{path} is not a regular file")
-    file = _File(fd)
-    try:
-        kind = PeImage if file.read(0, 2) == b"MZ" else ElfImage
-        return ImageFile(path, kind(file.read))
-    except MalformedInput as error:
-        raise MalformedInput(f"{path}: {error}") from error
+    def __init__(self) -> None:
+        self._files: dict[tuple[str, int, int, int], ImageFile] = {}
+        self._open: list[_File] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def open(self, path: Path) -> ImageFile:
+        """Raises OSError, or MalformedInput when it is no image that can be read.
+
+        Only regular files are opened: a name in a dump may be that of anything.
+        """
+        known = os.stat(path)
+        key = (str(path), known.st_ino, known.st_mtime_ns, known.st_size)
+        found = self._files.get(key)
+        if found is None:
+            found = self._files[key] = self._open_new(path)
+        return found
+
+    def close(self) -> None:
+        """All of them; their images know no more than they have read."""
+        for file in self._open:
+            file.close()
+        self._open.clear()
+        self._files.clear()
+
+    def _open_new(self, path: Path) -> ImageFile:
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0))
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise MalformedInput(f"{path} is not a regular file")
+        file = _File(fd)
+        try:
+            kind = PeImage if file.read(0, 2) == b"MZ" else ElfImage
+            found = ImageFile(path, kind(file.read))
+        except MalformedInput as error:
+            file.close()
+            raise MalformedInput(f"{path}: {error}") from error
+        self._open.append(file)
+        return found
 
 
 class _File:
-    """Closed with its last reader."""
+    """Read at any place; when it is closed there is nothing in it."""
 
     def __init__(self, fd: int) -> None:
         self._file = os.fdopen(fd, "rb", buffering=0)
+        self.close = self._file.close
 
     def read(self, offset: int, size: int) -> bytes:
         if offset < 0 or size <= 0 or offset >= 1 << 63:
@@ -62,7 +95,7 @@ class _File:
         try:
             self._file.seek(offset)
             return self._file.read(size) or b""
-        except (OSError, OverflowError):
+        except (OSError, OverflowError, ValueError):
             return b""
 
 
@@ -70,9 +103,15 @@ class FileFinder:
     """Looks for the files of one snapshot's modules."""
 
     def __init__(
-        self, root: Path, symbol_dirs: tuple[Path, ...] = (), *, use_debuginfod: bool = False
+        self,
+        library: ImageLibrary,
+        root: Path,
+        symbol_dirs: tuple[Path, ...] = (),
+        *,
+        use_debuginfod: bool = False,
     ) -> None:
         """``root``: in front of the paths of modules: "/", or the root directory of a process."""
+        self._library = library
         self._root, self._dirs, self._use_debuginfod = root, symbol_dirs, use_debuginfod
 
     def find_module(self, module: Module, head: bytes) -> ImageFile | str:
@@ -84,7 +123,7 @@ class FileFinder:
         mismatch = ""
         for path in self._list_candidates(module):
             try:
-                found = open_image(path)
+                found = self._library.open(path)
             except MalformedInput as error:
                 mismatch = mismatch or str(error)
                 continue
@@ -104,7 +143,7 @@ class FileFinder:
                 directory / ".build-id" / name,
                 directory / "usr/lib/debug/.build-id" / name,
             ):
-                found = _open_if(path, build_id)
+                found = self._open_if(path, build_id)
                 if found is not None:
                     return found
         return self._ask_debuginfod(build_id) if self._use_debuginfod else None
@@ -119,6 +158,14 @@ class FileFinder:
                     yield from sorted((directory / file).glob("*/*.sym"))
             for file in dict.fromkeys((name, stem)):
                 yield directory / f"{file}.sym"
+
+    def _open_if(self, path: Path, build_id: bytes) -> ImageFile | None:
+        try:
+            found = self._library.open(path)
+        except (OSError, MalformedInput, ValueError):
+            return None
+        is_same = isinstance(found.image, ElfImage) and found.image.build_id == build_id
+        return found if is_same else None
 
     def _list_candidates(self, module: Module) -> Iterator[Path]:
         name = _base_name(module.path)
@@ -147,16 +194,7 @@ class FileFinder:
         except (OSError, subprocess.TimeoutExpired):
             return None
         path = answer.stdout.strip()
-        return _open_if(Path(path), build_id) if answer.returncode == 0 and path else None
-
-
-def _open_if(path: Path, build_id: bytes) -> ImageFile | None:
-    try:
-        found = open_image(path)
-    except (OSError, MalformedInput, ValueError):
-        return None
-    is_same = isinstance(found.image, ElfImage) and found.image.build_id == build_id
-    return found if is_same else None
+        return self._open_if(Path(path), build_id) if answer.returncode == 0 and path else None
 
 
 def _describe_mismatch(found: ImageFile, module: Module, head: bytes) -> str:

@@ -14,7 +14,12 @@ from perimortem.model.stack import Frame, FrameTrust, SourceLine
 from perimortem.symbols.breakpad import BreakpadSymbols
 from perimortem.symbols.cache import SymbolCache
 from perimortem.symbols.demangle import demangle
-from perimortem.symbols.elf_symbols import DATA, find_elf_symbol, read_elf_symbols
+from perimortem.symbols.elf_symbols import (
+    find_elf_symbol,
+    read_elf_exports,
+    read_elf_symbols,
+    read_elf_variables,
+)
 from perimortem.symbols.files import FileFinder, Image, ImageFile, derive_debug_id
 from perimortem.symbols.lines import LineFinder, open_lines
 from perimortem.symbols.table import Function, SymbolTable, make_table
@@ -131,9 +136,7 @@ class Symbols:
             known = make_table(())
             for image in images:
                 if not known and isinstance(image, ElfImage):
-                    known = read_elf_symbols(image, ".symtab", DATA)
-            if not known and images and isinstance(images[0], ElfImage):
-                known = read_elf_symbols(images[0], ".dynsym", DATA)
+                    known = image.derive(read_elf_variables)
             self._data[module.base] = known
         return known
 
@@ -199,7 +202,7 @@ class Symbols:
             if not names.table:
                 names.table = self._load_table(build_id, "debug", names.debug.image)
         if not names.table:
-            names.table = _read_packed(image) or read_elf_symbols(image, ".dynsym")
+            names.table = _read_packed(image) or image.derive(read_elf_exports)
             if names.breakpad is None and module.path != VDSO:
                 self.missing.setdefault(
                     module.path,
@@ -211,7 +214,7 @@ class Symbols:
         return names
 
     def _load_table(self, build_id: bytes | None, kind: str, image: ElfImage) -> SymbolTable:
-        return self._cache.load(build_id, kind, lambda: read_elf_symbols(image))
+        return self._cache.load(build_id, kind, lambda: image.derive(read_elf_symbols))
 
     def _load_breakpad(self, module: Module) -> BreakpadSymbols | None:
         wanted = module.debug_id or (derive_debug_id(module.build_id) if module.build_id else None)

@@ -16,6 +16,10 @@ from perimortem.model.snapshot import MemoryRange, Module, ReadMemory, Region, T
 RED_ZONE = 128
 STACK_MAX = 256 * 1024
 """Of each stack, from its pointer on. A usual stack is a few KiB; a runaway one is cut, and said so."""
+STRUCK_STACK_MAX = 16 << 20
+"""Of the thread that crashed: one that has overflowed is to be seen whole; 8 MiB is the usual limit."""
+LAST_WORK_STACK = 8 << 10
+"""So much of its stack is searched for what its last calls have worked on: objects, messages."""
 STACK_TOP = 4096
 """Of each stack, before the rest of any: the frames that tell most, whatever the number of threads."""
 OVERFLOW_MAX = 1 << 20
@@ -62,10 +66,13 @@ def choose_memory(
     iter_changed: IterChanged,
     soft_errors: list[str],
     secret: MemoryRange | None = None,
+    *,
+    struck_tid: int | None = None,
 ) -> Choice:
     """``linker``: the dynamic linker's own list, without which debuggers find no library.
 
-    ``secret``: never taken (the environment, at the end of the first stack).
+    ``secret``: never taken (the environment, at the end of the first stack). ``struck_tid``: the thread
+    that crashed, of which more is taken: its whole stack, and what its last calls have worked on.
     """
     types = options.types
     if types & MinidumpType.FILTER_MODULE_PATHS:
@@ -80,11 +87,25 @@ def choose_memory(
     if with_optional or types & MinidumpType.WITH_MODULE_HEADERS:
         chosen += [MemoryRange(module.base, _PAGE) for module in modules]
     threads = list(threads)
-    stacks = [part for t in threads for part in _choose_stack(t, regions, read, soft_errors)]
+    stacks = [
+        part
+        for thread in threads
+        for part in _choose_stack(
+            thread,
+            regions,
+            read,
+            STRUCK_STACK_MAX if thread.tid == struck_tid else STACK_MAX,
+            soft_errors,
+        )
+    ]
     chosen += [MemoryRange(stack.address, min(stack.size, STACK_TOP)) for stack in stacks]
     if with_optional:
         chosen += _choose_code(threads)
         chosen += _choose_arguments(threads)
+    is_filtered = bool(types & MinidumpType.FILTER_MEMORY)
+    struck = next((thread for thread in threads if thread.tid == struck_tid), None)
+    if struck is not None and with_optional and not is_filtered:
+        chosen += _choose_last_work(struck, regions, read)
     chosen += stacks
     if types & MinidumpType.WITH_PROCESS_THREAD_DATA:
         chosen += _choose_thread_data(threads)
@@ -92,7 +113,6 @@ def choose_memory(
         chosen += _choose_globals(regions, soft_errors)
     if types & MinidumpType.WITH_INDIRECTLY_REFERENCED_MEMORY:
         chosen += _choose_pointed(stacks, threads, regions, read)
-    is_filtered = bool(types & MinidumpType.FILTER_MEMORY)
     chosen = _limit(chosen, FILTERED_MAX if is_filtered else TOTAL_MAX, soft_errors)
     reason_to_omit = _omission(options)
     allowed = tuple(region for region in regions if not reason_to_omit(region))
@@ -103,7 +123,11 @@ def choose_memory(
 
 
 def _choose_stack(
-    thread: Thread, regions: tuple[Region, ...], read: ReadMemory, soft_errors: list[str]
+    thread: Thread,
+    regions: tuple[Region, ...],
+    read: ReadMemory,
+    most: int,
+    soft_errors: list[str],
 ) -> list[MemoryRange]:
     """From the stack pointer on; of a thread in a signal handler on a stack of its own both stacks."""
     if thread.registers is None:
@@ -119,11 +143,9 @@ def _choose_stack(
         return []
     start = max(stack.start, (pointer - RED_ZONE) // _WORD * _WORD)
     size = stack.end - start
-    if size > STACK_MAX:
-        soft_errors.append(
-            f"thread {thread.tid}: {STACK_MAX} of {size} bytes of its stack were taken"
-        )
-        size = STACK_MAX
+    if size > most:
+        soft_errors.append(f"thread {thread.tid}: {most} of {size} bytes of its stack were taken")
+        size = most
     return [MemoryRange(start, size), *_choose_interrupted_stack(thread, regions, stack, read)]
 
 
@@ -172,6 +194,19 @@ def _choose_code(threads: list[Thread]) -> Iterator[MemoryRange]:
             yield MemoryRange(max(0, pc - CODE_AROUND_PC // 2), CODE_AROUND_PC)
 
 
+def _choose_last_work(
+    struck: Thread, regions: tuple[Region, ...], read: ReadMemory
+) -> list[MemoryRange]:
+    """What registers and the innermost frames of the crashed thread point to: its objects, an exception
+    in flight, the last words of the C library."""
+    if struck.registers is None:
+        return []
+    pointer = struck.registers.general["rsp"]
+    stack = find_region(regions, pointer)
+    end = min(stack.end, pointer + LAST_WORK_STACK) if stack is not None else pointer
+    return _choose_pointed([MemoryRange(pointer, end - pointer)], [struck], regions, read)
+
+
 def _choose_arguments(threads: list[Thread]) -> Iterator[MemoryRange]:
     """What the first argument of a system call points to: a lock that is waited for, with its owner."""
     for thread in threads:
@@ -189,8 +224,8 @@ def _choose_thread_data(threads: list[Thread]) -> Iterator[MemoryRange]:
 
 
 def _choose_globals(regions: tuple[Region, ...], soft_errors: list[str]) -> Iterator[MemoryRange]:
-    """.data, .bss and RELRO: private writable parts of mapped files, and what follows them."""
-    for before, region in zip((None, *regions), regions, strict=False):
+    """.data, .bss and RELRO: private writable parts of mapped files, and what is beside them."""
+    for before, region, after in zip((None, *regions), regions, (*regions[1:], None), strict=False):
         is_bss = (
             before is not None
             and before.inode
@@ -199,7 +234,16 @@ def _choose_globals(regions: tuple[Region, ...], soft_errors: list[str]) -> Iter
             and region.writable
         )
         is_data = region.inode and region.writable and not region.shared
-        if (is_data or is_bss) and region.readable:
+        # Virtual tables and type information: relocated by the linker, and then made read-only.
+        is_relro = (
+            after is not None
+            and region.inode
+            and not (region.shared or region.executable or region.writable)
+            and after.writable
+            and (after.start, after.path) == (region.end, region.path)
+            and after.file_offset == region.file_offset + region.size
+        )
+        if (is_data or is_bss or is_relro) and region.readable:
             size = min(region.size, DATA_REGION_MAX)
             if size < region.size:
                 soft_errors.append(

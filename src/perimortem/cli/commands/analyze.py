@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from perimortem.cli.examining import make_options, open_examination, symbol_options
+from perimortem.cli.examining import (
+    open_examination,
+    open_options,
+    symbol_options,
+    write_page,
+)
 from perimortem.cli.options import json_option
+
+if TYPE_CHECKING:
+    from perimortem.examine.options import ExamineOptions
 
 EXAMPLES = """\b
 Examples:
   perimortem analyze server-1795262643-48213.dmp
   perimortem analyze core.4711 --symbols ./build
+  perimortem analyze server.dmp --html server.html
   perimortem analyze --json *.dmp | jq -r '.signature.text' | sort | uniq -c"""
 
 
 @click.command("analyze", epilog=EXAMPLES)
 @symbol_options
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write a page instead (of one dump): stacks, locks, modules, memory; one file, no network.",
+)
 @json_option
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 def command(
@@ -26,6 +43,7 @@ def command(
     debuginfod: bool,
     no_lines: bool,
     no_python: bool,
+    page: Path | None,
     as_json: bool,
 ) -> int:
     """Say why a process crashed or hangs: what it did, to what memory, where, and whom to look at.
@@ -33,29 +51,43 @@ def command(
     FILE is a minidump of any writer or an ELF core; a process id works, too. The signature is the same
     for crashes of one cause. Of several files each has its account, or its JSON document.
     """
+    if page is not None and len(files) > 1:
+        raise click.UsageError("--html is of one dump")
+    failed = 0
+    with open_options(
+        symbol_dirs, debuginfod=debuginfod, no_lines=no_lines, no_python=no_python
+    ) as options:
+        for what in files:
+            is_done = _analyze(what, options, page, as_json=as_json, is_only=len(files) == 1)
+            failed += not is_done
+    return 1 if failed else 0
+
+
+def _analyze(
+    what: str, options: ExamineOptions, page: Path | None, *, as_json: bool, is_only: bool
+) -> bool:
+    """Whether it could be read; of several files one that cannot be is named, and the others go on."""
     from perimortem.cli.output import echo_json, say
     from perimortem.errors import PerimortemError
     from perimortem.report.examination.document import render_examination
+    from perimortem.report.examination.inventory import render_inventory
     from perimortem.report.examination.text import render_analysis
 
-    options = make_options(
-        symbol_dirs, debuginfod=debuginfod, no_lines=no_lines, no_python=no_python
-    )
-    failed = 0
-    for what in files:
-        try:
-            with open_examination(what, options) as examination:
-                document = render_examination(examination)
-        except PerimortemError as error:
-            if len(files) == 1:
-                raise
-            say(f"perimortem: {error}")
-            failed += 1
-            continue
-        if as_json:
-            echo_json({"file": what, **document})
-            continue
-        if len(files) > 1:
+    try:
+        with open_examination(what, options) as examination:
+            document = render_examination(examination)
+            inventory = render_inventory(examination.snapshot) if page else None
+    except PerimortemError as error:
+        if is_only:
+            raise
+        say(f"perimortem: {error}")
+        return False
+    if page is not None:
+        write_page(page, None, document, inventory)
+    elif as_json:
+        echo_json({"file": what, **document})
+    else:
+        if not is_only:
             click.echo(f"{what}:")
         click.echo(render_analysis(document, name=what), nl=False)
-    return 1 if failed else 0
+    return True

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
 
+from perimortem.cli.examining import write_page
 from perimortem.cli.options import json_option
 
 EXAMPLES = """\b
 Examples:
   perimortem show 17
-  perimortem show 17 --json > incident.json"""
+  perimortem show 17 --json > incident.json
+  perimortem show 17 --html incident.html"""
 
 
 @click.command("show", epilog=EXAMPLES)
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write a page instead: timeline, stacks, locks, modules, memory; one file, no network.",
+)
 @json_option
 @click.argument("number", metavar="[ID]", required=False, type=click.IntRange(min=1))
-def command(number: int | None, as_json: bool) -> int:
+def command(number: int | None, page: Path | None, as_json: bool) -> int:
     """Show one incident with all its evidence, events and stacks; without ID the newest."""
     from perimortem.cli.data_dir import find_configured_data_dir
     from perimortem.cli.output import echo_json
@@ -30,9 +42,36 @@ def command(number: int | None, as_json: bool) -> int:
         report = store.find(number)
     if report is None:
         raise PerimortemError(f"there is no incident {number}", remedy="perimortem list --all")
-    if as_json:
+    if page is not None:
+        _write_page(page, report)
+    elif as_json:
         echo_json(report)
     else:
         click.echo(f"{number}: {click.style(render_headline(report), bold=True)}")
         click.echo(render_account(report, full=True), nl=False)
     return 0
+
+
+def _write_page(page: Path, report: dict[str, Any]) -> None:
+    """With all that its dump tells, where that is still there."""
+    from perimortem.cli.output import say
+    from perimortem.errors import PerimortemError
+    from perimortem.examine.dump_file import examine_dump
+    from perimortem.examine.options import ExamineOptions
+    from perimortem.report.examination.document import render_examination
+    from perimortem.report.examination.inventory import render_inventory
+    from perimortem.symbols.files import ImageLibrary
+
+    path = next((dump["path"] for dump in report["dumps"] if dump["path"]), None)
+    examination, inventory = report.get("examination"), None
+    if path is not None:
+        try:
+            with (
+                ImageLibrary() as library,
+                examine_dump(Path(path), ExamineOptions(library)) as found,
+            ):
+                examination = render_examination(found)
+                inventory = render_inventory(found.snapshot)
+        except PerimortemError as error:
+            say(f"  note: {error}")
+    write_page(page, report, examination, inventory)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from perimortem.cli.examining import make_options, open_examination, symbol_options
+from perimortem.cli.examining import open_examination, open_options, symbol_options
 from perimortem.cli.options import json_option
 
 EXAMPLES = """\b
@@ -14,12 +14,18 @@ Examples:
   perimortem stack 4711
   perimortem stack server-1795262643-48213.dmp
   perimortem stack core.4711 --symbols ./build
+  perimortem stack 4711 --twice
   perimortem stack 4711 --json | jq '.deadlocks'"""
 
 
 @click.command("stack", epilog=EXAMPLES)
 @symbol_options
 @click.option("--thread", "tid", type=int, metavar="TID", help="Only this thread.")
+@click.option(
+    "--twice",
+    is_flag=True,
+    help="Look at a process twice, 0.1 s apart: what has not moved is stuck, what has is slow.",
+)
 @click.option("--full", is_flag=True, help="Every frame and every thread: nothing is folded.")
 @json_option
 @click.argument("what", metavar="FILE|PID")
@@ -30,6 +36,7 @@ def command(
     no_lines: bool,
     no_python: bool,
     tid: int | None,
+    twice: bool,
     full: bool,
     as_json: bool,
 ) -> int:
@@ -43,10 +50,12 @@ def command(
     from perimortem.report.examination.document import render_examination
     from perimortem.report.examination.text import render_stacks
 
-    options = make_options(
-        symbol_dirs, debuginfod=debuginfod, no_lines=no_lines, no_python=no_python
-    )
-    with open_examination(what, options) as examination:
+    with (
+        open_options(
+            symbol_dirs, debuginfod=debuginfod, no_lines=no_lines, no_python=no_python
+        ) as options,
+        open_examination(what, options, twice=twice) as examination,
+    ):
         document = render_examination(examination)
     if tid is not None and all(thread["tid"] != tid for thread in document["threads"]):
         raise PerimortemError(f"there is no thread {tid}", remedy=f"perimortem stack {what}")

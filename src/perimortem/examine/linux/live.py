@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 assert sys.platform == "linux"
@@ -43,11 +44,5 @@ def examine_process(process: ProcessRef, options: ExamineOptions) -> Iterator[Ex
 
     with capture(process, DumpOptions(_TYPES), while_stopped=while_stopped) as taken:
         root = Path(f"/proc/{process.pid}/root")
-        own = ExamineOptions(
-            options.symbol_dirs,
-            options.use_debuginfod,
-            options.with_lines,
-            options.with_python,
-            root if root.exists() else options.root,
-        )
+        own = replace(options, root=root if root.exists() else options.root)
         yield take_apart(taken.snapshot, own, threads, locks, notes, taken.paused_ms)

@@ -13,7 +13,7 @@ def render_stacks(document: dict[str, Any], *, tid: int | None = None, full: boo
     """Every thread; those with the same stack as one, unless ``full``."""
     lines: list[str] = []
     threads = [t for t in document["threads"] if tid is None or t["tid"] == tid]
-    for group in [[t] for t in threads] if full else _group(threads):
+    for group in [[t] for t in threads] if full else group_threads(threads):
         first = group[0]
         lines.append(_head(group))
         lines += [f"  {line}" for line in render_frames(first, full=full)]
@@ -103,7 +103,7 @@ def _head(group: list[dict[str, Any]]) -> str:
     return text + (f" [{'; '.join(notes)}]" if notes else "")
 
 
-def _group(threads: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+def group_threads(threads: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     """Threads whose frames are the same, in the order of the first of them; a crashed one first."""
     groups: dict[object, list[dict[str, Any]]] = {}
     for thread in threads:

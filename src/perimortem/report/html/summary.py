@@ -1,0 +1,106 @@
+"""The first screen: what, why, where, who, when, and the last good state. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perimortem.report.examination.text import describe_frame
+from perimortem.report.html.element import Markup, element, join
+from perimortem.report.text import describe_last, describe_who, format_duration, parse_time
+
+_GOOD = ("clean-exit", "stopped")
+
+
+def render_header(report: dict[str, Any] | None, examination: dict[str, Any] | None) -> Markup:
+    """The verdict, whose it is, and how long it had lived."""
+    if report is not None:
+        verdict, target = report["verdict"], report["target"]
+        name = f"{target['name']}[{target['pid']}]" if target["pid"] else target["name"]
+        end = report["ended_at"] or report["verdict_at"]
+        lived_s = (parse_time(end) - parse_time(report["started_at"])).total_seconds()
+        tail = f"after {format_duration(lived_s)}"
+    else:
+        assert examination is not None
+        verdict = (
+            "crash" if examination["reason"] else "hang" if examination["deadlocks"] else "dump"
+        )
+        program = (examination["program"] or "?").replace("\\", "/").rsplit("/", 1)[-1]
+        name, tail = f"{program}[{examination['pid']}]", ""
+    tone = "good" if verdict in _GOOD else "plain" if verdict in ("unknown", "dump") else "bad"
+    return element(
+        "header",
+        element("p", verdict.replace("-", " "), class_=f"verdict {tone}"),
+        element("h1", name),
+        element("p", tail, class_="lived") if tail else None,
+        element("button", "Theme", id="theme", type="button", title="light or dark (t)"),
+    )
+
+
+def render_summary(report: dict[str, Any] | None, examination: dict[str, Any] | None) -> Markup:
+    rows: list[tuple[str, Markup | str]] = []
+    if report is not None:
+        rows.append(("What", report["exit"]["text"]))
+    rows += _list_reasons(examination)
+    place = _render_place(report, examination)
+    if place is not None:
+        rows.append(("Where", place))
+    if report is not None:
+        if report["exit"]["kind"] != "running":
+            rows.append(("Who", describe_who(report)))
+        rows.append(("When", _render_when(report)))
+        last = describe_last(report)
+        if last:
+            rows.append(("Last good state", join(element("div", line) for line in last)))
+        for dump in report["dumps"]:
+            rows.append(("Dump", dump["path"] or f"none: {dump['error']}"))
+    if examination is not None and examination["signature"] is not None:
+        rows.append(("Signature", element("code", examination["signature"]["text"])))
+    return element(
+        "section",
+        element(
+            "dl", (join(element("dt", label), element("dd", content)) for label, content in rows)
+        ),
+        id="summary",
+        aria_label="Summary",
+    )
+
+
+def _list_reasons(examination: dict[str, Any] | None) -> list[tuple[str, Markup | str]]:
+    if examination is None:
+        return []
+    rows: list[tuple[str, Markup | str]] = []
+    reason = examination["reason"]
+    if reason is not None:
+        lines = [element("div", reason["text"], class_="reason")]
+        detail = reason["exception"]
+        if reason["instruction"]:
+            detail += f", {reason['instruction']}"
+        lines.append(element("div", element("code", detail)))
+        if reason["message"] and reason["message"] not in reason["text"]:
+            lines.append(element("div", f"It said: {reason['message']}"))
+        rows.append(("Why", join(lines)))
+    for deadlock in examination["deadlocks"]:
+        rows.append(("Why", deadlock["text"]))
+    return rows
+
+
+def _render_place(
+    report: dict[str, Any] | None, examination: dict[str, Any] | None
+) -> Markup | str | None:
+    signature = examination["signature"] if examination else None
+    crashed = (
+        next((t for t in examination["threads"] if t["crashed"]), None) if examination else None
+    )
+    if signature is not None and crashed is not None and signature["blamed_frame"] is not None:
+        number = signature["blamed_frame"]
+        frame = next((f for f in crashed["frames"] if f["number"] == number), None)
+        if frame is not None:
+            name = f"{crashed['name']} " if crashed["name"] else ""
+            link = element("a", f"thread {name}({crashed['tid']})", href=f"#t{crashed['tid']}")
+            return join(element("code", describe_frame(frame)), ", ", link)
+    return report["where"] if report is not None else None
+
+
+def _render_when(report: dict[str, Any]) -> str:
+    started, ended = report["started_at"], report["ended_at"]
+    return f"{started} to {ended or 'now'} on {report['host']['name']}, {report['host']['kernel']}"

@@ -1,0 +1,215 @@
+"""Why a program crashed, read from the dump that was taken of it: one real program for each reason."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+
+import jsonschema
+import pytest
+from conftest import ROOT, SHARED_DUMPS
+
+pytestmark = pytest.mark.system
+SCHEMA = json.loads((ROOT / "docs" / "examination.schema.json").read_text())
+
+FAULTS = {
+    "null": ("null-pointer", r"write of 1 byte to 0x0 .*null pointer", "write_byte"),
+    "null-field": ("null-pointer", r"write of 8 bytes to 0x10 through rdi \+ 0x10 .*field offset 0x10",
+                   "write_field"),
+    "null-index": ("null-pointer", r"read of 8 bytes from 0x320 .*null pointer plus index", "read_far"),
+    "freed-map": ("unmapped", r"where nothing is mapped: freed", "write_byte"),
+    "read-only": ("read-only", r"read-only: constants of faults", "write_byte"),
+    "no-access": ("protected", r"may not be accessed", "write_byte"),
+    "poison": ("poisoned-pointer", r"0xdddddddddddddddd, freed memory", "read_field"),
+    "text-pointer": ("non-canonical", r"holds the text 'overflow'", "read_field"),
+    "divide": ("division", r"division by zero.*idiv", "divide"),
+    "assert": ("assertion", r"Assertion `number == 42' failed", "check"),
+    "smash": ("stack-smashing", r"stack smashing", "smash"),
+    "overrun": ("buffer-overflow", r"overrun a buffer", "overrun"),
+    "double-free": ("heap-corruption", r"double free", "free_twice"),
+    "overflow": ("stack-overflow", r"stack overflow.*below the end of the stack", "endless"),
+    "trap": ("trap", r"ud2", "trap"),
+    "call-null": ("jump-to-nowhere", r"call of a null pointer, called by call_back", "call_back"),
+    "call-nowhere": ("jump-to-nowhere", r"jump to 0x7ead0000beef, where no memory is", "call_back"),
+    "call-heap": ("not-executable", r"no code but the heap", "call_back"),
+    "file-cut": ("file-cut", r"the file was cut", "write_byte"),
+    "abort": ("abort", r"abort\(\)", "main"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_the_reason_is_told(perimortem, programs, kind):
+    expected, words, blamed = FAULTS[kind]
+    report = perimortem.report(programs / "faults", kind)
+    examination = report["examination"]
+    jsonschema.validate(examination, SCHEMA)
+    assert examination["reason"]["kind"] == expected
+    assert re.search(words, examination["reason"]["text"])
+    assert examination["signature"]["blamed_function"] == blamed
+    # The dump alone tells the same, later.
+    document = json.loads(perimortem.call("analyze", "--json", report["dumps"][0]["path"]).stdout)
+    assert document["reason"] == examination["reason"]
+    assert document["signature"] == examination["signature"]
+
+
+def test_the_account_says_why_and_where(perimortem, programs):
+    stderr = perimortem.report(programs / "faults", "null-field")["_stderr"]
+    assert "why     write of 8 bytes to 0x10" in stderr
+    assert re.search(r"where   write_field at .*faults\.c:\d+, thread faults", stderr)
+    assert "#1 main at" in stderr
+    assert "perimortem analyze" in stderr
+
+
+def test_an_uncaught_exception_is_told_by_type_and_words(perimortem, programs):
+    for build in ("O0", "O2"):
+        report = perimortem.report(programs / f"stacks_cpp-{build}", "uncaught")
+        reason = report["examination"]["reason"]
+        assert reason["kind"] == "uncaught-exception"
+        assert reason["thrown_type"] == "engine::Lost"
+        assert reason["text"] == "uncaught C++ exception engine::Lost: the device was lost"
+        assert report["examination"]["signature"]["text"] == "uncaught-exception | engine::lose"
+
+
+def test_signatures_group_by_cause_and_not_by_build(perimortem, programs):
+    signatures = {}
+    for build in ("O0", "O2", "no-pie"):
+        for kind in ("crash", "call-null", "overflow"):
+            report = perimortem.report(programs / f"stacks-{build}", kind)
+            text = report["examination"]["signature"]["text"]
+            signatures.setdefault(kind, set()).add(text)
+    assert [len(found) for found in signatures.values()] == [1, 1, 1]
+    assert len(set.union(*signatures.values())) == 3
+
+
+def test_several_dumps_at_once(perimortem, programs):
+    paths = [
+        perimortem.report(programs / "faults", kind)["dumps"][0]["path"]
+        for kind in ("null", "divide")
+    ]
+    result = perimortem.call("analyze", *paths, "/nowhere.dmp")
+    assert result.returncode == 1
+    assert "null pointer" in result.stdout
+    assert "division by zero" in result.stdout
+    assert "cannot read /nowhere.dmp" in result.stderr
+
+
+def test_without_libraries_for_it_less_is_told_and_nothing_fails(perimortem, programs, tmp_path):
+    """capstone, drgn, symbolic and the demanglers are not there."""
+    path = perimortem.report(programs / "faults", "null-field")["dumps"][0]["path"]
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    for name in ("capstone", "drgn", "symbolic", "cxxfilt", "rust_demangler"):
+        (hidden / f"{name}.py").write_text(f"raise ImportError('no {name}')")
+    perimortem.environment["PYTHONPATH"] = str(hidden)
+    document = json.loads(perimortem.call("analyze", "--json", path).stdout)
+    assert document["reason"]["kind"] == "null-pointer"
+    assert document["reason"]["instruction"] is None
+    assert document["signature"]["blamed_function"] == "write_field"
+    crashed = next(t for t in document["threads"] if t["crashed"])
+    assert crashed["frames"][0]["source"] is None
+
+
+def test_no_crash_is_no_crash(perimortem, start, tmp_path):
+    program = start("many_threads", 2)
+    path = tmp_path / "live.dmp"
+    perimortem.call("dump", program.pid, "-o", path)
+    document = json.loads(perimortem.call("analyze", "--json", path).stdout)
+    jsonschema.validate(document, SCHEMA)
+    assert document["reason"] is None
+    assert "no crash" in perimortem.call("analyze", path).stdout
+
+
+def test_a_killed_examiner_costs_the_reason_alone(perimortem, programs):
+    """Whatever a dump does to who reads it: the verdict is told."""
+    perimortem.environment["PYTHONPATH"] = str(perimortem.base / "broken")
+    (perimortem.base / "broken").mkdir()
+    (perimortem.base / "broken" / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "if any(a.endswith('examine/worker.py') for a in sys.orig_argv): os._exit(9)\n"
+    )
+    report = perimortem.report(programs / "faults", "null")
+    assert report["verdict"] == "crash"
+    assert report["examination"] is None
+    assert any("was not examined" in error for error in report["soft_errors"])
+
+
+def test_stacks_may_be_left_out(perimortem, programs):
+    report = perimortem.report(programs / "faults", "null", options=("--no-stacks",))
+    assert report["verdict"] == "crash"
+    assert report["examination"] is None
+
+
+needs_dumps = pytest.mark.skipif(
+    not SHARED_DUMPS.is_dir(), reason="the dumps of other writers are not here"
+)
+
+
+@needs_dumps
+def test_the_facts_of_a_windows_dump_as_breakpad_tells_them(perimortem):
+    expected = (SHARED_DUMPS / "minidump2.stackwalk.out").read_text()
+    path = SHARED_DUMPS / "minidump2.dmp"
+    document = json.loads(perimortem.call("analyze", "--json", path).stdout)
+    assert "EXCEPTION_ACCESS_VIOLATION_WRITE" in expected
+    assert document["reason"]["exception"].startswith("STATUS_ACCESS_VIOLATION")
+    assert document["reason"]["access"]["kind"] == "write"
+    address = re.search(r"Crash address: (0x[0-9a-f]+)", expected)[1]
+    assert document["reason"]["access"]["address"] == address
+    threads = re.split(r"^Thread \d+.*$", expected, flags=re.M)[1:]
+    crashed = next(t for t in document["threads"] if t["crashed"])
+    theirs = [int(pc, 16) for pc in re.findall(r"eip = (0x[0-9a-f]+)", threads[0])]
+    assert [int(frame["address"], 16) for frame in crashed["frames"]] == theirs
+
+
+@needs_dumps
+@pytest.mark.parametrize(
+    ("name", "kind", "words"),
+    [
+        ("ascii_read_av", "non-canonical", "the text 'AAAA'"),
+        ("exec_av_on_stack", "not-executable", "stack"),
+        ("linux_null_dereference", "null-pointer", "null pointer"),
+        ("linux_raise_sigabrt", "abort", "abort"),
+        ("null_read_av", "null-pointer", "read"),
+        ("stack_exhaustion", "stack-overflow", "stack overflow"),
+        ("write_av_non_canonical", "non-canonical", "damaged pointer"),
+    ],
+)
+def test_dumps_of_other_writers(perimortem, name, kind, words):
+    path = SHARED_DUMPS / f"{name}.dmp"
+    document = json.loads(perimortem.call("analyze", "--json", path).stdout)
+    jsonschema.validate(document, SCHEMA)
+    assert document["reason"]["kind"] == kind
+    assert words in document["reason"]["text"]
+    assert any(thread["frames"] for thread in document["threads"])
+
+
+@needs_dumps
+@pytest.mark.parametrize("path", sorted(SHARED_DUMPS.glob("*.dmp")), ids=lambda path: path.stem)
+def test_every_dump_of_other_writers_can_be_read(perimortem, path):
+    result = perimortem.call("stack", "--json", path)
+    assert result.returncode == 0, result.stderr
+    jsonschema.validate(json.loads(result.stdout), SCHEMA)
+    assert perimortem.call("analyze", path).returncode == 0
+
+
+def test_rust_panics_and_names(perimortem, tmp_path):
+    """Built here where Rust is; symbols of both manglings."""
+    import shutil
+
+    if shutil.which("rustc") is None:
+        pytest.skip("there is no Rust compiler on this machine")
+    source = tmp_path / "panics.rs"
+    source.write_text(
+        "#[inline(never)] fn load(path: &Option<String>) -> usize "
+        '{ path.as_ref().expect("no scene").len() }\n'
+        "fn main() { std::process::exit(load(&None) as i32) }\n"
+    )
+    for number, options in enumerate(([], ["-C", "symbol-mangling-version=v0"])):
+        program = tmp_path / f"panics-{number}"
+        subprocess.run(
+            ["rustc", "-g", "-C", "panic=abort", *options, "-o", program, source],
+            check=True, timeout=100, capture_output=True,
+        )  # fmt: skip
+        reason = perimortem.report(program)["examination"]
+        assert reason["reason"]["kind"] == "panic"
+        assert reason["signature"]["text"] == "panic | panics::load"

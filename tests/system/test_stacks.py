@@ -1,0 +1,337 @@
+"""Stacks of real programs, frame by frame the same as gdb's: live, from cores and from minidumps."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, await_true
+
+pytestmark = pytest.mark.system
+GDB_SCRIPT = ROOT / "tests" / "oracles" / "gdb_frames.py"
+BUILDS = ("O0", "O2", "Os", "O2-fp", "O2-omit", "static", "static-pie", "no-pie", "stripped")
+KINDS = (
+    "rest", "deep 5000", "mutual 40", "signal", "signal-altstack", "fault", "call-null-handled",
+    "callback", "alloca", "aligned", "noreturn", "threads 50",
+)  # fmt: skip
+CRASHES = ("crash", "abort", "call-null", "call-wild", "call-data", "overflow")
+
+
+def ask_gdb(executable, core):
+    """{tid: [pc, ...]} of every thread: physical frames, to the outermost."""
+    gdb = shutil.which("gdb")
+    if gdb is None:
+        pytest.fail("gdb is the oracle of stacks: make test-deps")
+    answer = subprocess.run(
+        [gdb, "-nx", "-batch", executable, "-core", core, "-x", GDB_SCRIPT],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "DEBUGINFOD_URLS": ""},
+        timeout=100,
+    )
+    line = next((x for x in answer.stdout.splitlines() if x.startswith("FRAMES ")), None)
+    assert line, answer.stderr
+    return {int(tid): pcs for tid, pcs in json.loads(line.removeprefix("FRAMES ")).items()}
+
+
+def walk(path):
+    """The same by our own walker, without the limits of a document."""
+    from perimortem.dump.open import open_snapshot
+    from perimortem.stacks.walk import StackWalker
+    from perimortem.symbols.cache import SymbolCache
+    from perimortem.symbols.files import FileFinder, ImageLibrary
+    from perimortem.symbols.provider import Symbols
+
+    with open_snapshot(Path(path)) as snapshot, ImageLibrary() as library:
+        cache = SymbolCache(Path(path).with_suffix(".symbols"))
+        symbols = Symbols(snapshot, FileFinder(library, Path("/")), cache, with_lines=False)
+        walker = StackWalker(snapshot, symbols.find_image)
+        return {stack.tid: stack for stack in walker.walk_all()}
+
+
+def assert_same(perimortem, executable, path):
+    """``path``: a core or a minidump; the other one is made of it."""
+    is_core = path.suffix == ".core"
+    other = path.with_suffix(".dmp" if is_core else ".core")
+    assert perimortem.call("convert", path, other).returncode == 0
+    theirs = ask_gdb(executable, path if is_core else other)
+    for file in (path, other):
+        ours = {tid: [f.pc for f in stack.frames] for tid, stack in walk(file).items()}
+        assert ours == theirs, file
+
+
+def dump_live(perimortem, program, tmp_path):
+    path = tmp_path / "live.core"
+    result = perimortem.call("dump", program.pid, "--format", "core", "-o", path)
+    assert result.returncode == 0, result.stderr
+    return path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("build", BUILDS)
+def test_the_same_frames_as_gdb(perimortem, start, programs, tmp_path, build, kind):
+    program = start(f"stacks-{build}", *kind.split())
+    assert program.first_line == "ready"
+    path = dump_live(perimortem, program, tmp_path)
+    assert_same(perimortem, programs / f"stacks-{build}", path)
+
+
+@pytest.mark.parametrize("kind", CRASHES)
+@pytest.mark.parametrize("build", ["O0", "O2", "stripped"])
+def test_the_same_frames_of_crashes(perimortem, programs, build, kind):
+    report = perimortem.report(programs / f"stacks-{build}", kind)
+    (dump,) = report["dumps"]
+    assert_same(perimortem, programs / f"stacks-{build}", Path(dump["path"]))
+
+
+@pytest.mark.parametrize("kind", ["lambda", "catch", "unwinding"])
+@pytest.mark.parametrize("build", ["O0", "O2", "static"])
+def test_the_same_frames_of_cpp(perimortem, start, programs, tmp_path, build, kind):
+    program = start(f"stacks_cpp-{build}", kind)
+    path = dump_live(perimortem, program, tmp_path)
+    assert_same(perimortem, programs / f"stacks_cpp-{build}", path)
+
+
+PYTHON = """
+import threading, time
+class Scene:
+    def __init__(self):
+        self.visit(3)
+    def visit(self, depth):
+        if depth:
+            return sorted([1], key=lambda _: self.visit(depth - 1))
+        print("ready", flush=True)
+        time.sleep(100)
+threading.Thread(target=lambda: time.sleep(100), daemon=True).start()
+Scene()
+"""
+
+
+def find_python(version):
+    """On the path, or among the versions of pyenv."""
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    kept = sorted(root.glob(f"versions/{version}.*/bin/python{version}"))
+    found = str(kept[-1]) if kept else shutil.which(f"python{version}")
+    if found is None:
+        pytest.skip(f"there is no Python {version} on this machine")
+    return os.path.realpath(found)
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
+def test_the_same_frames_of_python(perimortem, start, tmp_path, version):
+    python = find_python(version)
+    program = start([python, "-c", PYTHON])
+    assert_same(perimortem, python, dump_live(perimortem, program, tmp_path))
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
+def test_python_and_native_frames_are_one_stack(perimortem, start, version):
+    python = find_python(version)
+    program = start([python, "-c", PYTHON])
+    document = json.loads(perimortem.call("stack", "--json", program.pid).stdout)
+    main = next(t for t in document["threads"] if t["tid"] == program.pid)
+    assert main["whole"], main["end"]
+    names = [f["function"] for f in main["frames"] if f["language"] == "python"]
+    assert names == ["visit", *["<lambda>", "visit"] * 3, "__init__", "<module>"]
+    native = [f["function"] for f in main["frames"] if f["language"] == "native"]
+    assert not any("EvalFrameDefault" in (name or "") for name in native)
+    first_python = next(i for i, f in enumerate(main["frames"]) if f["language"] == "python")
+    assert "sleep" in main["frames"][0]["function"]
+    assert 0 < first_python < len(main["frames"]) - 1
+    assert main["frames"][-1]["function"] == "_start"
+
+
+def test_who_holds_the_gil_is_told(perimortem, start):
+    script = (
+        "import threading, time\n"
+        "def spin():\n    while True: pass\n"
+        "threading.Thread(target=spin, daemon=True).start()\n"
+        "print('ready', flush=True)\nspin()\n"
+    )
+    program = start([os.path.realpath(sys.executable), "-c", script])
+
+    def holders():
+        threads = json.loads(perimortem.call("stack", "--json", program.pid).stdout)["threads"]
+        return [[n for n in t["notes"] if "GIL" in n] for t in threads]
+
+    # Between two instructions nobody may hold it for a moment.
+    await_true(lambda: sorted(holders()) == [["holds the GIL"], ["waits for the GIL"]])
+
+
+def test_python_frames_of_a_full_dump(perimortem, start, tmp_path):
+    program = start([os.path.realpath(sys.executable), "-c", PYTHON])
+    path = tmp_path / "full.dmp"
+    assert perimortem.call("dump", program.pid, "--type", "full", "-o", path).returncode == 0
+    document = json.loads(perimortem.call("stack", "--json", path).stdout)
+    main = next(t for t in document["threads"] if t["tid"] == program.pid)
+    assert "<module>" in [f["function"] for f in main["frames"] if f["language"] == "python"]
+
+
+def test_a_small_dump_says_why_it_has_no_python_frames(perimortem, start, tmp_path):
+    program = start([os.path.realpath(sys.executable), "-c", PYTHON])
+    path = tmp_path / "mini.dmp"
+    assert perimortem.call("dump", program.pid, "-o", path).returncode == 0
+    document = json.loads(perimortem.call("stack", "--json", path).stdout)
+    assert any(
+        "no Python frames: the dump has not the whole memory" in n for n in document["notes"]
+    )
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["redis-server", "--port", "0", "--save", "", "--unixsocket", "{tmp}/redis.sock"],
+        ["nginx", "-p", "{tmp}", "-c", "{tmp}/nginx.conf", "-g", "daemon off; master_process off;"],
+        ["node", "-e", "setInterval(() => {}, 1000)"],
+        ["rg", "nothing", "-"],
+        ["gron"],
+    ],
+    ids=["redis", "nginx", "node", "rust", "go"],
+)
+def test_the_same_frames_of_programs_of_the_distribution(perimortem, tmp_path, argv):
+    executable = shutil.which(argv[0], path=os.environ["PATH"] + ":/usr/sbin")
+    if executable is None:
+        pytest.skip(f"{argv[0]} is not installed")
+    (tmp_path / "nginx.conf").write_text(
+        f"error_log stderr; pid {tmp_path}/nginx.pid; events {{}} "
+        f"http {{ access_log off; server {{ listen unix:{tmp_path}/nginx.sock; }} }}"
+    )
+    program = subprocess.Popen(
+        [executable, *(a.replace("{tmp}", str(tmp_path)) for a in argv[1:])],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        await_true(Rest(program.pid))
+        path = tmp_path / "live.core"
+        assert perimortem.call("dump", program.pid, "--format", "core", "-o", path).returncode == 0
+        theirs = ask_gdb(os.path.realpath(f"/proc/{program.pid}/exe"), path)
+        ours = walk(path)
+        if argv[0] == "gron":
+            # gdb has nothing to go by in a Go program without debugging information.
+            assert all(len(stack.frames) >= 2 for stack in ours.values())
+            return
+        assert {tid: [f.pc for f in s.frames] for tid, s in ours.items()} == theirs
+    finally:
+        program.kill()
+        program.communicate()
+
+
+class Rest:
+    """Whether a program waits for what never comes: it has not run since the last looks."""
+
+    def __init__(self, pid):
+        self.pid, self.slices, self.same = pid, None, 0
+
+    def __call__(self):
+        slices = Path(f"/proc/{self.pid}/schedstat").read_text().split()[2]
+        state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        self.same = self.same + 1 if slices == self.slices and state == "S" else 0
+        self.slices = slices
+        return self.same >= 10
+
+
+def test_java_as_far_as_frame_information_goes(perimortem, start, tmp_path):
+    if shutil.which("java") is None or shutil.which("javac") is None:
+        pytest.skip("there is no Java on this machine")
+    source = tmp_path / "Rest.java"
+    source.write_text(
+        "public class Rest { public static void main(String[] a) throws Exception {"
+        ' System.out.println("ready"); synchronized (Rest.class) { Rest.class.wait(); } } }'
+    )
+    subprocess.run(["javac", source], check=True, timeout=100)
+    program = start(["java", "-cp", str(tmp_path), "Rest"])
+    assert program.first_line == "ready"
+    document = json.loads(perimortem.call("stack", "--no-lines", "--json", program.pid).stdout)
+    assert len(document["threads"]) > 8
+    by_name = {t["name"]: t for t in document["threads"]}
+    # Of threads of the virtual machine's own all frames are there; of Java ones those above its code.
+    assert by_name["VM Thread"]["whole"]
+    assert all(t["frames"] for t in document["threads"])
+    assert document["deadlocks"] == []
+
+
+def test_a_static_program_without_frame_information_by_frame_pointers(perimortem, start):
+    program = start("stacks-no-cfi", "mutual", 10)
+    document = json.loads(perimortem.call("stack", "--json", program.pid).stdout)
+    (thread,) = document["threads"]
+    names = [f["function"] for f in thread["frames"]]
+    assert names.count("odd") + names.count("even") == 11
+    assert "main" in names
+    assert {f["trust"] for f in thread["frames"] if f["function"] == "odd"} == {"frame-pointer"}
+
+
+def test_a_missing_file_is_named_and_guessed_frames_say_so(perimortem, start, programs, tmp_path):
+    copy = tmp_path / "program"
+    shutil.copy(programs / "stacks-O2-omit", copy)
+    program = start([str(copy), "mutual", "6"])
+    path = dump_live(perimortem, program, tmp_path)
+    copy.unlink()
+    document = json.loads(perimortem.call("stack", "--json", path).stdout)
+    (missing,) = [m for m in document["missing"] if m["module"] == str(copy)]
+    assert "not here" in missing["text"]
+    assert "--symbols" in missing["text"]
+    (thread,) = document["threads"]
+    assert {f["trust"] for f in thread["frames"]} & {"scan", "frame-pointer"}
+    with_symbols = perimortem.call("stack", "--json", path, "--symbols", programs)
+    assert "another version" not in with_symbols.stdout
+    # By name it is not found there; under its own name it is.
+    (tmp_path / "symbols").mkdir()
+    shutil.copy(programs / "stacks-O2-omit", tmp_path / "symbols" / "program")
+    again = json.loads(
+        perimortem.call("stack", "--json", path, "--symbols", tmp_path / "symbols").stdout
+    )
+    assert again["threads"][0]["whole"]
+
+
+def test_another_version_of_a_program_is_not_taken_for_it(perimortem, start, programs, tmp_path):
+    copy = tmp_path / "program"
+    shutil.copy(programs / "stacks-O2-omit", copy)
+    program = start([str(copy), "rest"])
+    path = dump_live(perimortem, program, tmp_path)
+    copy.unlink()
+    shutil.copy(programs / "stacks-O0", copy)
+    document = json.loads(perimortem.call("stack", "--json", path).stdout)
+    (missing,) = [m for m in document["missing"] if m["module"] == str(copy)]
+    assert "another version" in missing["text"]
+
+
+def test_a_stack_overflow_is_folded(perimortem, programs):
+    report = perimortem.report(programs / "stacks-O0", "overflow")
+    text = perimortem.call("analyze", report["dumps"][0]["path"]).stdout
+    assert "stack overflow" in text
+    assert "repeats" in text
+    assert "main at" in text
+    assert len(text.splitlines()) < 30
+
+
+def test_a_running_process_runs_on(perimortem, start):
+    program = start("many_threads", 50)
+    document = json.loads(perimortem.call("stack", "--json", program.pid).stdout)
+    assert len(document["threads"]) == 51
+    assert all(thread["whole"] for thread in document["threads"])
+    assert program.state == "S"
+    assert document["paused_ms"] > 0
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("/etc/passwd", "not a minidump"),
+        ("/nowhere/at.all", "No such file"),
+        ("4194304", "there is no process"),
+        ("/", "directory"),
+    ],
+)
+def test_what_is_no_dump_is_refused_in_one_line(perimortem, what, words):
+    for command in ("stack", "analyze"):
+        result = perimortem.call(command, what)
+        assert result.returncode == 1
+        assert words in result.stderr
+        assert len(result.stderr.splitlines()) == 1
