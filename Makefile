@@ -76,7 +76,7 @@ test-deps: ## Install what the tests compare with (needs root; CI)
 	apt-get update
 	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
 	  gcc g++ make cmake ninja-build pkg-config python3-venv gdb lldb elfutils binutils libc6-dbg \
-	  redis-server nginx-light less vim-tiny procps util-linux zstd
+	  redis-server nginx-light ripgrep gron chromium less vim-tiny procps util-linux zstd
 
 wine-deps: ## Install Wine and the cross compiler (needs root; CI)
 	apt-get update

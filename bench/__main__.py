@@ -16,6 +16,7 @@ from bench import (
     listing,
     many_targets,
     noticed,
+    stacks,
     trees,
 )
 
@@ -30,6 +31,7 @@ BENCHMARKS = {
     "hangs": hangs.measure,
     "many-targets": many_targets.measure,
     "trees": trees.measure,
+    "stacks": stacks.measure,
     "cli-start": cli_start.measure,
 }
 

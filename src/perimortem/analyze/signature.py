@@ -114,10 +114,11 @@ def normalise(frame: Frame) -> str:
     name = _HASH.sub("", frame.function)
     name = _CLONE.sub("", name)
     name = _LAMBDA.sub("{lambda}", name)
-    name = _collapse(name, "<", ">")
+    name = _collapse(_without_receiver(name), "<", ">").replace("::<>", "").replace("<>", "")
     name = name.replace("(anonymous namespace)", "{anonymous}")
     if frame.language is Language.NATIVE and "(" in name:
-        name = _collapse(name, "(", ")").replace("()", "")
+        name = name.replace("operator()", "operator\0")
+        name = _collapse(name, "(", ")").replace("()", "").replace("operator\0", "operator()")
         name = re.sub(r"\s*(const|volatile|&|&&)$", "", name)
         # A template's name begins with its type: "void f<>".
         if " " in name and "operator" not in name:
@@ -125,9 +126,21 @@ def normalise(frame: Frame) -> str:
     return _NUMBERS.sub("", name).replace("{anonymous}", "(anonymous)")
 
 
+def _without_receiver(name: str) -> str:
+    """Rust's "<scene::Node<T> as Draw>::draw" is scene::Node<T>::draw."""
+    if not name.startswith("<"):
+        return name
+    depth = 0
+    for index, letter in enumerate(name):
+        depth += (letter == "<") - (letter == ">" and name[index - 1] != "-")
+        if not depth:
+            return name[1:index].split(" as ", 1)[0] + name[index + 1 :]
+    return name
+
+
 def _collapse(name: str, opening: str, closing: str) -> str:
     """What is between brackets becomes nothing: f<int, g<char>> is f<>."""
-    if name.startswith(opening) or "operator" + opening in name:
+    if name.startswith(opening) or f"operator{opening}" in name:
         return name
     kept, depth = [], 0
     for letter in name:

@@ -88,6 +88,9 @@ def _ask_pyspy(pid: int) -> list[PythonThread]:
 def parse_pyspy(text: str) -> list[PythonThread]:
     """What `py-spy dump --json` prints. Raises NoPythonFrames for anything else."""
     try:
+        threads = json.loads(text)
+        if not isinstance(threads, list):
+            raise TypeError
         return [
             PythonThread(
                 tid=int(thread["os_thread_id"] or thread["thread_id"]),
@@ -95,7 +98,7 @@ def parse_pyspy(text: str) -> list[PythonThread]:
                 frames=tuple(_convert_pyspy(thread["frames"])),
                 holds_gil=bool(thread["owns_gil"]),
             )
-            for thread in json.loads(text)
+            for thread in threads
         ]
     except (ValueError, TypeError, KeyError) as error:
         raise NoPythonFrames("py-spy printed what is not understood") from error

@@ -398,7 +398,7 @@ class Monitor:
             return
 
         def on_examined(document: dict[str, Any] | None, why: str) -> None:
-            session.examination = document
+            session.examination, session.is_examined = document, True
             if document is None:
                 session.soft_errors.append(f"its dump was not examined: {why}")
             self.finish_waiting()
@@ -477,7 +477,7 @@ class Monitor:
             self._key_of_file.pop(session.recorder.path.name, None)
             assert session.incident is not None
             told = session.incident
-            is_more_known = session.examination is not None or told.hangs != ()
+            is_more_known = session.is_examined or told.hangs != ()
             if is_more_known or len(told.dumps) != len(session.dumps):
                 told = replace(self.conclude(session), verdict_at_ns=told.verdict_at_ns)
             session.incident = told

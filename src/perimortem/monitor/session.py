@@ -105,6 +105,8 @@ class Session:
     """A hang of it was told, and the second look is to come."""
     examination: dict[str, Any] | None = None
     """What was read from the dump of its crash: docs/examination.schema.json."""
+    is_examined: bool = False
+    """The examiner has answered, whatever came of it."""
     end: Exit | None = None
     ended_ns: int | None = None
     ended_by_policy: bool = False

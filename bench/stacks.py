@@ -1,0 +1,112 @@
+"""All stacks of a process beside gdb and eu-stack; small dumps analysed; start of the commands."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bench.common import PROGRAMS, median, own_directories
+from bench.meter import Meter
+from perimortem.examine import examine_process
+from perimortem.examine.dump_file import examine_dump
+from perimortem.examine.options import ExamineOptions
+from perimortem.proc import find_process
+from perimortem.report.examination.document import render_examination
+from perimortem.symbols.files import ImageLibrary
+
+_THREADS = 50
+_ROUNDS = 9
+_DUMPS = 40
+_FAULTS = ("null-field", "divide", "read-only", "call-null")
+
+
+def measure() -> Iterator[str]:
+    with own_directories(), tempfile.TemporaryDirectory() as folder:
+        yield from _measure_stacks()
+        yield from _measure_analysis(Path(folder))
+
+
+def _measure_stacks() -> Iterator[str]:
+    meter = Meter(1, _THREADS)
+    pid = str(meter.pid)
+    command = [str(Path(sys.executable).with_name("perimortem")), "stack", pid]
+    peers: dict[str, list[str]] = {
+        "gdb -batch -ex 'thread apply all bt'": [
+            "gdb", "-nx", "-batch", "-p", pid, "-ex", "thread apply all bt",
+        ],
+        "eu-stack": ["eu-stack", "-p", pid],
+        "perimortem stack": command,
+        "perimortem stack --no-lines": [*command, "--no-lines"],
+    }  # fmt: skip
+    ways: dict[str, Callable[[], None]] = {
+        "an examiner that is warm": lambda: _examine_live(meter.pid, library),
+        **{
+            name: lambda argv=argv: _run(argv)
+            for name, argv in peers.items()
+            if shutil.which(argv[0])
+        },
+    }
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    with ImageLibrary() as library:
+        for round_ in range(_ROUNDS + 1):
+            for name, call in ways.items():
+                start = time.perf_counter()
+                call()
+                if round_:  # the first warms up
+                    times[name].append((time.perf_counter() - start) * 1e3)
+    meter.close()
+    found = {name: median(values) for name, values in times.items()}
+    gdb, eu_stack = found.get("gdb -batch -ex 'thread apply all bt'"), found.get("eu-stack")
+    for name, value in found.items():
+        beside = [
+            f"1/{other / value:.1f} of {words}'s"
+            if other > value
+            else f"{value / other:.1f} times {words}'s"
+            for words, other in (("gdb", gdb), ("eu-stack", eu_stack))
+            if other is not None and name.startswith(("perimortem", "an examiner"))
+        ]
+        yield f"all stacks of {_THREADS} threads, {name}: {value:.1f} ms" + (
+            f", {', '.join(beside)}" if beside else ""
+        )
+
+
+def _examine_live(pid: int, library: ImageLibrary) -> None:
+    options = ExamineOptions(library, with_lines=False)
+    with examine_process(find_process(pid), options) as examination:
+        assert sum(len(stack.frames) for stack in examination.stacks) > 3 * _THREADS
+
+
+def _run(argv: list[str]) -> None:
+    subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+
+
+def _measure_analysis(folder: Path) -> Iterator[str]:
+    """Dumps as `run` takes them, of crashes of four kinds, analysed one after the other."""
+    data = folder / "data"
+    for fault in _FAULTS:
+        subprocess.run(
+            [sys.executable, "-m", "perimortem", "run", "-q", "--no-stacks", "--",
+             PROGRAMS / "faults", fault],
+            env={**os.environ, "PERIMORTEM_DATA_DIR": str(data)},
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+    paths = sorted((data / "dumps").glob("*.dmp"))
+    for with_lines in (False, True):
+        with ImageLibrary() as library:
+            options = ExamineOptions(library, with_lines=with_lines)
+            start = 0.0
+            for index in range(_DUMPS + len(paths)):
+                if index == len(paths):
+                    start = time.perf_counter()  # from here on images and symbols are known
+                with examine_dump(paths[index % len(paths)], options) as examination:
+                    render_examination(examination)
+            rate = _DUMPS / (time.perf_counter() - start)
+        size = sum(path.stat().st_size for path in paths) // len(paths) >> 10
+        words = "with lines" if with_lines else "names only"
+        yield f"analyze of small dumps ({size} KiB, {words}): {rate:.0f} a second on one core"
