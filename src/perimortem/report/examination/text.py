@@ -6,13 +6,16 @@ from typing import Any
 
 _INDENT = " " * 10
 _OF_LITTLE_TRUST = {"scan": "  [found by search]", "frame-pointer": "", "bad-call": ""}
-_SAME_MIN = 2
+_AGENT = "perimortem"
+"""Its thread explains nothing."""
 
 
 def render_stacks(document: dict[str, Any], *, tid: int | None = None, full: bool = False) -> str:
-    """Every thread; those with the same stack as one, unless ``full``."""
+    """Every thread but the agent's own; those with the same stack as one. ``full``: each by itself."""
     lines: list[str] = []
     threads = [t for t in document["threads"] if tid is None or t["tid"] == tid]
+    if tid is None and not full:
+        threads = [t for t in threads if t["name"] != _AGENT]
     for group in [[t] for t in threads] if full else group_threads(threads):
         first = group[0]
         lines.append(_head(group))
@@ -111,9 +114,9 @@ def group_threads(threads: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
             (f["address"], f["function"], f["source"] and f["source"]["line"])
             for f in thread["frames"]
         )
-        if thread["crashed"] or thread["notes"] or not thread["frames"]:
+        if thread["crashed"] or not thread["frames"]:
             key = thread["tid"]
-        groups.setdefault((key, thread["end"]), []).append(thread)
+        groups.setdefault((key, thread["end"], *thread["notes"]), []).append(thread)
     return sorted(groups.values(), key=lambda group: not group[0]["crashed"])
 
 
