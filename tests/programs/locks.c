@@ -64,9 +64,9 @@ static void *wants_guard(void *unused) {
   return unused;
 }
 
+static pthread_t last;
 static void start(void *(*function)(void *), int threads) {
-  pthread_t thread;
-  for (long i = 0; i < threads; i++) pthread_create(&thread, NULL, function, (void *)i);
+  for (long i = 0; i < threads; i++) pthread_create(&last, NULL, function, (void *)i);
 }
 
 int main(int argc, char **argv) {
@@ -81,6 +81,7 @@ int main(int argc, char **argv) {
   else if (strcmp(kind, "self") && strcmp(kind, "join")) pthread_barrier_wait(&all);
   puts("ready");
   fflush(stdout);
+  if (!strcmp(kind, "circle")) pthread_join(last, NULL);
   if (!strcmp(kind, "self")) {
     pthread_mutex_lock(&guard);
     pthread_mutex_lock(&guard);

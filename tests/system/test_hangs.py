@@ -63,14 +63,10 @@ def test_python_held_by_a_native_call(perimortem):
     assert report["last_event"]["payload"] == {"step": 3}
 
 
-def test_stacks_are_in_the_account_where_a_tool_is_present(perimortem, programs):
-    import shutil
-
-    if not shutil.which("gdb") and not shutil.which("eu-stack"):
-        pytest.skip("neither gdb nor eu-stack is installed")
+def test_stacks_are_in_the_account(perimortem, programs):
     process = perimortem.start("run", "--", programs / "hang_once", 0.3)
     read_line_with(process.stderr, "stacks")
-    assert "main" in read_line_with(process.stderr, "main (")
+    assert "hang_once.c" in read_line_with(process.stderr, "main at")
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
     number = json.loads(perimortem.call("list", "--json").stdout)[0]["number"]

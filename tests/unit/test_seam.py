@@ -22,6 +22,7 @@ PAIRS = [
 CHOOSERS = {
     "collector/__init__.py",
     "dump/__init__.py",
+    "examine/__init__.py",
     "dump/write.py",
     "exits/sources.py",
     "monitor/platform/__init__.py",

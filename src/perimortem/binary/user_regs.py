@@ -1,4 +1,5 @@
-"""struct user_regs_struct of x86-64 (sys/user.h): what ptrace and a core's NT_PRSTATUS hold."""
+"""What ptrace and a core's NT_PRSTATUS hold: struct user_regs_struct of x86-64 (sys/user.h), struct
+user_pt_regs of aarch64 (asm/ptrace.h)."""
 
 from __future__ import annotations
 
@@ -11,11 +12,19 @@ X86_64_REGISTERS = (
 )  # fmt: skip
 _LAYOUT = struct.Struct(f"<{len(X86_64_REGISTERS)}Q")
 SIZE = _LAYOUT.size
+AARCH64_REGISTERS = (*(f"x{number}" for number in range(31)), "sp", "pc", "pstate")
+_AARCH64_LAYOUT = struct.Struct(f"<{len(AARCH64_REGISTERS)}Q")
+AARCH64_SIZE = _AARCH64_LAYOUT.size
 
 
 def parse_registers(raw: bytes) -> dict[str, int]:
     """``raw`` has :data:`SIZE` bytes."""
     return dict(zip(X86_64_REGISTERS, _LAYOUT.unpack(raw), strict=True))
+
+
+def parse_aarch64_registers(raw: bytes) -> dict[str, int]:
+    """``raw`` has :data:`AARCH64_SIZE` bytes."""
+    return dict(zip(AARCH64_REGISTERS, _AARCH64_LAYOUT.unpack(raw), strict=True))
 
 
 def pack_registers(registers: dict[str, int]) -> bytes:

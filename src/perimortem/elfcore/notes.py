@@ -10,8 +10,13 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from perimortem.binary.elf import EM_X86_64, PT_NOTE
-from perimortem.binary.user_regs import SIZE, parse_registers
+from perimortem.binary.elf import EM_AARCH64, EM_X86_64, PT_NOTE
+from perimortem.binary.user_regs import (
+    AARCH64_SIZE,
+    SIZE,
+    parse_aarch64_registers,
+    parse_registers,
+)
 from perimortem.elfcore.layout import (
     NT_AUXV,
     NT_FPREGSET,
@@ -30,6 +35,12 @@ _FXSAVE_BYTES = 512
 _PSINFO_BYTES = 136
 _HEADER, _SEGMENT = 64, 56
 _THREADS_MAX = 100_000
+_REGISTERS = {
+    EM_X86_64: (SIZE, parse_registers),
+    EM_AARCH64: (AARCH64_SIZE, parse_aarch64_registers),
+}
+MACHINES = tuple(_REGISTERS)
+"""Whose cores can be read."""
 HEAD_MAX = 64 << 20
 """Header and notes of a process with very many threads."""
 
@@ -75,8 +86,9 @@ def read_notes(data: bytes) -> CoreNotes:
     return parse_notes(data[begin : begin + size])
 
 
-def parse_notes(data: bytes) -> CoreNotes:
+def parse_notes(data: bytes, machine: int = EM_X86_64) -> CoreNotes:
     """``data``: the notes alone. Raises :class:`MalformedInput`."""
+    size, parse = _REGISTERS[machine]
     tids: list[int] = []
     general: list[dict[str, int]] = []
     floating: dict[int, bytes] = {}
@@ -87,12 +99,12 @@ def parse_notes(data: bytes) -> CoreNotes:
             continue
         if (
             kind == NT_PRSTATUS
-            and len(content) >= _REGISTERS_AT + SIZE
+            and len(content) >= _REGISTERS_AT + size
             and len(tids) < _THREADS_MAX
         ):
             tids.append(struct.unpack_from("<I", content, _PID_AT)[0])
-            general.append(parse_registers(content[_REGISTERS_AT : _REGISTERS_AT + SIZE]))
-        elif kind == NT_FPREGSET and tids and len(content) >= _FXSAVE_BYTES:
+            general.append(parse(content[_REGISTERS_AT : _REGISTERS_AT + size]))
+        elif kind == NT_FPREGSET and tids and len(content) >= _FXSAVE_BYTES and size == SIZE:
             floating[len(tids) - 1] = content[:_FXSAVE_BYTES]
         elif kind == NT_X86_XSTATE and tids:
             extended[len(tids) - 1] = content

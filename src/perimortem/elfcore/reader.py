@@ -1,4 +1,4 @@
-"""Read an ELF core of x86-64 as a snapshot. Every count and offset is checked before use. Pure."""
+"""Read an ELF core of x86-64 or aarch64 as a snapshot. Every count and offset is checked. Pure."""
 
 from __future__ import annotations
 
@@ -11,14 +11,21 @@ from typing import Any
 from perimortem.binary.elf import EM_X86_64, PT_LOAD, PT_NOTE
 from perimortem.binary.pieces import Piece, PieceMemory, ReadAt, bound_pieces
 from perimortem.elfcore import layout
-from perimortem.elfcore.link_map import AT_SYSINFO_EHDR, parse_auxv, read_dso_debug
+from perimortem.elfcore.link_map import AT_PHDR, AT_SYSINFO_EHDR, parse_auxv, read_dso_debug
 from perimortem.elfcore.modules import derive_modules
-from perimortem.elfcore.notes import HEAD_MAX, CoreNotes, iterate_notes, parse_notes
+from perimortem.elfcore.notes import (
+    HEAD_MAX,
+    MACHINES,
+    CoreNotes,
+    iterate_notes,
+    parse_notes,
+)
 from perimortem.errors import MalformedInput
 from perimortem.model.snapshot import (
     Architecture,
     ExceptionRecord,
     Handle,
+    Module,
     Region,
     Registers,
     Snapshot,
@@ -49,17 +56,19 @@ class CoreFile:
             raise MalformedInput("not a core that can be read", why="it is no 64-bit ELF core")
         self.header = layout.ElfHeader.read(head)
         if (
-            self.header.machine != EM_X86_64
+            self.header.machine not in MACHINES
             or self.header.program_header_size != layout.Segment.size()
         ):
-            raise MalformedInput("not a core that can be read", why="it is not one of 64-bit x86")
+            raise MalformedInput(
+                "not a core that can be read", why="it is not one of x86-64 or aarch64"
+            )
         self.segments = list(self._read_segments())
         self.soft_errors: list[str] = []
 
     def read_snapshot(self) -> Snapshot:
         """What it knows of the process. Raises :class:`MalformedInput`."""
         raw = self._read_notes()
-        notes = parse_notes(raw)
+        notes = parse_notes(raw, self.header.machine)
         record = _find_record(raw)
         memory = PieceMemory(self._read, bound_pieces(self._list_pieces(), self.size))
         auxv = parse_auxv(notes.auxv)
@@ -92,9 +101,10 @@ class CoreFile:
             process_create_time_s=_number(record.get("process_create_time_s")),
             user_time_s=0,
             kernel_time_s=0,
-            system=_read_system(_dict(record.get("system"))),
+            system=_read_system(_dict(record.get("system")), self.header.machine),
             threads=threads,
-            modules=derive_modules(regions, memory.read, executable),
+            modules=derive_modules(regions, memory.read, executable)
+            or _guess_program(notes, auxv, regions),
             regions=regions,
             memory=memory.ranges,
             handles=_read_handles(record.get("handles")),
@@ -240,6 +250,19 @@ def _parse_files(notes: bytes) -> list[Region]:
     return found
 
 
+def _guess_program(
+    notes: CoreNotes, auxv: dict[int, int], regions: tuple[Region, ...]
+) -> tuple[Module, ...]:
+    """Of cores without NT_FILE (qemu's): the program itself lies where its headers do."""
+    headers_at = auxv.get(AT_PHDR, 0)
+    path = notes.command_line.split(b" ", 1)[0].decode("utf-8", "backslashreplace")
+    start = end = headers_at & -_PAGE
+    for region in regions:
+        if region.start <= end < region.end:
+            end = region.end
+    return (Module(start, end - start, path, None),) if path and end > start else ()
+
+
 def _find_record(notes: bytes) -> dict[str, Any]:
     for owner, kind, content in iterate_notes(notes):
         if owner == layout.OWNER and kind == layout.NOTE_RECORD:
@@ -262,12 +285,12 @@ def _read_exception(notes: CoreNotes) -> ExceptionRecord | None:
     )
 
 
-def _read_system(facts: dict[str, Any]) -> SystemFacts:
+def _read_system(facts: dict[str, Any], machine: int) -> SystemFacts:
     version = facts.get("os_version")
     numbers = [_number(n) for n in version][:3] if isinstance(version, list) else []
     major, minor, build = (*numbers, 0, 0, 0)[:3]
     return SystemFacts(
-        architecture=Architecture.X86_64,
+        architecture=Architecture.X86_64 if machine == EM_X86_64 else Architecture.AARCH64,
         os_release=printable(str(facts.get("os_release", "Linux"))),
         os_version=(major, minor, build),
         processor_count=_number(facts.get("processor_count")),

@@ -16,7 +16,8 @@ def render_stacks(document: dict[str, Any], *, tid: int | None = None, full: boo
     threads = [t for t in document["threads"] if tid is None or t["tid"] == tid]
     if tid is None and not full:
         threads = [t for t in threads if t["name"] != _AGENT]
-    for group in [[t] for t in threads] if full else group_threads(threads):
+    locked = {tid for deadlock in document["deadlocks"] for tid in deadlock["tids"]}
+    for group in [[t] for t in threads] if full else group_threads(threads, locked):
         first = group[0]
         lines.append(_head(group))
         lines += [f"  {line}" for line in render_frames(first, full=full)]
@@ -24,8 +25,7 @@ def render_stacks(document: dict[str, Any], *, tid: int | None = None, full: boo
             lines.append(f"  {'...' if first['frames'] else 'none'}: {first['end']}")
         lines.append("")
     lines += [deadlock["text"] for deadlock in document["deadlocks"]]
-    in_cycles = {tid for deadlock in document["deadlocks"] for tid in deadlock["tids"]}
-    lines += [w["text"] for w in document["waits"] if w["tid"] not in in_cycles and _tells(w)]
+    lines += [w["text"] for w in document["waits"] if w["tid"] not in locked and _tells(w)]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
@@ -106,15 +106,18 @@ def _head(group: list[dict[str, Any]]) -> str:
     return text + (f" [{'; '.join(notes)}]" if notes else "")
 
 
-def group_threads(threads: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Threads whose frames are the same, in the order of the first of them; a crashed one first."""
+def group_threads(threads: list[dict[str, Any]], apart: set[int]) -> list[list[dict[str, Any]]]:
+    """Threads whose frames are the same, in the order of the first of them; a crashed one first.
+
+    ``apart``: those that are told one by one.
+    """
     groups: dict[object, list[dict[str, Any]]] = {}
     for thread in threads:
         key: object = tuple(
             (f["address"], f["function"], f["source"] and f["source"]["line"])
             for f in thread["frames"]
         )
-        if thread["crashed"] or not thread["frames"]:
+        if thread["crashed"] or not thread["frames"] or thread["tid"] in apart:
             key = thread["tid"]
         groups.setdefault((key, thread["end"], *thread["notes"]), []).append(thread)
     return sorted(groups.values(), key=lambda group: not group[0]["crashed"])

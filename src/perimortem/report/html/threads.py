@@ -12,9 +12,9 @@ _GUESSED = {"scan": "found by search", "frame-pointer": "by frame pointer"}
 
 
 def render_threads(examination: dict[str, Any]) -> Markup:
-    groups = group_threads(examination["threads"])
-    waits = {wait["tid"]: wait["text"] for wait in examination["waits"]}
     locked = {tid for deadlock in examination["deadlocks"] for tid in deadlock["tids"]}
+    groups = group_threads(examination["threads"], locked)
+    waits = {wait["tid"]: wait["text"] for wait in examination["waits"]}
     count = len(examination["threads"])
     return element(
         "section",
