@@ -2,7 +2,8 @@
 
     python tests/windows_dumps.py FOLDER      (make test-windows)
 
-Threads with their instruction pointers, and modules with base and size, must be the same.
+Threads with their instruction pointers, and modules with base and size, must be the same. Their stacks
+are walked by the tables of the programs and of Wine's own libraries, down to where every thread begins.
 """
 
 from __future__ import annotations
@@ -13,9 +14,15 @@ from pathlib import Path
 
 import udmp_parser
 
+from perimortem.dump.open import open_snapshot
 from perimortem.minidump.context import read_context_amd64
 from perimortem.minidump.format import Directory, StreamType
 from perimortem.minidump.reader import MinidumpFile
+from perimortem.model.stack import FrameTrust
+from perimortem.stacks.walk import StackWalker
+from perimortem.symbols.cache import SymbolCache
+from perimortem.symbols.files import FileFinder, ImageLibrary
+from perimortem.symbols.provider import Symbols
 
 
 def read_ours(path: Path) -> tuple[dict[int, int], dict[int, tuple[str, int]]]:
@@ -54,6 +61,25 @@ def hide_lone_memory(data: bytes) -> bytes:
     return data[:at] + bytes(4) + data[at + 4 :]
 
 
+def check_stacks(path: Path, programs: Path) -> list[str]:
+    """Every thread down to RtlUserThreadStart by tables alone; the functions of the first."""
+    libraries = next(Path("/").glob("usr/lib/*/wine/x86_64-windows"))
+    with open_snapshot(path) as snapshot, ImageLibrary() as library:
+        finder = FileFinder(library, Path("/"), (programs, libraries))
+        with tempfile.TemporaryDirectory() as folder:
+            symbols = Symbols(snapshot, finder, SymbolCache(Path(folder)), with_lines=False)
+            walker = StackWalker(snapshot, symbols.find_image)
+            stacks = list(walker.walk_all())
+            names = [[symbols.name(frame).function for frame in s.frames] for s in stacks]
+    for stack, functions in zip(stacks, names, strict=True):
+        assert stack.is_whole, f"{path}, thread {stack.tid}: {stack.end}"
+        assert functions[-1] == "RtlUserThreadStart", functions
+        trusts = {frame.trust for frame in stack.frames[1:]}
+        assert trusts == {FrameTrust.CFI}, trusts
+    assert {"main", "wmain"} & set(names[0]), names[0]
+    return [name for name in names[0] if name]
+
+
 def main() -> int:
     paths = sorted(Path(sys.argv[1]).glob("*.dmp"))
     assert len(paths) >= 3, f"the tests left no dumps in {sys.argv[1]}"
@@ -62,6 +88,7 @@ def main() -> int:
         assert ours[0] == theirs[0], f"{path}: threads differ"
         assert ours[1] == theirs[1], f"{path}: modules differ"
         print(f"{path.name}: {len(ours[0])} threads and {len(ours[1])} modules, the same in both")
+        print(f"  {' < '.join(check_stacks(path, Path(sys.argv[1]).parent / 'programs'))}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""A PE image (.exe, .dll), read piece by piece: headers, exports, functions. Pure.
+"""A PE image (.exe, .dll), read piece by piece: headers, exports, COFF symbols. Pure.
 
 Source: "PE Format" (Microsoft). Addresses are relative to the image's base (RVA), so
 ``preferred_base`` is 0: what is added to them is where the module lies.
@@ -21,6 +21,9 @@ _WRITABLE = 0x80000000
 """IMAGE_SCN_MEM_WRITE."""
 _DIRECTORIES_MAX, _SECTIONS_MAX, _EXPORTS_MAX = 16, 96, 1 << 17
 _DIRECTORY_BYTES_MAX = 64 << 20
+_SYMBOL = struct.Struct("<8sIhHBB")
+_SYMBOLS_MAX = 1 << 20
+_FUNCTION_TYPE, _EXTERNAL, _STATIC = 0x20, 2, 3
 
 Read = Callable[[int, int], bytes]
 
@@ -53,6 +56,7 @@ class PeImage:
         if len(head) < 24 + 112 or head[:4] != b"PE\0\0":
             raise MalformedInput("not a PE image")
         self.machine, count, self.timestamp = struct.unpack_from("<HHI", head, 4)
+        self._symbols_at, self._symbol_count = struct.unpack_from("<II", head, 12)
         (optional_size,) = struct.unpack_from("<H", head, 20)
         (magic,) = struct.unpack_from("<H", head, 24)
         if magic != _PE32_PLUS or count > _SECTIONS_MAX:
@@ -100,6 +104,33 @@ class PeImage:
             return 0, b""
         address, size = self._directories[index]
         return address, self.read_address(address, min(size, _DIRECTORY_BYTES_MAX))
+
+    @cached_property
+    def coff_functions(self) -> list[tuple[int, str]]:
+        """(RVA, name) of every function in the COFF symbol table, which mingw writes; in order."""
+        count = min(self._symbol_count, _SYMBOLS_MAX)
+        if not self._symbols_at or not count:
+            return []
+        table = self.read(self._symbols_at, count * _SYMBOL.size)
+        strings_at = self._symbols_at + self._symbol_count * _SYMBOL.size
+        size = int.from_bytes(self.read(strings_at, 4), "little")
+        strings = self.read(strings_at, min(size, _DIRECTORY_BYTES_MAX))
+        found = []
+        index = 0
+        while (index + 1) * _SYMBOL.size <= len(table):
+            name, value, section, kind, storage, extra = _SYMBOL.unpack_from(
+                table, index * _SYMBOL.size
+            )
+            index += 1 + extra
+            is_function = kind == _FUNCTION_TYPE and storage in (_EXTERNAL, _STATIC)
+            if not is_function or not 0 < section <= len(self.sections):
+                continue
+            if name[:4] == b"\0\0\0\0":
+                at = int.from_bytes(name[4:], "little")
+                name = strings[at : at + 512]
+            text = name.split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
+            found.append((self.sections[section - 1].address + value, text))
+        return sorted(found)
 
     @cached_property
     def exports(self) -> list[tuple[int, str]]:

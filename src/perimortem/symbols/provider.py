@@ -187,7 +187,8 @@ class Symbols:
         image = names.file.image if names.file is not None else None
         if isinstance(image, PeImage):
             names.table = make_table(
-                (rva, 0, name.encode()) for rva, name in _unique(image.exports)
+                (rva, 0, name.encode())
+                for rva, name in _unique(image.coff_functions or image.exports)
             )
         if not isinstance(image, ElfImage):
             return names
