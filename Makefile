@@ -75,8 +75,9 @@ fuzz: $(TOOLS) ## Fuzz the readers of dumps for five minutes
 test-deps: ## Install what the tests compare with (needs root; CI)
 	apt-get update
 	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-	  gcc g++ make cmake ninja-build pkg-config python3-venv gdb lldb elfutils binutils libc6-dbg \
-	  redis-server nginx-light ripgrep gron chromium less vim-tiny procps util-linux zstd
+	  gcc g++ make cmake ninja-build pkg-config python3-venv gdb lldb elfutils debuginfod binutils libc6-dbg \
+	  redis-server nginx-light ripgrep gron chromium qemu-user gcc-aarch64-linux-gnu \
+	  libc6-dev-arm64-cross gdb-multiarch less vim-tiny procps util-linux zstd
 
 wine-deps: ## Install Wine and the cross compiler (needs root; CI)
 	apt-get update

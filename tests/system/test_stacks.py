@@ -335,3 +335,81 @@ def test_what_is_no_dump_is_refused_in_one_line(perimortem, what, words):
         assert result.returncode == 1
         assert words in result.stderr
         assert len(result.stderr.splitlines()) == 1
+
+
+def test_py_spy_where_pystack_is_not(perimortem, start, tmp_path):
+    if not (Path(sys.executable).with_name("py-spy")).exists():
+        pytest.skip("py-spy is not installed")
+    hidden = tmp_path / "hidden" / "pystack"
+    hidden.mkdir(parents=True)
+    (hidden / "__init__.py").write_text("raise ImportError('no pystack')")
+    perimortem.environment["PYTHONPATH"] = str(hidden.parent)
+    program = start([find_python("3.11"), "-c", PYTHON])
+    document = json.loads(perimortem.call("stack", "--json", program.pid).stdout)
+    assert document["notes"] == []
+    main = next(t for t in document["threads"] if t["tid"] == program.pid)
+    names = [f["function"].rpartition(".")[2] for f in main["frames"] if f["language"] == "python"]
+    assert names == ["visit", *["<lambda>", "visit"] * 3, "__init__", "<module>"]
+    assert program.state == "S"
+
+
+def test_debugging_symbols_from_a_server(perimortem, start, programs, tmp_path):
+    """debuginfod-find asks a real server of files on this machine; only when that is asked for."""
+    if shutil.which("debuginfod-find") is None:
+        pytest.skip("debuginfod-find is not installed (make test-deps)")
+    stripped = tmp_path / "program"
+    shutil.copy(programs / "stacks-O2", stripped)
+    subprocess.run(["strip", stripped], check=True)
+    text = subprocess.run(["readelf", "-n", stripped], capture_output=True, text=True).stdout
+    build_id = text.partition("Build ID: ")[2].split()[0]
+    served = tmp_path / "served" / "buildid" / build_id
+    served.mkdir(parents=True)
+    shutil.copy(programs / "stacks-O2", served / "debuginfo")
+    server = subprocess.Popen(
+        [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1"],
+        cwd=tmp_path / "served", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    try:
+        port = server.stdout.readline().split("port ")[1].split()[0]
+        perimortem.environment |= {
+            "DEBUGINFOD_URLS": f"http://127.0.0.1:{port}",
+            "DEBUGINFOD_CACHE_PATH": str(tmp_path / "cache-of-debuginfod"),
+        }
+        program = start([str(stripped), "mutual", "4"])
+        plain = perimortem.call("stack", "--json", program.pid).stdout
+        assert '"odd"' not in plain
+        assert "--debuginfod" in plain
+        asked = perimortem.call("stack", "--json", "--debuginfod", program.pid).stdout
+        names = [f["function"] for f in json.loads(asked)["threads"][0]["frames"]]
+        assert names.count("odd") == 2
+    finally:
+        server.kill()
+        server.communicate()
+
+
+def test_breakpad_symbols_for_a_stripped_program(perimortem, start, programs, tmp_path):
+    copy, folder = tmp_path / "program", tmp_path / "symbols"
+    shutil.copy(programs / "stacks-stripped", copy)
+    folder.mkdir()
+    notes = subprocess.run(["readelf", "-n", copy], capture_output=True, text=True).stdout
+    from perimortem.symbols.files import derive_debug_id
+
+    identity = derive_debug_id(bytes.fromhex(notes.partition("Build ID: ")[2].split()[0]))
+    program = start([str(copy), "mutual", "4"])
+    before = json.loads(perimortem.call("stack", "--json", program.pid).stdout)
+    own = [f for f in before["threads"][0]["frames"] if f["module"] == "program"]
+    assert {f["function"] for f in own} == {None}
+    place = int(own[0]["module_offset"], 16)
+    for wanted, name in ((identity, "rest"), ("0" * 33, None)):
+        (folder / "program.sym").write_text(
+            f"MODULE Linux x86_64 {wanted} program\nFILE 0 /src/rest.c\n"
+            f"FUNC {place - 16:x} 20 0 rest\n{place - 16:x} 20 42 0\n"
+        )
+        result = perimortem.call("stack", "--json", program.pid, "--symbols", folder)
+        document = json.loads(result.stdout)
+        frame = next(f for f in document["threads"][0]["frames"] if f["module"] == "program")
+        assert frame["function"] == name
+        if name:
+            assert (frame["source"]["file"], frame["source"]["line"]) == ("/src/rest.c", 42)
+        else:
+            assert any("another version" in m["text"] for m in document["missing"])

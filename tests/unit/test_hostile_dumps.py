@@ -15,6 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_minidump import make_snapshot, open_dump, write
 
+from perimortem.analyze.python_locks import find_python_locks
+from perimortem.analyze.reason import derive_reason
+from perimortem.analyze.scene import Scene
+from perimortem.analyze.signature import derive_signature
+from perimortem.analyze.waits import derive_waits, find_cycles
+from perimortem.binary.elf_image import ElfImage
 from perimortem.dump.compressed import CompressedReader, CompressedWriter
 from perimortem.elfcore.reader import CoreFile, is_core
 from perimortem.elfcore.writer import write_core
@@ -22,9 +28,15 @@ from perimortem.errors import MalformedInput, PerimortemError
 from perimortem.minidump.snapshot import read_snapshot
 from perimortem.minidump.writer import write_minidump
 from perimortem.model.dump import FULL, MINI, MinidumpType
+from perimortem.model.examination import Examination
+from perimortem.report.examination.document import render_examination
+from perimortem.report.examination.inventory import render_inventory
+from perimortem.report.examination.text import render_analysis, render_stacks
+from perimortem.report.html.page import render_page
 from perimortem.report.minidump.document import describe_dump
 from perimortem.report.minidump.hexdump import render_memory
 from perimortem.report.minidump.text import render_dump
+from perimortem.stacks.walk import StackWalker
 
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 HOSTILE = sorted(Path(__file__).with_name("hostile").iterdir())
@@ -48,11 +60,55 @@ def exercise(data):
             dump = open_dump(data)
             render_dump(describe_dump(dump, limit=50))
             snapshot = read_snapshot(dump)
+        examine(snapshot)
         if sum(memory.size for memory in snapshot.memory) < 16 << 20:
             write_core(snapshot, io.BytesIO())
             write_minidump(snapshot, MINI, io.BytesIO())
     except PerimortemError:
         return
+
+
+def examine(snapshot):
+    """Stacks, waits, reason, signature: by what the dump says of itself alone."""
+    walker = StackWalker(snapshot, lambda module: read_image(snapshot, module))
+    stacks = tuple(walker.walk_all())
+    assert len(stacks) == len(snapshot.threads)
+    find_cycles(derive_waits(snapshot, stacks, walker.modules.read))
+    find_python_locks(snapshot.threads, snapshot.regions, walker.modules.read)
+    crashed = None
+    if snapshot.exception is not None:
+        tid = snapshot.exception.tid
+        crashed = next((s for s in stacks if s.tid == tid), None)
+    registers = next(
+        (t.registers for t in snapshot.threads if crashed and t.tid == crashed.tid), None
+    )
+    reason = None
+    if registers is not None:
+        scene = Scene(
+            snapshot, crashed, registers, walker.modules.read,
+            decode=lambda code, address: None, find_symbol=lambda module, name: None,
+            demangle=lambda name: name,
+        )  # fmt: skip
+        reason = derive_reason(scene)
+        derive_signature(crashed, reason)
+    cycles = waits = ()
+    examination = Examination(
+        snapshot, stacks, crashed and crashed.tid, reason, None, waits, cycles, (), ()
+    )
+    document = render_examination(examination)
+    render_stacks(document)
+    render_analysis(document, name="x")
+    render_page(None, document, render_inventory(snapshot))
+
+
+def read_image(snapshot, module):
+    """As it lies in memory: what a hostile dump says of its own frame information."""
+    try:
+        return ElfImage(
+            lambda offset, size: snapshot.content.read(module.base + offset, size), in_memory=True
+        )
+    except MalformedInput:
+        return None
 
 
 @pytest.mark.parametrize("path", HOSTILE, ids=lambda path: path.name)

@@ -44,6 +44,14 @@ def derive_access(
     return _derive_implied(scene, instruction, fault_address, told)
 
 
+def locate_operands(scene: Scene, instruction: Instruction | None) -> list[int]:
+    """Every address that the instruction names."""
+    if instruction is None:
+        return []
+    found = (_locate(scene, instruction, operand) for operand in instruction.operands)
+    return [address for address in found if address is not None]
+
+
 def _derive_implied(
     scene: Scene, instruction: Instruction, fault_address: int | None, told: AccessKind
 ) -> Access | None:

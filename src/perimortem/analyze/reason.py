@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from perimortem.analyze.abort import derive_giving_up
-from perimortem.analyze.access import decode_instruction, derive_access
+from perimortem.analyze.access import decode_instruction, derive_access, locate_operands
 from perimortem.analyze.fault import classify_fault
 from perimortem.analyze.scene import Scene
 from perimortem.exits import ntstatus
@@ -56,6 +56,8 @@ def describe_signal(exception: ExceptionRecord) -> str:
     """ "SIGSEGV (SEGV_MAPERR) at 0x10"."""
     code = exception.flags & 0xFFFFFFFF
     word = _CODES.get(exception.code, {}).get(code) or _SENT.get(code)
+    if not code and exception.code in _HAS_ADDRESS:
+        word = None  # SI_USER, or a writer that does not tell
     text = signal_name(exception.code) + (f" ({word})" if word else "")
     is_fault = exception.code in _HAS_ADDRESS and 0 < code < _SI_KERNEL
     return text + (f" at {exception.address:#x}" if is_fault else "")
@@ -83,7 +85,12 @@ class _Deriving:
 
     def of_linux(self) -> Reason:
         code, flags = self._exception.code, self._exception.flags & 0xFFFFFFFF
-        is_sent = flags > 0x7FFFFFFF or (flags == 0 and not self._fits_the_instruction())
+        if flags == 0 and code in _HAS_ADDRESS:
+            # Sent by somebody; or a writer that does not tell si_code, and perhaps no address either.
+            address = self._find_fault_address()
+            if address is not None:
+                return self._make_fault(address)
+        is_sent = flags == 0 or flags > 0x7FFFFFFF
         if code == _ABRT:
             return self._make_giving_up()
         if is_sent and code not in (_SYS,):
@@ -102,10 +109,20 @@ class _Deriving:
             return self._make_seccomp()
         return self._make(ReasonKind.OTHER, self._words)
 
-    def _fits_the_instruction(self) -> bool:
-        """Older writers do not tell si_code; a fault is at an address that the instruction names."""
-        access = derive_access(self._scene, self._instruction, self._exception.address)
-        return access is not None and access.expression is not None
+    def _find_fault_address(self) -> int | None:
+        """Where this instruction must fault: it is no code, or names memory that is not there."""
+        scene = self._scene
+        region = scene.find_region(self._pc)
+        if scene.snapshot.regions and (region is None or not region.executable):
+            return self._pc
+        told = derive_access(scene, self._instruction, self._exception.address)
+        if told is not None and told.expression is not None:
+            return told.address
+        for address in locate_operands(scene, self._instruction):
+            place = scene.find_region(address)
+            if scene.snapshot.regions and (place is None or not place.readable):
+                return address
+        return None
 
     def of_windows(self) -> Reason:
         code, parameters = self._exception.code, self._exception.parameters

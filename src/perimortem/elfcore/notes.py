@@ -30,7 +30,7 @@ from perimortem.errors import MalformedInput
 from perimortem.model.snapshot import Registers
 from perimortem.text import decode_text
 
-_PID_AT, _REGISTERS_AT = 32, 112
+_CURRENT_SIGNAL_AT, _PID_AT, _REGISTERS_AT = 12, 32, 112
 _FXSAVE_BYTES = 512
 _PSINFO_BYTES = 136
 _HEADER, _SEGMENT = 64, 56
@@ -93,7 +93,7 @@ def parse_notes(data: bytes, machine: int = EM_X86_64) -> CoreNotes:
     general: list[dict[str, int]] = []
     floating: dict[int, bytes] = {}
     extended: dict[int, bytes] = {}
-    signal, auxv, info = None, b"", b""
+    signal, auxv, info, current = None, b"", b"", 0
     for owner, kind, content in iterate_notes(data):
         if owner not in SYSTEM_OWNERS:
             continue
@@ -102,6 +102,8 @@ def parse_notes(data: bytes, machine: int = EM_X86_64) -> CoreNotes:
             and len(content) >= _REGISTERS_AT + size
             and len(tids) < _THREADS_MAX
         ):
+            if not tids:
+                (current,) = struct.unpack_from("<H", content, _CURRENT_SIGNAL_AT)
             tids.append(struct.unpack_from("<I", content, _PID_AT)[0])
             general.append(parse(content[_REGISTERS_AT : _REGISTERS_AT + size]))
         elif kind == NT_FPREGSET and tids and len(content) >= _FXSAVE_BYTES and size == SIZE:
@@ -116,6 +118,8 @@ def parse_notes(data: bytes, machine: int = EM_X86_64) -> CoreNotes:
             info = content
     if not tids:
         raise MalformedInput("not a core that can be read", why="no thread is in it")
+    if signal is None and current:  # qemu and others write no siginfo
+        signal = CoreSignal(current, 0, 0, None, None)
     threads = (
         CoreThread(tid, Registers(registers, floating.get(index), extended.get(index)))
         for index, (tid, registers) in enumerate(zip(tids, general, strict=True))

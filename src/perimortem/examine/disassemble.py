@@ -37,6 +37,14 @@ def _open_engine(architecture: Architecture) -> Any:
     return engine
 
 
+def _size_of_arm(found: Any) -> int:
+    """By the letter behind ldr and str, else by the register."""
+    for ending, size in (("b", 1), ("h", 2), ("sw", 4)):
+        if found.mnemonic.endswith(ending):
+            return size
+    return 4 if found.op_str.startswith(("w", "s")) else 8
+
+
 def _list_operands(found: Any) -> list[MemoryOperand]:
     import capstone
 
@@ -53,7 +61,7 @@ def _list_operands(found: Any) -> list[MemoryOperand]:
                 index=found.reg_name(memory.index) or None if memory.index else None,
                 scale=getattr(memory, "scale", 1),
                 displacement=memory.disp,
-                size=getattr(operand, "size", 8),
+                size=getattr(operand, "size", 0) or _size_of_arm(found),
                 reads=bool(access & capstone.CS_AC_READ),
                 writes=bool(access & capstone.CS_AC_WRITE),
                 segment=found.reg_name(segment) if segment else None,
