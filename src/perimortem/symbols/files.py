@@ -20,6 +20,7 @@ from perimortem.binary.elf_image import ElfImage
 from perimortem.binary.pe_image import PeImage
 from perimortem.errors import MalformedInput
 from perimortem.model.snapshot import Module
+from perimortem.symbols.lines import LineFinder, open_lines
 
 _DEBUG_ROOT = Path("/usr/lib/debug")
 _DEBUGINFOD_TIMEOUT_S = 60
@@ -40,6 +41,7 @@ class ImageLibrary:
     def __init__(self) -> None:
         self._files: dict[tuple[str, int, int, int], ImageFile] = {}
         self._open: list[_File] = []
+        self._lines: dict[Path, LineFinder | None] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -59,12 +61,20 @@ class ImageLibrary:
             found = self._files[key] = self._open_new(path)
         return found
 
+    def open_lines(self, file: ImageFile) -> LineFinder | None:
+        """Files and lines of an image; what knows them takes long to open, too."""
+        if file.path not in self._lines:
+            image = file.image if isinstance(file.image, ElfImage) else None
+            self._lines[file.path] = open_lines(file.path, image)
+        return self._lines[file.path]
+
     def close(self) -> None:
         """All of them; their images know no more than they have read."""
         for file in self._open:
             file.close()
         self._open.clear()
         self._files.clear()
+        self._lines.clear()
 
     def _open_new(self, path: Path) -> ImageFile:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0))
@@ -111,7 +121,7 @@ class FileFinder:
         use_debuginfod: bool = False,
     ) -> None:
         """``root``: in front of the paths of modules: "/", or the root directory of a process."""
-        self._library = library
+        self.library = library
         self._root, self._dirs, self._use_debuginfod = root, symbol_dirs, use_debuginfod
 
     def find_module(self, module: Module, head: bytes) -> ImageFile | str:
@@ -123,7 +133,7 @@ class FileFinder:
         mismatch = ""
         for path in self._list_candidates(module):
             try:
-                found = self._library.open(path)
+                found = self.library.open(path)
             except MalformedInput as error:
                 mismatch = mismatch or str(error)
                 continue
@@ -161,7 +171,7 @@ class FileFinder:
 
     def _open_if(self, path: Path, build_id: bytes) -> ImageFile | None:
         try:
-            found = self._library.open(path)
+            found = self.library.open(path)
         except (OSError, MalformedInput, ValueError):
             return None
         is_same = isinstance(found.image, ElfImage) and found.image.build_id == build_id

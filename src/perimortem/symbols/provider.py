@@ -21,7 +21,7 @@ from perimortem.symbols.elf_symbols import (
     read_elf_variables,
 )
 from perimortem.symbols.files import FileFinder, Image, ImageFile, derive_debug_id
-from perimortem.symbols.lines import LineFinder, open_lines
+from perimortem.symbols.lines import LineFinder
 from perimortem.symbols.table import Function, SymbolTable, make_table
 from perimortem.symbols.vdso import find_vdso
 
@@ -79,12 +79,18 @@ class Symbols:
         function, start, lines = known
         if function is None and not lines:
             return frame
-        return replace(
-            frame,
-            function=function,
-            function_offset=frame.pc - frame.module.base + base - start if function else 0,
-            source=lines[-1] if lines else None,
-            inlined=lines[:-1],
+        return Frame(  # by hand: dataclasses.replace takes as long as all the rest
+            frame.pc,
+            frame.stack_pointer,
+            frame.trust,
+            frame.module,
+            frame.is_exact,
+            frame.is_signal,
+            function,
+            frame.pc - frame.module.base + base - start if function else 0,
+            lines[:-1],
+            lines[-1] if lines else None,
+            frame.language,
         )
 
     def name_address(self, address: int) -> str | None:
@@ -211,7 +217,7 @@ class Symbols:
                     "symbols (-dbg, -dbgsym, -debuginfo), --symbols DIR or --debuginfod has them",
                 )
         if self._with_lines and with_lines is not None and module.path != VDSO:
-            names.lines = open_lines(with_lines.path, _as_elf(with_lines.image))
+            names.lines = self._finder.library.open_lines(with_lines)
         return names
 
     def _load_table(self, build_id: bytes | None, kind: str, image: ElfImage) -> SymbolTable:
@@ -231,10 +237,6 @@ class Symbols:
                 f"{path} is of another version: it is for {found.identity}, the module is {wanted}"
             )
         return None
-
-
-def _as_elf(image: Image) -> ElfImage | None:
-    return image if isinstance(image, ElfImage) else None
 
 
 def _has_lines(image: ElfImage) -> bool:

@@ -98,9 +98,33 @@ def _render_place(
             name = f"{crashed['name']} " if crashed["name"] else ""
             link = element("a", f"thread {name}({crashed['tid']})", href=f"#t{crashed['tid']}")
             return join(element("code", describe_frame(frame)), ", ", link)
-    return report["where"] if report is not None else None
+    if report is not None and report["where"]:
+        return str(report["where"])
+    return _render_place_of_hang(examination) if examination is not None else None
+
+
+def _render_place_of_hang(examination: dict[str, Any]) -> Markup | None:
+    """Where the threads of a deadlock stand: the innermost frame of the program's own."""
+    tids = {tid for deadlock in examination["deadlocks"] for tid in deadlock["tids"]}
+    program = (examination["program"] or "").replace("\\", "/").rsplit("/", 1)[-1]
+    lines = []
+    for thread in examination["threads"]:
+        own = (f for f in thread["frames"] if f["language"] == "python" or f["module"] == program)
+        frame = next(own, None)
+        if thread["tid"] in tids and frame is not None:
+            link = element("a", f"thread {thread['tid']}", href=f"#t{thread['tid']}")
+            lines.append(element("div", element("code", describe_frame(frame)), ", ", link))
+    return join(lines) if lines else None
 
 
 def _render_when(report: dict[str, Any]) -> str:
-    started, ended = report["started_at"], report["ended_at"]
-    return f"{started} to {ended or 'now'} on {report['host']['name']}, {report['host']['kernel']}"
+    started = parse_time(report["started_at"])
+    ended = parse_time(report["ended_at"]) if report["ended_at"] else None
+    text = started.strftime("%Y-%m-%d %H:%M:%S")
+    if ended is None:
+        text += " UTC to now"
+    elif ended.date() == started.date():
+        text += f" to {ended:%H:%M:%S.%f}"[:-3] + " UTC"
+    else:
+        text += f" to {ended:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{text}, on {report['host']['name']}, {report['host']['kernel']}"

@@ -47,12 +47,18 @@ def render_timeline(report: dict[str, Any]) -> Markup | None:
     return element(
         "section",
         element("h2", "Timeline"),
-        element("div", tracks, class_="tracks"),
         element(
             "div",
-            element("span", f"{format_duration(span_s)} before"),
-            element("span", end),
-            class_="axis",
+            tracks,
+            element("span", ""),
+            element(
+                "div",
+                element("span", f"{format_duration(span_s)} before"),
+                element("span", end),
+                class_="axis",
+            ),
+            element("span", ""),
+            class_="tracks",
         ),
         element(
             "p",
