@@ -1,9 +1,9 @@
-"""Coverage-guided fuzzing of reader, listing and converter: fuzz_dumps.py [SECONDS] [CORPUS] (atheris).
+"""Coverage-guided fuzzing of dumps: fuzz_dumps.py [SECONDS] [CORPUS] (atheris).
 
 It begins with the seeds of tests/unit/test_hostile_dumps.py and what was found before, and puts each
-It begins with the seeds of tests/unit/test_hostile_dumps.py and what was found before, and puts each
-input through what that test does: only our own error may come out; no hang, no blow-up. Finds are left
-as crash-* files; put them, minimised, into tests/unit/hostile.
+input through what that test does (read, list, convert, take apart): only our own error may come out; no
+hang, no blow-up. Finds are left as crash-* files; put them, minimised, into tests/unit/hostile.
+"""
 
 from __future__ import annotations
 

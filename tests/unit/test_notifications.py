@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import select
+import socket
 import sys
 
 import pytest
@@ -9,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perimortem.beats.sd_notify import Notification, decode_notification, encode_relayed
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="futexes and sd_notify are of Linux")
 
 
 def test_what_systemd_documents():
@@ -40,7 +45,7 @@ def test_a_supervisor_hears_all_but_the_main_pid():
     assert encode_relayed(b"MAINPID=1\nREADY=1\n\nSTATUS=x\n") == b"READY=1\nSTATUS=x"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="futexes are Linux's")
+@linux
 @pytest.mark.parametrize(
     ("operation", "value", "timeout", "wait"),
     [
@@ -54,8 +59,68 @@ def test_a_supervisor_hears_all_but_the_main_pid():
         (0x81, 1, 0, "OTHER"),  # FUTEX_WAKE
     ],
 )
-@pytest.mark.skipif(sys.platform != "linux", reason="futex(2) is a call of Linux")
 def test_what_a_thread_waits_for(operation, value, timeout, wait):
     from perimortem.proc.linux.futex import classify_futex
 
     assert classify_futex(operation, value, timeout, [4711, 4712]).name == wait
+
+
+@pytest.fixture()
+def above(tmp_path):
+    """What makes the socket of a supervisor, anew at one path; and what opens a relay to it."""
+    path = tmp_path / "notify"
+    made = []
+
+    def listen():
+        path.unlink(missing_ok=True)
+        made.append(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK))
+        made[-1].bind(str(path))
+        return made[-1]
+
+    from perimortem.beats.linux.notify_socket import Relay
+
+    yield listen, lambda: Relay(str(path))
+    for one in made:
+        one.close()
+
+
+def _is_ready(relay):
+    return bool(select.select([relay], [], [], 0)[0])
+
+
+@linux
+def test_a_slow_supervisor_gets_what_is_held_as_soon_as_it_has_room(above):
+    listen, open_relay = above
+    supervisor, relay = listen(), open_relay()
+    for number in range(100):
+        relay.pass_on(b"STATUS=%d" % number, [])
+    assert not _is_ready(relay)  # it has no room, and is not asked in vain
+    taken = []
+    while len(taken) < 100:
+        taken.append(int(supervisor.recv(64)[7:]))
+        if _is_ready(relay):
+            relay.flush()
+    assert taken == list(range(100))
+    assert not _is_ready(relay)
+    relay.close()
+
+
+@linux
+def test_a_supervisor_that_goes_and_comes_again(above):
+    listen, open_relay = above
+    supervisor, relay = listen(), open_relay()
+    read_fd, write_fd = os.pipe()
+    for number in range(100):
+        relay.pass_on(b"STATUS=%d" % number, [])
+    relay.pass_on(b"BARRIER=1", [write_fd])
+    supervisor.close()
+    assert _is_ready(relay)
+    relay.flush()
+    assert not _is_ready(relay)
+    assert os.read(read_fd, 1) == b""  # the barrier is not kept up by one that is gone
+    os.close(read_fd)
+    relay.pass_on(b"STATUS=lost", [])
+    supervisor = listen()
+    relay.pass_on(b"READY=1", [])
+    assert supervisor.recv(64) == b"READY=1"
+    relay.close()

@@ -17,7 +17,8 @@ def collect_process_table() -> list[ListedProcess]:
         if facts is None:
             continue
         try:
-            target = collect_target(find_process(pid))
+            process = find_process(pid)
+            target = collect_target(process)
         except ProcessGone:
             continue
         found.append(
@@ -26,7 +27,7 @@ def collect_process_table() -> list[ListedProcess]:
                 parent_pid=facts.parent_pid,
                 name=_choose_name(target.executable, target.name, names),
                 command_line=shlex.join(target.command_line),
-                created=target.started_at_ns / 1e9,
+                created=process.start_time_ticks,
             )
         )
     return found

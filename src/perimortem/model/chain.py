@@ -10,7 +10,10 @@ from perimortem.model.evidence import Confidence
 
 @dataclass(frozen=True)
 class ListedProcess:
-    """A process as some list tells of it. ``created``: seconds of some clock, the same for all."""
+    """A process as some list tells of it.
+
+    ``created``: a time in any unit of one clock, exact enough to tell who was there first.
+    """
 
     pid: int
     parent_pid: int | None

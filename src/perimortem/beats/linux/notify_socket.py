@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import select
 import socket
 import struct
 import sys
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 
@@ -32,6 +34,8 @@ _THRESHOLD_LEAST_NS = 10_000_000
 _AT_ONCE_MAX = 100
 _HELD_MAX = 256
 _KEPT = 20
+_LAST_WORDS_S = 1.0
+"""So long a slow supervisor is waited for when everything else is done. Arbitrary."""
 
 
 class NotifySocket:
@@ -42,18 +46,16 @@ class NotifySocket:
         self.name = f"@perimortem/{os.getpid()}-{secrets.token_hex(8)}"
         self.refused = 0
         """Datagrams that were too long to be a notification."""
-        self._relay_to = relay_to
-        self._held: deque[tuple[bytes, list[int]]] = deque()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._socket.bind(_address(self.name))
+        self.relay = Relay(relay_to) if relay_to is not None else None
 
     def fileno(self) -> int:
         return self._socket.fileno()
 
     def receive(self) -> Iterator[tuple[int, Notification]]:
         """(pid of the sender, what it said) for every datagram that is waiting."""
-        self.flush()
         room = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(4 * _DESCRIPTORS_MAX)
         for _ in range(_AT_ONCE_MAX):  # others have a right to the loop as well
             try:
@@ -67,39 +69,37 @@ class NotifySocket:
                 if flags & socket.MSG_TRUNC or not pid:
                     self.refused += 1
                     continue
-                if self._relay_to is not None:
-                    self._hold(encode_relayed(message), descriptors)
+                if self.relay is not None:
+                    self.relay.pass_on(encode_relayed(message), descriptors)
                     descriptors = []
-                    self.flush()
                 yield pid, decode_notification(message)
             finally:
                 _close_all(descriptors)  # which is the answer to BARRIER=1
 
-    def flush(self) -> None:
-        """Pass on what waits for the supervisor above us; one that is slow is asked again later."""
-        while self._held and self._relay_to is not None:
-            message, descriptors = self._held[0]
-            rights = struct.pack(f"{len(descriptors)}i", *descriptors)
-            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if descriptors else []
-            try:
-                with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
-                    out.setblocking(False)
-                    out.sendmsg([message], ancillary, 0, _address(self._relay_to))
-            except BlockingIOError:
-                return
-            except OSError:
-                pass  # it is gone, or refuses this one
-            self._held.popleft()
-            _close_all(descriptors)
-
     def close(self) -> None:
-        self.flush()
-        for _, descriptors in self._held:
-            _close_all(descriptors)
+        if self.relay is not None:
+            self.relay.close()
         self._socket.close()
 
-    def _hold(self, message: bytes, descriptors: list[int]) -> None:
-        """In order; when there are too many, beats go first: the next one says the same."""
+
+class Relay:
+    """To the supervisor above us: in order, and held while it is slow; nothing here waits for it."""
+
+    def __init__(self, path: str) -> None:
+        self._address = _address(path)
+        self._held: deque[tuple[bytes, list[int]]] = deque()
+        self._out = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._has_room = select.epoll()
+        self._has_room.register(self._out, 0)
+
+    def fileno(self) -> int:
+        """Readable when the supervisor has room for what is held: then :meth:`flush`."""
+        return self._has_room.fileno()
+
+    def pass_on(self, message: bytes, descriptors: list[int]) -> None:
+        """The descriptors are ours to close. When too many are held, beats go first: the next one
+        says the same.
+        """
         if not message:
             _close_all(descriptors)
             return
@@ -108,6 +108,38 @@ class NotifySocket:
             beat = next((held for held in self._held if held[0] == b"WATCHDOG=1"), self._held[0])
             self._held.remove(beat)
             _close_all(beat[1])
+        self.flush()
+
+    def flush(self) -> None:
+        """As much as the supervisor takes now."""
+        is_full = False
+        while self._held and not is_full:
+            message, descriptors = self._held[0]
+            rights = struct.pack(f"{len(descriptors)}i", *descriptors)
+            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if descriptors else []
+            try:
+                # Connected, for only then the kernel tells of room; anew, for it may have restarted.
+                self._out.connect(self._address)
+                self._out.sendmsg([message], ancillary)
+            except BlockingIOError:
+                is_full = True
+                continue
+            except OSError:
+                pass  # it is gone, or refuses this one
+            self._held.popleft()
+            _close_all(descriptors)
+        self._has_room.modify(self._out, select.EPOLLOUT if is_full else 0)
+
+    def close(self) -> None:
+        deadline = time.monotonic() + _LAST_WORDS_S
+        self.flush()
+        while self._held and (left_s := deadline - time.monotonic()) > 0:
+            self._has_room.poll(left_s)
+            self.flush()
+        for _, descriptors in self._held:
+            _close_all(descriptors)
+        self._has_room.close()
+        self._out.close()
 
 
 class Notified:

@@ -104,11 +104,14 @@ class Command:
         self._all_helper_pids = helper_pids
         monitor.selector.register(self._relay.fileno(), self._take_signals)
         monitor.selector.register(self._ear.fileno(), self._decide)
-        if self.heartbeats.socket is not None:
-            monitor.selector.register(self.heartbeats.socket.fileno(), self._take_notifications)
+        notify = self.heartbeats.socket
+        if notify is not None:
+            monitor.selector.register(notify.fileno(), self._take_notifications)
+            if notify.relay is not None:
+                relay = notify.relay
+                monitor.selector.register(relay.fileno(), lambda _now_ns: relay.flush())
         monitor.timers.append(self._decide_timer)
         monitor.each_second(lambda _now_ns: self._reap())
-        monitor.each_second(lambda _now_ns: self.heartbeats.flush())
 
     def finish_output(self) -> None:
         """Until everything is out; a reader of ours that does not read may be given up by a signal."""

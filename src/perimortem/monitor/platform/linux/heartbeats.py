@@ -92,11 +92,6 @@ class Heartbeats:
         """The terminal has another size; True when the command's own terminal now has it, too."""
         return self._output is not None and self._output.resize()
 
-    def flush(self) -> None:
-        """What a slow supervisor above us has not taken yet."""
-        if self.socket is not None:
-            self.socket.flush()
-
     def take_last_words(self, now_ns: int, tree: set[int]) -> None:
         """The command has ended, and what it said last may still be on its way."""
         if self.socket is not None:
