@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 
 import pytest
 
@@ -89,11 +90,39 @@ def test_the_first_screen_answers(crash_page, open_page, width, scheme):
 
 def test_sections_of_a_hang(hang_page, open_page):
     page, amiss = open_page(hang_page)
+    summary = page.locator("#summary").inner_text()
+    assert "no beat of progress since" in summary
+    assert summary.count("waits for mutex") == 3
     for name in ("timeline", "locks", "threads", "evidence", "modules", "memory", "handles"):
         assert page.locator(f"#{name}").count() == 1, name
     assert page.locator("svg.locks rect").count() == 3
     assert page.locator(".track .stale").count() >= 1
     assert page.locator(".thread").count() >= 3
+    assert amiss == []
+
+
+def test_a_hang_and_then_a_crash(perimortem, open_page, tmp_path):
+    """Each is told by what was seen when it happened."""
+    script = (
+        "import ctypes, time, perimortem\n"
+        "def stuck(): time.sleep(2.5)\n"
+        "hb = perimortem.attach('trainer', threshold=0.5)\n"
+        "hb.beat(); stuck(); hb.beat(); ctypes.string_at(16)\n"
+    )
+    report = perimortem.report(sys.executable, "-c", script)
+    (hang,) = report["hangs"]
+    assert report["verdict"] == "crash"
+    functions = [f["function"] for t in hang["examination"]["threads"] for f in t["frames"]]
+    assert "stuck" in functions
+    assert hang["examination"]["reason"] is None
+    assert report["examination"]["reason"]["access"]["address"] == "0x10"
+    path = tmp_path / "both.html"
+    assert perimortem.call("show", "--html", path).returncode == 0
+    page, amiss = open_page(path)
+    summary = page.locator("#summary").inner_text()
+    assert "no beat of trainer" in summary
+    assert "null pointer" in summary
+    assert page.locator(".track .hang").count() == 1
     assert amiss == []
 
 

@@ -250,3 +250,21 @@ def test_a_terminal_that_is_closed_ends_the_command(perimortem):
 def test_a_real_time_signal_is_propagated(perimortem):
     result = perimortem.call("run", "-q", "--propagate-signal", "--", "bash", "-c", "kill -40 $$")
     assert result.returncode == -40
+
+
+def test_an_account_is_wrapped_and_coloured_on_a_terminal_alone(perimortem, programs):
+    perimortem.report(programs / "faults", "null-field")
+    plain = perimortem.call("show").stdout
+    assert "\x1b" not in plain
+    assert max(map(len, plain.splitlines())) > 60
+    env = {**perimortem.env, "TERM": "xterm-256color"}
+    arguments = ["-m", "perimortem", "show"]
+    child = pexpect.spawn(sys.executable, arguments, dimensions=(50, 60), env=env, timeout=30)
+    child.expect(pexpect.EOF)
+    painted = child.before.decode()
+    assert "\x1b[1m" in painted
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", painted).splitlines()
+    assert max(map(len, lines)) <= 60
+    assert "".join("".join(lines).split()) == "".join(plain.split())
+    labels = {line[:10].strip() for line in plain.splitlines()[1:]}
+    assert {line[:10].strip() for line in lines[1:]} == labels  # nothing wrapped stands below them

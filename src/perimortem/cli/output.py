@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from perimortem.cli.terminal_text import echo_text
 from perimortem.errors import PerimortemError
 from perimortem.report.text import render_account, render_headline
 
@@ -36,7 +37,8 @@ def echo_account(report: dict[str, Any], *, with_stacks: bool = True) -> None:
     say(f"perimortem: {headline}")
     is_plain = report["verdict"] == "clean-exit" and not report["hangs"]
     if not is_plain:
-        say(render_account(report, with_stacks=with_stacks), nl=False)
+        with suppress(OSError, ValueError, AttributeError):  # as in say()
+            echo_text(render_account(report, with_stacks=with_stacks), err=True)
 
 
 def echo_json(document: Any, *, err: bool = False) -> None:

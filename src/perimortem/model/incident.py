@@ -50,9 +50,9 @@ class WatchedHang:
     """Detection after the threshold had passed."""
     state: str | None
     """What its threads did when it hung, in words."""
-    stacks: str | None
-    stacks_source: str | None
     cause: HangCause | None = None
+    examination: dict[str, Any] | None = None
+    """Its stacks and locks, of two looks: docs/examination.schema.json."""
 
 
 @dataclass(frozen=True)

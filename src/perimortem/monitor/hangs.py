@@ -13,7 +13,6 @@ from perimortem.model.look import ProcessLook
 from perimortem.monitor.hang_action import HangAction
 from perimortem.monitor.session import HangRecord, Session
 from perimortem.proc import SOURCE, describe_state, take_look
-from perimortem.report.examination.text import render_stacks
 from perimortem.watch.target import HangDetected, HangRecovered
 
 if TYPE_CHECKING:
@@ -101,8 +100,7 @@ class Hangs:
             if document is None:
                 session.soft_errors.append(f"no stacks: {why}")
             else:
-                record.stacks = render_stacks(document)
-                record.stacks_source = "perimortem"
+                record.examination = document
                 for deadlock in document["deadlocks"]:
                     session.add_evidence(deadlock["text"], "stacks", Confidence.DERIVED)
             self._finish(session)

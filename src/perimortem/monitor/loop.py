@@ -393,7 +393,7 @@ class Monitor:
 
     def _examine_dump(self, session: Session, now_ns: int) -> None:
         """Why it crashed is read from its dump; the verdict is told with it."""
-        path = next((dump.path for dump in session.dumps if dump.path), None)
+        path = session.dumps[-1].path if session.dumps else None
         if path is None or not self.settings.collect_stacks:
             return
 

@@ -52,8 +52,7 @@ class HangRecord:
     """Whose dump and stacks are taken: a wrapper that waits has nothing to show."""
     cause: HangCause | None = None
     """By two looks; None until the second."""
-    stacks: str | None = None
-    stacks_source: str | None = None
+    examination: dict[str, Any] | None = None
 
     def describe(self) -> str | None:
         """What is known of its threads, in words."""
@@ -391,8 +390,7 @@ def _watched(record: HangRecord, wall: WallClock) -> WatchedHang:
         late_ms=late_ns / 1e6,
         state=record.describe(),
         cause=record.cause,
-        stacks=record.stacks,
-        stacks_source=record.stacks_source,
+        examination=record.examination,
     )
 
 

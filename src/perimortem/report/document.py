@@ -16,6 +16,7 @@ from perimortem.model.incident import Incident, LastHeartbeat, WatchedHang
 from perimortem.model.look import ThreadActivity
 from perimortem.model.recording import Event
 from perimortem.model.tree import FirstDeath, TreeProcess
+from perimortem.report.examination.text import render_stacks
 
 SCHEMA_VERSION = 1
 _THREADS_MAX = 20
@@ -162,8 +163,8 @@ def _render_hang(watched: WatchedHang) -> dict[str, Any]:
         "threads": [_render_activity(t) for t in watched.cause.threads[:_THREADS_MAX]]
         if watched.cause
         else [],
-        "stacks": watched.stacks,
-        "stacks_source": watched.stacks_source,
+        "stacks": watched.examination and render_stacks(watched.examination),
+        "examination": watched.examination,
     }
 
 

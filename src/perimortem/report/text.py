@@ -55,7 +55,7 @@ def render_account(report: dict[str, Any], *, full: bool = False, with_stacks: b
     for line in describe_last(report):
         _add(lines, "last", line)
     for hang in report["hangs"]:
-        _add(lines, "hang", _hang(hang))
+        _add(lines, "hang", describe_hang(hang))
     for line in _others(report, full=full):
         _add(lines, "tree", line)
     for dump in report["dumps"]:
@@ -243,7 +243,8 @@ def _hint(process: dict[str, Any]) -> str:
     return f"  (perimortem show {process['id']})" if process["id"] else ""
 
 
-def _hang(hang: dict[str, Any]) -> str:
+def describe_hang(hang: dict[str, Any]) -> str:
+    """When what stopped beating, and what its threads did."""
     names = ", ".join(printable(beat["name"]) for beat in hang["stopped"])
     lived = ", ".join(printable(name) for name in hang["still_beating"])
     last = parse_time(hang["last_beat_at"]).strftime("%H:%M:%S.%f")[:-3]
@@ -269,10 +270,10 @@ def _dump(dump: dict[str, Any]) -> str:
 def _stacks(hang: dict[str, Any], *, full: bool) -> list[str]:
     if not hang["stacks"]:
         return []
-    lines = [f"  stacks {hang['stacks_source']}:"]
+    lines = ["  stacks:"]
     text = hang["stacks"].splitlines()
     shown = text if full else text[:_STACK_LINES_MAX]
-    lines += [_INDENT + printable(line) for line in shown]
+    lines += [(_INDENT + printable(line)).rstrip() for line in shown]
     if len(shown) < len(text):
         lines.append(f"{_INDENT}... {len(text) - len(shown)} more lines: perimortem show")
     return lines

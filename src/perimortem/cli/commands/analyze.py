@@ -68,6 +68,7 @@ def _analyze(
 ) -> bool:
     """Whether it could be read; of several files one that cannot be is named, and the others go on."""
     from perimortem.cli.output import echo_json, say
+    from perimortem.cli.terminal_text import echo_text
     from perimortem.errors import PerimortemError
     from perimortem.report.examination.document import render_examination
     from perimortem.report.examination.inventory import render_inventory
@@ -89,5 +90,5 @@ def _analyze(
     else:
         if not is_only:
             click.echo(f"{what}:")
-        click.echo(render_analysis(document, name=what), nl=False)
+        echo_text(render_analysis(document, name=what))
     return True

@@ -43,6 +43,7 @@ def command(file: Path | None, incidents: bool, within_s: float, as_json: bool) 
     command lines where it has them (`-` reads standard input).
     """
     from perimortem.cli.output import echo_json
+    from perimortem.cli.terminal_text import echo_text
     from perimortem.report.chain import render_chains, render_chains_text
 
     if incidents and file is not None:
@@ -51,7 +52,7 @@ def command(file: Path | None, incidents: bool, within_s: float, as_json: bool) 
     if as_json:
         echo_json(render_chains(chains))
     else:
-        click.echo(render_chains_text(chains), nl=False)
+        echo_text(render_chains_text(chains))
     return 0
 
 

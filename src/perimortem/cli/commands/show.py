@@ -31,6 +31,7 @@ def command(number: int | None, page: Path | None, as_json: bool) -> int:
     """Show one incident with all its evidence, events and stacks; without ID the newest."""
     from perimortem.cli.data_dir import find_configured_data_dir
     from perimortem.cli.output import echo_json
+    from perimortem.cli.terminal_text import echo_text
     from perimortem.errors import PerimortemError
     from perimortem.report.text import render_account, render_headline
     from perimortem.store.database import Store
@@ -48,12 +49,16 @@ def command(number: int | None, page: Path | None, as_json: bool) -> int:
         echo_json(report)
     else:
         click.echo(f"{number}: {click.style(render_headline(report), bold=True)}")
-        click.echo(render_account(report, full=True), nl=False)
+        echo_text(render_account(report, full=True))
     return 0
 
 
 def _write_page(page: Path, report: dict[str, Any]) -> None:
-    """With all that its dump tells, where that is still there."""
+    """With all that its dump tells, where that is still there.
+
+    Of a crash the dump is taken apart anew: more may be known by now. A hang was looked at while it
+    lived, which its dump cannot tell better.
+    """
     from perimortem.cli.output import say
     from perimortem.errors import PerimortemError
     from perimortem.examine.dump_file import examine_dump
@@ -62,15 +67,18 @@ def _write_page(page: Path, report: dict[str, Any]) -> None:
     from perimortem.report.examination.inventory import render_inventory
     from perimortem.symbols.files import ImageLibrary
 
-    path = next((dump["path"] for dump in report["dumps"] if dump["path"]), None)
-    examination, inventory = report.get("examination"), None
-    if path is not None:
+    crash = report.get("examination")
+    looks = [hang["examination"] for hang in report["hangs"] if hang.get("examination")]
+    examination, inventory = crash or (looks[-1] if looks else None), None
+    paths = [dump["path"] for dump in report["dumps"] if dump["path"]]
+    if paths:
         try:
             with (
                 ImageLibrary() as library,
-                examine_dump(Path(path), ExamineOptions(library)) as found,
+                examine_dump(Path(paths[-1]), ExamineOptions(library)) as found,
             ):
-                examination = render_examination(found)
+                if crash is not None or examination is None:
+                    examination = render_examination(found)
                 inventory = render_inventory(found.snapshot)
         except PerimortemError as error:
             say(f"  note: {error}")

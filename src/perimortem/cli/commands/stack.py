@@ -45,7 +45,8 @@ def command(
     A process stands for a few milliseconds while its stacks are copied, and runs on. Native and Python
     frames are one stack. Each frame found by guessing says so; what is missing is named.
     """
-    from perimortem.cli.output import echo_json, say
+    from perimortem.cli.output import echo_json
+    from perimortem.cli.terminal_text import echo_text
     from perimortem.errors import PerimortemError
     from perimortem.report.examination.document import render_examination
     from perimortem.report.examination.text import render_stacks
@@ -62,9 +63,8 @@ def command(
     if as_json:
         echo_json(document)
         return 0
-    click.echo(render_stacks(document, tid=tid, full=full), nl=False)
-    for missing in document["missing"]:
-        say(f"  missing: {missing['module']}: {missing['text']}")
-    for note in document["notes"]:
-        say(f"  note: {note}")
+    echo_text(render_stacks(document, tid=tid, full=full))
+    missing = [f"  missing {m['module']}: {m['text']}" for m in document["missing"]]
+    notes = [f"  note    {note}" for note in document["notes"]]
+    echo_text("".join(f"{line}\n" for line in missing + notes), err=True)
     return 0

@@ -11,22 +11,35 @@ _AGENT = "perimortem"
 
 
 def render_stacks(document: dict[str, Any], *, tid: int | None = None, full: bool = False) -> str:
-    """Every thread but the agent's own; those with the same stack as one. ``full``: each by itself."""
+    """Who waits for whom, then every thread but the agent's own; those with the same stack as one.
+
+    ``full``: each by itself.
+    """
     lines: list[str] = []
+    for deadlock in document["deadlocks"]:
+        head, *waits = list_deadlock(document, deadlock)
+        lines += [head, *(f"  {wait}" for wait in waits), ""]
+    in_deadlock = {tid for deadlock in document["deadlocks"] for tid in deadlock["tids"]}
+    others = [w["text"] for w in document["waits"] if w["tid"] not in in_deadlock and _tells(w)]
+    lines += [*others, ""] if others else []
     threads = [t for t in document["threads"] if tid is None or t["tid"] == tid]
     if tid is None and not full:
         threads = [t for t in threads if t["name"] != _AGENT]
-    locked = {tid for deadlock in document["deadlocks"] for tid in deadlock["tids"]}
-    for group in [[t] for t in threads] if full else group_threads(threads, locked):
+    for group in [[t] for t in threads] if full else group_threads(threads, in_deadlock):
         first = group[0]
         lines.append(_head(group))
         lines += [f"  {line}" for line in render_frames(first, full=full)]
         if not first["whole"] or not first["frames"]:
             lines.append(f"  {'...' if first['frames'] else 'none'}: {first['end']}")
         lines.append("")
-    lines += [deadlock["text"] for deadlock in document["deadlocks"]]
-    lines += [w["text"] for w in document["waits"] if w["tid"] not in locked and _tells(w)]
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def list_deadlock(document: dict[str, Any], deadlock: dict[str, Any]) -> list[str]:
+    """ "deadlock of 2 threads:", and whom each of them waits for."""
+    waits = {wait["tid"]: wait["text"] for wait in document["waits"]}
+    head, _, _ = deadlock["text"].partition(":")
+    return [f"{head}:", *(waits[tid] for tid in deadlock["tids"] if tid in waits)]
 
 
 def render_frames(thread: dict[str, Any], *, full: bool = False) -> list[str]:
@@ -140,8 +153,7 @@ def render_analysis(document: dict[str, Any], *, name: str) -> str:
         if reason["message"] is not None and reason["message"] not in reason["text"]:
             _add(lines, "said", reason["message"])
     elif document["deadlocks"]:
-        for deadlock in document["deadlocks"]:
-            _add(lines, "what", deadlock["text"])
+        _add_deadlocks(lines, "what", document)
     else:
         _add(lines, "what", "no crash: a dump of a process that ran on")
     if signature is not None:
@@ -156,14 +168,21 @@ def render_analysis(document: dict[str, Any], *, name: str) -> str:
         lines += [_INDENT + line for line in render_frames(shown)]
         if not shown["whole"]:
             lines.append(f"{_INDENT}...: {shown['end']}")
-    for deadlock in document["deadlocks"] if reason is not None else ():
-        _add(lines, "locks", deadlock["text"])
+    if reason is not None:
+        _add_deadlocks(lines, "locks", document)
     for missing in document["missing"]:
         _add(lines, "missing", f"{missing['module']}: {missing['text']}")
     for note in document["notes"]:
         _add(lines, "note", note)
     _add(lines, "next", f"perimortem stack {name}")
     return "\n".join(lines) + "\n"
+
+
+def _add_deadlocks(lines: list[str], label: str, document: dict[str, Any]) -> None:
+    for deadlock in document["deadlocks"]:
+        head, *waits = list_deadlock(document, deadlock)
+        _add(lines, label, head)
+        lines += [f"{_INDENT}  {wait}" for wait in waits]
 
 
 def _most_telling(document: dict[str, Any]) -> dict[str, Any] | None:

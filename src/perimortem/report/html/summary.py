@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from perimortem.report.examination.text import describe_frame
+from perimortem.report.examination.text import describe_frame, list_deadlock
 from perimortem.report.html.element import Markup, element, join
-from perimortem.report.text import describe_last, describe_who, format_duration, parse_time
+from perimortem.report.text import (
+    describe_hang,
+    describe_last,
+    describe_who,
+    format_duration,
+    parse_time,
+)
 
 _GOOD = ("clean-exit", "stopped")
 
@@ -40,6 +46,7 @@ def render_summary(report: dict[str, Any] | None, examination: dict[str, Any] | 
     rows: list[tuple[str, Markup | str]] = []
     if report is not None:
         rows.append(("What", report["exit"]["text"]))
+        rows += [("Hang", describe_hang(hang)) for hang in report["hangs"]]
     rows += _list_reasons(examination)
     place = _render_place(report, examination)
     if place is not None:
@@ -80,7 +87,8 @@ def _list_reasons(examination: dict[str, Any] | None) -> list[tuple[str, Markup 
             lines.append(element("div", f"It said: {reason['message']}"))
         rows.append(("Why", join(lines)))
     for deadlock in examination["deadlocks"]:
-        rows.append(("Why", deadlock["text"]))
+        lines = [element("div", line) for line in list_deadlock(examination, deadlock)]
+        rows.append(("Why", join(lines)))
     return rows
 
 
@@ -113,7 +121,7 @@ def _render_place_of_hang(examination: dict[str, Any]) -> Markup | None:
         frame = next(own, None)
         if thread["tid"] in tids and frame is not None:
             link = element("a", f"thread {thread['tid']}", href=f"#t{thread['tid']}")
-            lines.append(element("div", element("code", describe_frame(frame)), ", ", link))
+            lines.append(element("div", link, ": ", element("code", describe_frame(frame))))
     return join(lines) if lines else None
 
 

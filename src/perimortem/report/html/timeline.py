@@ -38,6 +38,11 @@ def render_timeline(report: dict[str, Any]) -> Markup | None:
         return None
     axis = _choose_axis(report)
     tracks = [_render_beat(axis, beat, report) for beat in report["heartbeats"]]
+    known = {beat["name"] for beat in report["heartbeats"]}
+    for hang in report["hangs"]:
+        gone = [stopped for stopped in hang["stopped"] if stopped["name"] not in known]
+        known |= {stopped["name"] for stopped in gone}
+        tracks += [_render_gone_beat(axis, stopped, hang) for stopped in gone]
     events = [event for event in report["recent_events"] if event["at"]]
     if events:
         ticks = (axis.tick(parse_time(e["at"]), _kind(e), _describe(e)) for e in events)
@@ -98,6 +103,20 @@ def _render_beat(axis: _Axis, beat: dict[str, Any], report: dict[str, Any]) -> M
     state = "stale" if beat["stale"] else "fresh"
     words = f"{beat['age_s']:.1f} s of {beat['threshold_s']:g} s, {state}"
     return _track(beat["name"], join(parts), words)
+
+
+def _render_gone_beat(axis: _Axis, stopped: dict[str, Any], hang: dict[str, Any]) -> Markup:
+    """Of a heartbeat that hung once and is no more there at the end."""
+    last = parse_time(hang["last_beat_at"])
+    limit = min(axis.end, last + timedelta(seconds=stopped["threshold_s"]))
+    over = parse_time(hang["recovered_at"]) if hang["recovered_at"] else axis.end
+    parts = (
+        axis.bar(axis.start, last, "beats", "beating"),
+        axis.bar(last, limit, "silent", "silent, within its limit"),
+        axis.bar(limit, max(limit, over), "stale", "silent beyond its limit"),
+        axis.bar(parse_time(hang["detected_at"]), over, "hang", "told as a hang"),
+    )
+    return _track(stopped["name"], join(parts), "closed before the end")
 
 
 def _track(name: str, content: Markup, words: str) -> Markup:

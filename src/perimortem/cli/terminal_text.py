@@ -1,0 +1,66 @@
+"""An account on a terminal: lines wrapped under themselves, what matters in colour.
+
+Only a terminal gets it; files and pipes get the text as it is. The text is made elsewhere, and pure.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TextIO
+
+import click
+
+_STYLES = (
+    (r"^  (?P<s>[a-z]+):? ", "bold"),
+    (r"^ *(?P<s>#\d+) ", "dim"),
+    (r"#\d+ +(?P<s>[^+ ][^+]*?)(?:\+0x[0-9a-f]+ in | at )", "cyan"),
+    (r"^ +(?P<s>[^ #][^+]*?) at .*\(inlined\)$", "cyan"),
+    (r" at (?P<s>[^ ]+:\d+)", "green"),
+    (r"(?P<s>\((?:inlined|Python)\))$", "dim"),
+    (r"(?P<s>\[found by search\])$", "yellow"),
+    (r"^ *(?P<s>(?:thread \d+|\d+ threads: \d+)(?: \([^)]*\))?)(?=[,\[ ]|$)", "bold"),
+    (r"(?P<s>\[crashed[^]]*\])", "bold red"),
+    (r"(?P<s>deadlock of (?:\d+ threads|a thread with itself))", "bold red"),
+    (r"^(?P<s>first fault: [^;]*)", "bold red"),
+    (r"^  why +(?P<s>.*)", "bold"),
+    (r"^  missing:? (?P<s>.*)", "yellow"),
+    (r"(?P<s>frames [\d,]+-[\d,]+: .*)", "yellow"),
+)
+"""(what, its style); later ones prevail."""
+_HEAD = re.compile(r"  [a-z]{1,7}:? +|^ *#\d+ +| *")
+_CONTINUED = 2
+_NARROWEST = 30
+"""Columns for the text itself, below which nothing is wrapped under anything."""
+
+
+def echo_text(text: str, *, err: bool = False) -> None:
+    """Lines to stdout, or to stderr."""
+    stream = sys.stderr if err else sys.stdout
+    if stream is not None and stream.isatty():
+        _paint(text, stream)
+    else:
+        click.echo(text, err=err, nl=False)
+
+
+def _paint(text: str, stream: TextIO) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(file=stream, highlight=False, markup=False, emoji=False)
+    for line in text.splitlines():
+        painted = Text(line)
+        for pattern, style in _STYLES:
+            for match in re.finditer(pattern, line):
+                painted.stylize(style, *match.span("s"))
+        margin = len(_HEAD.match(line)[0])  # type: ignore[index]  # it matches nothing, too
+        hanging = margin if line[:margin].strip() else margin + _CONTINUED
+        room = console.width - hanging
+        if len(line) <= console.width or room < _NARROWEST:
+            console.print(painted, soft_wrap=True)
+            continue
+        head, rest = painted.divide([margin])
+        for part in rest.wrap(console, room):
+            part.rstrip()
+            console.print(head + part, soft_wrap=True)
+            head = Text(" " * hanging)
