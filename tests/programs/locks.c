@@ -4,12 +4,18 @@
  *   join       a thread holds a mutex and joins one that wants it
  *   rwlock     two threads, two read-write locks
  *   busy N     N threads that take many mutexes in order, without end: healthy
+ *   own        a thread waits in a lock of its own making, which has the other's number in it: healthy
+ *   pi         two priority-inheriting mutexes, taken in circle: glibc parks the second thread
+ *   writers    three writers wait for two readers
  *   chain N    each waits for the next, the last one works: healthy
  */
+#define _GNU_SOURCE
+#include <linux/futex.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define MOST 64
@@ -59,6 +65,34 @@ static void *with_rwlock(void *number) {
   return NULL;
 }
 
+/* A lock that begins as glibc's do, and where they have their owner notes who made it. */
+static struct {
+  int word, spare, creator;
+} own_lock;
+static void *in_own_lock(void *unused) {
+  own_lock.word = 2;
+  syscall(SYS_futex, &own_lock.word, FUTEX_WAIT_PRIVATE, 2, NULL, NULL, 0);
+  return unused;
+}
+
+static void make_inheriting(void) {
+  pthread_mutexattr_t attributes;
+  pthread_mutexattr_init(&attributes);
+  pthread_mutexattr_setprotocol(&attributes, PTHREAD_PRIO_INHERIT);
+  for (int i = 0; i < MOST; i++) pthread_mutex_init(&locks[i], &attributes);
+}
+
+static void *reads(void *unused) {
+  pthread_rwlock_rdlock(&rwlocks[0]);
+  pthread_barrier_wait(&all);
+  for (;;) pause();
+}
+
+static void *writes(void *unused) {
+  pthread_rwlock_wrlock(&rwlocks[0]);
+  return unused;
+}
+
 static void *wants_guard(void *unused) {
   pthread_mutex_lock(&guard);
   return unused;
@@ -76,9 +110,14 @@ int main(int argc, char **argv) {
   pthread_barrier_init(&all, NULL, strcmp(kind, "rwlock") ? count + 1 : 3);
   if (!strcmp(kind, "circle")) start(in_circle, count);
   if (!strcmp(kind, "chain")) start(in_chain, count);
+  if (!strcmp(kind, "pi")) {
+    make_inheriting();
+    start(in_circle, count);
+  }
+  if (!strcmp(kind, "writers")) start(reads, count);
   if (!strcmp(kind, "rwlock")) start(with_rwlock, 2);
   if (!strcmp(kind, "busy")) start(busy, count);
-  else if (strcmp(kind, "self") && strcmp(kind, "join")) pthread_barrier_wait(&all);
+  else if (strcmp(kind, "self") && strcmp(kind, "join") && strcmp(kind, "own")) pthread_barrier_wait(&all);
   puts("ready");
   fflush(stdout);
   if (!strcmp(kind, "circle")) pthread_join(last, NULL);
@@ -86,6 +125,12 @@ int main(int argc, char **argv) {
     pthread_mutex_lock(&guard);
     pthread_mutex_lock(&guard);
   }
+  if (!strcmp(kind, "own")) {
+    own_lock.creator = gettid();
+    start(in_own_lock, 1);
+    pthread_join(last, NULL);
+  }
+  if (!strcmp(kind, "writers")) start(writes, 3);
   if (!strcmp(kind, "join")) {
     pthread_t thread;
     pthread_mutex_lock(&guard);

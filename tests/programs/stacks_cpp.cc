@@ -35,6 +35,13 @@ struct Guard {
   ~Guard() { rest(); }
 };
 
+/* Looks like an exception with a message, and has none. */
+struct Plain {
+  long code;
+  const char *text;
+};
+KEEP void lose_plain() { throw Plain{7, "not a message"}; }
+
 KEEP void lose(const std::string &what) { throw Lost(what); }
 
 KEEP void in_destructor() {
@@ -65,6 +72,8 @@ int main(int count, char **arguments) {
     } catch (const std::exception &) {
     }
   }
+  if (kind == "uncaught-plain")
+    engine::lose_plain();
   if (kind == "uncaught")
     engine::lose("the device was lost");
   return 2;

@@ -53,6 +53,62 @@ def test_the_reason_is_told(perimortem, programs, kind):
     assert document["signature"] == examination["signature"]
 
 
+RIDDLES = {
+    "misaligned": ("misaligned", r"movaps to 0x\w+4, no multiple of 16", "misaligned"),
+    "privileged": ("illegal-instruction", r"privileged instruction: hlt", "privileged"),
+    "interrupt": ("illegal-instruction", r"int 0x21: an interrupt that programs may not", "interrupt"),
+    "breakpoint": ("trap", r"^int3: ", "breakpoint"),
+    "call_letters": ("jump-to-nowhere", r"^call to 0x4141414141414141, which reads 'AAAA",
+                     "call_letters"),
+    "damaged_frame": ("non-canonical", r"rbp holds the text 'AAAAAAAA'", "damaged_frame"),
+    "damaged_stack": ("non-canonical", r"rsp holds the text 'AAAAAAAA'", "damaged_stack"),
+    "return_to_nowhere": ("jump-to-nowhere", r"^return to 0x123456789000.*was overwritten", None),
+    "return_to_letters": ("jump-to-nowhere", r"^return to 0x41414141414141.*was overwritten",
+                          "return_to_letters"),
+    "large_frame": ("stack-overflow", r"in a frame of 16,7\d\d,\d\d\d bytes", "large"),
+    "large_frame_and_call": ("stack-overflow", r"in a frame of 16,7", "large_frame_and_call"),
+    "large_frame_in_thread": ("stack-overflow", r"in a frame of 16,7", "large"),
+    "overrun_to_guard": ("protected", r"may not be accessed", "touch_guard"),
+    "float_overflow": ("floating-point", r"^floating-point exception: overflow", "float_overflow"),
+    "far_field": ("null-pointer", r"null pointer plus offset", "write_far"),
+    "return_to_null": ("jump-to-nowhere", r"^jump or return to 0x0", None),
+    "kernel_address": ("non-canonical", r"an address of the kernel", "kernel_address"),
+    "own_fatal_error": ("abort", r"^it called abort\(\)$", None),
+    "fault_in_handler": ("null-pointer", r"write of 1 byte to 0x20", "in_handler"),
+    "abort_from_outside": ("other", r"^SIGABRT was sent to it", "wait_for"),
+    "sys_from_outside": ("other", r"^SIGSYS was sent to it", "wait_for"),
+}  # fmt: skip
+"""Each was once told as something that it is not."""
+
+
+@pytest.mark.parametrize("kind", RIDDLES)
+def test_what_misleads_is_told_as_it_is(perimortem, programs, kind):
+    expected, words, blamed = RIDDLES[kind]
+    examination = perimortem.report(programs / "riddles", kind)["examination"]
+    jsonschema.validate(examination, SCHEMA)
+    reason = examination["reason"]
+    assert re.search(words, reason["text"]), reason
+    assert reason["kind"] == expected
+    if blamed is not None:
+        assert examination["signature"]["blamed_function"] == blamed
+
+
+def test_words_of_an_exception_are_not_made_up(perimortem, programs):
+    """A type of one's own has no message, whatever lies in it."""
+    reason = perimortem.report(programs / "stacks_cpp-O0", "uncaught-plain")["examination"][
+        "reason"
+    ]
+    assert reason["thrown_type"] == "engine::Plain"
+    assert "not a message" not in reason["text"]
+
+
+def test_aborts_for_many_reasons_are_not_one_crash(perimortem, programs):
+    """Only dumps-per-hour of them are dumped, and all are in abort()."""
+    for kind in ("abort", "assert", "double-free", "smash", "overrun"):
+        report = perimortem.report(programs / "faults", kind)
+        assert report["dumps"][0]["path"] is not None, (kind, report["dumps"])
+
+
 def test_the_account_says_why_and_where(perimortem, programs):
     stderr = perimortem.report(programs / "faults", "null-field")["_stderr"]
     assert "why     write of 8 bytes to 0x10" in stderr

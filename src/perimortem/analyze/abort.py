@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass
+from itertools import takewhile
 
 from perimortem.analyze.scene import Scene, base_name
 from perimortem.model.evidence import Confidence, Evidence
@@ -54,7 +55,7 @@ _RULES: tuple[tuple[re.Pattern[str], ReasonKind, str], ...] = tuple(
             ReasonKind.PANIC,
             "the Go runtime gave up",
         ),
-        (r"_?Py_FatalError.*|fatal_error(_exit)?", ReasonKind.ABORT, "Python: a fatal error"),
+        (r"_?Py_FatalError.*", ReasonKind.ABORT, "Python: a fatal error"),
         (
             r"V8_Fatal|v8::base::OS::Abort|node::(OnFatalError|Abort|Assert).*",
             ReasonKind.ABORT,
@@ -65,7 +66,11 @@ _RULES: tuple[tuple[re.Pattern[str], ReasonKind, str], ...] = tuple(
             ReasonKind.ABORT,
             "Qt: qFatal or Q_ASSERT",
         ),
-        (r"g_log(v|_structured.*)?|g_error", ReasonKind.ABORT, "GLib: g_error"),
+        (
+            r"_g_log_abort|g_log(v|_structured.*|_default_handler)?",
+            ReasonKind.ABORT,
+            "GLib: g_error",
+        ),
         (
             r"(google|absl).*LogMessage(Fatal)?::.*|.*LogMessageFatal.*",
             ReasonKind.ABORT,
@@ -78,12 +83,17 @@ _RULES: tuple[tuple[re.Pattern[str], ReasonKind, str], ...] = tuple(
         ),
     )
 )
+_ABORTING = re.compile(r"_*(GI_)?_*(abort|raise|gsignal|pthread_kill.*)")
 _THROWING = re.compile(r"__cxa_(throw|rethrow)|_CxxThrowException|_Unwind_RaiseException")
 _GNU_EXCEPTION_CLASSES = (b"GNUCC++\0"[::-1], b"GNUCC++\1"[::-1])
+_WITH_MESSAGE = ("St13runtime_error", "St11logic_error")
+"""Their message lies behind the pointer to their functions; of other types nobody knows where."""
+_BASES_MAX = 16
 _TYPE_BEFORE, _OBJECT_BEHIND = 80, 32
 """Of _Unwind_Exception: the exception's type_info lies before, its object behind it."""
 _SEARCHED_BYTES = 16 << 10
 _MESSAGE_MAX = 2048
+_ENDING_FRAMES = 16
 _ABORT_HEAD = struct.Struct("<i")
 
 
@@ -96,6 +106,16 @@ class GivingUp:
     message: str | None
     thrown_type: str | None
     evidence: tuple[Evidence, ...]
+
+
+def has_given_up(scene: Scene) -> bool:
+    """Whether it stands in a call that ends the program; a signal from outside comes anywhere."""
+    frames = takewhile(lambda frame: not frame.is_signal, scene.stack.frames[:_ENDING_FRAMES])
+    names = [_plain(frame.function) for frame in frames if frame.function]
+    return any(
+        _ABORTING.fullmatch(name) or any(rule.fullmatch(name) for rule, _, _ in _RULES)
+        for name in names
+    )
 
 
 def derive_giving_up(scene: Scene) -> GivingUp:
@@ -200,9 +220,28 @@ def find_thrown(scene: Scene) -> tuple[str | None, str | None]:
         if name is None:
             continue
         what_at = _read_word(scene, address + _OBJECT_BEHIND + 8)
-        what = _read_text(scene, what_at) if what_at else None
+        has_what = what_at and _descends(scene, type_info, _WITH_MESSAGE)
+        what = _read_message(scene, what_at) if what_at and has_what else None
         return _name_type(scene, name), what
     return None, None
+
+
+def _descends(scene: Scene, type_info: int | None, wanted: tuple[str, ...], depth: int = 0) -> bool:
+    """By the first base of each class: __si_class_type_info, or __vmi_class_type_info with it at 0."""
+    name_at = _read_word(scene, type_info + 8) if type_info else None
+    name = _read_text(scene, name_at) if name_at else None
+    if type_info is None or name is None or depth > _BASES_MAX:
+        return False
+    if name.lstrip("*") in wanted:
+        return True
+    word = _read_word(scene, type_info + 16)
+    if word is None:
+        return False
+    count = word >> 32
+    if 0 < count <= _BASES_MAX and word & 0xFFFFFFFF < 4:  # flags and number of bases
+        base, offset = _read_word(scene, type_info + 24), _read_word(scene, type_info + 32)
+        return offset is not None and offset >> 8 == 0 and _descends(scene, base, wanted, depth + 1)
+    return _descends(scene, word, wanted, depth + 1)
 
 
 def _name_type(scene: Scene, mangled: str) -> str:
@@ -213,6 +252,12 @@ def _name_type(scene: Scene, mangled: str) -> str:
 def _read_word(scene: Scene, address: int) -> int | None:
     raw = scene.read(address, 8)
     return int.from_bytes(raw, "little") if len(raw) == 8 else None
+
+
+def _read_message(scene: Scene, address: int) -> str | None:
+    """What may be anything, and long."""
+    raw = scene.read(address, _MESSAGE_MAX).split(b"\0", 1)[0]
+    return printable(raw.decode("utf-8", "backslashreplace")) or None
 
 
 def _read_text(scene: Scene, address: int) -> str | None:

@@ -56,10 +56,12 @@ def _derive_implied(
     scene: Scene, instruction: Instruction, fault_address: int | None, told: AccessKind
 ) -> Access | None:
     """The stack, which instructions use without naming it."""
-    if fault_address is None:
-        return None
     pointer = scene.registers.general.get("rsp")
     name = instruction.text.split(" ", 1)[0]
+    if fault_address is None:
+        if pointer is None or is_canonical(pointer) or not name.startswith((*_PUSHES, *_POPS)):
+            return None
+        fault_address = pointer - 8 if name.startswith(_PUSHES) else pointer
     if pointer is not None and name.startswith(_PUSHES) and 0 < pointer - fault_address <= 8:
         return Access(AccessKind.WRITE, fault_address, 8, "the stack", (("rsp", pointer),))
     if pointer is not None and name.startswith(_POPS) and 0 <= fault_address - pointer < 8:
@@ -93,14 +95,15 @@ def _locate(scene: Scene, instruction: Instruction, operand: MemoryOperand) -> i
         if register in ("rip", "eip"):
             address += instruction.address + instruction.size
             continue
-        value = _value(general, register)
+        value = read_register(general, register)
         if value is None:
             return None
         address += value * scale
     return address & _MASK
 
 
-def _value(general: dict[str, int], register: str) -> int | None:
+def read_register(general: dict[str, int], register: str) -> int | None:
+    """By any name of it that has 32 or 64 bits: eax, rax, r8d."""
     if register in general:
         return general[register]
     wide = "r" + register[1:] if register.startswith("e") else register.removesuffix("d")
@@ -124,5 +127,6 @@ def _values(scene: Scene, operand: MemoryOperand) -> tuple[tuple[str, int], ...]
     return tuple(
         (register, value)
         for register in (operand.base, operand.index)
-        if register is not None and (value := _value(scene.registers.general, register)) is not None
+        if register is not None
+        and (value := read_register(scene.registers.general, register)) is not None
     )

@@ -62,7 +62,11 @@ def describe_place(crash: Crash) -> str:
     return f"{name}+{crash.module_offset:#x}"
 
 
-def derive_signature(program: str, crash: Crash) -> str:
-    """The same for crashes of one program that look alike from outside: what, and where."""
+def derive_signature(program: str, crash: Crash, caller: tuple[str, int] | None = None) -> str:
+    """The same for crashes of one program that look alike from outside: what, and where.
+
+    ``caller``: (path, offset) of who led there, for what happens in a library for many reasons.
+    """
     place = describe_place(crash) if crash.module is not None else "no module"
-    return f"{program}: {name_crash(crash)} in {place}"
+    by = f", by {caller[0].rsplit('/', 1)[-1]}+{caller[1]:#x}" if caller is not None else ""
+    return f"{program}: {name_crash(crash)} in {place}{by}"

@@ -8,12 +8,20 @@ from perimortem.analyze.scene import Scene
 from perimortem.model.evidence import Confidence, Evidence
 from perimortem.model.reason import Access, AccessKind, ReasonKind
 from perimortem.model.snapshot import Architecture, Region
+from perimortem.model.stack import FrameTrust
 
 NULL_MAX = 0x10000
 """So far from zero nothing is ever mapped; what is accessed there is a field of a null pointer."""
-_OVERFLOW_MAX = 1 << 20
-_STACK_USED_UP = 64 << 10
+_GUARD_MAX = 1 << 20
+_PROBED_BYTES = 4352
+"""So far below the stack pointer a function may touch its stack: the red zone, a probe of a page."""
+_FRAME_MAX = 256 << 20
+"""A function that needs so much leaves its stack at one step. Arbitrary."""
 _NEAR = 1 << 30
+_KERNEL = 1 << 63
+_NO_ADDRESS = 1 << 32
+"""Below that are indices; programs of 64 bits have their memory above."""
+_LARGE_FRAME = 64 << 10
 
 
 def classify_fault(scene: Scene, access: Access, pc: int) -> tuple[ReasonKind, str, list[Evidence]]:
@@ -21,8 +29,7 @@ def classify_fault(scene: Scene, access: Access, pc: int) -> tuple[ReasonKind, s
     address = access.address
     what = describe_access(access)
     if is_stack_overflow(scene, address):
-        depth = len(scene.stack.frames)
-        text = f"stack overflow: {what}, below the end of the stack, {depth} frames deep"
+        text = f"stack overflow: {what}, below the end of the stack{_describe_depth(scene)}"
         return ReasonKind.STACK_OVERFLOW, text, [_map_evidence(scene, address)]
     if pc == address or access.kind is AccessKind.EXECUTE:
         return _classify_jump(scene, pc)
@@ -33,19 +40,10 @@ def classify_fault(scene: Scene, access: Access, pc: int) -> tuple[ReasonKind, s
             return ReasonKind.POISONED_POINTER, text, []
     if address < NULL_MAX:
         return ReasonKind.NULL_POINTER, f"{what}: {_describe_null(access)}", []
-    overwritten = _find_text(scene, access)
-    if overwritten is not None:
-        return ReasonKind.NON_CANONICAL, f"{what}: {overwritten}", []
-    if not is_canonical(address):
-        return ReasonKind.NON_CANONICAL, f"{what}: no address at all, a damaged pointer", []
     region = scene.find_region(address)
-    if region is None:
-        if not scene.snapshot.regions:
-            return ReasonKind.OTHER, f"{what}; the dump does not say what is mapped there", []
-        evidence = [_map_evidence(scene, address)]
-        text = f"{what}, where nothing is mapped: freed, or never allocated{_near(scene, address)}"
-        return ReasonKind.UNMAPPED, text, evidence
-    return _classify_protected(scene, access, what, region)
+    if region is not None:
+        return _classify_protected(scene, access, what, region)
+    return _classify_unmapped(scene, access, what)
 
 
 def describe_access(access: Access) -> str:
@@ -61,27 +59,82 @@ def describe_access(access: Access) -> str:
 
 
 def is_stack_overflow(scene: Scene, address: int) -> bool:
-    """It lies in the guard below the stack that the stack pointer has used up."""
-    general = scene.registers.general
-    pointer = general.get("rsp", general.get("sp", general.get("esp")))
-    if pointer is None or abs(pointer - address) > _OVERFLOW_MAX:
+    """The stack pointer has come to the end of its stack, and what was touched lies behind that.
+
+    Or it has left it at one step, for a frame larger than what was left: the caller's is still inside.
+    """
+    pointer = read_stack_pointer(scene)
+    if pointer is None or pointer - address > _PROBED_BYTES:
         return False
     inside = scene.find_region(address)
     if inside is not None and inside.readable:
         return False
+    stack = _find_stack(scene)
+    if stack is not None:
+        is_behind = address < stack.start and pointer < stack.start + _PROBED_BYTES
+        return is_behind and stack.start - pointer <= _FRAME_MAX
     above = next(
         (r for r in scene.snapshot.regions if r.start > address and r.readable and r.writable),
         None,
     )
-    if above is None or above.start - address > _OVERFLOW_MAX:
+    if above is None or above.start - address > _GUARD_MAX:
         return False
-    return pointer < above.start + _STACK_USED_UP
+    return pointer < above.start + _PROBED_BYTES
+
+
+def _find_stack(scene: Scene) -> Region | None:
+    """The memory that the caller's part of the stack is in, if a caller is known."""
+    caller = scene.stack.frames[1] if len(scene.stack.frames) > 1 else None
+    if caller is None or caller.trust is FrameTrust.SCAN:
+        return None
+    region = scene.find_region(caller.stack_pointer - 1)
+    return region if region is not None and region.writable else None
+
+
+def read_stack_pointer(scene: Scene) -> int | None:
+    general = scene.registers.general
+    return general.get("rsp", general.get("sp", general.get("esp")))
+
+
+def came_by_return(scene: Scene, pc: int) -> bool:
+    """What was taken from the stack as return address still stands there, just below its end.
+
+    Of zero that proves nothing: memory that was never written is zero, too.
+    """
+    pointer = read_stack_pointer(scene)
+    width = 4 if scene.snapshot.system.architecture is Architecture.X86 else 8
+    is_arm = scene.snapshot.system.architecture is Architecture.AARCH64
+    if not pc or pointer is None or is_arm:
+        return False
+    return scene.read(pointer - width, width) == pc.to_bytes(width, "little")
+
+
+def _describe_depth(scene: Scene) -> str:
+    frames = scene.stack.frames
+    if len(frames) > 1 and frames[1].trust is FrameTrust.CFI:
+        size = frames[1].stack_pointer - frames[0].stack_pointer
+        if size >= _LARGE_FRAME:
+            return f", in a frame of {size:,} bytes"
+    return f", {len(frames):,} frames deep"
+
+
+def _has_null_base(access: Access) -> bool:
+    """Nothing but an offset, or an index that is no address, was added to zero."""
+    values = [value for _, value in access.registers]
+    others = [value for value in values if value]
+    return bool(values) and 0 in values and all(value < _NO_ADDRESS for value in others)
 
 
 def _classify_jump(scene: Scene, pc: int) -> tuple[ReasonKind, str, list[Evidence]]:
     caller = scene.stack.frames[1] if len(scene.stack.frames) > 1 else None
-    by = f", called by {caller.function}" if caller is not None and caller.function else ""
+    is_called = caller is not None and caller.trust is FrameTrust.BAD_CALL
+    by = f", called by {caller.function}" if caller and is_called and caller.function else ""
     region = scene.find_region(pc)
+    if came_by_return(scene, pc):
+        return _classify_return(scene, pc, region)
+    if pc < NULL_MAX and not is_called:
+        how = f"jump or return to {pc:#x}: a null pointer" + (" plus offset" if pc else "")
+        return ReasonKind.JUMP_TO_NOWHERE, how, []
     if pc < NULL_MAX:
         how = (
             "call of a null pointer" if pc == 0 else f"call of {pc:#x}: a null pointer plus offset"
@@ -98,12 +151,45 @@ def _classify_jump(scene: Scene, pc: int) -> tuple[ReasonKind, str, list[Evidenc
     return ReasonKind.OTHER, f"fault on the way to the instruction at {pc:#x}{by}", []
 
 
+def _classify_return(
+    scene: Scene, pc: int, region: Region | None
+) -> tuple[ReasonKind, str, list[Evidence]]:
+    text = read_as_text(pc)
+    words = f", which reads '{text}'" if text else ""
+    place = "where no memory is" if region is None else f"no code but {scene.describe_place(pc)}"
+    how = f"return to {pc:#x}{words}, {place}: the return address on the stack was overwritten"
+    kind = ReasonKind.JUMP_TO_NOWHERE if region is None else ReasonKind.NOT_EXECUTABLE
+    if region is not None and region.executable:
+        return ReasonKind.OTHER, f"fault on the way to the instruction at {pc:#x}", []
+    return kind, how, [_map_evidence(scene, pc)]
+
+
+def _classify_unmapped(
+    scene: Scene, access: Access, what: str
+) -> tuple[ReasonKind, str, list[Evidence]]:
+    address = access.address
+    damage = _find_text(scene, access)
+    if damage is None and not is_canonical(address):
+        damage = "no address at all, a damaged pointer"
+    if damage is None and address >= _KERNEL:
+        damage = "an address of the kernel, which no program may use: a damaged pointer"
+    if damage is not None:
+        return ReasonKind.NON_CANONICAL, f"{what}: {damage}", []
+    if _has_null_base(access):
+        return ReasonKind.NULL_POINTER, f"{what}: {_describe_null(access)}", []
+    if not scene.snapshot.regions:
+        return ReasonKind.OTHER, f"{what}; the dump does not say what is mapped there", []
+    text = f"{what}, where nothing is mapped: freed, or never allocated{_near(scene, address)}"
+    return ReasonKind.UNMAPPED, text, [_map_evidence(scene, address)]
+
+
 def _describe_null(access: Access) -> str:
     zeros = [name for name, value in access.registers if value == 0]
     if access.address == 0 or not access.registers:
         return "null pointer" if access.address == 0 else "null pointer plus offset"
     if zeros and len(access.registers) == 1:
-        return f"null pointer plus field offset {access.address:#x}"
+        what = "field offset" if access.address < NULL_MAX else "offset"
+        return f"null pointer plus {what} {access.address:#x}"
     if zeros:
         return "null pointer plus index"
     return "a small number taken for a pointer, or a null pointer plus offset"

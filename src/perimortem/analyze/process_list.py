@@ -16,12 +16,15 @@ from perimortem.model.chain import ListedProcess
 _ADDRESS = r"([0-9a-fA-F`]{8,17})"
 _PROCESS = re.compile(rf"^\s*PROCESS\s+{_ADDRESS}")
 _ASKED = re.compile(rf"!(?:process|peb)\s+(?:/\S+\s+)*{_ADDRESS}\b")
-_CID = re.compile(r"\bCid:\s*([0-9a-fA-F]+)\b")
-_PARENT = re.compile(r"\bParentCid:\s*([0-9a-fA-F]+)\b")
-_THREAD = re.compile(r"^\s*THREAD\s+\S+\s+Cid\s+([0-9a-fA-F]+)\.[0-9a-fA-F]+")
+_CID = re.compile(r"\bCid:\s*([0-9a-fA-F]{1,8})\b")
+_PARENT = re.compile(r"\bParentCid:\s*([0-9a-fA-F]{1,8})\b")
+_THREAD = re.compile(r"^\s*THREAD\s+\S+\s+Cid\s+([0-9a-fA-F]{1,8})\.[0-9a-fA-F]+")
 _IMAGE = re.compile(r"^\s*Image:\s*(\S.*?)\s*$")
 _COMMAND_LINE = re.compile(r"^\s*CommandLine:\s*(.*?)\s*$")
-_ELAPSED = re.compile(r"\bElapsedTime\s+(?:(\d+)\s+days?\s+)?(\d+):(\d+):(\d+(?:\.\d+)?)")
+_ELAPSED = re.compile(
+    r"\bElapsedTime\s+(?:(\d{1,5})\s+days?\s+)?(\d{1,4}):(\d{1,2}):(\d{1,2}(?:\.\d{1,9})?)\b",
+    re.ASCII,
+)
 _QUOTES = "'\"\u2018\u2019\u201c\u201d\u2032\u2033"
 
 

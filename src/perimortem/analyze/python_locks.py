@@ -2,18 +2,19 @@
 
 `threading.RLock` notes its owner; `threading.Lock` does not. But who is inside `with lock:` has the
 lock's bound ``__exit__`` among the values of its frame, so the data stack of the thread tells. A lock
-that was taken by ``acquire()`` alone leaves no such trace.
+that was taken by ``acquire()`` alone leaves no such trace, nor does ``with`` in 3.14.
 
 Sources: CPython 3.11 to 3.14: Modules/_threadmodule.c (lockobject, rlockobject), pycore_pystate.h and
-cpython/pystate.h (struct _stack_chunk), methodobject.h (PyCFunctionObject).
+cpython/pystate.h (struct _ts, struct _stack_chunk), methodobject.h (PyCFunctionObject).
 Folklore: a thread that still waits in ``__enter__`` has ``__exit__`` of that lock on its stack already:
-it does not hold it. Words on data stacks of 3.14 have marks in their lowest two bits.
+it does not hold it; in 3.12 and later it has it on the C stack alone. Above the top of a data stack, and
+within a frame above what it uses, lie dead values, and their memory may be others' by now: a method that
+another thread has as well proves nothing.
 """
 
 from __future__ import annotations
 
 import struct
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -28,20 +29,27 @@ _HEADER = 16
 """Of every object: count, type."""
 _STACK_BYTES = 16 << 10
 """Of a C stack, from its pointer on: the calls that lead into the lock."""
-_CHUNK_STACK_BYTES = 128 << 10
-"""The same, where pointers to frames are looked for."""
-_CHUNK_MIN, _CHUNK_MAX, _PAGE = 16 << 10, 16 << 20, 4096
+_STATE_BYTES = 512
+"""Of struct _ts, in which the thread's identity and its data stack are."""
+_STATE_REGISTERS = ("rbx", "rbp", "r12", "r13", "r14", "r15", "rdi", "rsi")
+_CHUNK_MAX = 16 << 20
+_CHUNKS_MAX = 64
 _CHUNK_HEAD = struct.Struct("<QQQ")
+"""Previous one, size in bytes, number of values when the next one was begun."""
+_METHOD_COUNT = 1
+"""References to a bound method that is on a data stack alone."""
 _METHOD_HEAD = struct.Struct("<QQQQ")
 _MARKS = 3
 
 
 @dataclass(frozen=True)
 class PythonLock:
-    """What one thread waits for. ``owner_tid`` None: taken by acquire(), by whom is not noted."""
+    """What one thread waits for. ``owner_tid`` None: not noted, and no `with` of another has it."""
 
     address: int
     owner_tid: int | None
+    is_by_with: bool = False
+    """Known by the `with` that its owner is inside of."""
 
 
 def find_python_locks(
@@ -58,8 +66,6 @@ class _Search:
         self._threads = [t for t in threads if t.registers and "rsp" in t.registers.general]
         self._regions, self._read = regions, read
         self._type_names: dict[int, bytes] = {}
-        self._chunks: dict[int, int] = {}
-        """Sizes by address; 0: there is none."""
 
     def run(self) -> dict[int, PythonLock]:
         waited = {
@@ -75,7 +81,7 @@ class _Search:
             if name == _LOCK:
                 others = holders.get(address, set()) - {tid}
                 owner = next(iter(others)) if len(others) == 1 else None
-            found[tid] = PythonLock(address, owner)
+            found[tid] = PythonLock(address, owner, is_by_with=name == _LOCK)
         return found
 
     def _find_waited(self, thread: Thread) -> tuple[int, bytes] | None:
@@ -107,40 +113,67 @@ class _Search:
     def _find_holders(
         self, locks: set[int], waited: dict[int, tuple[int, bytes]]
     ) -> dict[int, set[int]]:
+        methods: dict[int, set[int]] = {}
+        for thread in self._threads:
+            for start, size in self._find_live_values(thread):
+                for word in self._words(start, size):
+                    methods.setdefault(word, set()).add(thread.tid)
         holders: dict[int, set[int]] = {}
-        for (base, size), tid in self._find_chunks().items():
-            entering = waited.get(tid, (0, b""))[0]
-            for word in self._words(base + _CHUNK_HEAD.size, size - _CHUNK_HEAD.size):
-                lock = self._read_exit_method(word)
-                if lock in locks and lock != entering:
-                    holders.setdefault(lock, set()).add(tid)
+        for method, tids in methods.items():
+            lock = self._read_exit_method(method) if len(tids) == 1 else 0
+            (tid, *_) = tids
+            is_entering = lock == waited.get(tid, (0, b""))[0]
+            if lock in locks and not is_entering and not self._has_another(method, tid):
+                holders.setdefault(lock, set()).add(tid)
         return holders
 
-    def _find_chunks(self) -> dict[tuple[int, int], int]:
-        """(address, size) of each chunk of a data stack, and whose it is: his C stack points to it most.
-
-        Others may have a stray pointer into it, of a frame that they have made and handed over.
-        """
-        counts: dict[tuple[int, int], Counter[int]] = {}
+    def _has_another(self, method: int, tid: int) -> bool:
+        """Whether a thread other than ``tid`` has it in its registers or on its C stack."""
+        word = method.to_bytes(8, "little")
         for thread in self._threads:
-            for word in self._stack_words(thread, _CHUNK_STACK_BYTES):
-                chunk = self._find_chunk(word)
-                if chunk is not None:
-                    counts.setdefault(chunk, Counter())[thread.tid] += 1
-        return {chunk: count.most_common(1)[0][0] for chunk, count in counts.items()}
+            assert thread.registers is not None
+            general = thread.registers.general
+            start = general["rsp"] & ~7
+            if thread.tid != tid and (
+                method in general.values() or word in self._read_stack(start, _STACK_BYTES)
+            ):
+                return True
+        return False
 
-    def _find_chunk(self, address: int) -> tuple[int, int] | None:
-        page = address & -_PAGE
-        for base in range(page, page - _CHUNK_MIN, -_PAGE):
-            if base not in self._chunks:
-                raw = self._read(base, _CHUNK_HEAD.size) if base > 0 else b""
-                size = top = 0
-                if len(raw) == _CHUNK_HEAD.size:
-                    _, size, top = _CHUNK_HEAD.unpack(raw)
-                is_chunk = size % _PAGE == 0 and _CHUNK_MIN <= size <= _CHUNK_MAX
-                self._chunks[base] = size if is_chunk and top * 8 <= size else 0
-            if base <= address < base + self._chunks[base]:
-                return base, self._chunks[base]
+    def _find_live_values(self, thread: Thread) -> Iterator[tuple[int, int]]:
+        """(address, bytes) of each part of the thread's data stack that is in use."""
+        found = self._find_data_stack(thread)
+        if found is None:
+            return
+        base, top = found
+        for _ in range(_CHUNKS_MAX):
+            start = base + _CHUNK_HEAD.size
+            yield start, top - start
+            raw = self._read(base, 8)
+            base = int.from_bytes(raw, "little") if len(raw) == 8 else 0
+            raw = self._read(base, _CHUNK_HEAD.size) if base else b""
+            if len(raw) < _CHUNK_HEAD.size:
+                return
+            _, size, count = _CHUNK_HEAD.unpack(raw)
+            if size > _CHUNK_MAX or count * 8 > size:
+                return
+            top = base + _CHUNK_HEAD.size + count * 8
+
+    def _find_data_stack(self, thread: Thread) -> tuple[int, int] | None:
+        """(chunk in use, its top): of the thread's state, to which registers or its C stack point."""
+        assert thread.registers is not None
+        general = thread.registers.general
+        identity = general.get("fs_base", 0).to_bytes(8, "little")
+        registers = [general[name] for name in _STATE_REGISTERS if name in general]
+        for address in (*registers, *self._stack_words(thread, _STACK_BYTES)):
+            raw = self._read(address, _STATE_BYTES) if address % 8 == 0 else b""
+            if len(raw) < _STATE_BYTES or identity not in raw:
+                continue
+            words = struct.unpack(f"<{_STATE_BYTES // 8}Q", raw)
+            for base, top, limit in zip(words, words[1:], words[2:], strict=False):
+                is_ordered = base + _CHUNK_HEAD.size <= top <= limit <= base + _CHUNK_MAX
+                if base and is_ordered and self._read_word(base + 8) == limit - base:
+                    return base, top
         return None
 
     def _read_exit_method(self, address: int) -> int:
@@ -149,22 +182,26 @@ class _Search:
         if len(raw) < _METHOD_HEAD.size:
             return 0
         count, _, definition, own = _METHOD_HEAD.unpack(raw)
-        if not count or self._name_of_type(address) != _METHOD:
+        if count != _METHOD_COUNT or self._name_of_type(address) != _METHOD:
             return 0
         name_at = self._read_word(definition)
         is_exit = name_at is not None and self._read(name_at, 9) == b"__exit__\0"
         return int(own) if is_exit else 0
 
     def _stack_words(self, thread: Thread, size: int) -> Iterator[int]:
-        """Words of the C stack that point into private memory that can be written."""
         assert thread.registers is not None
         start = thread.registers.general["rsp"] & ~7
+        return self._list_words(self._read_stack(start, size))
+
+    def _read_stack(self, start: int, size: int) -> bytes:
         stack = find_region(self._regions, start)
-        end = min(stack.end, start + size) if stack is not None else start
-        return self._words(start, end - start)
+        return self._read(start, min(stack.end - start, size)) if stack is not None else b""
 
     def _words(self, start: int, size: int) -> Iterator[int]:
-        data = self._read(start, size)
+        return self._list_words(self._read(start, size))
+
+    def _list_words(self, data: bytes) -> Iterator[int]:
+        """Those that point into private memory that can be written, each once."""
         seen: set[int] = set()
         for (word,) in struct.iter_unpack("<Q", data[: len(data) // 8 * 8]):
             address = word & ~_MARKS

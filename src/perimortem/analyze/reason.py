@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from perimortem.analyze.abort import derive_giving_up
-from perimortem.analyze.access import decode_instruction, derive_access, locate_operands
+from perimortem.analyze.abort import derive_giving_up, has_given_up
+from perimortem.analyze.access import (
+    decode_instruction,
+    derive_access,
+    locate_operands,
+    read_register,
+)
 from perimortem.analyze.fault import classify_fault
+from perimortem.analyze.refused import explain_refusal
 from perimortem.analyze.scene import Scene
 from perimortem.exits import ntstatus
 from perimortem.exits.signals import signal_name
@@ -16,14 +22,32 @@ _ILL, _TRAP, _ABRT, _BUS, _FPE, _SEGV, _SYS = 4, 5, 6, 7, 8, 11, 31
 _SI_KERNEL = 0x80
 _CODES = {
     _SEGV: {1: "SEGV_MAPERR", 2: "SEGV_ACCERR", 3: "SEGV_BNDERR", 4: "SEGV_PKUERR"},
-    _BUS: {1: "BUS_ADRALN", 2: "BUS_ADRERR", 3: "BUS_OBJERR", 4: "BUS_MCEERR_AR"},
-    _FPE: {1: "FPE_INTDIV", 2: "FPE_INTOVF", 3: "FPE_FLTDIV", 8: "FPE_FLTSUB"},
+    _BUS: {
+        1: "BUS_ADRALN",
+        2: "BUS_ADRERR",
+        3: "BUS_OBJERR",
+        4: "BUS_MCEERR_AR",
+        5: "BUS_MCEERR_AO",
+    },
+    _FPE: {
+        1: "FPE_INTDIV",
+        2: "FPE_INTOVF",
+        3: "FPE_FLTDIV",
+        4: "FPE_FLTOVF",
+        5: "FPE_FLTUND",
+        6: "FPE_FLTRES",
+        7: "FPE_FLTINV",
+        8: "FPE_FLTSUB",
+    },
     _ILL: {1: "ILL_ILLOPC", 2: "ILL_ILLOPN", 5: "ILL_PRVOPC"},
     _TRAP: {1: "TRAP_BRKPT", 2: "TRAP_TRACE"},
     _SYS: {1: "SYS_SECCOMP"},
 }
 _SENT = {0: "SI_USER", 0xFFFFFFFA: "SI_TKILL", 0xFFFFFFFF: "SI_QUEUE", _SI_KERNEL: "SI_KERNEL"}
 _HAS_ADDRESS = (_BUS, _SEGV)
+_SI_TKILL = 0xFFFFFFFA
+_BUS_ADRERR, _MEMORY_FAILED = 2, (4, 5)
+_NO_CALL = (1 << 64) - 1
 _REQUESTED = 0xFFFFFFFF
 """Breakpad's code of a dump that was only asked for."""
 _ACCESS_VIOLATION, _IN_PAGE_ERROR, _STACK_OVERFLOW = 0xC0000005, 0xC0000006, 0xC00000FD
@@ -39,6 +63,15 @@ _WINDOWS_KINDS = {
     0x80000002: ReasonKind.MISALIGNED,
     _CXX_EXCEPTION: ReasonKind.UNCAUGHT_EXCEPTION,
 }
+_FLOAT_CODES = {
+    3: "division by zero",
+    4: "overflow",
+    5: "underflow",
+    6: "inexact result",
+    7: "invalid operation",
+    8: "subscript out of range",
+}
+_BREAKPOINT = b"\xcc"
 _TRAPS = ("ud2", "ud1", "int3", "brk", "udf", "hlt")
 
 
@@ -91,23 +124,29 @@ class _Deriving:
             if address is not None:
                 return self._make_fault(address)
         is_sent = flags == 0 or flags > 0x7FFFFFFF
-        if code == _ABRT:
+        if code == _ABRT and (self._is_own_signal(flags) or has_given_up(self._scene)):
             return self._make_giving_up()
-        if is_sent and code not in (_SYS,):
+        if is_sent:
             text = f"{signal_name(code)} was sent to it, by itself or by another process"
             return self._make(ReasonKind.OTHER, text)
-        if code == _SEGV:
-            # A general protection fault tells no address: it is that of the instruction's operand.
+        if code == _SEGV or (code == _BUS and flags == _SI_KERNEL):
+            # A general protection fault, which is a SIGBUS when it goes through rsp or rbp, tells no
+            # address: it is that of the instruction's operand.
             return self._make_fault(None if flags == _SI_KERNEL else self._exception.address)
         if code == _BUS:
             return self._make_bus(flags)
         if code == _FPE:
-            return self._make_division()
+            return self._make_arithmetic(flags)
         if code in (_ILL, _TRAP):
             return self._make_trap()
         if code == _SYS:
             return self._make_seccomp()
         return self._make(ReasonKind.OTHER, self._words)
+
+    def _is_own_signal(self, flags: int) -> bool:
+        """Breakpad writes siginfo_t's union as the address: of a signal that was sent, by which pid."""
+        sender = self._exception.address & 0xFFFFFFFF
+        return flags == _SI_TKILL or (flags == 0 and sender == self._scene.snapshot.pid)
 
     def _find_fault_address(self) -> int | None:
         """Where this instruction must fault: it is no code, or names memory that is not there."""
@@ -146,8 +185,8 @@ class _Deriving:
     def _make_fault(self, address: int | None) -> Reason:
         access = derive_access(self._scene, self._instruction, address)
         if access is None:
-            text = "an address that is none was used; which one is not known"
-            return self._make(ReasonKind.NON_CANONICAL, text)
+            kind, text, access = explain_refusal(self._scene, self._instruction)
+            return self._make(kind, text, access)
         kind, text, evidence = classify_fault(self._scene, access, self._pc)
         if self._pc == access.address:
             access = Access(AccessKind.EXECUTE, access.address)
@@ -160,20 +199,39 @@ class _Deriving:
             return self._make(ReasonKind.MISALIGNED, "misaligned access", access)
         place = self._scene.describe_place(self._exception.address)
         what = f"access to {self._exception.address:#x}, in {place}"
+        if flags in _MEMORY_FAILED:
+            text = f"{what}: the memory itself has failed (a machine check)"
+            return self._make(ReasonKind.OTHER, text, access)
+        region = self._scene.find_region(self._exception.address)
+        if flags != _BUS_ADRERR or region is None or not (region.path or region.shared):
+            return self._make(ReasonKind.OTHER, f"{what}, which has nothing to give there", access)
         text = f"{what}: the file was cut, or its disk is full"
         return self._make(ReasonKind.FILE_CUT, text, access)
+
+    def _make_arithmetic(self, flags: int) -> Reason:
+        if flags not in _FLOAT_CODES:
+            return self._make_division()
+        text = f"floating-point exception: {_FLOAT_CODES[flags]}"
+        return self._make(ReasonKind.FLOATING_POINT, text)
 
     def _make_division(self) -> Reason:
         text = "division by zero, or a quotient that does not fit"
         instruction = self._instruction
         if instruction is not None and "div" in instruction.text:
-            text += f": {instruction.text}"
+            divisor = instruction.text.rpartition(" ")[2]
+            value = read_register(self._scene.registers.general, divisor)
+            if value is not None:
+                text = "division by zero" if value == 0 else "division: the quotient does not fit"
+            text += f": {instruction.text}" + (f" ({divisor} = 0)" if value == 0 else "")
         return self._make(ReasonKind.DIVISION, text)
 
     def _make_trap(self) -> Reason:
         given_up = derive_giving_up(self._scene)
         if given_up.kind is not ReasonKind.ABORT:
             return self._make(given_up.kind, given_up.text, None, list(given_up.evidence))
+        if self._exception.code == _TRAP and self._scene.read(self._pc - 1, 1) == _BREAKPOINT:
+            self._pc -= 1  # it is told where it would go on
+            self._instruction = decode_instruction(self._scene, self._pc)
         name = self._instruction.text.split(" ", 1)[0] if self._instruction else ""
         if name in _TRAPS or self._exception.code == _TRAP:
             what = name or "a trap"
@@ -183,7 +241,9 @@ class _Deriving:
         return self._make(ReasonKind.ILLEGAL_INSTRUCTION, text)
 
     def _make_seccomp(self) -> Reason:
-        number = self._scene.registers.general.get("rax", 0)
+        general = self._scene.registers.general
+        number = general.get("orig_rax", _NO_CALL)
+        number = general.get("rax", general.get("x8", 0)) if number == _NO_CALL else number
         return self._make(
             ReasonKind.FORBIDDEN_CALL, f"system call {number} is refused by its seccomp filter"
         )

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 from perimortem.model.chain import ListedProcess
 
-_NUMBER = r"(0[xX][0-9a-fA-F]+|0n\d+|\d+)"
+_NUMBER = r"(0[xX][0-9a-fA-F]{1,8}|0n[0-9]{1,10}|[0-9]{1,10})(?![0-9a-zA-Z])"
+"""A pid has 32 bits; what has more is none."""
 _WER_OWN = re.compile(rf"(?:^|\s)[-/]ip\s+{_NUMBER}", re.IGNORECASE)
 _WER_PID = re.compile(rf"(?:^|\s)[-/]p\s+{_NUMBER}", re.IGNORECASE)
-_PID_OPTION = re.compile(r"(?:^|\s)(?:-p\s*|--pid[= ]|--attach[= ])(\d+)(?:\s|$)")
+_PID_OPTION = re.compile(r"(?:^|\s)(?:-p\s*|--pid[= ]|--attach[= ])([0-9]{1,10})(?:\s|$)")
 
 
 def parse_number(text: str) -> int:
@@ -52,16 +53,14 @@ def _find_argument(index: int) -> Callable[[str], int | None]:
 
     def find(command_line: str) -> int | None:
         arguments = _split(command_line)
-        if len(arguments) > index and arguments[index].isdecimal():
-            return int(arguments[index])
-        return None
+        return _parse_pid(arguments[index]) if len(arguments) > index else None
 
     return find
 
 
 def _find_apport(command_line: str) -> int | None:
     """-p1234 -s11 ..., of older versions 1234 11 ... ."""
-    match = re.search(r"(?:^|\s)-[pP](\d+)(?:\s|$)", command_line)
+    match = re.search(r"(?:^|\s)-[pP]([0-9]{1,10})(?:\s|$)", command_line)
     return int(match[1]) if match else _find_argument(1)(command_line)
 
 
@@ -70,8 +69,12 @@ def _find_debugger(command_line: str) -> int | None:
     found = _find_option(command_line)
     if found is None:
         last = _split(command_line)[-1:]
-        found = int(last[0]) if last and last[0].isdecimal() else None
+        found = _parse_pid(last[0]) if last else None
     return found
+
+
+def _parse_pid(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"[0-9]{1,10}", text) else None
 
 
 def _split(command_line: str) -> list[str]:

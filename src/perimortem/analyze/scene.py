@@ -70,5 +70,6 @@ class Scene:
 
 
 def base_name(path: str) -> str:
-    """Of Unix and of Windows."""
-    return path.replace("\\", "/").rsplit("/", 1)[-1]
+    """Of Unix and of Windows; a name of Unix may have a backslash in it."""
+    path = path if path.startswith("/") else path.replace("\\", "/")
+    return path.rsplit("/", 1)[-1]

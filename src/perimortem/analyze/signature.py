@@ -13,7 +13,7 @@ from perimortem.analyze.scene import base_name
 from perimortem.model.reason import Reason, ReasonKind, Signature
 from perimortem.model.stack import Frame, FrameTrust, Language, ThreadStack
 
-_FRAMES_MAX = 4
+_FRAMES_MAX, _FRAMES_LOOKED_AT = 4, 1024
 _SKIPPED = re.compile(
     r"_*(GI_)?_*(raise|gsignal|abort|kill|pthread_kill.*|tgkill|libc_fatal|libc_message.*|"
     r"stack_chk_fail.*|chk_fail|fortify_fail.*|assert.*fail.*|assert|restore_rt|"
@@ -48,6 +48,7 @@ _SYSTEM_MODULES = re.compile(
     r"msvcp.*\.dll",
     re.IGNORECASE,
 )
+_OF_BAD_PC = (ReasonKind.JUMP_TO_NOWHERE, ReasonKind.NOT_EXECUTABLE)
 _HASH = re.compile(r"::h[0-9a-f]{16}\b")
 _CLONE = re.compile(r"\.(constprop|isra|part|cold|lto_priv|llvm|clone)\b.*$")
 _LAMBDA = re.compile(
@@ -61,7 +62,7 @@ def derive_signature(stack: ThreadStack, reason: Reason | None) -> Signature:
     parts: list[str] = []
     blamed: int | None = None
     first_told: int | None = None
-    frames = _without_bad_pc(stack.frames)
+    frames = _without_bad_pc(stack.frames, reason)
     frames = frames[_count_giving_up(frames) :]
     for index, frame in frames:
         if frame.is_signal:
@@ -157,17 +158,24 @@ def _collapse(name: str, opening: str, closing: str) -> str:
     return "".join(kept)
 
 
-def _without_bad_pc(frames: tuple[Frame, ...]) -> list[tuple[int, Frame]]:
+def _without_bad_pc(frames: tuple[Frame, ...], reason: Reason | None) -> list[tuple[int, Frame]]:
     """A jump to nowhere is the fault of who jumped."""
-    numbered = list(enumerate(frames))
-    is_bad = len(frames) > 1 and frames[1].trust is FrameTrust.BAD_CALL
+    numbered = list(enumerate(frames[:_FRAMES_LOOKED_AT]))
+    is_bad = reason is not None and reason.kind in _OF_BAD_PC and frames and _is_nowhere(frames[0])
+    is_bad = is_bad or (len(frames) > 1 and frames[1].trust is FrameTrust.BAD_CALL)
     return numbered[1:] if is_bad else numbered
+
+
+def _is_nowhere(frame: Frame) -> bool:
+    return frame.function is None and frame.module is None
 
 
 def _count_giving_up(frames: list[tuple[int, Frame]]) -> int:
     """How many of the innermost frames only end the process; names between them may be missing."""
     ended = 0
     for place, (_, frame) in enumerate(frames[:_GIVING_UP_MAX]):
+        if frame.is_signal:
+            break  # what raised the signal did not fault in its handler
         if frame.function is not None and _ENDS.fullmatch(normalise(frame)):
             ended = place + 1
     return ended

@@ -53,6 +53,12 @@ _OWNER_BITS = 0x3FFFFFFF
 _CONTENDED = 2
 _OWNER_AT = 8
 """Of __pthread_mutex_s: __lock, __count, __owner."""
+_MUTEX_FIELDS_AT = (4, 12, 16)
+"""Of the same: __count, __nusers, __kind."""
+_MUTEX_KINDS = frozenset(kind | elision for kind in range(4) for elision in (0, 0x100, 0x200))
+_MUTEX_COUNT_MAX = 1 << 16
+_NAMELESS_FRAMES = 3
+_READERS_SHIFT = 3
 _WRITER_AT = 24
 _PHASE_AT, _WRITERS_AT = 8, 12
 """Of __pthread_rwlock_arch_t: __cur_writer; __wrphase_futex and __writers_futex, which are waited on."""
@@ -108,7 +114,9 @@ def derive_waits(
         wait = reader.find_wait(thread.tid, thread.registers, stack)
         lock = python_locks.get(thread.tid)
         if wait is not None and lock is not None and wait.kind is not WaitKind.GIL:
-            detail = "" if lock.owner_tid else "who holds it has taken it by acquire(), not by with"
+            detail = "its holder is not noted: no other thread's `with` has it"
+            if lock.owner_tid is not None:
+                detail = "by its `with`" if lock.is_by_with else ""
             wait = replace(
                 wait,
                 kind=WaitKind.PYTHON_LOCK,
@@ -173,31 +181,46 @@ class _Reader:
             owner = (self._read_number(address) or 0) & _OWNER_BITS
             return self._complete(replace(wait, kind=WaitKind.MUTEX), owner)
         kind = _classify(stack.frames)
-        if kind is None and value == _CONTENDED and self._owner_at(address + _OWNER_AT):
-            kind = WaitKind.MUTEX  # no names, but it looks like one and has an owner
-        return self._describe(replace(wait, kind=kind or WaitKind.FUTEX))
+        if kind is None and value == _CONTENDED and self._looks_like_mutex(address, stack.frames):
+            kind = WaitKind.MUTEX
+        if kind is WaitKind.MUTEX and not value:
+            return replace(wait, detail="where glibc parks a thread that can never have its mutex")
+        return self._describe(replace(wait, kind=kind or WaitKind.FUTEX), value, stack.frames)
 
-    def _describe(self, wait: ThreadWait) -> ThreadWait:
+    def _looks_like_mutex(self, address: int, frames: tuple[Frame, ...]) -> bool:
+        """In a stripped program: every field of struct __pthread_mutex_s is as if it were one."""
+        if any(frame.function is not None for frame in frames[:_NAMELESS_FRAMES]):
+            return False
+        fields = [self._read_number(address + offset) for offset in _MUTEX_FIELDS_AT]
+        count, users, kind = (-1 if field is None else field for field in fields)
+        is_sane = count <= _MUTEX_COUNT_MAX and 0 < users <= _MUTEX_COUNT_MAX
+        return is_sane and kind in _MUTEX_KINDS and self._owner_at(address + _OWNER_AT) is not None
+
+    def _describe(self, wait: ThreadWait, value: int, frames: tuple[Frame, ...]) -> ThreadWait:
         if wait.kind is WaitKind.MUTEX:
             return self._complete(wait, self._read_number(wait.address + _OWNER_AT))
         if wait.kind is WaitKind.THREAD:
             return self._complete(wait, self._read_number(wait.address))
         if wait.kind is WaitKind.RWLOCK:
-            return self._describe_rwlock(wait)
+            return self._describe_rwlock(wait, value, frames)
         if wait.kind is WaitKind.GIL:
             # It asks again every few milliseconds, and goes on waiting all the same.
             return replace(wait, owner_tid=self._gil_holder, has_limit=False)
         return self._complete(wait, None)
 
-    def _describe_rwlock(self, wait: ThreadWait) -> ThreadWait:
-        for place in (_PHASE_AT, _WRITERS_AT):
-            start = wait.address - place
-            owner = self._owner_at(start + _WRITER_AT)
-            if owner is not None:
-                return self._complete(replace(wait, address=start), owner)
-        readers = self._read_number(wait.address - _PHASE_AT)
-        detail = f"held by {readers >> 3} readers, which are not noted" if readers else ""
-        return self._complete(replace(wait, address=wait.address - _PHASE_AT, detail=detail), None)
+    def _describe_rwlock(
+        self, wait: ThreadWait, value: int, frames: tuple[Frame, ...]
+    ) -> ThreadWait:
+        # The first writer waits for the readers to go; the others wait to be the first.
+        is_writer = any(f.function and "wrlock" in f.function for f in frames[:_FRAMES_LOOKED_AT])
+        place = _WRITERS_AT if is_writer and value & 1 else _PHASE_AT
+        start = wait.address - place
+        owner = self._owner_at(start + _WRITER_AT)
+        readers = self._read_number(start) or 0
+        detail = ""
+        if owner is None and readers >> _READERS_SHIFT:
+            detail = f"held by {readers >> _READERS_SHIFT} readers, which are not noted"
+        return self._complete(replace(wait, address=start, detail=detail), owner)
 
     def _complete(self, wait: ThreadWait, owner: int | None) -> ThreadWait:
         return replace(

@@ -60,11 +60,15 @@ def write_page(
     examination: dict[str, Any] | None,
     inventory: dict[str, Any] | None,
 ) -> None:
-    """The page as a file, whole or not at all."""
+    """The page as a file, whole or not at all; - is standard output."""
     from perimortem.cli.output import write_whole
     from perimortem.report.html.page import render_page
 
-    write_whole(path, render_page(report, examination, inventory))
+    text = render_page(report, examination, inventory)
+    if str(path) == "-":
+        click.echo(text)
+        return
+    write_whole(path, text)
     click.echo(path)
 
 
@@ -76,7 +80,7 @@ def open_examination(
     from perimortem.errors import PerimortemError
     from perimortem.examine.dump_file import examine_dump
 
-    if what.isdecimal() and not Path(what).exists():
+    if what.isascii() and what.isdigit() and not Path(what).exists():
         from perimortem.examine import examine_process
         from perimortem.examine.two_looks import examine_twice
         from perimortem.proc import find_process

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import gc
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 from perimortem.analyze.python_locks import PythonLock, find_python_locks
@@ -44,10 +46,11 @@ def take_apart(
         snapshot, finder, SymbolCache(find_cache_dir()), with_lines=options.with_lines
     )
     walker = StackWalker(snapshot, symbols.find_image)
-    stacks = tuple(
-        replace(stack, frames=tuple(symbols.name(frame) for frame in stack.frames))
-        for stack in walker.walk_all()
-    )
+    with _pause_collector():
+        stacks = tuple(
+            replace(stack, frames=tuple(symbols.name(frame) for frame in stack.frames))
+            for stack in walker.walk_all()
+        )
     threads = list(python)
     if python_locks is None and threads:
         read = walker.modules.read
@@ -75,6 +78,18 @@ def take_apart(
         notes=(*notes, *snapshot.soft_errors),
         paused_ms=paused_ms,
     )
+
+
+@contextmanager
+def _pause_collector() -> Iterator[None]:
+    """No cycles come of it, and of a million frames each would be looked at over and over again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _find_crashed(snapshot: Snapshot, stacks: tuple[ThreadStack, ...]) -> ThreadStack | None:

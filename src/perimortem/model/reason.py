@@ -25,6 +25,7 @@ class ReasonKind(StrEnum):
     FILE_CUT = "file-cut"
     MISALIGNED = "misaligned"
     DIVISION = "division"
+    FLOATING_POINT = "floating-point"
     ILLEGAL_INSTRUCTION = "illegal-instruction"
     TRAP = "trap"
     """ud2, int3: put there by the compiler or a macro, to end the program."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from perimortem.model.snapshot import Module
 
@@ -41,9 +42,11 @@ class SourceLine:
     function: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One call. ``pc`` is where it goes on (behind the call), or stands (``is_exact``)."""
+class Frame(NamedTuple):
+    """One call. ``pc`` is where it goes on (behind the call), or stands (``is_exact``).
+
+    A tuple, for a stack that overflowed has a million of them.
+    """
 
     pc: int
     stack_pointer: int

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from perimortem.analyze.crash import derive_signature
+from perimortem.exits.signals import SIGABRT
 from perimortem.model.crash import Crash
 from perimortem.model.exits import Sender
 from perimortem.monitor.session import Session
-from perimortem.proc import list_numbers, read_stat, renew_target
+from perimortem.proc import guess_caller, list_numbers, read_stat, renew_target
 from perimortem.text import printable
 from perimortem.wire.layout import Outcome
 
@@ -45,9 +46,11 @@ class Crashes:
         session.crash_sender = _find_sender(session.pid, crash)
         self._waiting[id(session)] = [answer]
         session.is_answer_due = True
+        # Every abort() is at one place of the C library.
+        caller = guess_caller(session.pid, crash.stack_pointer) if crash.code == SIGABRT else None
         self._monitor.dumper.request(
             session,
-            derive_signature(session.target.name, crash),
+            derive_signature(session.target.name, crash, caller),
             lambda: self._finish(session),
             crash=crash,
         )

@@ -9,6 +9,7 @@ import sys
 
 if sys.platform == "win32":
     from perimortem.proc.windows.activity import Activity, read_activity
+    from perimortem.proc.windows.callers import guess_caller
     from perimortem.proc.windows.children import list_children
     from perimortem.proc.windows.container import find_container
     from perimortem.proc.windows.environment import read_variables
@@ -38,6 +39,7 @@ if sys.platform == "win32":
     from perimortem.proc.windows.waits import describe_stuck, is_waiting_for_child
 else:
     from perimortem.proc.linux.activity import Activity, read_activity
+    from perimortem.proc.linux.callers import guess_caller
     from perimortem.proc.linux.children import list_children
     from perimortem.proc.linux.container import find_container
     from perimortem.proc.linux.environment import read_variables
@@ -73,6 +75,7 @@ __all__ = [
     "find_container",
     "find_module",
     "find_process",
+    "guess_caller",
     "is_stopped",
     "is_waiting_for_child",
     "leaves_by_own_system_call",

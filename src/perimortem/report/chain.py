@@ -40,7 +40,7 @@ def render_chains(chains: Chains) -> dict[str, Any]:
             for link in chains.links
         ],
         "notes": [printable(note) for note in chains.notes],
-        "advice": list(chains.advice),
+        "advice": [printable(line) for line in chains.advice],
     }
 
 
@@ -67,7 +67,7 @@ def render_chains_text(chains: Chains) -> str:
     if more > 0:
         lines += [f"{more:,} more first faults: --json lists them all", ""]
     lines += [f"  missing {printable(note)}" for note in chains.notes]
-    lines += [f"  next    {line}" for line in chains.advice]
+    lines += [f"  next    {printable(line)}" for line in chains.advice]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from perimortem.model.dump import Pause
-from perimortem.report.examination.text import describe_frame, render_frames
+from perimortem.report.examination.text import describe_frame, describe_trust, render_frames
 from perimortem.text import printable
 
 _INDENT = " " * 10
@@ -102,8 +102,10 @@ def _where(report: dict[str, Any]) -> list[str]:
     ]
     name = f"{crashed['name']} " if crashed["name"] else ""
     lines = [f"{describe_frame(frames[0])}, thread {name}({crashed['tid']})"] if frames else []
+    lines = [line + describe_trust(frames[0]) for line in lines]
     return lines + [
-        f"#{frame['number']} {describe_frame(frame)}" for frame in frames[1 : _FRAMES_SHOWN + 1]
+        f"#{frame['number']} {describe_frame(frame)}{describe_trust(frame)}"
+        for frame in frames[1 : _FRAMES_SHOWN + 1]
     ]
 
 

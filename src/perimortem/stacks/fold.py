@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,15 +29,17 @@ class Fold:
 
 def find_folds(frames: Sequence[Frame]) -> list[Fold]:
     """In order, none within another."""
-    keys = [_key(frame) for frame in frames]
+    numbers: dict[object, int] = {}
+    keys = array("L", (numbers.setdefault(_key(frame), len(numbers)) for frame in frames))
+    raw = keys.tobytes()
     folds: list[Fold] = []
-    at = 0
+    at, width = 0, keys.itemsize
     while at < len(keys):
         best = None
         for period in range(1, min(_PERIOD_MAX, (len(keys) - at) // _REPEATS_MIN) + 1):
             if keys[at] != keys[at + period]:
                 continue
-            count = _count_repeats(keys, at, period)
+            count = 1 + _count_same(raw, at * width, period * width) // (period * width)
             if count >= _REPEATS_MIN and (best is None or period * count > best.end - at):
                 best = Fold(at, period, count)
         if best is None:
@@ -54,8 +57,13 @@ def _key(frame: Frame) -> object:
     return frame.pc
 
 
-def _count_repeats(keys: list[object], at: int, period: int) -> int:
-    end = at + period
-    while end < len(keys) and keys[end] == keys[end - period]:
-        end += 1
-    return (end - at) // period
+def _count_same(raw: bytes, at: int, ahead: int) -> int:
+    """So many bytes from ``at`` on are the same as those ``ahead`` of them; of a million frames, too."""
+    same, step = 0, ahead
+    while step:
+        here, there = at + same, at + same + ahead
+        if there + step <= len(raw) and raw[here : here + step] == raw[there : there + step]:
+            same, step = same + step, step * 2
+        else:
+            step //= 2
+    return same

@@ -35,6 +35,10 @@ _PAGE = 4096
 _MASK = (1 << 64) - 1
 
 
+_Place = tuple[MappedModule | None, FunctionEntry | None, Row | None, bool]
+"""Of an instruction: its module, its function's entry, how to unwind there, whether signal frame."""
+
+
 class _Outermost(Exception):
     """There is no caller; in words."""
 
@@ -63,6 +67,7 @@ class StackWalker:
         self._read = snapshot.content.read
         self._pages: dict[int, bytes] = {}
         self._returns: dict[int, bool] = {}
+        self._places: dict[tuple[int, bool], _Place] = {}
         machine = MACHINES.get(self._architecture)
         self._word = struct.Struct("<I" if machine and machine.word_bytes == 4 else "<Q")
 
@@ -102,16 +107,10 @@ class StackWalker:
         trust, is_exact, scanned = FrameTrust.CONTEXT, True, 0
         while len(frames) < FRAMES_MAX:
             pc, stack_pointer = registers[pc_number], registers[sp_number]
-            lookup = pc if is_exact else pc - 1
-            mapped = self.modules.find(lookup)
-            entry, row = self._find_row(mapped, lookup)
-            if row is None and lookup != pc:
-                entry, row = self._find_start(pc)
-            is_signal = entry is not None and entry.common.is_signal_frame
-            if row is None and is_trampoline(
-                self._architecture, self.modules.read(pc, TRAMPOLINE_BYTES)
-            ):
-                is_signal = True
+            place = self._places.get((pc, is_exact))
+            if place is None:
+                place = self._places[pc, is_exact] = self._find_place(pc, is_exact=is_exact)
+            mapped, entry, row, is_signal = place
             module = mapped.module if mapped is not None else None
             frames.append(Frame(pc, stack_pointer, trust, module, is_exact, is_signal))
             caller = self._step(machine, registers, mapped, entry, row, frames[-1])
@@ -120,6 +119,19 @@ class StackWalker:
             if scanned > SCANNED_MAX:
                 raise _Lost(f"the last {SCANNED_MAX} frames were found by search alone")
             registers, trust, is_exact = caller.registers, caller.trust, caller.is_exact
+
+    def _find_place(self, pc: int, *, is_exact: bool) -> _Place:
+        """What is known of an instruction; asked once, for a recursion comes by it often."""
+        lookup = pc if is_exact else pc - 1
+        mapped = self.modules.find(lookup)
+        entry, row = self._find_row(mapped, lookup)
+        if row is None and lookup != pc:
+            entry, row = self._find_start(pc)
+        is_signal = entry is not None and entry.common.is_signal_frame
+        if row is None:
+            code = self.modules.read(pc, TRAMPOLINE_BYTES)
+            is_signal = is_signal or is_trampoline(self._architecture, code)
+        return mapped, entry, row, is_signal
 
     def _find_row(
         self, mapped: MappedModule | None, lookup: int
@@ -160,7 +172,7 @@ class StackWalker:
             if found is not None:
                 return found
         if frame.is_exact and not self.modules.is_code(frame.pc):
-            found = self._step_by_call(machine, registers)
+            found = self._step_by_call(machine, registers, frame.pc)
             if found is not None:
                 return found
         found = self._step_by_frame_pointer(machine, registers)
@@ -206,8 +218,11 @@ class StackWalker:
         caller[machine.pc] = pc
         return _Caller(caller, FrameTrust.CFI)
 
-    def _step_by_call(self, machine: Machine, registers: dict[int, int]) -> _Caller | None:
-        """A call to where no code is: nothing has been done yet but the call."""
+    def _step_by_call(self, machine: Machine, registers: dict[int, int], pc: int) -> _Caller | None:
+        """A call to where no code is: nothing has been done yet but the call.
+
+        None when it came there by a return: what was taken from the stack still stands below its end.
+        """
         if machine.link is not None:
             address = registers.get(machine.link, 0) & machine.address_mask
             if not self._is_return(machine, address):
@@ -218,14 +233,29 @@ class StackWalker:
             address = self._read_word(stack_pointer)
         except LookupError:
             return None
-        if not self._is_return(machine, address):
+        if not self._is_return(machine, address) or self._has_returned(machine, stack_pointer, pc):
             return None
+        if self._calls_another(address, pc):
+            return None  # the function that was called there has jumped on, or returned
         caller = {
             **registers,
             machine.sp: stack_pointer + machine.word_bytes & _MASK,
             machine.pc: address,
         }
         return _Caller(caller, FrameTrust.BAD_CALL)
+
+    def _calls_another(self, address: int, pc: int) -> bool:
+        """The call before ``address`` has its target in it, and that is not ``pc``."""
+        code = self.modules.read(address - 5, 5)
+        if len(code) < 5 or code[0] != 0xE8:
+            return False
+        return address + int.from_bytes(code[1:], "little", signed=True) & _MASK != pc
+
+    def _has_returned(self, machine: Machine, stack_pointer: int, pc: int) -> bool:
+        try:
+            return pc != 0 and self._read_word(stack_pointer - machine.word_bytes) == pc
+        except LookupError:
+            return False
 
     def _step_by_frame_pointer(self, machine: Machine, registers: dict[int, int]) -> _Caller | None:
         pointer = registers.get(machine.fp, 0)

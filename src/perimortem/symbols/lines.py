@@ -38,7 +38,7 @@ def open_lines(path: Path, image: ElfImage | None) -> LineFinder | None:
     if image is not None and sys.platform == "linux":
         try:
             return _Drgn(path, image)
-        except (ImportError, ValueError, LookupError, OSError):
+        except Exception:  # noqa: BLE001 - what drgn raises for a damaged file
             pass
     try:
         return _Symbolic(path)
@@ -68,14 +68,14 @@ class _Drgn:
     def find(self, address: int) -> tuple[SourceLine, ...]:
         try:
             places = self._program.source_location(address + self._moved)
-        except (LookupError, ValueError):
+            names = str(places).splitlines()
+            return tuple(
+                SourceLine(place.filename, place.line, _parse_name(names[index]))
+                for index, place in enumerate(places)
+                if place.line and index < len(names)
+            )
+        except Exception:  # noqa: BLE001 - a bare one is what drgn raises for damaged DWARF
             return ()
-        names = str(places).splitlines()
-        return tuple(
-            SourceLine(place.filename, place.line, _parse_name(names[index]))
-            for index, place in enumerate(places)
-            if place.line and index < len(names)
-        )
 
 
 def _parse_name(text: str) -> str | None:
@@ -98,7 +98,7 @@ class _Symbolic:
             self._cache = None
 
     def find(self, address: int) -> tuple[SourceLine, ...]:
-        if self._cache is None:
+        if self._cache is None or not 0 <= address < 1 << 64:
             return ()
         return tuple(
             SourceLine(place.full_path, place.line, place.symbol or None)

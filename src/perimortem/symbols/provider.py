@@ -56,6 +56,7 @@ class Symbols:
         self._with_lines = with_lines
         self._files: dict[int, ImageFile | None] = {}
         self._names: dict[int, _Names] = {}
+        self._named: dict[tuple[int, bool], tuple[str | None, int, tuple[SourceLine, ...]]] = {}
         self._data: dict[int, SymbolTable] = {}
         self.missing: dict[str, str] = {}
         """By the path of a module: why its file could not be used, or has no names, and the remedy."""
@@ -69,17 +70,13 @@ class Symbols:
         """``frame`` with its function, lines and inlined functions, as far as they are known."""
         if frame.module is None or frame.trust is FrameTrust.PYTHON:
             return frame
-        names = self._open_names(frame.module)
-        image = names.file.image if names.file is not None else None
-        base = image.preferred_base if image is not None else 0
-        address = frame.lookup_address - frame.module.base + base
-        known = names.found.get(address)
-        if known is None:
-            known = names.found[address] = self._find(frame.module, names, address)
-        function, start, lines = known
+        named = self._named.get((frame.pc, frame.is_exact))
+        if named is None:
+            named = self._named[frame.pc, frame.is_exact] = self._name(frame, frame.module)
+        function, offset, lines = named
         if function is None and not lines:
             return frame
-        return Frame(  # by hand: dataclasses.replace takes as long as all the rest
+        return Frame(
             frame.pc,
             frame.stack_pointer,
             frame.trust,
@@ -87,11 +84,23 @@ class Symbols:
             frame.is_exact,
             frame.is_signal,
             function,
-            frame.pc - frame.module.base + base - start if function else 0,
+            offset,
             lines[:-1],
             lines[-1] if lines else None,
             frame.language,
         )
+
+    def _name(self, frame: Frame, module: Module) -> tuple[str | None, int, tuple[SourceLine, ...]]:
+        """(function, how far into it, its lines: the outermost last)."""
+        names = self._open_names(module)
+        image = names.file.image if names.file is not None else None
+        base = image.preferred_base if image is not None else 0
+        address = frame.lookup_address - module.base + base
+        known = names.found.get(address)
+        if known is None:
+            known = names.found[address] = self._find(module, names, address)
+        function, start, lines = known
+        return function, frame.pc - module.base + base - start if function else 0, lines
 
     def name_address(self, address: int) -> str | None:
         """ "start_routine+0x10" for any address in code or data of a module that has a name for it."""

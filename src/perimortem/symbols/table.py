@@ -85,6 +85,8 @@ def make_table(functions: Iterable[tuple[int, int, bytes]]) -> SymbolTable:
     starts, sizes, ends, names = array("Q"), array("Q"), array("Q"), []
     end = 0
     for start, size, name in functions:
+        if not 0 <= start <= start + size < 1 << 64:
+            continue  # of a damaged file
         starts.append(start)
         sizes.append(size)
         end += len(name)

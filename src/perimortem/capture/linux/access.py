@@ -101,7 +101,10 @@ def denied_error(pid: int, error: OSError) -> AccessDenied:
     elif scope == 1 and not has_cap_sys_ptrace():
         why = "kernel.yama.ptrace_scope is 1 and it is not a child of perimortem"
         remedy = "start it with 'perimortem run --', or sysctl kernel.yama.ptrace_scope=0"
-    elif not has_cap_sys_ptrace():
+    elif has_cap_sys_ptrace():
+        why = f"{why}, although CAP_SYS_PTRACE is there: a security module or namespace forbids it"
+        remedy = "run perimortem where that process was started from, as the host's root"
+    else:
         why = "it is not dumpable (it changed its uid, holds capabilities, or asked for that)"
     return AccessDenied(f"cannot read process {pid}", why=why, remedy=remedy)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from perimortem.binary.proc_maps import UNREADABLE_PATHS, find_region
 from perimortem.model.dump import DumpOptions, MinidumpType
-from perimortem.model.snapshot import MemoryRange, Module, ReadMemory, Region, Thread
+from perimortem.model.snapshot import MemoryRange, Module, ReadMemory, Region, Registers, Thread
 
 RED_ZONE = 128
 STACK_MAX = 256 * 1024
@@ -24,6 +24,8 @@ STACK_TOP = 4096
 """Of each stack, before the rest of any: the frames that tell most, whatever the number of threads."""
 OVERFLOW_MAX = 1 << 20
 """How far below its stack a thread may have stepped; a guard area is no larger by default."""
+FRAME_MAX = 256 << 20
+"""The same, by a function with that much on its stack. Arbitrary."""
 CODE_AROUND_PC = 256
 ARGUMENT_BEFORE, ARGUMENT_AFTER = 64, 192
 DATA_REGION_MAX = 4 << 20
@@ -135,7 +137,7 @@ def _choose_stack(
     pointer = thread.registers.general["rsp"]
     stack = find_region(regions, pointer)
     if stack is None or not stack.readable:
-        stack = _find_overflown(regions, pointer)
+        stack = _find_overflown(thread.registers, regions)
     if stack is None:
         soft_errors.append(
             f"thread {thread.tid}: its stack pointer {pointer:#x} is in no readable memory"
@@ -155,13 +157,11 @@ def _choose_interrupted_stack(
     """What lies under an alternate signal stack: the thread's own stack, from where it was interrupted.
 
     The kernel has left the interrupted stack pointer on the alternate one: it is among the words there
-    that point into the thread's own stack. That one is known by glibc's struct pthread, which lies at
-    its top; of the first thread the kernel names it.
+    that point into the thread's own stack.
     """
     assert thread.registers is not None
     thread_pointer = thread.registers.general["fs_base"]
-    homes = [find_region(regions, thread_pointer)] if thread_pointer else []
-    homes += [region for region in regions if region.path == "[stack]"]
+    homes = _find_homes(thread.registers, regions)
     if stack in homes:
         return []
     pointer = thread.registers.general["rsp"]
@@ -169,7 +169,7 @@ def _choose_interrupted_stack(
     words = array("Q", data[: len(data) // _WORD * _WORD])
     found = []
     for home in homes:
-        if home is None or not home.writable or home.shared:
+        if not home.writable or home.shared:
             continue
         # Pointers above struct pthread are of the C library's own lists, not of this stack.
         end = thread_pointer if home.start <= thread_pointer < home.end else home.end
@@ -180,11 +180,22 @@ def _choose_interrupted_stack(
     return found
 
 
-def _find_overflown(regions: tuple[Region, ...], stack_pointer: int) -> Region | None:
-    """The stack that has grown into its guard, or below it: the next memory above."""
-    above = next((r for r in regions if r.start >= stack_pointer and r.readable), None)
-    is_near = above is not None and above.start - stack_pointer <= OVERFLOW_MAX
-    return above if is_near else None
+def _find_overflown(registers: Registers, regions: tuple[Region, ...]) -> Region | None:
+    """The stack that has grown into its guard, or far below it by a frame of many megabytes."""
+    pointer = registers.general["rsp"]
+    above = next((r for r in regions if r.start >= pointer and r.readable), None)
+    if above is not None and above.start - pointer <= OVERFLOW_MAX:
+        return above
+    homes = [r for r in _find_homes(registers, regions) if 0 < r.start - pointer <= FRAME_MAX]
+    return min(homes, key=lambda home: home.start, default=None)
+
+
+def _find_homes(registers: Registers, regions: tuple[Region, ...]) -> list[Region]:
+    """What may be the thread's own stack: glibc's struct pthread lies at the top of it; the kernel
+    names that of the first thread."""
+    pointer = registers.general["fs_base"]
+    home = find_region(regions, pointer) if pointer else None
+    return [*([home] if home is not None else []), *(r for r in regions if r.path == "[stack]")]
 
 
 def _choose_code(threads: list[Thread]) -> Iterator[MemoryRange]:

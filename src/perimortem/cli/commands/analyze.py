@@ -31,7 +31,7 @@ Examples:
 @click.option(
     "--html",
     "page",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
     metavar="FILE",
     help="Write a page instead (of one dump): stacks, locks, modules, memory; one file, no network.",
 )

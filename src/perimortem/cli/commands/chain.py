@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ _TEXT_MAX = 256 << 20
 @click.option(
     "--within",
     "within_s",
-    type=click.FloatRange(min=0.001),
+    type=click.FloatRange(0.001, 86_400),
     default=0.1,
     show_default=True,
     metavar="SECONDS",
@@ -46,6 +47,8 @@ def command(file: Path | None, incidents: bool, within_s: float, as_json: bool) 
     from perimortem.cli.terminal_text import echo_text
     from perimortem.report.chain import render_chains, render_chains_text
 
+    if math.isnan(within_s):
+        raise click.BadParameter("nan is no number of seconds", param_hint="--within")
     if incidents and file is not None:
         raise click.UsageError("--incidents takes no FILE")
     chains = _of_incidents(within_s) if incidents else _of_text(file) if file else _of_machine()

@@ -17,6 +17,8 @@ _CLOCK_REALTIME = 0x100
 _WAIT, _LOCK_PI, _WAIT_BITSET, _LOCK_PI2 = 0, 6, 9, 13
 _MUTEX_CONTENDED = 2
 """glibc's lll_lock waits on this value: locked, with waiters."""
+_ROBUST_WAITERS, _ROBUST_OWNER = 0x80000000, 0x3FFFFFFF
+"""A robust mutex has its owner in the word that is waited on (FUTEX_WAITERS, FUTEX_TID_MASK)."""
 VFORK_WAITS = ("kernel_clone", "_do_fork", "do_fork")
 
 
@@ -62,6 +64,8 @@ def classify_futex(operation: int, value: int, timeout: int, tids: list[int]) ->
     if command in (_LOCK_PI, _LOCK_PI2):
         return Wait.MUTEX
     if command == _WAIT and value & 0xFFFFFFFF == _MUTEX_CONTENDED:
+        return Wait.MUTEX
+    if command == _WAIT and value & _ROBUST_WAITERS and value & _ROBUST_OWNER in tids:
         return Wait.MUTEX
     return Wait.CONDITION
 

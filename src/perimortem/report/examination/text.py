@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 _INDENT = " " * 10
-_OF_LITTLE_TRUST = {"scan": "  [found by search]", "frame-pointer": "", "bad-call": ""}
+_OF_LITTLE_TRUST = {"scan": "  [found by search]"}
 _AGENT = "perimortem"
 """Its thread explains nothing."""
 
@@ -87,8 +87,13 @@ def _render_frame(frame: dict[str, Any], width: int) -> list[str]:
         source = frame["source"]
         lines.append(f"{head} {frame['function']} at {source['file']}:{source['line']} (Python)")
         return lines
-    lines.append(f"{head} {describe_frame(frame)}{_OF_LITTLE_TRUST.get(frame['trust'], '')}")
+    lines.append(f"{head} {describe_frame(frame)}{describe_trust(frame)}")
     return lines
+
+
+def describe_trust(frame: dict[str, Any]) -> str:
+    """ "  [found by search]"; empty for what may be believed."""
+    return _OF_LITTLE_TRUST.get(frame["trust"], "")
 
 
 def describe_frame(frame: dict[str, Any]) -> str:
@@ -197,7 +202,9 @@ def _blamed(document: dict[str, Any]) -> str | None:
     if number is None or crashed is None:
         return None
     frame = next((f for f in crashed["frames"] if f["number"] == number), None)
-    return f"{describe_frame(frame)}  (frame {number})" if frame is not None else None
+    if frame is None:
+        return None
+    return f"{describe_frame(frame)}  (frame {number}){describe_trust(frame)}"
 
 
 def _thread(document: dict[str, Any], tid: int) -> str:

@@ -62,7 +62,7 @@ class EntrySection:
         """
         try:
             return self._read_entry(at)
-        except (IndexError, KeyError, struct.error) as error:
+        except (IndexError, KeyError, ValueError, struct.error) as error:
             raise MalformedInput(f"damaged frame information at {self.address + at:#x}") from error
 
     def _read_entry(self, at: int) -> tuple[FunctionEntry | None, int]:

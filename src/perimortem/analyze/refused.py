@@ -1,0 +1,91 @@
+"""What the processor refused without telling an address: a general protection fault, explained. Pure.
+
+Sources: Intel SDM volume 2, "Exceptions" of each instruction; volume 1, 3.3.7.1 (canonical addresses).
+"""
+
+from __future__ import annotations
+
+import re
+
+from perimortem.analyze.access import derive_access, is_canonical, locate_operands, read_register
+from perimortem.analyze.poison import read_as_text
+from perimortem.analyze.scene import Scene
+from perimortem.model.reason import Access, AccessKind, Instruction, ReasonKind
+
+_PRIVILEGED = re.compile(
+    r"hlt|cli|sti|invlpg|wbinvd|invd|wrmsr|rdmsr|rdpmc|l[gil]dt|lmsw|ltr|clts|swapgs|sysret.?|sysexit|"
+    r"iret.?|monitor|mwait|xsetbv|in|out|(ins|outs)[bwd]"
+)
+_PRIVILEGED_REGISTER = re.compile(r"mov .*\b[cd]r\d+\b")
+_INTERRUPT = re.compile(r"int(o|1)?\b")
+_NEEDS_ALIGNMENT = re.compile(
+    r"v?mov(ap[sd]|dqa(32|64)?|nt.*)|cmpxchg16b|fx(save|rstor)(64)?|xsave.*|xrstor.*"
+)
+_VECTOR = re.compile(r"\bxmm\d")
+_NEEDS_NONE = re.compile(r"(movu|movdqu|lddqu|mov[lhqds]|cvt|pcmp.stri|v|maskmov)")
+"""Of those with a vector register: AVX, and those that the manual frees of alignment."""
+_BRANCH = re.compile(r"(call|jmp) (?:\w+ ptr )?(\w+)$")
+
+
+def explain_refusal(
+    scene: Scene, instruction: Instruction | None
+) -> tuple[ReasonKind, str, Access | None]:
+    """(kind, one sentence, the access if it was one)."""
+    if instruction is None:
+        text = "general protection fault: an address that is none, or what a program may not do"
+        return ReasonKind.OTHER, text, None
+    name, _, _ = instruction.text.partition(" ")
+    if _PRIVILEGED.fullmatch(name) or _PRIVILEGED_REGISTER.match(instruction.text):
+        return ReasonKind.ILLEGAL_INSTRUCTION, f"privileged instruction: {instruction.text}", None
+    if _INTERRUPT.match(instruction.text):
+        text = f"{instruction.text}: an interrupt that programs may not raise"
+        return ReasonKind.ILLEGAL_INSTRUCTION, text, None
+    target = _find_target(scene, instruction)
+    if target is not None and not is_canonical(target):
+        how = "return" if name == "ret" else name.replace("jmp", "jump")
+        words = _describe_value(target)
+        text = f"{how} to {target:#x}{words}: no address at all"
+        if name == "ret":
+            text += "; the return address on the stack was overwritten"
+        return ReasonKind.JUMP_TO_NOWHERE, text, Access(AccessKind.EXECUTE, target)
+    for address in locate_operands(scene, instruction):
+        alignment = _required_alignment(instruction)
+        if alignment and is_canonical(address) and address % alignment:
+            text = f"misaligned access: {name} to {address:#x}, no multiple of {alignment}"
+            access = derive_access(scene, instruction, address)
+            return ReasonKind.MISALIGNED, text, access
+    text = "general protection fault: an address that is none, or what a program may not do"
+    return ReasonKind.OTHER, text, None
+
+
+def _find_target(scene: Scene, instruction: Instruction) -> int | None:
+    """Where a branch goes: by a register, by memory, or by the word on the stack."""
+    if instruction.text.split(" ", 1)[0] in ("ret", "retq"):
+        return _read_word(scene, scene.registers.general.get("rsp", 0))
+    branch = _BRANCH.match(instruction.text)
+    if branch is not None:
+        return read_register(scene.registers.general, branch[2])
+    if instruction.text.startswith(("call ", "jmp ")):
+        places = locate_operands(scene, instruction)
+        return _read_word(scene, places[0]) if places else None
+    return None
+
+
+def _required_alignment(instruction: Instruction) -> int:
+    """In bytes; 0 for none."""
+    name, _, _ = instruction.text.partition(" ")
+    size = max((operand.size for operand in instruction.operands), default=0)
+    if _NEEDS_ALIGNMENT.fullmatch(name):
+        return 16 if name == "cmpxchg16b" else min(size, 64)
+    is_vector = size == 16 and _VECTOR.search(instruction.text) and not _NEEDS_NONE.match(name)
+    return size if is_vector else 0
+
+
+def _describe_value(value: int) -> str:
+    text = read_as_text(value)
+    return f", which reads '{text}'" if text else ""
+
+
+def _read_word(scene: Scene, address: int) -> int | None:
+    raw = scene.read(address, 8)
+    return int.from_bytes(raw, "little") if len(raw) == 8 else None
