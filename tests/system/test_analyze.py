@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import subprocess
 
@@ -136,6 +137,27 @@ def test_signatures_group_by_cause_and_not_by_build(perimortem, programs):
             signatures.setdefault(kind, set()).add(text)
     assert [len(found) for found in signatures.values()] == [1, 1, 1]
     assert len(set.union(*signatures.values())) == 3
+
+
+def test_debugging_information_may_be_damaged(perimortem, programs, tmp_path):
+    """Of the right build-id and full of noise: less is told, and nothing fails."""
+    path = perimortem.report(programs / "stacks-O0", "crash")["dumps"][0]["path"]
+    image = (programs / "stacks-O0").read_bytes()
+    sections = subprocess.run(
+        ["readelf", "-SW", programs / "stacks-O0"], capture_output=True, text=True, check=True
+    ).stdout
+    rng = random.Random(7)
+    for name in (".debug_info", ".debug_line", ".debug_abbrev", ".eh_frame", ".symtab"):
+        found = re.search(rf"{re.escape(name)} +\w+ +\w+ (\w+) (\w+)", sections)
+        offset, size = (int(number, 16) for number in found.groups())
+        for density in (1, 20, 400):
+            damaged = bytearray(image)
+            for _ in range(density):
+                damaged[offset + rng.randrange(size)] = rng.choice([0, 0x7F, 0xFF])
+            (tmp_path / "stacks-O0").write_bytes(damaged)
+            result = perimortem.call("analyze", "--json", "--symbols", tmp_path, path)
+            assert result.returncode == 0, result.stderr
+            assert json.loads(result.stdout)["reason"]["kind"] == "null-pointer"
 
 
 def test_several_dumps_at_once(perimortem, programs):

@@ -190,3 +190,32 @@ def test_a_chain_may_be_very_deep():
     text, _ = make_storm(random.Random(1), 20_000, 1)
     processes, _ = parse_process_list(text.splitlines())
     assert derive_chains(processes).first_faults[0].count == 20_000
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"ElapsedTime  {'9' * 400}:99:99",
+        f"CommandLine:  WerFault.exe -u -p {'9' * 5000} -s 8",
+        f"CommandLine:  WerFault.exe -u -p 0x{'f' * 40} -s 8",
+        f"CommandLine:  gdb --pid={'9' * 5000}",
+        f"SessionId: 2  Cid: {'f' * 400}    ParentCid: 4",
+    ],
+)
+def test_numbers_that_are_no_pids_are_none(line):
+    text = describe(random.Random(1), 4096, 4, "WerFault.exe") + f"    {line}\n"
+    listed, notes = parse_process_list(text.splitlines())
+    chains = derive_chains(listed, notes)
+    assert all(fault.pid < 1 << 32 for fault in chains.first_faults)
+    render_chains_text(chains)
+
+
+def test_names_reach_no_terminal_as_they_are():
+    name = "\033]0;evil\007\302\233app.exe"
+    listed = [
+        ListedProcess(1000, 4, name),
+        ListedProcess(2000, 1000, "WerFault.exe", "WerFault.exe -u -p 1000"),
+    ]
+    chains = derive_chains(listed)
+    text = render_chains_text(chains) + str(render_chains(chains)["advice"])
+    assert all(character.isprintable() or character == "\n" for character in text)

@@ -59,6 +59,13 @@ def test_what_repeats_is_folded(names, folds):
     assert [(fold.start, fold.period, fold.count) for fold in found] == folds
 
 
+def test_a_million_frames_are_folded():
+    """No timing here; but what looks at each frame for each length of a repeat does not come back."""
+    frames = [Frame(0x1000 + index % 3, index, FrameTrust.CFI) for index in range(1_000_000)]
+    (fold,) = find_folds(frames)
+    assert (fold.start, fold.period, fold.count) == (0, 3, 333_333)
+
+
 @given(names=st.lists(st.sampled_from("abc"), max_size=80))
 def test_folds_repeat_and_do_not_overlap(names):
     end = 0
