@@ -6,10 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from perimortem.binary.proc_maps import find_region
+from perimortem.model.evidence import Confidence, Evidence
 from perimortem.model.reason import Instruction
 from perimortem.model.snapshot import Module, ReadMemory, Region, Registers, Snapshot
 from perimortem.model.stack import ThreadStack
 
+NULL_MAX = 0x10000
+"""So far from zero nothing is ever mapped; what is accessed there is a field of a null pointer."""
 Decode = Callable[[bytes, int], Instruction | None]
 """decode(code, address): the first instruction; None when no disassembler is there, or it is none."""
 FindSymbol = Callable[[Module, str], int | None]
@@ -32,6 +35,11 @@ class Scene:
 
     def find_region(self, address: int) -> Region | None:
         return find_region(self.snapshot.regions, address)
+
+    @property
+    def stack_pointer(self) -> int | None:
+        general = self.registers.general
+        return general.get("rsp", general.get("sp", general.get("esp")))
 
     def find_module(self, address: int) -> Module | None:
         return next((m for m in self.snapshot.modules if m.base <= address < m.base + m.size), None)
@@ -60,13 +68,22 @@ class Scene:
             return "the heap"
         if region.path:
             return f"a mapping of {region.path}"
-        rights = "".join(
-            letter if has else "-"
-            for letter, has in zip(
-                "rwx", (region.readable, region.writable, region.executable), strict=True
-            )
-        )
-        return f"anonymous memory ({rights})"
+        return f"anonymous memory ({_format_rights(region)})"
+
+    def describe_mapping(self, address: int) -> Evidence:
+        """What the map says of an address."""
+        region = self.find_region(address)
+        if region is None:
+            return Evidence(f"no mapping holds {address:#x}", "maps", Confidence.OBSERVED)
+        name = region.path or "anonymous"
+        text = f"{address:#x} lies in {region.start:#x}-{region.end:#x} {_format_rights(region)} {name}"
+        return Evidence(text, "maps", Confidence.OBSERVED)
+
+
+def _format_rights(region: Region) -> str:
+    """ "rw-"."""
+    rights = zip("rwx", (region.readable, region.writable, region.executable), strict=True)
+    return "".join(letter if has else "-" for letter, has in rights)
 
 
 def base_name(path: str) -> str:

@@ -1,0 +1,57 @@
+"""Whether a thread has used up its stack: by its stack pointer, not by the address alone. Pure."""
+
+from __future__ import annotations
+
+from perimortem.analyze.scene import Scene
+from perimortem.model.snapshot import Region
+from perimortem.model.stack import FrameTrust
+
+_GUARD_MAX = 1 << 20
+_PROBED_BYTES = 4352
+"""So far below the stack pointer a function may touch its stack: the red zone, a probe of a page."""
+_FRAME_MAX = 256 << 20
+"""A function that needs so much leaves its stack at one step. Arbitrary."""
+_LARGE_FRAME = 64 << 10
+
+
+def is_stack_overflow(scene: Scene, address: int) -> bool:
+    """The stack pointer has come to the end of its stack, and what was touched lies behind that.
+
+    Or it has left it at one step, for a frame larger than what was left: the caller's is still inside.
+    """
+    pointer = scene.stack_pointer
+    if pointer is None or pointer - address > _PROBED_BYTES:
+        return False
+    inside = scene.find_region(address)
+    if inside is not None and inside.readable:
+        return False
+    stack = _find_stack(scene)
+    if stack is not None:
+        is_behind = address < stack.start and pointer < stack.start + _PROBED_BYTES
+        return is_behind and stack.start - pointer <= _FRAME_MAX
+    above = next(
+        (r for r in scene.snapshot.regions if r.start > address and r.readable and r.writable),
+        None,
+    )
+    if above is None or above.start - address > _GUARD_MAX:
+        return False
+    return pointer < above.start + _PROBED_BYTES
+
+
+def _find_stack(scene: Scene) -> Region | None:
+    """The memory that the caller's part of the stack is in, if a caller is known."""
+    caller = scene.stack.frames[1] if len(scene.stack.frames) > 1 else None
+    if caller is None or caller.trust is FrameTrust.SCAN:
+        return None
+    region = scene.find_region(caller.stack_pointer - 1)
+    return region if region is not None and region.writable else None
+
+
+def describe_depth(scene: Scene) -> str:
+    """ ", 4,711 frames deep", or the one frame that was too large."""
+    frames = scene.stack.frames
+    if len(frames) > 1 and frames[1].trust is FrameTrust.CFI:
+        size = frames[1].stack_pointer - frames[0].stack_pointer
+        if size >= _LARGE_FRAME:
+            return f", in a frame of {size:,} bytes"
+    return f", {len(frames):,} frames deep"
