@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import udmp_parser
+from conftest import await_true
 from minidump.minidumpfile import MinidumpFile as SkelsecFile
 
 from perimortem.dump.open import open_snapshot
@@ -33,8 +34,17 @@ KINDS = {
 def path(request, start, tmp_path):
     types, pause = KINDS[request.param]
     program = start("many_threads", 6)
+    # Of a thread that runs there is no context without a stop.
+    await_true(lambda: _is_asleep(program.pid))
     result = write_dump(find_process(program.pid), tmp_path / "d.dmp", DumpOptions(types, pause))
     return Path(result.path)
+
+
+def _is_asleep(pid):
+    states = (
+        stat.read_text().rpartition(") ")[2][0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")
+    )
+    return set(states) == {"S"}
 
 
 @pytest.fixture
