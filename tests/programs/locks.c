@@ -6,6 +6,7 @@
  *   busy N     N threads that take many mutexes in order, without end: healthy
  *   own        a thread waits in a lock of its own making, which has the other's number in it: healthy
  *   pi         two priority-inheriting mutexes, taken in circle: glibc parks the second thread
+ *   dead-owner a thread has ended with a mutex that another waits for
  *   writers    three writers wait for two readers
  *   chain N    each waits for the next, the last one works: healthy
  */
@@ -98,6 +99,11 @@ static void *wants_guard(void *unused) {
   return unused;
 }
 
+static void *ends_with_guard(void *unused) {
+  pthread_mutex_lock(&guard);
+  return unused;
+}
+
 static pthread_t last;
 static void start(void *(*function)(void *), int threads) {
   for (long i = 0; i < threads; i++) pthread_create(&last, NULL, function, (void *)i);
@@ -117,12 +123,18 @@ int main(int argc, char **argv) {
   if (!strcmp(kind, "writers")) start(reads, count);
   if (!strcmp(kind, "rwlock")) start(with_rwlock, 2);
   if (!strcmp(kind, "busy")) start(busy, count);
-  else if (strcmp(kind, "self") && strcmp(kind, "join") && strcmp(kind, "own")) pthread_barrier_wait(&all);
+  else if (strcmp(kind, "self") && strcmp(kind, "join") && strcmp(kind, "own") &&
+           strcmp(kind, "dead-owner")) pthread_barrier_wait(&all);
   puts("ready");
   fflush(stdout);
   if (!strcmp(kind, "circle")) pthread_join(last, NULL);
   if (!strcmp(kind, "self")) {
     pthread_mutex_lock(&guard);
+    pthread_mutex_lock(&guard);
+  }
+  if (!strcmp(kind, "dead-owner")) {
+    start(ends_with_guard, 1);
+    pthread_join(last, NULL);
     pthread_mutex_lock(&guard);
   }
   if (!strcmp(kind, "own")) {

@@ -74,6 +74,42 @@ static KEEP void float_overflow(void) {
 }
 static KEEP void write_far(volatile char *base) { base[2000000] = 1; }
 static KEEP void far_field(void) { write_far(NULL); }
+/* Up to the end of the stack, over all that the kernel and the loader have put there. */
+static KEEP void overrun_stack(void) {
+  char room[64];
+  for (volatile char *at = room;; at++) *at = 1;
+}
+static KEEP void alignment_check(void) {
+  char room[64] = {0};
+  __asm__ volatile("pushfq\n\torl $0x40000, (%%rsp)\n\tpopfq\n\tmovl 1(%0), %%eax" ::"r"(room) : "rax", "memory");
+}
+static KEEP void single_step(void) {
+  __asm__ volatile("pushfq\n\torl $0x100, (%rsp)\n\tpopfq\n\tnop\n\tnop");
+}
+static KEEP void leave_letters(void) {
+  __asm__ volatile("mov %0, %%rbp\n\tleave\n\tret" ::"r"(letters));
+}
+static KEEP void misaligned_pair(void) {
+  char *room = (char *)aligned_alloc(64, 256) + 8;
+  __asm__ volatile("lock cmpxchg16b (%0)" ::"r"(room) : "rax", "rdx", "memory");
+}
+static KEEP void vector_from_null(void) { __asm__ volatile("movaps (%0), %%xmm0" ::"r"(4L) : "xmm0"); }
+static pthread_t main_thread;
+static void *aborts_main(void *unused) {
+  usleep(100000);
+  pthread_kill(main_thread, SIGABRT);
+  return unused;
+}
+static KEEP void abort_from_thread(void) {
+  pthread_t thread;
+  main_thread = pthread_self();
+  pthread_create(&thread, NULL, aborts_main, NULL);
+  for (;;) sink++;
+}
+static KEEP void raise_abort(void) {
+  raise(SIGABRT);
+  sink++;
+}
 static KEEP void lose_return(void) { __asm__ volatile("push $0\n\tret"); }
 static KEEP void return_to_null(void) {
   lose_return();
@@ -111,7 +147,9 @@ static const struct {
     KIND(overrun_to_guard),  KIND(float_overflow),    KIND(far_field),
     KIND(kernel_address),    KIND(own_fatal_error),   KIND(fault_in_handler),
     KIND(abort_from_outside), KIND(sys_from_outside),
-    KIND(return_to_null),
+    KIND(return_to_null),     KIND(overrun_stack),     KIND(alignment_check),
+    KIND(single_step),        KIND(leave_letters),     KIND(misaligned_pair),
+    KIND(vector_from_null),   KIND(abort_from_thread), KIND(raise_abort),
 };
 
 int main(int count, char **arguments) {

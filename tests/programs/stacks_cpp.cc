@@ -35,13 +35,6 @@ struct Guard {
   ~Guard() { rest(); }
 };
 
-/* Looks like an exception with a message, and has none. */
-struct Plain {
-  long code;
-  const char *text;
-};
-KEEP void lose_plain() { throw Plain{7, "not a message"}; }
-
 KEEP void lose(const std::string &what) { throw Lost(what); }
 
 KEEP void in_destructor() {
@@ -72,8 +65,6 @@ int main(int count, char **arguments) {
     } catch (const std::exception &) {
     }
   }
-  if (kind == "uncaught-plain")
-    engine::lose_plain();
   if (kind == "uncaught")
     engine::lose("the device was lost");
   return 2;

@@ -72,6 +72,14 @@ RIDDLES = {
     "overrun_to_guard": ("protected", r"may not be accessed", "touch_guard"),
     "float_overflow": ("floating-point", r"^floating-point exception: overflow", "float_overflow"),
     "far_field": ("null-pointer", r"null pointer plus offset", "write_far"),
+    "overrun_stack": ("unmapped", r"write of 1 byte to 0x7ff\w+000 ", "overrun_stack"),
+    "alignment_check": ("misaligned", r"misaligned access", "alignment_check"),
+    "single_step": ("trap", r"^a trap that a debugger has set", "single_step"),
+    "leave_letters": ("non-canonical", r"rbp holds the text 'AAAAAAAA'", "leave_letters"),
+    "misaligned_pair": ("misaligned", r"cmpxchg16b to 0x\w+8, no multiple of 16", "misaligned_pair"),
+    "vector_from_null": ("null-pointer", r"nor is it a multiple of 16", "vector_from_null"),
+    "abort_from_thread": ("other", r"^SIGABRT was sent to it", "abort_from_thread"),
+    "raise_abort": ("abort", r"^it raised SIGABRT by itself", "raise_abort"),
     "return_to_null": ("jump-to-nowhere", r"^jump or return to 0x0", None),
     "kernel_address": ("non-canonical", r"an address of the kernel", "kernel_address"),
     "own_fatal_error": ("abort", r"^it called abort\(\)$", None),
@@ -94,13 +102,27 @@ def test_what_misleads_is_told_as_it_is(perimortem, programs, kind):
         assert examination["signature"]["blamed_function"] == blamed
 
 
-def test_words_of_an_exception_are_not_made_up(perimortem, programs):
-    """A type of one's own has no message, whatever lies in it."""
-    reason = perimortem.report(programs / "stacks_cpp-O0", "uncaught-plain")["examination"][
-        "reason"
-    ]
-    assert reason["thrown_type"] == "engine::Plain"
-    assert "not a message" not in reason["text"]
+EXCEPTIONS = {
+    "plain": ("Plain", r"^uncaught C\+\+ exception Plain$"),
+    "nested": ("std::_Nested_exception<std::logic_error>", r": outer \\e\[31m$"),
+    "future": ("std::runtime_error", r"^uncaught C\+\+ exception std::runtime_error: via future$"),
+    "handled-then-abort": (None, r"^it called abort\(\)$"),
+    "handled-then-terminate": (None, r"^std::terminate was called$"),
+    "handled-then-thread": (None, r"^std::terminate was called$"),
+    "handled-then-pure": (None, r"^a pure virtual function was called"),
+    "handled-then-trap": (None, r"^ud2"),
+    "handled-then-raise": (None, r"^it raised SIGABRT by itself$"),
+    "abort-while-handling": (None, r"^it called abort\(\)$"),
+    "rethrow-nothing": (None, r"no exception$"),
+}
+
+
+@pytest.mark.parametrize("kind", EXCEPTIONS)
+def test_an_exception_is_blamed_only_if_nobody_caught_it(perimortem, programs, kind):
+    thrown, words = EXCEPTIONS[kind]
+    reason = perimortem.report(programs / "exceptions", kind)["examination"]["reason"]
+    assert reason["thrown_type"] == thrown
+    assert re.search(words, reason["text"])
 
 
 def test_aborts_for_many_reasons_are_not_one_crash(perimortem, programs):

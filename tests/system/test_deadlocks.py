@@ -184,6 +184,53 @@ def _python_waits(document):
     return [wait for wait in document["waits"] if wait["kind"] == "python-lock"]
 
 
+PYTHON_CONDITION = """
+import threading, time
+lock = threading.Lock()
+condition = threading.Condition(lock)
+def sleeper():
+    with lock: condition.wait()
+def holder():
+    lock.acquire()
+    time.sleep(60)
+def waiter():
+    with lock: pass
+for work in (sleeper, holder, waiter):
+    threading.Thread(target=work, daemon=True).start()
+    time.sleep(.1)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_who_waits_for_a_condition_has_given_its_lock_back(perimortem, start):
+    running = start([os.path.realpath(sys.executable), "-c", PYTHON_CONDITION])
+    await_true(lambda: len(_python_waits(look(perimortem, running.pid))) >= 2)
+    waits = _python_waits(look(perimortem, running.pid))
+    assert {wait["owner_tid"] for wait in waits} == {None}
+
+
+def test_a_circle_of_with_is_told_with_what_it_rests_on(perimortem, start):
+    """A `with` may have released its lock inside; nothing in the process says so."""
+    running = start([os.path.realpath(sys.executable), "-c", PYTHON_CIRCLE, "2", "Lock"])
+    _, deadlock = await_circle(perimortem, running.pid, 2)
+    assert deadlock["confidence"] == "derived"
+    assert "unless one has released its lock" in deadlock["text"]
+    running = start([os.path.realpath(sys.executable), "-c", PYTHON_CIRCLE, "2", "RLock"])
+    _, deadlock = await_circle(perimortem, running.pid, 2)
+    assert deadlock["confidence"] == "observed"
+    assert "unless" not in deadlock["text"]
+
+
+def test_an_owner_that_has_ended_is_told(perimortem, start):
+    running = start("locks", "dead-owner")
+    await_true(lambda: look(perimortem, running.pid)["waits"])
+    (wait,) = look(perimortem, running.pid)["waits"]
+    assert "which is no thread of this process" in wait["text"]
+    text = perimortem.call("stack", running.pid, "--no-lines").stdout
+    assert wait["text"] in text
+
+
 def test_a_lock_of_one_s_own_making_has_no_owner(perimortem, start):
     running = start("locks", "own")
     await_true(lambda: look(perimortem, running.pid)["waits"][1:])

@@ -21,10 +21,16 @@
 static pthread_key_t key;
 static int has_key;
 
+/* Asked of the auxiliary vector once: it lies on the first thread's stack, which may be overrun. */
 static size_t stack_size(void) {
+  static size_t known;
+  size_t size = __atomic_load_n(&known, __ATOMIC_RELAXED);
+  if (size) return size;
   size_t least = getauxval(AT_MINSIGSTKSZ);
   if (least < 2048) least = 8192; /* a kernel that does not tell: without AMX that is enough */
-  return (least + ROOM + PAGE - 1) & ~(size_t)(PAGE - 1);
+  size = (least + ROOM + PAGE - 1) & ~(size_t)(PAGE - 1);
+  __atomic_store_n(&known, size, __ATOMIC_RELAXED);
+  return size;
 }
 
 void *pmr_make_alternate_stack(void) {

@@ -26,6 +26,7 @@ typedef struct module_range {
 
 static module_range modules[MODULES_MAX];
 static int module_count;
+static uint64_t program_header; /* asked for once: the auxiliary vector lies on a stack that may be overrun */
 static char program_path[512];
 
 /* A language runtime that leaves does so because the program in that language said so. */
@@ -106,13 +107,13 @@ static int remember_module(struct dl_phdr_info *info, size_t size, void *unused)
 }
 
 void pmr_remember_modules(void) {
+  program_header = getauxval(AT_PHDR);
   ssize_t length = readlink("/proc/self/exe", program_path, sizeof program_path - 1);
   program_path[length > 0 ? length : 0] = '\0';
   dl_iterate_phdr(remember_module, NULL);
 }
 
 static int find_remembered(uintptr_t address, pmr_caller *caller) {
-  uint64_t program_header = getauxval(AT_PHDR);
   for (int i = 0; i < module_count; i++) {
     const module_range *module = &modules[i];
     if (address < module->start || address >= module->end) continue;

@@ -31,6 +31,7 @@
 extern int __sigaction(int, const struct sigaction *, struct sigaction *);
 
 static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS};
+#define ALIGNMENT_CHECK 0x40000 /* EFLAGS.AC */
 #define CRASH_SIGNALS (sizeof crash_signals / sizeof *crash_signals)
 #define SIGNALS_MAX 32
 
@@ -170,8 +171,16 @@ static int is_deaf_to(int number, const siginfo_t *info) {
          !(number == SIGABRT && is_sent_by_itself(info));
 }
 
+/* A program that asked for faults of unaligned access (EFLAGS.AC) has not asked for ours. */
+static void allow_unaligned_access(void) {
+#ifdef __x86_64__
+  __builtin_ia32_writeeflags_u64(__builtin_ia32_readeflags_u64() & ~(unsigned long long)ALIGNMENT_CHECK);
+#endif
+}
+
 /* For the default action. */
 static void handle(int number, siginfo_t *info, void *context) {
+  allow_unaligned_access();
   int saved_errno = errno;
   pmr_fault fault = {number, info, context};
   if (!is_deaf_to(number, info)) {
@@ -224,6 +233,7 @@ static int put_once_in_place(int number, const struct sigaction *action) {
 
 /* Before a handler that surely ends the process: it is reported first, and then goes there. */
 static void handle_before(int number, siginfo_t *info, void *context) {
+  allow_unaligned_access();
   int saved_errno = errno;
   pmr_fault fault = {number, info, context};
   if (is_owner()) report(&fault);

@@ -84,12 +84,16 @@ _RULES: tuple[tuple[re.Pattern[str], ReasonKind, str], ...] = tuple(
     )
 )
 _ABORTING = re.compile(r"_*(GI_)?_*(abort|raise|gsignal|pthread_kill.*)")
-_THROWING = re.compile(r"__cxa_(throw|rethrow)|_CxxThrowException|_Unwind_RaiseException")
+_RETHROWING = re.compile(r"__cxa_rethrow")
+_THROWING = re.compile(
+    r"__cxa_(throw|rethrow)|_CxxThrowException|_Unwind_RaiseException|std::rethrow_exception"
+)
 _GNU_EXCEPTION_CLASSES = (b"GNUCC++\0"[::-1], b"GNUCC++\1"[::-1])
 _WITH_MESSAGE = ("St13runtime_error", "St11logic_error")
 """Their message lies behind the pointer to their functions; of other types nobody knows where."""
 _BASES_MAX = 16
-_TYPE_BEFORE, _OBJECT_BEHIND = 80, 32
+_MANGLED = re.compile(r"\*?[A-Za-z0-9_$.]+")
+_TYPE_BEFORE, _PRIMARY_BEFORE, _HANDLERS_BEFORE, _OBJECT_BEHIND = 80, 80, 40, 32
 """Of _Unwind_Exception: the exception's type_info lies before, its object behind it."""
 _SEARCHED_BYTES = 16 << 10
 _MESSAGE_MAX = 2048
@@ -121,7 +125,7 @@ def has_given_up(scene: Scene) -> bool:
 def derive_giving_up(scene: Scene) -> GivingUp:
     """By the functions on the stack of the thread that did it."""
     names = scene.names()
-    kind, text = ReasonKind.ABORT, "it called abort()"
+    kind, text = ReasonKind.ABORT, _describe_end(names)
     evidence = []
     for pattern, found, words in _RULES:
         name = next((name for name in names if pattern.fullmatch(_plain(name))), None)
@@ -134,18 +138,27 @@ def derive_giving_up(scene: Scene) -> GivingUp:
         evidence.append(Evidence(f"its last words: {message}", "__abort_msg", Confidence.OBSERVED))
         kind, text = _refine(kind, text, message)
     thrown, what = None, None
-    if kind in (ReasonKind.UNCAUGHT_EXCEPTION, ReasonKind.ABORT):
+    if kind is ReasonKind.UNCAUGHT_EXCEPTION and any(_THROWING.match(name) for name in names):
         thrown, what = find_thrown(scene)
+        text = "uncaught C++ exception; its type is not in the dump"
+        if thrown is None and any(_RETHROWING.match(name) for name in names):
+            text = "a C++ exception was thrown on, and no handler was there, or no exception"
     if thrown is not None:
-        kind = ReasonKind.UNCAUGHT_EXCEPTION
         text = f"uncaught C++ exception {thrown}" + (f": {what}" if what else "")
         message = message or what
         evidence.append(
             Evidence(f"an exception of type {thrown} is in flight", "memory", Confidence.DERIVED)
         )
-    elif kind is ReasonKind.UNCAUGHT_EXCEPTION and any(_THROWING.match(n) for n in names):
-        text = "uncaught C++ exception; its type is not in the dump"
     return GivingUp(kind, text, message, thrown, tuple(evidence))
+
+
+def _describe_end(names: list[str]) -> str:
+    plain = [_plain(name) for name in names]
+    if any(re.fullmatch(r"_*(GI_)?_*abort", name) for name in plain):
+        return "it called abort()"
+    if any(_ABORTING.fullmatch(name) for name in plain):
+        return "it raised SIGABRT by itself"
+    return "it called abort(), or raised SIGABRT by itself"
 
 
 def _plain(name: str) -> str:
@@ -197,39 +210,54 @@ def read_abort_message(scene: Scene) -> str | None:
 def find_thrown(scene: Scene) -> tuple[str | None, str | None]:
     """(type, what() as far as it can be read) of the C++ exception that nobody caught.
 
-    A pointer to its header is on the stack of whoever looked for a handler: it is known by the name
-    that every compiler puts there.
+    A pointer to its header is on the stack of whoever looks for a handler: it is known by the name that
+    every compiler puts there. One that was caught long ago may lie about as well, but has no handler any
+    more; of what nobody catches, std::terminate counts as one.
     """
-    frames = scene.stack.frames
-    if not frames:
+    throwing = [f for f in scene.stack.frames if f.function and _THROWING.match(f.function)]
+    if not throwing:
         return None, None
-    last = next(
-        (f.stack_pointer for f in reversed(frames) if f.function and _THROWING.match(f.function)),
-        frames[0].stack_pointer + _SEARCHED_BYTES,
-    )
-    start = frames[0].stack_pointer
-    data = scene.read(start, max(0, min(last + 256 - start, _SEARCHED_BYTES)))
+    start = scene.stack.frames[0].stack_pointer
+    data = scene.read(start, min(throwing[-1].stack_pointer + 256 - start, _SEARCHED_BYTES))
     words = struct.unpack(f"<{len(data) // 8}Q", data[: len(data) // 8 * 8])
-    candidates = dict.fromkeys([*scene.registers.general.values(), *words])
-    for address in candidates:
-        if address % 8 or address < 1 << 16 or scene.read(address, 8) not in _GNU_EXCEPTION_CLASSES:
+    for address in dict.fromkeys([*scene.registers.general.values(), *words]):
+        is_header = address % 8 == 0 and address >= 1 << 16
+        if not is_header or scene.read(address, 8) not in _GNU_EXCEPTION_CLASSES:
             continue
-        type_info = _read_word(scene, address - _TYPE_BEFORE)
-        name_at = _read_word(scene, type_info + 8) if type_info else None
-        name = _read_text(scene, name_at) if name_at else None
+        (handlers,) = struct.unpack("<i", scene.read(address - _HANDLERS_BEFORE, 4) or bytes(4))
+        primary = _find_primary(scene, address)
+        if primary is None or handlers <= 0:
+            continue
+        type_info = _read_word(scene, primary - _TYPE_BEFORE)
+        name = _read_type_name(scene, type_info)
         if name is None:
             continue
-        what_at = _read_word(scene, address + _OBJECT_BEHIND + 8)
+        what_at = _read_word(scene, primary + _OBJECT_BEHIND + 8)
         has_what = what_at and _descends(scene, type_info, _WITH_MESSAGE)
         what = _read_message(scene, what_at) if what_at and has_what else None
         return _name_type(scene, name), what
     return None, None
 
 
-def _descends(scene: Scene, type_info: int | None, wanted: tuple[str, ...], depth: int = 0) -> bool:
-    """By the first base of each class: __si_class_type_info, or __vmi_class_type_info with it at 0."""
+def _find_primary(scene: Scene, address: int) -> int | None:
+    """The header that has the type: of std::rethrow_exception another one, which this one points to."""
+    if scene.read(address, 8) == _GNU_EXCEPTION_CLASSES[0]:
+        return address
+    thrown = _read_word(scene, address - _PRIMARY_BEFORE)
+    primary = thrown - _OBJECT_BEHIND if thrown else 0
+    return primary if scene.read(primary, 8) == _GNU_EXCEPTION_CLASSES[0] else None
+
+
+def _read_type_name(scene: Scene, type_info: int | None) -> str | None:
+    """The mangled one of a std::type_info."""
     name_at = _read_word(scene, type_info + 8) if type_info else None
     name = _read_text(scene, name_at) if name_at else None
+    return name if name is not None and _MANGLED.fullmatch(name) else None
+
+
+def _descends(scene: Scene, type_info: int | None, wanted: tuple[str, ...], depth: int = 0) -> bool:
+    """By the first base of each class: __si_class_type_info, or __vmi_class_type_info with it at 0."""
+    name = _read_type_name(scene, type_info)
     if type_info is None or name is None or depth > _BASES_MAX:
         return False
     if name.lstrip("*") in wanted:

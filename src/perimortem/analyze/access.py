@@ -56,16 +56,17 @@ def _derive_implied(
     scene: Scene, instruction: Instruction, fault_address: int | None, told: AccessKind
 ) -> Access | None:
     """The stack, which instructions use without naming it."""
-    pointer = scene.registers.general.get("rsp")
     name = instruction.text.split(" ", 1)[0]
+    register = "rbp" if name == "leave" else "rsp"
+    pointer = scene.registers.general.get(register)
     if fault_address is None:
         if pointer is None or is_canonical(pointer) or not name.startswith((*_PUSHES, *_POPS)):
             return None
         fault_address = pointer - 8 if name.startswith(_PUSHES) else pointer
     if pointer is not None and name.startswith(_PUSHES) and 0 < pointer - fault_address <= 8:
-        return Access(AccessKind.WRITE, fault_address, 8, "the stack", (("rsp", pointer),))
+        return Access(AccessKind.WRITE, fault_address, 8, "the stack", ((register, pointer),))
     if pointer is not None and name.startswith(_POPS) and 0 <= fault_address - pointer < 8:
-        return Access(AccessKind.READ, fault_address, 8, "the stack", (("rsp", pointer),))
+        return Access(AccessKind.READ, fault_address, 8, "the stack", ((register, pointer),))
     return Access(told, fault_address)
 
 

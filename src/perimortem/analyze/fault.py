@@ -21,7 +21,7 @@ def classify_fault(scene: Scene, access: Access, pc: int) -> tuple[ReasonKind, s
     """(kind, one sentence, what it rests on)."""
     address = access.address
     what = describe_access(access)
-    if is_stack_overflow(scene, address):
+    if is_stack_overflow(scene, access):
         text = f"stack overflow: {what}, below the end of the stack{describe_depth(scene)}"
         return ReasonKind.STACK_OVERFLOW, text, [scene.describe_mapping(address)]
     if pc == address or access.kind is AccessKind.EXECUTE:

@@ -47,6 +47,9 @@ _SENT = {0: "SI_USER", 0xFFFFFFFA: "SI_TKILL", 0xFFFFFFFF: "SI_QUEUE", _SI_KERNE
 _HAS_ADDRESS = (_BUS, _SEGV)
 _SI_TKILL = 0xFFFFFFFA
 _BUS_ADRERR, _MEMORY_FAILED = 2, (4, 5)
+_DEBUGGERS_TRAPS = (2, 3, 4)
+"""TRAP_TRACE, TRAP_BRANCH, TRAP_HWBKPT."""
+_NAMELESS_FRAMES = 8
 _NO_CALL = (1 << 64) - 1
 _REQUESTED = 0xFFFFFFFF
 """Breakpad's code of a dump that was only asked for."""
@@ -127,8 +130,7 @@ class _Deriving:
         if code == _ABRT and (self._is_own_signal(flags) or has_given_up(self._scene)):
             return self._make_giving_up()
         if is_sent:
-            text = f"{signal_name(code)} was sent to it, by itself or by another process"
-            return self._make(ReasonKind.OTHER, text)
+            return self._make(ReasonKind.OTHER, f"{signal_name(code)} was sent to it")
         if code == _SEGV or (code == _BUS and flags == _SI_KERNEL):
             # A general protection fault, which is a SIGBUS when it goes through rsp or rbp, tells no
             # address: it is that of the instruction's operand.
@@ -144,7 +146,12 @@ class _Deriving:
         return self._make(ReasonKind.OTHER, self._words)
 
     def _is_own_signal(self, flags: int) -> bool:
-        """Breakpad writes siginfo_t's union as the address: of a signal that was sent, by which pid."""
+        """For a stack without names; where there are some, they tell.
+
+        Breakpad writes siginfo_t's union as the address: of a signal that was sent, by which pid.
+        """
+        if any(frame.function for frame in self._scene.stack.frames[:_NAMELESS_FRAMES]):
+            return False
         sender = self._exception.address & 0xFFFFFFFF
         return flags == _SI_TKILL or (flags == 0 and sender == self._scene.snapshot.pid)
 
@@ -229,6 +236,11 @@ class _Deriving:
         given_up = derive_giving_up(self._scene)
         if given_up.kind is not ReasonKind.ABORT:
             return self._make(given_up.kind, given_up.text, None, list(given_up.evidence))
+        if self._exception.code == _TRAP and self._exception.flags in _DEBUGGERS_TRAPS:
+            text = (
+                "a trap that a debugger has set (single step, hardware breakpoint), and none took"
+            )
+            return self._make(ReasonKind.TRAP, text)
         if self._exception.code == _TRAP and self._scene.read(self._pc - 1, 1) == _BREAKPOINT:
             self._pc -= 1  # it is told where it would go on
             self._instruction = decode_instruction(self._scene, self._pc)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from perimortem.analyze.access import derive_access, is_canonical, locate_operands, read_register
+from perimortem.analyze.fault import classify_fault
 from perimortem.analyze.poison import read_as_text
 from perimortem.analyze.scene import Scene
 from perimortem.model.reason import Access, AccessKind, Instruction, ReasonKind
@@ -21,6 +22,7 @@ _INTERRUPT = re.compile(r"int(o|1)?\b")
 _NEEDS_ALIGNMENT = re.compile(
     r"v?mov(ap[sd]|dqa(32|64)?|nt.*)|cmpxchg16b|fx(save|rstor)(64)?|xsave.*|xrstor.*"
 )
+_PREFIX = re.compile(r"^((lock|rep|repe|repne|bnd|notrack|xacquire|xrelease) )+")
 _VECTOR = re.compile(r"\bxmm\d")
 _NEEDS_NONE = re.compile(r"(movu|movdqu|lddqu|mov[lhqds]|cvt|pcmp.stri|v|maskmov)")
 """Of those with a vector register: AVX, and those that the manual frees of alignment."""
@@ -34,7 +36,7 @@ def explain_refusal(
     if instruction is None:
         text = "general protection fault: an address that is none, or what a program may not do"
         return ReasonKind.OTHER, text, None
-    name, _, _ = instruction.text.partition(" ")
+    name = _name_of(instruction)
     if _PRIVILEGED.fullmatch(name) or _PRIVILEGED_REGISTER.match(instruction.text):
         return ReasonKind.ILLEGAL_INSTRUCTION, f"privileged instruction: {instruction.text}", None
     if _INTERRUPT.match(instruction.text):
@@ -51,16 +53,33 @@ def explain_refusal(
     for address in locate_operands(scene, instruction):
         alignment = _required_alignment(instruction)
         if alignment and is_canonical(address) and address % alignment:
-            text = f"misaligned access: {name} to {address:#x}, no multiple of {alignment}"
-            access = derive_access(scene, instruction, address)
-            return ReasonKind.MISALIGNED, text, access
+            access = derive_access(scene, instruction, address) or Access(
+                AccessKind.UNKNOWN, address
+            )
+            return *_explain_misaligned(scene, name, access, alignment), access
     text = "general protection fault: an address that is none, or what a program may not do"
     return ReasonKind.OTHER, text, None
 
 
+def _explain_misaligned(
+    scene: Scene, name: str, access: Access, alignment: int
+) -> tuple[ReasonKind, str]:
+    """Of memory that is not there alignment is looked at first, and is not what is wrong."""
+    region = scene.find_region(access.address)
+    if region is None and scene.snapshot.regions:
+        kind, text, _ = classify_fault(scene, access, 0)
+        return kind, f"{text}; nor is it a multiple of {alignment}, as {name} needs"
+    text = f"misaligned access: {name} to {access.address:#x}, no multiple of {alignment}"
+    return ReasonKind.MISALIGNED, text
+
+
+def _name_of(instruction: Instruction) -> str:
+    return _PREFIX.sub("", instruction.text).split(" ", 1)[0]
+
+
 def _find_target(scene: Scene, instruction: Instruction) -> int | None:
     """Where a branch goes: by a register, by memory, or by the word on the stack."""
-    if instruction.text.split(" ", 1)[0] in ("ret", "retq"):
+    if _name_of(instruction) in ("ret", "retq"):
         return _read_word(scene, scene.registers.general.get("rsp", 0))
     branch = _BRANCH.match(instruction.text)
     if branch is not None:
@@ -73,7 +92,7 @@ def _find_target(scene: Scene, instruction: Instruction) -> int | None:
 
 def _required_alignment(instruction: Instruction) -> int:
     """In bytes; 0 for none."""
-    name, _, _ = instruction.text.partition(" ")
+    name = _name_of(instruction)
     size = max((operand.size for operand in instruction.operands), default=0)
     if _NEEDS_ALIGNMENT.fullmatch(name):
         return 16 if name == "cmpxchg16b" else min(size, 64)

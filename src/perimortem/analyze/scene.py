@@ -62,7 +62,7 @@ class Scene:
         for thread in self.snapshot.threads:
             general = thread.registers.general if thread.registers else {}
             pointer = general.get("rsp", general.get("sp", general.get("esp")))
-            if pointer is not None and region.start <= pointer < region.end:
+            if pointer is not None and region.start <= pointer < region.end and region.writable:
                 return f"the stack of thread {thread.tid}"
         if region.path == "[heap]":
             return "the heap"

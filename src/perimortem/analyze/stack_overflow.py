@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from perimortem.analyze.scene import Scene
+from perimortem.model.reason import Access, AccessKind
 from perimortem.model.snapshot import Region
 from perimortem.model.stack import FrameTrust
 
 _GUARD_MAX = 1 << 20
 _PROBED_BYTES = 4352
 """So far below the stack pointer a function may touch its stack: the red zone, a probe of a page."""
-_FRAME_MAX = 256 << 20
+_FRAME_MAX = 1 << 30
 """A function that needs so much leaves its stack at one step. Arbitrary."""
+_FRAMES_TOLD = 16
+"""Of a stack that could not be followed to its end fewer tell nothing."""
 _LARGE_FRAME = 64 << 10
 
 
-def is_stack_overflow(scene: Scene, address: int) -> bool:
+def is_stack_overflow(scene: Scene, access: Access) -> bool:
     """The stack pointer has come to the end of its stack, and what was touched lies behind that.
 
     Or it has left it at one step, for a frame larger than what was left: the caller's is still inside.
     """
-    pointer = scene.stack_pointer
+    address, pointer = access.address, scene.stack_pointer
     if pointer is None or pointer - address > _PROBED_BYTES:
         return False
     inside = scene.find_region(address)
-    if inside is not None and inside.readable:
+    may_read = inside is not None and inside.readable and access.kind is not AccessKind.WRITE
+    if may_read or (inside is not None and inside.writable):
         return False
     stack = _find_stack(scene)
     if stack is not None:
@@ -49,9 +53,11 @@ def _find_stack(scene: Scene) -> Region | None:
 
 def describe_depth(scene: Scene) -> str:
     """ ", 4,711 frames deep", or the one frame that was too large."""
-    frames = scene.stack.frames
+    frames, is_whole = scene.stack.frames, scene.stack.is_whole
     if len(frames) > 1 and frames[1].trust is FrameTrust.CFI:
         size = frames[1].stack_pointer - frames[0].stack_pointer
         if size >= _LARGE_FRAME:
             return f", in a frame of {size:,} bytes"
-    return f", {len(frames):,} frames deep"
+    if is_whole:
+        return f", {len(frames):,} frames deep"
+    return f", more than {len(frames):,} frames deep" if len(frames) >= _FRAMES_TOLD else ""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from perimortem.analyze.python_locks import PythonLock
+from perimortem.model.evidence import Confidence
 from perimortem.model.snapshot import Architecture, ReadMemory, Registers, Snapshot
 from perimortem.model.stack import Frame, Language, ThreadStack
 from perimortem.model.wait import LockCycle, ThreadWait, WaitKind
@@ -124,6 +125,7 @@ def derive_waits(
                 owner_tid=lock.owner_tid,
                 name=None,
                 detail=detail,
+                is_assumed=lock.is_by_with and lock.owner_tid is not None,
             )
         if wait is not None:
             found.append(wait)
@@ -219,15 +221,20 @@ class _Reader:
         readers = self._read_number(start) or 0
         detail = ""
         if owner is None and readers >> _READERS_SHIFT:
-            detail = f"held by {readers >> _READERS_SHIFT} readers, which are not noted"
+            count = readers >> _READERS_SHIFT
+            who = f"{count} readers, which are" if count > 1 else "a reader, which is"
+            detail = f"held by {who} not noted"
         return self._complete(replace(wait, address=start, detail=detail), owner)
 
     def _complete(self, wait: ThreadWait, owner: int | None) -> ThreadWait:
-        return replace(
-            wait,
-            owner_tid=self._tids.get(owner) if owner else None,
-            name=self._name_data(wait.address),
-        )
+        tid = self._tids.get(owner) if owner else None
+        if owner and tid is None and wait.kind is WaitKind.MUTEX:
+            detail = (
+                f"held by {owner}, which is no thread of this process: it has ended, is of another "
+                "process, or of this one before a fork"
+            )
+            wait = replace(wait, detail=detail)
+        return replace(wait, owner_tid=tid, name=self._name_data(wait.address))
 
     def _owner_at(self, address: int) -> int | None:
         return self._tids.get(self._read_number(address) or 0)
@@ -307,4 +314,6 @@ def describe_cycle(cycle: LockCycle, name_thread: Callable[[int], str] = str) ->
     """ "deadlock of 2 threads: thread 7 waits for ..., held by 9; thread 9 ..."."""
     count = len(cycle.waits)
     head = f"deadlock of {count} threads" if count > 1 else "deadlock of a thread with itself"
+    if cycle.confidence is Confidence.DERIVED:
+        head += " (unless one has released its lock inside its `with`)"
     return f"{head}: " + "; ".join(describe_wait(wait, name_thread) for wait in cycle.waits)

@@ -15,7 +15,7 @@ _STYLES = (
     (r"^  (?P<s>[a-z]+):? ", "bold"),
     (r"^ *(?P<s>#\d+) ", "dim"),
     (r"#\d+ +(?P<s>[^+ ][^+]*?)(?:\+0x[0-9a-f]+ in | at )", "cyan"),
-    (r"^ +(?P<s>[^ #][^+]*?) at .*\(inlined\)$", "cyan"),
+    (r"^ {10,}(?P<s>[^ #][^+]*?) at \S+:\d+", "cyan"),
     (r" at (?P<s>[^ ]+:\d+)", "green"),
     (r"(?P<s>\((?:inlined|Python)\))$", "dim"),
     (r"(?P<s>\[found by search\])$", "yellow"),

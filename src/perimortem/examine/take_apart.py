@@ -15,7 +15,7 @@ from perimortem.analyze.waits import derive_waits, find_cycles
 from perimortem.examine.disassemble import decode_instruction
 from perimortem.examine.options import ExamineOptions
 from perimortem.model.examination import Examination
-from perimortem.model.python_stack import PythonThread
+from perimortem.model.python_stack import PythonFrame, PythonThread
 from perimortem.model.snapshot import Snapshot
 from perimortem.model.stack import ThreadStack
 from perimortem.stacks.merge_python import merge_python
@@ -55,9 +55,10 @@ def take_apart(
     if python_locks is None and threads:
         read = walker.modules.read
         python_locks = find_python_locks(snapshot.threads, snapshot.regions, read)
+    python_locks = _without_sleepers(python_locks or {}, threads)
     gil_holder = next((thread.tid for thread in threads if thread.holds_gil), None)
     waits = derive_waits(
-        snapshot, stacks, walker.modules.read, symbols.name_data, gil_holder, python_locks or {}
+        snapshot, stacks, walker.modules.read, symbols.name_data, gil_holder, python_locks
     )
     merged = merge_python(stacks, threads)
     crashed = _find_crashed(snapshot, merged)
@@ -78,6 +79,28 @@ def take_apart(
         notes=(*notes, *snapshot.soft_errors),
         paused_ms=paused_ms,
     )
+
+
+def _without_sleepers(
+    locks: Mapping[int, PythonLock], threads: list[PythonThread]
+) -> dict[int, PythonLock]:
+    """Who waits for a Condition has given its lock back, and is inside of its `with` all the same."""
+    sleepers = {
+        thread.tid
+        for thread in threads
+        if any(
+            f.function.rpartition(".")[2] == "wait" and f.file.endswith("threading.py")
+            for f in thread.frames
+        )
+    }
+    return {
+        tid: replace(lock, owner_tid=None) if lock.owner_tid in sleepers else lock
+        for tid, lock in locks.items()
+    }
+
+
+def _is_wait(frame: PythonFrame) -> bool:
+    return frame.function.rpartition(".")[2] == "wait" and frame.file.endswith("threading.py")
 
 
 @contextmanager

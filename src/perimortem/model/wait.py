@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from perimortem.model.evidence import Confidence
+
 
 class WaitKind(StrEnum):
     """What a thread waits for."""
@@ -34,6 +36,8 @@ class ThreadWait:
     name: str | None = None
     """Of the lock, where it is a variable with a name."""
     detail: str = ""
+    is_assumed: bool = False
+    """The owner has entered a `with` of it, and may have released it inside."""
 
 
 @dataclass(frozen=True)
@@ -41,3 +45,8 @@ class LockCycle:
     """Each waits for the owner of the next wait; the last one for that of the first."""
 
     waits: tuple[ThreadWait, ...]
+
+    @property
+    def confidence(self) -> Confidence:
+        is_assumed = any(wait.is_assumed for wait in self.waits)
+        return Confidence.DERIVED if is_assumed else Confidence.OBSERVED

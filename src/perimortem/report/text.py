@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from perimortem.model.dump import Pause
-from perimortem.report.examination.text import describe_frame, describe_trust, render_frames
+from perimortem.report.examination.text import describe_innermost, describe_trust, render_frames
 from perimortem.text import printable
 
 _INDENT = " " * 10
@@ -101,11 +101,12 @@ def _where(report: dict[str, Any]) -> list[str]:
         f for f in crashed["frames"] if f["number"] >= number and f["function"] not in _BEFORE_MAIN
     ]
     name = f"{crashed['name']} " if crashed["name"] else ""
-    lines = [f"{describe_frame(frames[0])}, thread {name}({crashed['tid']})"] if frames else []
-    lines = [line + describe_trust(frames[0]) for line in lines]
-    return lines + [
-        f"#{frame['number']} {describe_frame(frame)}{describe_trust(frame)}"
-        for frame in frames[1 : _FRAMES_SHOWN + 1]
+    if not frames:
+        return []
+    place = f"{describe_innermost(frames[0])}, thread {name}({crashed['tid']})"
+    sure = [frame for frame in frames[1:] if not describe_trust(frame)]
+    return [place + describe_trust(frames[0])] + [
+        f"#{frame['number']} {describe_innermost(frame)}" for frame in sure[:_FRAMES_SHOWN]
     ]
 
 
@@ -264,9 +265,9 @@ def _dump(dump: dict[str, Any]) -> str:
         return f"none: {dump['error']}"
     paused = describe_pause(dump.get("pause", Pause.STOP), dump["target_paused_ms"])
     size = format_size(dump["size_bytes"])
-    text = f"{dump['path']}  {size}, {dump['thread_count']} threads, {paused}"
+    text = f"{dump['path']}  {size}, {format_count(dump['thread_count'], 'thread')}, {paused}"
     count = len(dump["soft_errors"])
-    return text + (f", {count} soft error{'s' if count > 1 else ''}" if count else "")
+    return text + (f", {format_count(count, 'soft error')}" if count else "")
 
 
 def _stacks(hang: dict[str, Any], *, full: bool) -> list[str]:
@@ -357,6 +358,11 @@ def describe_pause(pause: str, paused_ms: float) -> str:
         return "target not stopped"
     how = " (snapshot)" if pause == Pause.SNAPSHOT else ""
     return f"target paused {paused_ms:.1f} ms{how}"
+
+
+def format_count(count: int, what: str) -> str:
+    """ "1 thread", "20 threads"."""
+    return f"{count} {what}" + ("s" if count != 1 else "")
 
 
 def format_size(size: int) -> str:

@@ -6,6 +6,7 @@ first question: it takes longer than most answers.
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import sys
 from pathlib import Path
@@ -35,7 +36,9 @@ def open_lines(path: Path, image: ElfImage | None) -> LineFinder | None:
         section.name in (".debug_line", ".zdebug_line") for section in image.sections
     ):
         return None
-    if image is not None and sys.platform == "linux":
+    # Of Rust drgn knows no inlined functions; of the rest it knows more, and is there at once.
+    is_rust = image is not None and b"rustc" in image.read_section(".comment")
+    if image is not None and sys.platform == "linux" and not (is_rust and _has_symbolic()):
         try:
             return _Drgn(path, image)
         except Exception:  # noqa: BLE001 - what drgn raises for a damaged file
@@ -44,6 +47,10 @@ def open_lines(path: Path, image: ElfImage | None) -> LineFinder | None:
         return _Symbolic(path)
     except ImportError:
         return None
+
+
+def _has_symbolic() -> bool:
+    return importlib.util.find_spec("symbolic") is not None
 
 
 class _Drgn:

@@ -24,7 +24,7 @@ STACK_TOP = 4096
 """Of each stack, before the rest of any: the frames that tell most, whatever the number of threads."""
 OVERFLOW_MAX = 1 << 20
 """How far below its stack a thread may have stepped; a guard area is no larger by default."""
-FRAME_MAX = 256 << 20
+FRAME_MAX = 1 << 30
 """The same, by a function with that much on its stack. Arbitrary."""
 CODE_AROUND_PC = 256
 ARGUMENT_BEFORE, ARGUMENT_AFTER = 64, 192

@@ -69,7 +69,7 @@ def command(
     from perimortem.errors import CaptureFailed, PerimortemError
     from perimortem.monitor.dump_once import dump_process
     from perimortem.report.document import render_dump
-    from perimortem.report.text import describe_pause, format_size
+    from perimortem.report.text import describe_pause, format_count, format_size
 
     if pid == os.getpid():
         raise PerimortemError("perimortem does not dump itself", remedy="name another process")
@@ -84,7 +84,8 @@ def command(
         raise CaptureFailed(result.error or "no dump was written")
     if not as_json:
         click.echo(
-            f"{result.path}  {format_size(result.size_bytes)}, {result.thread_count} threads, "
+            f"{result.path}  {format_size(result.size_bytes)}, "
+            f"{format_count(result.thread_count, 'thread')}, "
             f"{describe_pause(result.pause, result.target_paused_ms)}"
         )
         for error in result.soft_errors:

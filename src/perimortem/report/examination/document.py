@@ -146,6 +146,7 @@ def _render_wait(wait: ThreadWait, name_thread: Any) -> dict[str, Any]:
         "name": wait.name,
         "owner_tid": wait.owner_tid,
         "has_limit": wait.has_limit,
+        "detail": wait.detail,
         "text": describe_wait(wait, name_thread),
     }
 
@@ -153,5 +154,6 @@ def _render_wait(wait: ThreadWait, name_thread: Any) -> dict[str, Any]:
 def _render_cycle(cycle: LockCycle, name_thread: Any) -> dict[str, Any]:
     return {
         "tids": [wait.tid for wait in cycle.waits],
+        "confidence": cycle.confidence.value,
         "text": describe_cycle(cycle, name_thread),
     }

@@ -6,6 +6,7 @@ from typing import Any
 
 _INDENT = " " * 10
 _OF_LITTLE_TRUST = {"scan": "  [found by search]"}
+_LIBRARIES = ("std::", "__gnu_cxx::", "core::", "alloc::", "boost::")
 _AGENT = "perimortem"
 """Its thread explains nothing."""
 
@@ -91,6 +92,15 @@ def _render_frame(frame: dict[str, Any], width: int) -> list[str]:
     return lines
 
 
+def describe_innermost(frame: dict[str, Any]) -> str:
+    """Where it stands in the source: in the function that was inlined last, if that is no library's."""
+    for line in frame["inlined"]:
+        if line["function"] and not line["function"].startswith(_LIBRARIES):
+            place = f"{line['function']} at {line['file']}:{line['line']}"
+            return f"{place}, inlined into {frame['function']}"
+    return describe_frame(frame)
+
+
 def describe_trust(frame: dict[str, Any]) -> str:
     """ "  [found by search]"; empty for what may be believed."""
     return _OF_LITTLE_TRUST.get(frame["trust"], "")
@@ -143,7 +153,8 @@ def group_threads(threads: list[dict[str, Any]], apart: set[int]) -> list[list[d
 
 def _tells(wait: dict[str, Any]) -> bool:
     """Others wait as threads at rest do."""
-    return wait["owner_tid"] is not None
+    is_lock = wait["kind"] in ("mutex", "rwlock", "futex")
+    return wait["owner_tid"] is not None or (is_lock and wait["detail"] != "")
 
 
 def render_analysis(document: dict[str, Any], *, name: str) -> str:
@@ -204,7 +215,7 @@ def _blamed(document: dict[str, Any]) -> str | None:
     frame = next((f for f in crashed["frames"] if f["number"] == number), None)
     if frame is None:
         return None
-    return f"{describe_frame(frame)}  (frame {number}){describe_trust(frame)}"
+    return f"{describe_innermost(frame)}  (frame {number}){describe_trust(frame)}"
 
 
 def _thread(document: dict[str, Any], tid: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from perimortem.report.examination.text import describe_frame, list_deadlock
+from perimortem.report.examination.text import describe_frame, describe_innermost, list_deadlock
 from perimortem.report.html.element import Markup, element, join
 from perimortem.report.text import (
     describe_hang,
@@ -105,7 +105,7 @@ def _render_place(
         if frame is not None:
             name = f"{crashed['name']} " if crashed["name"] else ""
             link = element("a", f"thread {name}({crashed['tid']})", href=f"#t{crashed['tid']}")
-            return join(element("code", describe_frame(frame)), ", ", link)
+            return join(element("code", describe_innermost(frame)), ", ", link)
     if report is not None and report["where"]:
         return str(report["where"])
     return _render_place_of_hang(examination) if examination is not None else None
