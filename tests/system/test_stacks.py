@@ -413,3 +413,33 @@ def test_breakpad_symbols_for_a_stripped_program(perimortem, start, programs, tm
             assert (frame["source"]["file"], frame["source"]["line"]) == ("/src/rest.c", 42)
         else:
             assert any("another version" in m["text"] for m in document["missing"])
+
+
+RUST = """
+use std::sync::Mutex;
+static LOCK: Mutex<i32> = Mutex::new(0);
+fn main() {
+    let _first = LOCK.lock().unwrap();
+    println!("ready");
+    let _second = LOCK.lock().unwrap();
+}
+"""
+
+
+def test_inlined_functions_of_rust(perimortem, start, tmp_path):
+    if not shutil.which("rustc"):
+        pytest.skip("rustc is not installed, which is the only one that makes such programs")
+    (tmp_path / "again.rs").write_text(RUST)
+    argv = ["rustc", "-g", "-O", "again.rs", "-o", "again"]
+    subprocess.run(argv, cwd=tmp_path, check=True, capture_output=True)
+    running = start([str(tmp_path / "again")])
+
+    def find_lock():
+        document = json.loads(perimortem.call("stack", "--json", running.pid).stdout)
+        frames = document["threads"][0]["frames"]
+        return [f for f in frames if any("Mutex" in (i["function"] or "") for i in f["inlined"])]
+
+    await_true(find_lock)
+    (frame,) = [f for f in find_lock() if f["source"]["file"].endswith("again.rs")]
+    assert "again::main" in frame["function"]
+    assert frame["source"]["line"] == 7
