@@ -43,7 +43,8 @@ def command(
     """Show the stacks of all threads of a dump, a core or a running process, and who waits for whom.
 
     A process stands for a few milliseconds while its stacks are copied (one of Python longer, unless
-    --no-python), and runs on. Native and Python frames are one stack. Each frame found by guessing says so; what is missing is named.
+    --no-python), and runs on. Native and Python frames are one stack. Each frame found by guessing says
+    so; what is missing is named.
     """
     from perimortem.cli.output import echo_json
     from perimortem.cli.terminal_text import echo_text
