@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
 
 import pytest
+from conftest import read_line_with
 
 pytestmark = pytest.mark.system
 
@@ -103,22 +105,29 @@ def test_sections_of_a_hang(hang_page, open_page):
 
 def test_a_hang_and_then_a_crash(perimortem, open_page, tmp_path):
     """Each is told by what was seen when it happened."""
+    seen, path = tmp_path / "seen", tmp_path / "report.json"
     script = (
-        "import ctypes, time, perimortem\n"
-        "def stuck(): time.sleep(2.5)\n"
+        "import ctypes, os, sys, time, perimortem\n"
+        "def stuck():\n"
+        "    while not os.path.exists(sys.argv[1]): time.sleep(0.05)\n"
         "hb = perimortem.attach('trainer', threshold=0.5)\n"
         "hb.beat(); stuck(); hb.beat(); ctypes.string_at(16)\n"
     )
-    report = perimortem.report(sys.executable, "-c", script)
+    argv = ["run", "--report", path, "--", sys.executable, "-c", script, seen]
+    process = perimortem.start(*argv)
+    assert "stuck" in read_line_with(process.stderr, "stuck at")
+    seen.touch()
+    process.communicate(timeout=60)
+    report = json.loads(path.read_text())
     (hang,) = report["hangs"]
     assert report["verdict"] == "crash"
     functions = [f["function"] for t in hang["examination"]["threads"] for f in t["frames"]]
     assert "stuck" in functions
     assert hang["examination"]["reason"] is None
     assert report["examination"]["reason"]["access"]["address"] == "0x10"
-    path = tmp_path / "both.html"
-    assert perimortem.call("show", "--html", path).returncode == 0
-    page, amiss = open_page(path)
+    page_path = tmp_path / "both.html"
+    assert perimortem.call("show", "--html", page_path).returncode == 0
+    page, amiss = open_page(page_path)
     summary = page.locator("#summary").inner_text()
     assert "no beat of trainer" in summary
     assert "null pointer" in summary
