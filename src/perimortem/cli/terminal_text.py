@@ -53,7 +53,8 @@ def _paint(text: str, stream: TextIO) -> None:
         for pattern, style in _STYLES:
             for match in re.finditer(pattern, line):
                 painted.stylize(style, *match.span("s"))
-        margin = len(_HEAD.match(line)[0])  # type: ignore[index]  # it matches nothing, too
+        before = _HEAD.match(line)
+        margin = before.end() if before else 0
         hanging = margin if line[:margin].strip() else margin + _CONTINUED
         room = console.width - hanging
         if len(line) <= console.width or room < _NARROWEST:
