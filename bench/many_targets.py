@@ -19,8 +19,8 @@ from pathlib import Path
 from bench.common import PROGRAMS, own_directories
 from perimortem.clock import SystemClock
 from perimortem.exits.linux.pidfd import ChildExitWatch
-from perimortem.model.process import ProcessRef, Target
-from perimortem.model.words import SystemWords
+from perimortem.model.process import ProcessInfo, ProcessRef
+from perimortem.model.system_log import SystemLogFindings
 from perimortem.monitor.loop import Monitor
 from perimortem.monitor.recorder_link import RecorderLink
 from perimortem.monitor.session import Session
@@ -80,7 +80,7 @@ def _watch(folder: Path, count: int, hz: int) -> None:
     settings = Settings(run_dir=run_dir, data_dir=folder, dump=None, collect_stacks=False)
     clock = SystemClock()
     monitor = _CountingMonitor(
-        settings, clock, collect_host(), _Silent(), lambda *_: SystemWords(), None
+        settings, clock, collect_host(), _Silent(), lambda *_: SystemLogFindings(), None
     )
     links = [RecorderLink(run_dir, ref) for ref in refs]
     for ref, link in zip(refs, links, strict=True):
@@ -96,7 +96,7 @@ def _watch(folder: Path, count: int, hz: int) -> None:
     held = find_process(writer.pid)
     start_spread_s = settings.policy.threshold_ns / 1e9
     for i, (ref, link) in enumerate(zip(refs, links, strict=True)):
-        target = Target(ref, f"target-{i}", None, (), 0)
+        target = ProcessInfo(ref, f"target-{i}", None, (), 0)
         session = Session(
             target=target,
             exit_watch=ChildExitWatch(held),

@@ -22,7 +22,7 @@ KEEP void rest() {
     pause();
 }
 
-template <typename T> struct Scene {
+template <typename T> struct CrashContext {
   std::vector<T> nodes;
   KEEP void visit(const std::function<void(T &)> &each)
   {
@@ -46,7 +46,7 @@ KEEP void in_destructor() {
 
 int main(int count, char **arguments) {
   std::string kind = count > 1 ? arguments[1] : "lambda";
-  engine::Scene<int> scene{{1, 2, 3}};
+  engine::CrashContext<int> scene{{1, 2, 3}};
   if (kind == "lambda")
     scene.visit([](int &node) {
       node++;

@@ -99,7 +99,7 @@ def test_the_same_frames_of_cpp(perimortem, start, programs, tmp_path, build, ki
 
 PYTHON = """
 import threading, time
-class Scene:
+class CrashContext:
     def __init__(self):
         self.visit(3)
     def visit(self, depth):
@@ -108,7 +108,7 @@ class Scene:
         print("ready", flush=True)
         time.sleep(100)
 threading.Thread(target=lambda: time.sleep(100), daemon=True).start()
-Scene()
+CrashContext()
 """
 
 

@@ -209,7 +209,7 @@ def test_a_python_prompt(shell):
 def test_the_ear_ends_with_the_monitor(perimortem):
     process = start_counter(perimortem)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    (ear,) = [p for p in children if Path(f"/proc/{p}/comm").read_text() == "perimortem-ear\n"]
+    (ear,) = [p for p in children if Path(f"/proc/{p}/comm").read_text() == "perimortem-probe\n"]
     process.kill()
     process.wait()
     await_true(lambda: not Path(f"/proc/{ear}").exists() or _is_zombie(ear))

@@ -6,20 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perimortem.analyze.hang_cause import derive_cause, describe_cause
-from perimortem.model.look import HangKind, ProcessLook, ThreadLook
+from perimortem.model.thread_sample import HangKind, ProcessSample, ThreadSample
 
 SPAN_NS = 100_000_000
 PID = 10
 
 
 def thread(tid=PID, wait=None, run_ms=0, ready_ms=0, slices=0, name="main", words=""):
-    return ThreadLook(tid, name, wait, words, run_ms * 10**6, ready_ms * 10**6, slices)
+    return ThreadSample(tid, name, wait, words, run_ms * 10**6, ready_ms * 10**6, slices)
 
 
 def judge(first, second, names=("work",), slept_ns=0):
     return derive_cause(
-        ProcessLook(0, 0, tuple(first), len(first)),
-        ProcessLook(SPAN_NS, slept_ns, tuple(second), len(second)),
+        ProcessSample(0, 0, tuple(first), len(first)),
+        ProcessSample(SPAN_NS, slept_ns, tuple(second), len(second)),
         PID,
         names,
     )

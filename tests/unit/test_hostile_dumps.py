@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_minidump import make_snapshot, open_dump, write
 
+from perimortem.analyze.crash_context import CrashContext
 from perimortem.analyze.python_locks import find_python_locks
 from perimortem.analyze.reason import derive_reason
-from perimortem.analyze.scene import Scene
 from perimortem.analyze.signature import derive_signature
 from perimortem.analyze.waits import derive_waits, find_cycles
 from perimortem.binary.elf_image import ElfImage
@@ -84,7 +84,7 @@ def examine(snapshot):
     )
     reason = None
     if registers is not None:
-        scene = Scene(
+        scene = CrashContext(
             snapshot, crashed, registers, walker.modules.read,
             decode=lambda code, address: None, find_symbol=lambda module, name: None,
             demangle=lambda name: name,

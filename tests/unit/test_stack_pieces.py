@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perimortem.analyze.looks import compare_looks
+from perimortem.analyze.compare_samples import compare_samples
 from perimortem.analyze.poison import find_pattern, read_as_text
 from perimortem.analyze.signature import derive_signature, normalise
 from perimortem.errors import MalformedInput
@@ -80,8 +80,8 @@ def test_folds_repeat_and_do_not_overlap(names):
 @pytest.mark.parametrize(
     ("name", "short"),
     [
-        ("engine::Scene<int, std::vector<char> >::visit(int, char const*) const",
-         "engine::Scene::visit"),
+        ("engine::CrashContext<int, std::vector<char> >::visit(int, char const*) const",
+         "engine::CrashContext::visit"),
         ("void engine::draw<Node>(Node&)", "engine::draw"),
         ("main.cold", "main"),
         ("render.constprop.0", "render"),
@@ -157,11 +157,11 @@ def test_python_frames_that_do_not_fit_stand_apart_and_say_so():
 def test_what_has_not_moved_is_told():
     still, moved = stack(frame("wait"), frame("main")), stack(frame("a"), frame("main"))
     other = stack(frame("b"), frame("main"))
-    assert compare_looks([still], [still], 100)[0].notes == ("the same stack 100 ms before",)
-    assert compare_looks([moved], [stack(frame("bb"), frame("main"))], 100)[0].notes == (
+    assert compare_samples([still], [still], 100)[0].notes == ("the same stack 100 ms before",)
+    assert compare_samples([moved], [stack(frame("bb"), frame("main"))], 100)[0].notes == (
         "it moves: of 2 frames 1 are as 100 ms before",
     )
-    assert compare_looks([], [other], 100)[0].notes[0].startswith("new")
+    assert compare_samples([], [other], 100)[0].notes[0].startswith("new")
 
 
 PYSPY = [

@@ -13,7 +13,7 @@ from perimortem.watch.policy import SECOND_NS, WatchPolicy
 from perimortem.watch.schedule import Schedule
 from perimortem.watch.states import LETTERS, TRANSITIONS, State
 from perimortem.watch.target import NEVER_NS, HangDetected, HangRecovered, TargetWatch
-from perimortem.watch.tick import Tick
+from perimortem.watch.wakeup_delay import WakeupDelayDetector
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROCESS = ProcessRef(4711, 99)
@@ -223,7 +223,7 @@ def test_schedule_hands_out_what_is_due_in_order_and_forgets_old_deadlines():
 
 def test_tick_tells_a_late_wake_up_and_a_suspend():
     clock = ManualClock()
-    tick = Tick(clock)
+    tick = WakeupDelayDetector(clock)
     now = clock.monotonic_ns()
     assert tick.judge(now, now + 100_000_000) is None
     late = tick.judge(now, now + 5 * SECOND_NS)

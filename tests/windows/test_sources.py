@@ -26,7 +26,7 @@ from perimortem.exits.windows.etw_session import (
 )
 from perimortem.exits.windows.event_log import try_event_log
 from perimortem.exits.windows.gone import GoneExitWatch
-from perimortem.exits.windows.wer_words import collect_words
+from perimortem.exits.windows.wer_reports import collect_words
 from perimortem.model.exits import ExitKind, ExitSource
 from perimortem.model.process import ProcessRef
 from perimortem.monitor.platform.windows.console import Console

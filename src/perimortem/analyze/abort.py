@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from itertools import takewhile
 
-from perimortem.analyze.scene import Scene, base_name
+from perimortem.analyze.crash_context import CrashContext, base_name
 from perimortem.model.evidence import Confidence, Evidence
 from perimortem.model.reason import ReasonKind
 from perimortem.text import printable
@@ -112,9 +112,9 @@ class GivingUp:
     evidence: tuple[Evidence, ...]
 
 
-def has_given_up(scene: Scene) -> bool:
+def has_given_up(context: CrashContext) -> bool:
     """Whether it stands in a call that ends the program; a signal from outside comes anywhere."""
-    frames = takewhile(lambda frame: not frame.is_signal, scene.stack.frames[:_ENDING_FRAMES])
+    frames = takewhile(lambda frame: not frame.is_signal, context.stack.frames[:_ENDING_FRAMES])
     names = [_plain(frame.function) for frame in frames if frame.function]
     return any(
         _ABORTING.fullmatch(name) or any(rule.fullmatch(name) for rule, _, _ in _RULES)
@@ -122,9 +122,9 @@ def has_given_up(scene: Scene) -> bool:
     )
 
 
-def derive_giving_up(scene: Scene) -> GivingUp:
+def derive_giving_up(context: CrashContext) -> GivingUp:
     """By the functions on the stack of the thread that did it."""
-    names = scene.names()
+    names = context.names()
     kind, text = ReasonKind.ABORT, _describe_end(names)
     evidence = []
     for pattern, found, words in _RULES:
@@ -133,13 +133,13 @@ def derive_giving_up(scene: Scene) -> GivingUp:
             kind, text = found, words
             evidence.append(Evidence(f"{name} is on the stack", "stack", Confidence.OBSERVED))
             break
-    message = read_abort_message(scene)
+    message = read_abort_message(context)
     if message is not None:
         evidence.append(Evidence(f"its last words: {message}", "__abort_msg", Confidence.OBSERVED))
         kind, text = _refine(kind, text, message)
     thrown, what = None, None
     if kind is ReasonKind.UNCAUGHT_EXCEPTION and any(_THROWING.match(name) for name in names):
-        thrown, what = find_thrown(scene)
+        thrown, what = find_thrown(context)
         text = "uncaught C++ exception; its type is not in the dump"
         if thrown is None and any(_RETHROWING.match(name) for name in names):
             text = "a C++ exception was thrown on, and no handler was there, or no exception"
@@ -186,110 +186,116 @@ def _is_heap(message: str) -> bool:
     )
 
 
-def read_abort_message(scene: Scene) -> str | None:
+def read_abort_message(context: CrashContext) -> str | None:
     """What glibc printed before it called abort."""
-    for module in scene.snapshot.modules:
+    for module in context.snapshot.modules:
         is_libc = base_name(module.path).startswith(("libc.so", "libc-"))
-        if not is_libc and module is not scene.snapshot.modules[0]:  # static: in the program itself
+        if (
+            not is_libc and module is not context.snapshot.modules[0]
+        ):  # static: in the program itself
             continue
-        place = scene.find_symbol(module, "__abort_msg")
+        place = context.find_symbol(module, "__abort_msg")
         if place is None:
             continue
-        raw = scene.read(place, 8)
+        raw = context.read(place, 8)
         address = int.from_bytes(raw, "little") if len(raw) == 8 else 0
-        head = scene.read(address, 4) if address else b""
+        head = context.read(address, 4) if address else b""
         if len(head) < 4:
             continue
         (size,) = _ABORT_HEAD.unpack(head)
-        text = scene.read(address + 4, min(max(size, 0), _MESSAGE_MAX)).split(b"\0", 1)[0]
+        text = context.read(address + 4, min(max(size, 0), _MESSAGE_MAX)).split(b"\0", 1)[0]
         if text:
             return printable(text.decode("utf-8", "backslashreplace").strip())
     return None
 
 
-def find_thrown(scene: Scene) -> tuple[str | None, str | None]:
+def find_thrown(context: CrashContext) -> tuple[str | None, str | None]:
     """(type, what() as far as it can be read) of the C++ exception that nobody caught.
 
     A pointer to its header is on the stack of whoever looks for a handler: it is known by the name that
     every compiler puts there. One that was caught long ago may lie about as well, but has no handler any
     more; of what nobody catches, std::terminate counts as one.
     """
-    throwing = [f for f in scene.stack.frames if f.function and _THROWING.match(f.function)]
+    throwing = [f for f in context.stack.frames if f.function and _THROWING.match(f.function)]
     if not throwing:
         return None, None
-    start = scene.stack.frames[0].stack_pointer
-    data = scene.read(start, min(throwing[-1].stack_pointer + 256 - start, _SEARCHED_BYTES))
+    start = context.stack.frames[0].stack_pointer
+    data = context.read(start, min(throwing[-1].stack_pointer + 256 - start, _SEARCHED_BYTES))
     words = struct.unpack(f"<{len(data) // 8}Q", data[: len(data) // 8 * 8])
-    for address in dict.fromkeys([*scene.registers.general.values(), *words]):
+    for address in dict.fromkeys([*context.registers.general.values(), *words]):
         is_header = address % 8 == 0 and address >= 1 << 16
-        if not is_header or scene.read(address, 8) not in _GNU_EXCEPTION_CLASSES:
+        if not is_header or context.read(address, 8) not in _GNU_EXCEPTION_CLASSES:
             continue
-        (handlers,) = struct.unpack("<i", scene.read(address - _HANDLERS_BEFORE, 4) or bytes(4))
-        primary = _find_primary(scene, address)
+        (handlers,) = struct.unpack("<i", context.read(address - _HANDLERS_BEFORE, 4) or bytes(4))
+        primary = _find_primary(context, address)
         if primary is None or handlers <= 0:
             continue
-        type_info = _read_word(scene, primary - _TYPE_BEFORE)
-        name = _read_type_name(scene, type_info)
+        type_info = _read_word(context, primary - _TYPE_BEFORE)
+        name = _read_type_name(context, type_info)
         if name is None:
             continue
-        what_at = _read_word(scene, primary + _OBJECT_BEHIND + 8)
-        has_what = what_at and _descends(scene, type_info, _WITH_MESSAGE)
-        what = _read_message(scene, what_at) if what_at and has_what else None
-        return _name_type(scene, name), what
+        what_at = _read_word(context, primary + _OBJECT_BEHIND + 8)
+        has_what = what_at and _descends(context, type_info, _WITH_MESSAGE)
+        what = _read_message(context, what_at) if what_at and has_what else None
+        return _name_type(context, name), what
     return None, None
 
 
-def _find_primary(scene: Scene, address: int) -> int | None:
+def _find_primary(context: CrashContext, address: int) -> int | None:
     """The header that has the type: of std::rethrow_exception another one, which this one points to."""
-    if scene.read(address, 8) == _GNU_EXCEPTION_CLASSES[0]:
+    if context.read(address, 8) == _GNU_EXCEPTION_CLASSES[0]:
         return address
-    thrown = _read_word(scene, address - _PRIMARY_BEFORE)
+    thrown = _read_word(context, address - _PRIMARY_BEFORE)
     primary = thrown - _OBJECT_BEHIND if thrown else 0
-    return primary if scene.read(primary, 8) == _GNU_EXCEPTION_CLASSES[0] else None
+    return primary if context.read(primary, 8) == _GNU_EXCEPTION_CLASSES[0] else None
 
 
-def _read_type_name(scene: Scene, type_info: int | None) -> str | None:
+def _read_type_name(context: CrashContext, type_info: int | None) -> str | None:
     """The mangled one of a std::type_info."""
-    name_at = _read_word(scene, type_info + 8) if type_info else None
-    name = _read_text(scene, name_at) if name_at else None
+    name_at = _read_word(context, type_info + 8) if type_info else None
+    name = _read_text(context, name_at) if name_at else None
     return name if name is not None and _MANGLED.fullmatch(name) else None
 
 
-def _descends(scene: Scene, type_info: int | None, wanted: tuple[str, ...], depth: int = 0) -> bool:
+def _descends(
+    context: CrashContext, type_info: int | None, wanted: tuple[str, ...], depth: int = 0
+) -> bool:
     """By the first base of each class: __si_class_type_info, or __vmi_class_type_info with it at 0."""
-    name = _read_type_name(scene, type_info)
+    name = _read_type_name(context, type_info)
     if type_info is None or name is None or depth > _BASES_MAX:
         return False
     if name.lstrip("*") in wanted:
         return True
-    word = _read_word(scene, type_info + 16)
+    word = _read_word(context, type_info + 16)
     if word is None:
         return False
     count = word >> 32
     if 0 < count <= _BASES_MAX and word & 0xFFFFFFFF < 4:  # flags and number of bases
-        base, offset = _read_word(scene, type_info + 24), _read_word(scene, type_info + 32)
-        return offset is not None and offset >> 8 == 0 and _descends(scene, base, wanted, depth + 1)
-    return _descends(scene, word, wanted, depth + 1)
+        base, offset = _read_word(context, type_info + 24), _read_word(context, type_info + 32)
+        return (
+            offset is not None and offset >> 8 == 0 and _descends(context, base, wanted, depth + 1)
+        )
+    return _descends(context, word, wanted, depth + 1)
 
 
-def _name_type(scene: Scene, mangled: str) -> str:
-    name = scene.demangle("_ZTS" + mangled.lstrip("*"))
+def _name_type(context: CrashContext, mangled: str) -> str:
+    name = context.demangle("_ZTS" + mangled.lstrip("*"))
     return name.removeprefix("typeinfo name for ") if not name.startswith("_ZTS") else mangled
 
 
-def _read_word(scene: Scene, address: int) -> int | None:
-    raw = scene.read(address, 8)
+def _read_word(context: CrashContext, address: int) -> int | None:
+    raw = context.read(address, 8)
     return int.from_bytes(raw, "little") if len(raw) == 8 else None
 
 
-def _read_message(scene: Scene, address: int) -> str | None:
+def _read_message(context: CrashContext, address: int) -> str | None:
     """What may be anything, and long."""
-    raw = scene.read(address, _MESSAGE_MAX).split(b"\0", 1)[0]
+    raw = context.read(address, _MESSAGE_MAX).split(b"\0", 1)[0]
     return printable(raw.decode("utf-8", "backslashreplace")) or None
 
 
-def _read_text(scene: Scene, address: int) -> str | None:
-    raw = scene.read(address, 256)
+def _read_text(context: CrashContext, address: int) -> str | None:
+    raw = context.read(address, 256)
     text, _, rest = raw.partition(b"\0")
     if not text or (not rest and len(raw) == 256):
         return None

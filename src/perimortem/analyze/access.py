@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perimortem.analyze.scene import Scene
+from perimortem.analyze.crash_context import CrashContext
 from perimortem.model.reason import Access, AccessKind, Instruction, MemoryOperand
 
 _MASK = (1 << 64) - 1
@@ -12,26 +12,26 @@ _PUSHES = ("push", "call", "enter")
 _POPS = ("pop", "ret", "leave")
 
 
-def decode_instruction(scene: Scene, pc: int) -> Instruction | None:
+def decode_instruction(context: CrashContext, pc: int) -> Instruction | None:
     """The one at ``pc``, if its bytes are known and a disassembler is there."""
-    code = scene.read(pc, _CODE_MAX)
-    return scene.decode(code, pc) if code else None
+    code = context.read(pc, _CODE_MAX)
+    return context.decode(code, pc) if code else None
 
 
 def derive_access(
-    scene: Scene, instruction: Instruction | None, fault_address: int | None
+    context: CrashContext, instruction: Instruction | None, fault_address: int | None
 ) -> Access | None:
     """The operand that fits to the fault; ``fault_address`` None: the processor did not tell.
 
     Without an instruction only what the exception itself says.
     """
-    told = _told_kind(scene)
+    told = _told_kind(context)
     if instruction is None:
         return None if fault_address is None else Access(told, fault_address)
     found = [
         (operand, address)
         for operand in instruction.operands
-        if (address := _locate(scene, instruction, operand)) is not None
+        if (address := _locate(context, instruction, operand)) is not None
     ]
     for operand, address in found:
         inside = fault_address - address if fault_address is not None else None
@@ -40,25 +40,25 @@ def derive_access(
             # The operand tells more than the exception: a read that goes on to write is both.
             kind = AccessKind.WRITE if operand.writes else AccessKind.READ
             kind = kind if told is AccessKind.UNKNOWN else told
-            return Access(kind, address, operand.size, _express(operand), _values(scene, operand))
-    return _derive_implied(scene, instruction, fault_address, told)
+            return Access(kind, address, operand.size, _express(operand), _values(context, operand))
+    return _derive_implied(context, instruction, fault_address, told)
 
 
-def locate_operands(scene: Scene, instruction: Instruction | None) -> list[int]:
+def locate_operands(context: CrashContext, instruction: Instruction | None) -> list[int]:
     """Every address that the instruction names."""
     if instruction is None:
         return []
-    found = (_locate(scene, instruction, operand) for operand in instruction.operands)
+    found = (_locate(context, instruction, operand) for operand in instruction.operands)
     return [address for address in found if address is not None]
 
 
 def _derive_implied(
-    scene: Scene, instruction: Instruction, fault_address: int | None, told: AccessKind
+    context: CrashContext, instruction: Instruction, fault_address: int | None, told: AccessKind
 ) -> Access | None:
     """The stack, which instructions use without naming it."""
     name = instruction.text.split(" ", 1)[0]
     register = "rbp" if name == "leave" else "rsp"
-    pointer = scene.registers.general.get(register)
+    pointer = context.registers.general.get(register)
     if fault_address is None:
         if pointer is None or is_canonical(pointer) or not name.startswith((*_PUSHES, *_POPS)):
             return None
@@ -75,15 +75,15 @@ def is_canonical(address: int) -> bool:
     return address < 1 << 47 or address >= (1 << 64) - (1 << 47)
 
 
-def _told_kind(scene: Scene) -> AccessKind:
-    exception = scene.snapshot.exception
+def _told_kind(context: CrashContext) -> AccessKind:
+    exception = context.snapshot.exception
     if exception is None or not exception.parameters:
         return AccessKind.UNKNOWN
     return _WINDOWS_KINDS.get(exception.parameters[0], AccessKind.UNKNOWN)
 
 
-def _locate(scene: Scene, instruction: Instruction, operand: MemoryOperand) -> int | None:
-    general = scene.registers.general
+def _locate(context: CrashContext, instruction: Instruction, operand: MemoryOperand) -> int | None:
+    general = context.registers.general
     address = operand.displacement
     if operand.segment in ("fs", "gs"):
         base = general.get(f"{operand.segment}_base", 0)
@@ -124,10 +124,10 @@ def _express(operand: MemoryOperand) -> str:
     return f"{operand.segment}:[{text}]" if operand.segment else f"[{text}]"
 
 
-def _values(scene: Scene, operand: MemoryOperand) -> tuple[tuple[str, int], ...]:
+def _values(context: CrashContext, operand: MemoryOperand) -> tuple[tuple[str, int], ...]:
     return tuple(
         (register, value)
         for register in (operand.base, operand.index)
         if register is not None
-        and (value := read_register(scene.registers.general, register)) is not None
+        and (value := read_register(context.registers.general, register)) is not None
     )

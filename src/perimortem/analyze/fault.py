@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from perimortem.analyze.access import is_canonical
+from perimortem.analyze.crash_context import NULL_MAX, CrashContext
 from perimortem.analyze.jump import classify_jump
 from perimortem.analyze.poison import find_pattern, read_as_text
-from perimortem.analyze.scene import NULL_MAX, Scene
 from perimortem.analyze.stack_overflow import describe_depth, is_stack_overflow
 from perimortem.model.evidence import Evidence
 from perimortem.model.reason import Access, AccessKind, ReasonKind
@@ -17,15 +17,17 @@ _NO_ADDRESS = 1 << 32
 """Below that are indices; programs of 64 bits have their memory above."""
 
 
-def classify_fault(scene: Scene, access: Access, pc: int) -> tuple[ReasonKind, str, list[Evidence]]:
+def classify_fault(
+    context: CrashContext, access: Access, pc: int
+) -> tuple[ReasonKind, str, list[Evidence]]:
     """(kind, one sentence, what it rests on)."""
     address = access.address
     what = describe_access(access)
-    if is_stack_overflow(scene, access):
-        text = f"stack overflow: {what}, below the end of the stack{describe_depth(scene)}"
-        return ReasonKind.STACK_OVERFLOW, text, [scene.describe_mapping(address)]
+    if is_stack_overflow(context, access):
+        text = f"stack overflow: {what}, below the end of the stack{describe_depth(context)}"
+        return ReasonKind.STACK_OVERFLOW, text, [context.describe_mapping(address)]
     if pc == address or access.kind is AccessKind.EXECUTE:
-        return classify_jump(scene, pc)
+        return classify_jump(context, pc)
     for register, value in access.registers:
         meaning = find_pattern(value)
         if meaning is not None:
@@ -33,10 +35,10 @@ def classify_fault(scene: Scene, access: Access, pc: int) -> tuple[ReasonKind, s
             return ReasonKind.POISONED_POINTER, text, []
     if address < NULL_MAX:
         return ReasonKind.NULL_POINTER, f"{what}: {_describe_null(access)}", []
-    region = scene.find_region(address)
+    region = context.find_region(address)
     if region is not None:
-        return _classify_protected(scene, access, what, region)
-    return _classify_unmapped(scene, access, what)
+        return _classify_protected(context, access, what, region)
+    return _classify_unmapped(context, access, what)
 
 
 def describe_access(access: Access) -> str:
@@ -51,31 +53,31 @@ def describe_access(access: Access) -> str:
     return f"{text} through {through}" + (f" ({values})" if values else "")
 
 
-def _has_null_base(scene: Scene, access: Access) -> bool:
+def _has_null_base(context: CrashContext, access: Access) -> bool:
     """Nothing but an offset, or an index that is no address, was added to zero."""
-    is_small = scene.snapshot.system.architecture is Architecture.X86
+    is_small = context.snapshot.system.architecture is Architecture.X86
     limit = NULL_MAX if is_small else _NO_ADDRESS
     values = [value for _, value in access.registers]
     return 0 in values and all(value < limit for value in values)
 
 
 def _classify_unmapped(
-    scene: Scene, access: Access, what: str
+    context: CrashContext, access: Access, what: str
 ) -> tuple[ReasonKind, str, list[Evidence]]:
     address = access.address
-    damage = _find_text(scene, access)
+    damage = _find_text(context, access)
     if damage is None and not is_canonical(address):
         damage = "no address at all, a damaged pointer"
     if damage is None and address >= _KERNEL:
         damage = "an address of the kernel, which no program may use: a damaged pointer"
     if damage is not None:
         return ReasonKind.NON_CANONICAL, f"{what}: {damage}", []
-    if _has_null_base(scene, access):
+    if _has_null_base(context, access):
         return ReasonKind.NULL_POINTER, f"{what}: {_describe_null(access)}", []
-    if not scene.snapshot.regions:
+    if not context.snapshot.regions:
         return ReasonKind.OTHER, f"{what}; the dump does not say what is mapped there", []
-    text = f"{what}, where nothing is mapped: freed, or never allocated{_near(scene, address)}"
-    return ReasonKind.UNMAPPED, text, [scene.describe_mapping(address)]
+    text = f"{what}, where nothing is mapped: freed, or never allocated{_near(context, address)}"
+    return ReasonKind.UNMAPPED, text, [context.describe_mapping(address)]
 
 
 def _describe_null(access: Access) -> str:
@@ -90,23 +92,23 @@ def _describe_null(access: Access) -> str:
     return "a small number taken for a pointer, or a null pointer plus offset"
 
 
-def _find_text(scene: Scene, access: Access) -> str | None:
+def _find_text(context: CrashContext, access: Access) -> str | None:
     """Of 64 bits only where it is no address; 32 bits of letters may be one by chance."""
-    is_small = scene.snapshot.system.architecture is Architecture.X86
+    is_small = context.snapshot.system.architecture is Architecture.X86
     if not is_small and is_canonical(access.address):
         return None
     for register, value in access.registers:
         text = read_as_text(value, 4 if is_small else 8)
-        if text is not None and scene.find_region(access.address) is None:
+        if text is not None and context.find_region(access.address) is None:
             return f"{register} holds the text '{text}': a pointer was overwritten by it"
     return None
 
 
 def _classify_protected(
-    scene: Scene, access: Access, what: str, region: Region
+    context: CrashContext, access: Access, what: str, region: Region
 ) -> tuple[ReasonKind, str, list[Evidence]]:
-    place = scene.describe_place(access.address)
-    evidence = [scene.describe_mapping(access.address)]
+    place = context.describe_place(access.address)
+    evidence = [context.describe_mapping(access.address)]
     if region.readable and not region.writable and access.kind is not AccessKind.READ:
         return ReasonKind.READ_ONLY, f"{what}, which is read-only: {place}", evidence
     if not region.readable:
@@ -117,9 +119,9 @@ def _classify_protected(
     return ReasonKind.OTHER, text, evidence
 
 
-def _near(scene: Scene, address: int) -> str:
-    below = [r for r in scene.snapshot.regions if r.end <= address and r.readable]
+def _near(context: CrashContext, address: int) -> str:
+    below = [r for r in context.snapshot.regions if r.end <= address and r.readable]
     if not below or address - below[-1].end > _NEAR:
         return ""
     last = below[-1]
-    return f"; {address - last.end} bytes behind {scene.describe_place(last.start)}"
+    return f"; {address - last.end} bytes behind {context.describe_place(last.start)}"

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from perimortem.model.look import HangCause, HangKind, ProcessLook, ThreadActivity, ThreadLook
+from perimortem.model.thread_sample import (
+    HangCause,
+    HangKind,
+    ProcessSample,
+    ThreadActivity,
+    ThreadSample,
+)
 
 _BUSY_SHARE = 0.3
 """Of the time between the looks; two loops that share a processor have half of it each. Arbitrary."""
@@ -23,7 +29,7 @@ _AS_A_WHOLE = (HangKind.FROZEN, HangKind.STOPPED, HangKind.TRACED)
 
 
 def derive_cause(
-    first: ProcessLook, second: ProcessLook, pid: int, stopped_names: tuple[str, ...]
+    first: ProcessSample, second: ProcessSample, pid: int, stopped_names: tuple[str, ...]
 ) -> HangCause:
     """``stopped_names``: of the heartbeats; a thread of such a name is the one that should have beaten,
     else the main thread."""
@@ -50,7 +56,7 @@ def _make(
     culprit: ThreadActivity | None,
     threads: tuple[ThreadActivity, ...],
     span_ns: int,
-    look: ProcessLook,
+    look: ProcessSample,
 ) -> HangCause:
     return HangCause(kind, culprit, threads, span_ns / 1e6, look.thread_count)
 
@@ -63,7 +69,7 @@ def _choose_suspect(
     return named or main or threads[0]
 
 
-def _compare(before: ThreadLook | None, now: ThreadLook, span_ns: int) -> ThreadActivity:
+def _compare(before: ThreadSample | None, now: ThreadSample, span_ns: int) -> ThreadActivity:
     run_ns = now.run_ns - before.run_ns if before else 0
     ready_ns = now.ready_ns - before.ready_ns if before else 0
     kind, words = _derive_kind(before, now, run_ns / span_ns, ready_ns / span_ns)
@@ -71,7 +77,7 @@ def _compare(before: ThreadLook | None, now: ThreadLook, span_ns: int) -> Thread
 
 
 def _derive_kind(
-    before: ThreadLook | None, now: ThreadLook, run_share: float, ready_share: float
+    before: ThreadSample | None, now: ThreadSample, run_share: float, ready_share: float
 ) -> tuple[HangKind, str]:
     if now.wait in _AS_A_WHOLE:
         return now.wait, now.words
@@ -87,7 +93,7 @@ def _derive_kind(
     return now.wait, now.words
 
 
-def _has_not_run(before: ThreadLook | None, now: ThreadLook) -> bool:
+def _has_not_run(before: ThreadSample | None, now: ThreadSample) -> bool:
     return before is not None and before.wait is None and before.slices == now.slices
 
 

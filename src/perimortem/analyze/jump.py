@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from perimortem.analyze.crash_context import NULL_MAX, CrashContext
 from perimortem.analyze.poison import read_as_text
-from perimortem.analyze.scene import NULL_MAX, Scene
 from perimortem.model.evidence import Evidence
 from perimortem.model.reason import ReasonKind
 from perimortem.model.snapshot import Architecture, Region
 from perimortem.model.stack import FrameTrust
 
 
-def classify_jump(scene: Scene, pc: int) -> tuple[ReasonKind, str, list[Evidence]]:
+def classify_jump(context: CrashContext, pc: int) -> tuple[ReasonKind, str, list[Evidence]]:
     """(kind, one sentence, what it rests on) of a fault at the instruction that it stands at."""
-    caller = scene.stack.frames[1] if len(scene.stack.frames) > 1 else None
+    caller = context.stack.frames[1] if len(context.stack.frames) > 1 else None
     is_called = caller is not None and caller.trust is FrameTrust.BAD_CALL
     by = f", called by {caller.function}" if caller and is_called and caller.function else ""
-    region = scene.find_region(pc)
-    if _came_by_return(scene, pc):
-        return _classify_return(scene, pc, region)
+    region = context.find_region(pc)
+    if _came_by_return(context, pc):
+        return _classify_return(context, pc, region)
     if pc < NULL_MAX and not is_called:
         how = f"jump or return to {pc:#x}: a null pointer" + (" plus offset" if pc else "")
         return ReasonKind.JUMP_TO_NOWHERE, how, []
@@ -30,34 +30,34 @@ def classify_jump(scene: Scene, pc: int) -> tuple[ReasonKind, str, list[Evidence
         text = read_as_text(pc)
         words = f", which reads '{text}'" if text else ""
         how = f"jump to {pc:#x}{words}, where no memory is{by}"
-        return ReasonKind.JUMP_TO_NOWHERE, how, [scene.describe_mapping(pc)]
+        return ReasonKind.JUMP_TO_NOWHERE, how, [context.describe_mapping(pc)]
     if not region.executable:
-        how = f"jump to {pc:#x}, which is no code but {scene.describe_place(pc)}{by}"
-        return ReasonKind.NOT_EXECUTABLE, how, [scene.describe_mapping(pc)]
+        how = f"jump to {pc:#x}, which is no code but {context.describe_place(pc)}{by}"
+        return ReasonKind.NOT_EXECUTABLE, how, [context.describe_mapping(pc)]
     return ReasonKind.OTHER, f"fault on the way to the instruction at {pc:#x}{by}", []
 
 
 def _classify_return(
-    scene: Scene, pc: int, region: Region | None
+    context: CrashContext, pc: int, region: Region | None
 ) -> tuple[ReasonKind, str, list[Evidence]]:
     text = read_as_text(pc)
     words = f", which reads '{text}'" if text else ""
-    place = "where no memory is" if region is None else f"no code but {scene.describe_place(pc)}"
+    place = "where no memory is" if region is None else f"no code but {context.describe_place(pc)}"
     how = f"return to {pc:#x}{words}, {place}: the return address on the stack was overwritten"
     kind = ReasonKind.JUMP_TO_NOWHERE if region is None else ReasonKind.NOT_EXECUTABLE
     if region is not None and region.executable:
         return ReasonKind.OTHER, f"fault on the way to the instruction at {pc:#x}", []
-    return kind, how, [scene.describe_mapping(pc)]
+    return kind, how, [context.describe_mapping(pc)]
 
 
-def _came_by_return(scene: Scene, pc: int) -> bool:
+def _came_by_return(context: CrashContext, pc: int) -> bool:
     """What was taken from the stack as return address still stands there, just below its end.
 
     Of zero that proves nothing: memory that was never written is zero, too.
     """
-    pointer = scene.stack_pointer
-    width = 4 if scene.snapshot.system.architecture is Architecture.X86 else 8
-    is_arm = scene.snapshot.system.architecture is Architecture.AARCH64
+    pointer = context.stack_pointer
+    width = 4 if context.snapshot.system.architecture is Architecture.X86 else 8
+    is_arm = context.snapshot.system.architecture is Architecture.AARCH64
     if not pc or pointer is None or is_arm:
         return False
-    return scene.read(pointer - width, width) == pc.to_bytes(width, "little")
+    return context.read(pointer - width, width) == pc.to_bytes(width, "little")

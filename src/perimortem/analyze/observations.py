@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from perimortem.model.crash import Crash
 from perimortem.model.exits import Exit, Sender
 from perimortem.model.recording import Heartbeat, Recording
-from perimortem.model.words import SystemWords
+from perimortem.model.system_log import SystemLogFindings
 from perimortem.watch.target import TargetWatch
 
 
@@ -46,7 +46,7 @@ class Observations:
     hang_open: bool
     hang_count: int
     requests: tuple[Request, ...]
-    words: SystemWords
+    words: SystemLogFindings
     monitor_pid: int = 0
     """Ourselves: what we passed on is told by who sent it to us."""
     crash: Crash | None = None

@@ -9,9 +9,9 @@ from perimortem.analyze.access import (
     locate_operands,
     read_register,
 )
+from perimortem.analyze.crash_context import CrashContext
 from perimortem.analyze.fault import classify_fault
-from perimortem.analyze.refused import explain_refusal
-from perimortem.analyze.scene import Scene
+from perimortem.analyze.general_protection import explain_general_protection
 from perimortem.exits import ntstatus
 from perimortem.exits.signals import signal_name
 from perimortem.model.evidence import Confidence, Evidence
@@ -78,14 +78,14 @@ _BREAKPOINT = b"\xcc"
 _TRAPS = ("ud2", "ud1", "int3", "brk", "udf", "hlt")
 
 
-def derive_reason(scene: Scene) -> Reason | None:
+def derive_reason(context: CrashContext) -> Reason | None:
     """None for a dump without an exception: nothing crashed."""
-    exception = scene.snapshot.exception
+    exception = context.snapshot.exception
     if exception is None or exception.code in (0, _REQUESTED):
         return None
-    if scene.snapshot.system.os is OperatingSystem.WINDOWS:
-        return _Deriving(scene, exception, describe_windows(exception)).of_windows()
-    return _Deriving(scene, exception, describe_signal(exception)).of_linux()
+    if context.snapshot.system.os is OperatingSystem.WINDOWS:
+        return _Deriving(context, exception, describe_windows(exception)).of_windows()
+    return _Deriving(context, exception, describe_signal(exception)).of_linux()
 
 
 def describe_signal(exception: ExceptionRecord) -> str:
@@ -110,11 +110,11 @@ def describe_windows(exception: ExceptionRecord) -> str:
 
 
 class _Deriving:
-    def __init__(self, scene: Scene, exception: ExceptionRecord, words: str) -> None:
-        self._scene, self._exception, self._words = scene, exception, words
-        general = scene.registers.general
+    def __init__(self, context: CrashContext, exception: ExceptionRecord, words: str) -> None:
+        self._context, self._exception, self._words = context, exception, words
+        general = context.registers.general
         self._pc = general.get("rip", general.get("pc", general.get("eip", 0)))
-        self._instruction = decode_instruction(scene, self._pc)
+        self._instruction = decode_instruction(context, self._pc)
         self._observed = Evidence(
             f"{words} in thread {exception.tid}", "exception", Confidence.OBSERVED
         )
@@ -127,7 +127,7 @@ class _Deriving:
             if address is not None:
                 return self._make_fault(address)
         is_sent = flags == 0 or flags > 0x7FFFFFFF
-        if code == _ABRT and (self._is_own_signal(flags) or has_given_up(self._scene)):
+        if code == _ABRT and (self._is_own_signal(flags) or has_given_up(self._context)):
             return self._make_giving_up()
         if is_sent:
             return self._make(ReasonKind.OTHER, f"{signal_name(code)} was sent to it")
@@ -150,30 +150,30 @@ class _Deriving:
 
         Breakpad writes siginfo_t's union as the address: of a signal that was sent, by which pid.
         """
-        if any(frame.function for frame in self._scene.stack.frames[:_NAMELESS_FRAMES]):
+        if any(frame.function for frame in self._context.stack.frames[:_NAMELESS_FRAMES]):
             return False
         sender = self._exception.address & 0xFFFFFFFF
-        return flags == _SI_TKILL or (flags == 0 and sender == self._scene.snapshot.pid)
+        return flags == _SI_TKILL or (flags == 0 and sender == self._context.snapshot.pid)
 
     def _find_fault_address(self) -> int | None:
         """Where this instruction must fault: it is no code, or names memory that is not there."""
-        scene = self._scene
-        region = scene.find_region(self._pc)
-        if scene.snapshot.regions and (region is None or not region.executable):
+        context = self._context
+        region = context.find_region(self._pc)
+        if context.snapshot.regions and (region is None or not region.executable):
             return self._pc
-        told = derive_access(scene, self._instruction, self._exception.address)
+        told = derive_access(context, self._instruction, self._exception.address)
         if told is not None and told.expression is not None:
             return told.address
-        for address in locate_operands(scene, self._instruction):
-            place = scene.find_region(address)
-            if scene.snapshot.regions and (place is None or not place.readable):
+        for address in locate_operands(context, self._instruction):
+            place = context.find_region(address)
+            if context.snapshot.regions and (place is None or not place.readable):
                 return address
         return None
 
     def of_windows(self) -> Reason:
         code, parameters = self._exception.code, self._exception.parameters
         if code == _STACK_OVERFLOW:
-            depth = len(self._scene.stack.frames)
+            depth = len(self._context.stack.frames)
             return self._make(ReasonKind.STACK_OVERFLOW, f"stack overflow, {depth} frames deep")
         if code in (_ACCESS_VIOLATION, _IN_PAGE_ERROR) and len(parameters) >= 2:
             # -1: not told, as for an address that is none.
@@ -190,26 +190,26 @@ class _Deriving:
         return self._make(_WINDOWS_KINDS.get(code, ReasonKind.OTHER), f"{name}: {meaning}")
 
     def _make_fault(self, address: int | None) -> Reason:
-        access = derive_access(self._scene, self._instruction, address)
+        access = derive_access(self._context, self._instruction, address)
         if access is None:
-            kind, text, access = explain_refusal(self._scene, self._instruction)
+            kind, text, access = explain_general_protection(self._context, self._instruction)
             return self._make(kind, text, access)
-        kind, text, evidence = classify_fault(self._scene, access, self._pc)
+        kind, text, evidence = classify_fault(self._context, access, self._pc)
         if self._pc == access.address:
             access = Access(AccessKind.EXECUTE, access.address)
             self._instruction = None  # what lies there is no code
         return self._make(kind, text, access, evidence)
 
     def _make_bus(self, flags: int) -> Reason:
-        access = derive_access(self._scene, self._instruction, self._exception.address)
+        access = derive_access(self._context, self._instruction, self._exception.address)
         if flags == 1:
             return self._make(ReasonKind.MISALIGNED, "misaligned access", access)
-        place = self._scene.describe_place(self._exception.address)
+        place = self._context.describe_place(self._exception.address)
         what = f"access to {self._exception.address:#x}, in {place}"
         if flags in _MEMORY_FAILED:
             text = f"{what}: the memory itself has failed (a machine check)"
             return self._make(ReasonKind.OTHER, text, access)
-        region = self._scene.find_region(self._exception.address)
+        region = self._context.find_region(self._exception.address)
         if flags != _BUS_ADRERR or region is None or not (region.path or region.shared):
             return self._make(ReasonKind.OTHER, f"{what}, which has nothing to give there", access)
         text = f"{what}: the file was cut, or its disk is full"
@@ -226,14 +226,14 @@ class _Deriving:
         instruction = self._instruction
         if instruction is not None and "div" in instruction.text:
             divisor = instruction.text.rpartition(" ")[2]
-            value = read_register(self._scene.registers.general, divisor)
+            value = read_register(self._context.registers.general, divisor)
             if value is not None:
                 text = "division by zero" if value == 0 else "division: the quotient does not fit"
             text += f": {instruction.text}" + (f" ({divisor} = 0)" if value == 0 else "")
         return self._make(ReasonKind.DIVISION, text)
 
     def _make_trap(self) -> Reason:
-        given_up = derive_giving_up(self._scene)
+        given_up = derive_giving_up(self._context)
         if given_up.kind is not ReasonKind.ABORT:
             return self._make(given_up.kind, given_up.text, None, list(given_up.evidence))
         if self._exception.code == _TRAP and self._exception.flags in _DEBUGGERS_TRAPS:
@@ -241,19 +241,19 @@ class _Deriving:
                 "a trap that a debugger has set (single step, hardware breakpoint), and none took"
             )
             return self._make(ReasonKind.TRAP, text)
-        if self._exception.code == _TRAP and self._scene.read(self._pc - 1, 1) == _BREAKPOINT:
+        if self._exception.code == _TRAP and self._context.read(self._pc - 1, 1) == _BREAKPOINT:
             self._pc -= 1  # it is told where it would go on
-            self._instruction = decode_instruction(self._scene, self._pc)
+            self._instruction = decode_instruction(self._context, self._pc)
         name = self._instruction.text.split(" ", 1)[0] if self._instruction else ""
         if name in _TRAPS or self._exception.code == _TRAP:
             what = name or "a trap"
             text = f"{what}: the program ended itself here (a failed check, unreachable code)"
             return self._make(ReasonKind.TRAP, text)
-        text = f"illegal instruction at {self._pc:#x}, in {self._scene.describe_place(self._pc)}"
+        text = f"illegal instruction at {self._pc:#x}, in {self._context.describe_place(self._pc)}"
         return self._make(ReasonKind.ILLEGAL_INSTRUCTION, text)
 
     def _make_seccomp(self) -> Reason:
-        general = self._scene.registers.general
+        general = self._context.registers.general
         number = general.get("orig_rax", _NO_CALL)
         number = general.get("rax", general.get("x8", 0)) if number == _NO_CALL else number
         return self._make(
@@ -261,7 +261,7 @@ class _Deriving:
         )
 
     def _make_giving_up(self) -> Reason:
-        given_up = derive_giving_up(self._scene)
+        given_up = derive_giving_up(self._context)
         return Reason(
             kind=given_up.kind,
             text=given_up.text,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from perimortem.analyze.scene import base_name
+from perimortem.analyze.crash_context import base_name
 from perimortem.model.reason import Reason, ReasonKind, Signature
 from perimortem.model.stack import Frame, FrameTrust, Language, ThreadStack
 
@@ -128,7 +128,7 @@ def normalise(frame: Frame) -> str:
 
 
 def _without_receiver(name: str) -> str:
-    """Rust's "<scene::Node<T> as Draw>::draw" is scene::Node<T>::draw."""
+    """Rust's "<context::Node<T> as Draw>::draw" is context::Node<T>::draw."""
     if not name.startswith("<"):
         return name
     depth = 0

@@ -82,7 +82,7 @@ def open_examination(
 
     if what.isascii() and what.isdigit() and not Path(what).exists():
         from perimortem.examine import examine_process
-        from perimortem.examine.two_looks import examine_twice
+        from perimortem.examine.two_samples import examine_twice
         from perimortem.proc import find_process
 
         if int(what) == os.getpid():

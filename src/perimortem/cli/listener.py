@@ -6,7 +6,7 @@ from perimortem.beats.source import BeatSource
 from perimortem.cli.output import echo_account, echo_json, say
 from perimortem.cli.status_line import StatusLine
 from perimortem.model.incident import Incident
-from perimortem.model.process import Target
+from perimortem.model.process import ProcessInfo
 from perimortem.monitor.preload import Preload
 from perimortem.monitor.session import Session
 from perimortem.report.document import render_document
@@ -31,7 +31,7 @@ class ConsoleListener:
         self.status_interval_ns: int | None = 1_000_000_000 if self._status.enabled else None
 
     def on_start(
-        self, target: Target, preload: Preload, sources: list[BeatSource], *, follow: bool
+        self, target: ProcessInfo, preload: Preload, sources: list[BeatSource], *, follow: bool
     ) -> None:
         whom = f"{target.name}[{target.ref.pid}]" + (" and what comes from it" if follow else "")
         agent = f" without the agent ({preload.reason})" if preload.reason else ""
@@ -42,7 +42,7 @@ class ConsoleListener:
             if source.warning:
                 self._say(f"  {source.warning}")
 
-    def on_attach(self, target: Target, sources: list[BeatSource], has_recorder: bool) -> None:
+    def on_attach(self, target: ProcessInfo, sources: list[BeatSource], has_recorder: bool) -> None:
         own = " and its own" if has_recorder else ""
         self._say(
             f"watching {target.name}[{target.ref.pid}]: how it ends; heartbeats: "

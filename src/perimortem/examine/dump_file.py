@@ -13,7 +13,7 @@ from perimortem.elfcore.reader import is_core
 from perimortem.errors import PerimortemError
 from perimortem.examine.options import ExamineOptions
 from perimortem.examine.python_frames import NoPythonFrames, read_core
-from perimortem.examine.take_apart import take_apart
+from perimortem.examine.snapshot import examine_snapshot
 from perimortem.model.dump import DumpFormat
 from perimortem.model.examination import Examination
 from perimortem.model.python_stack import PythonThread
@@ -36,7 +36,7 @@ def examine_dump(path: Path, options: ExamineOptions) -> Iterator[Examination]:
                 threads = _read_python(path, snapshot)
             except NoPythonFrames as error:
                 notes.append(f"no Python frames: {error}")
-        yield take_apart(snapshot, options, threads, notes=notes)
+        yield examine_snapshot(snapshot, options, threads, notes=notes)
 
 
 def find_interpreter(snapshot: Snapshot) -> str | None:

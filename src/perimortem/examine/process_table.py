@@ -6,7 +6,7 @@ import shlex
 
 from perimortem.errors import ProcessGone
 from perimortem.model.chain import ListedProcess
-from perimortem.proc import collect_target, find_process, list_processes, read_stat
+from perimortem.proc import collect_process_info, find_process, list_processes, read_stat
 
 
 def collect_process_table() -> list[ListedProcess]:
@@ -18,7 +18,7 @@ def collect_process_table() -> list[ListedProcess]:
             continue
         try:
             process = find_process(pid)
-            target = collect_target(process)
+            target = collect_process_info(process)
         except ProcessGone:
             continue
         found.append(

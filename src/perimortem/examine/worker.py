@@ -21,7 +21,7 @@ from perimortem.dump import protect_self
 from perimortem.errors import PerimortemError
 from perimortem.examine.dump_file import examine_dump
 from perimortem.examine.options import ExamineOptions
-from perimortem.examine.two_looks import examine_twice
+from perimortem.examine.two_samples import examine_twice
 from perimortem.model.examination import Examination
 from perimortem.model.process import ProcessRef
 from perimortem.report.examination.document import render_examination

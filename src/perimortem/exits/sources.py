@@ -12,19 +12,19 @@ if sys.platform == "win32":
         open_gone_watch,
         remember_ends,
     )
-    from perimortem.exits.windows.words import open_system_words
+    from perimortem.exits.windows.system_log import open_system_log
 else:
     from perimortem.exits.linux.sources import (
         open_exit_watch,
         open_gone_watch,
         remember_ends,
     )
-    from perimortem.exits.linux.words import open_system_words
+    from perimortem.exits.linux.system_log import open_system_log
 
 __all__ = [
     "ExitWatch",
     "open_exit_watch",
     "open_gone_watch",
-    "open_system_words",
+    "open_system_log",
     "remember_ends",
 ]

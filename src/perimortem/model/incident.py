@@ -10,9 +10,9 @@ from perimortem.model.dump import DumpResult
 from perimortem.model.evidence import Evidence
 from perimortem.model.exits import Exit
 from perimortem.model.hang import Hang
-from perimortem.model.look import HangCause
-from perimortem.model.process import Target
+from perimortem.model.process import ProcessInfo
 from perimortem.model.recording import Event
+from perimortem.model.thread_sample import HangCause
 from perimortem.model.tree import Tree
 from perimortem.model.verdict import Verdict
 
@@ -63,7 +63,7 @@ class Incident:
     verdict: Verdict
     silent: bool | None
     """True when it gave no word of its end; None when it had no agent that could."""
-    target: Target | None
+    target: ProcessInfo | None
     command_line: tuple[str, ...]
     exit: Exit
     started_at_ns: int

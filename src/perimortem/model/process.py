@@ -17,7 +17,7 @@ class ProcessRef:
 
 
 @dataclass(frozen=True)
-class Target:
+class ProcessInfo:
     """A watched process and what it was called when the watch began (printable text)."""
 
     ref: ProcessRef

@@ -14,7 +14,7 @@ from perimortem.exits.signals import SIGABRT
 from perimortem.model.crash import Crash
 from perimortem.model.exits import Sender
 from perimortem.monitor.session import Session
-from perimortem.proc import guess_caller, list_numbers, read_stat, renew_target
+from perimortem.proc import guess_caller, list_numbers, read_stat, renew_process_info
 from perimortem.text import printable
 from perimortem.wire.layout import Outcome
 
@@ -41,7 +41,7 @@ class Crashes:
         if session.crash is not None:
             answer(_outcome(session))
             return
-        session.target = renew_target(session.target)
+        session.target = renew_process_info(session.target)
         session.crash = crash
         session.crash_sender = _find_sender(session.pid, crash)
         self._waiting[id(session)] = [answer]

@@ -14,7 +14,7 @@ from perimortem.dump.protocol import DumpRequest
 from perimortem.errors import CaptureFailed
 from perimortem.model.dump import DumpOptions, DumpResult
 from perimortem.monitor.dump_workers import DumpWorkers
-from perimortem.proc import collect_target, find_process
+from perimortem.proc import collect_process_info, find_process
 from perimortem.recorder import find_run_dir, recorder_path
 from perimortem.system import open_selector, raise_own_limits
 
@@ -39,7 +39,7 @@ def dump_process(
     check_access(pid, options)
     if options.compress:
         load_zstandard()
-    target = collect_target(process)
+    target = collect_process_info(process)
     path = _choose_path(
         output, dump_name(target.name, int(time.time()), pid, choose_ending(options))
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import perimortem.examine
-from perimortem.model.process import Target
+from perimortem.model.process import ProcessInfo
 from perimortem.proc import is_stopped
 from perimortem.system import Helper, Selector, let_run
 
@@ -26,7 +26,7 @@ Done = Callable[[Document | None, str], None]
 
 @dataclass
 class _Job:
-    target: Target
+    target: ProcessInfo
     helper: Helper
     deadline_ns: int
     done: Done
@@ -42,7 +42,7 @@ class Examiner:
         self._deadline_ns = int(deadline_s * 1e9)
         self._jobs: list[_Job] = []
 
-    def request(self, target: Target, question: bytes, done: Done, now_ns: int) -> None:
+    def request(self, target: ProcessInfo, question: bytes, done: Done, now_ns: int) -> None:
         """``question``: as ``examine.worker`` takes it; ``done`` is called from the loop."""
         was_stopped = is_stopped(target.ref)
         try:

@@ -9,10 +9,10 @@ from perimortem.analyze.hang_cause import derive_cause, describe_cause
 from perimortem.examine import NEEDS_DUMP
 from perimortem.examine.worker import encode_question
 from perimortem.model.evidence import Confidence
-from perimortem.model.look import ProcessLook
+from perimortem.model.thread_sample import ProcessSample
 from perimortem.monitor.hang_action import HangAction
 from perimortem.monitor.session import HangRecord, Session
-from perimortem.proc import SOURCE, describe_state, take_look
+from perimortem.proc import SOURCE, describe_state, sample_threads
 from perimortem.watch.target import HangDetected, HangRecovered
 
 if TYPE_CHECKING:
@@ -65,17 +65,19 @@ class Hangs:
         )
         del session.hangs[_HANGS_KEPT // 2 : -_HANGS_KEPT // 2]
         session.is_looked_at = True
-        first = take_look(culprit.target.ref)
+        first = sample_threads(culprit.target.ref)
         self._monitor.after(
             _BETWEEN_LOOKS_NS, lambda _now_ns: self._look_closer(session, record, first)
         )
 
-    def _look_closer(self, session: Session, record: HangRecord, first: ProcessLook | None) -> None:
+    def _look_closer(
+        self, session: Session, record: HangRecord, first: ProcessSample | None
+    ) -> None:
         """The second look, before the dump stops everything: why does nothing progress?"""
         session.is_looked_at = False
         names = tuple(beat.name for beat in record.hang.stopped)
         culprit = record.examined
-        second = take_look(culprit.target.ref) if first is not None else None
+        second = sample_threads(culprit.target.ref) if first is not None else None
         if first is not None and second is not None:
             record.cause = derive_cause(first, second, culprit.pid, names)
             session.add_evidence(

@@ -19,7 +19,7 @@ from perimortem.examine.worker import encode_question
 from perimortem.model.evidence import Confidence
 from perimortem.model.exits import ExitKind
 from perimortem.model.incident import Host, Incident
-from perimortem.model.words import SystemWords, WordsSource
+from perimortem.model.system_log import SystemLog, SystemLogFindings
 from perimortem.monitor.dump_workers import DumpWorkers
 from perimortem.monitor.dumper import Dumper
 from perimortem.monitor.examiner import Examiner
@@ -27,13 +27,13 @@ from perimortem.monitor.hangs import SETTLE_NS, Hangs
 from perimortem.monitor.keeper import Keeper
 from perimortem.monitor.session import HangRecord, Session, derive_incident
 from perimortem.monitor.settings import Settings
-from perimortem.proc import refresh_target, renew_target
+from perimortem.proc import refresh_executable, renew_process_info
 from perimortem.recorder import RecorderEvents
 from perimortem.system import open_selector
 from perimortem.watch.schedule import Schedule
 from perimortem.watch.states import State
 from perimortem.watch.target import NEVER_NS, HangDetected, HangRecovered
-from perimortem.watch.tick import Tick
+from perimortem.watch.wakeup_delay import WakeupDelayDetector
 
 OBSERVE_INTERVAL_NS = 1_000_000_000
 _OBSERVED_PER_S = 100
@@ -84,7 +84,7 @@ class Monitor:
         clock: Clock,
         host: Host,
         listener: Listener,
-        system_words: WordsSource,
+        system_words: SystemLog,
         keeper: Keeper | None,
     ) -> None:
         """``keeper``: where incidents are kept; None keeps nothing (benchmarks)."""
@@ -96,7 +96,7 @@ class Monitor:
         self._listener = listener
         self._system_words = system_words
         self._keeper = keeper
-        self._tick = Tick(clock)
+        self._tick = WakeupDelayDetector(clock)
         self._schedule = Schedule()
         self._retries: dict[int, tuple[int, int]] = {}
         """Key to (next time, pause): ended targets whose status is not there yet."""
@@ -276,7 +276,7 @@ class Monitor:
                     if session.recorder.refresh():
                         session.heartbeats_lost = None
                         session.has_beaten = False
-                        session.target = renew_target(session.target)
+                        session.target = renew_process_info(session.target)
                     self._schedule.arm(key, now_ns)
 
     # Time
@@ -372,7 +372,7 @@ class Monitor:
         if session.recorder.is_open or session.recorder.open():
             if not session.has_beaten:
                 session.has_beaten = True
-                session.target = refresh_target(session.target)
+                session.target = refresh_executable(session.target)
             return None
         return session.recorder.retry_ns()
 
@@ -492,7 +492,7 @@ class Monitor:
     def conclude(self, session: Session) -> Incident:
         """What is known of it now, as an incident."""
         end = session.end
-        words = SystemWords()
+        words = SystemLogFindings()
         # A large code of Windows may be that of an exception that only the system knows to be one.
         is_plain = end is None or (
             end.kind is ExitKind.EXITED

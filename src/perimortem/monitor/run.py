@@ -12,10 +12,10 @@ from perimortem.analyze.first_death import VIOLENT
 from perimortem.beats.source import BeatSource
 from perimortem.clock import SystemClock
 from perimortem.errors import LaunchFailed
-from perimortem.exits.sources import open_exit_watch, open_system_words
+from perimortem.exits.sources import open_exit_watch, open_system_log
 from perimortem.model.evidence import Confidence
 from perimortem.model.incident import Incident
-from perimortem.model.process import ProcessRef, Target
+from perimortem.model.process import ProcessInfo, ProcessRef
 from perimortem.model.verdict import Verdict
 from perimortem.monitor.clients import Clients
 from perimortem.monitor.exit_catcher import ExitCatcher
@@ -29,7 +29,7 @@ from perimortem.monitor.settings import Settings
 from perimortem.monitor.sweep import sweep, sweep_partials
 from perimortem.monitor.tree import ProcessTree, describe_process
 from perimortem.monitor.untold import tell_untold
-from perimortem.proc import collect_host, collect_target
+from perimortem.proc import collect_host, collect_process_info
 from perimortem.recorder import ensure_run_dir
 from perimortem.system import raise_own_limits
 from perimortem.text import printable
@@ -45,7 +45,7 @@ class RunListener(Listener, Protocol):
     """What `run` tells besides what every watch tells."""
 
     def on_start(
-        self, target: Target, preload: Preload, sources: list[BeatSource], *, follow: bool
+        self, target: ProcessInfo, preload: Preload, sources: list[BeatSource], *, follow: bool
     ) -> None:
         """The target runs."""
 
@@ -105,7 +105,7 @@ class _Run:
         self._command = Command(argv, settings, address, self._clock.monotonic_ns())
         stack.callback(self._command.close)
         self._monitor = Monitor(
-            settings, self._clock, collect_host(), listener, open_system_words(), keeper
+            settings, self._clock, collect_host(), listener, open_system_log(), keeper
         )
         stack.callback(self._monitor.close)
         commands: list[Session] = []
@@ -160,7 +160,7 @@ class _Run:
 
     def _open_session(self, process: ProcessRef, argv: tuple[str, ...]) -> Session:
         now_ns = self._clock.monotonic_ns()
-        target = self._named_by_command(collect_target(process), argv)
+        target = self._named_by_command(collect_process_info(process), argv)
         session = Session(
             target=target,
             exit_watch=open_exit_watch(process, is_child=True),
@@ -253,9 +253,9 @@ class _Run:
         announced = self._tree.living.get(self._command.heartbeats.main_pid or 0)
         return announced or self._tree.culprit(session)
 
-    def _named_by_command(self, target: Target, argv: tuple[str, ...]) -> Target:
+    def _named_by_command(self, target: ProcessInfo, argv: tuple[str, ...]) -> ProcessInfo:
         """Between fork and exec it still looks like us; what was asked for is what it is."""
-        return Target(
+        return ProcessInfo(
             target.ref,
             printable(self._command.name),
             printable(str(self._command.program)),

@@ -9,7 +9,7 @@ from typing import Protocol
 from perimortem import wire
 from perimortem.clock import SystemClock
 from perimortem.errors import PerimortemError
-from perimortem.exits.sources import open_exit_watch, open_system_words
+from perimortem.exits.sources import open_exit_watch, open_system_log
 from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessRef
 from perimortem.monitor.clients import Clients
@@ -24,7 +24,7 @@ from perimortem.monitor.untold import is_alive, list_recorders, read_monitor_pid
 from perimortem.monitor.watch import OBSERVED_MAX
 from perimortem.proc import (
     collect_host,
-    collect_target,
+    collect_process_info,
     find_container,
     find_process,
     read_stat,
@@ -74,7 +74,7 @@ class _Service:
         self._sockets = wire.open_listener(settings.run_dir, SERVICE_SOCKET_NAME)
         stack.callback(self._sockets.close)
         self._monitor = Monitor(
-            settings, self._clock, self._host, listener, open_system_words(), keeper
+            settings, self._clock, self._host, listener, open_system_log(), keeper
         )
         stack.callback(self._monitor.close)
         self._end_requests = EndRequests()
@@ -145,7 +145,7 @@ class _Service:
         now_ns = self._clock.monotonic_ns()
         is_observed = len(self._monitor.sessions) < OBSERVED_MAX
         session = Session(
-            target=collect_target(process),
+            target=collect_process_info(process),
             exit_watch=open_exit_watch(process, is_child=False),
             recorder=RecorderLink(self._settings.run_dir, process),
             watch=TargetWatch(self._settings.policy, now_ns),

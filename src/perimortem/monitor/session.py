@@ -12,7 +12,7 @@ from typing import Any
 from perimortem.analyze.conclude import Conclusion, conclude
 from perimortem.analyze.hang_cause import describe_cause
 from perimortem.analyze.observations import BeatAge, Observations, Request
-from perimortem.beats.presence import Presence
+from perimortem.beats.process_state import ProcessStateBeat
 from perimortem.beats.source import BeatSource
 from perimortem.clock import Clock
 from perimortem.dump.naming import choose_ending, dump_name
@@ -24,11 +24,11 @@ from perimortem.model.evidence import Confidence, Evidence
 from perimortem.model.exits import Exit, ExitKind, ExitSource, Sender
 from perimortem.model.hang import Hang
 from perimortem.model.incident import Host, Incident, LastHeartbeat, WatchedHang
-from perimortem.model.look import HangCause, HangKind
-from perimortem.model.process import Target
+from perimortem.model.process import ProcessInfo
 from perimortem.model.recording import Event, Heartbeat, Pulse, Recording, merge_heartbeats
+from perimortem.model.system_log import SystemLogFindings
+from perimortem.model.thread_sample import HangCause, HangKind
 from perimortem.model.verdict import Verdict
-from perimortem.model.words import SystemWords
 from perimortem.monitor.recorder_link import RecorderLink
 from perimortem.proc import leaves_by_own_system_call
 from perimortem.text import printable
@@ -67,7 +67,7 @@ class HangRecord:
 class Session:
     """One target under watch."""
 
-    target: Target
+    target: ProcessInfo
     exit_watch: ExitWatch
     recorder: RecorderLink
     watch: TargetWatch
@@ -145,7 +145,7 @@ class Session:
         """Threads that were seen."""
         seen = {self.pid}
         for source in self.sources:
-            if isinstance(source, Presence):
+            if isinstance(source, ProcessStateBeat):
                 seen |= source.tids
         return seen
 
@@ -184,7 +184,7 @@ class WallClock:
 
 
 def derive_incident(
-    session: Session, host: Host, clock: Clock, words: SystemWords
+    session: Session, host: Host, clock: Clock, words: SystemLogFindings
 ) -> tuple[Incident, Conclusion]:
     """The incident as it stands now: final when the target has ended, else that of its hang."""
     now_ns = clock.monotonic_ns()
@@ -261,7 +261,7 @@ def _find_sender(session: Session, crash: Crash | None) -> Sender | None:
     return Sender(crash.sender_pid, crash.sender_uid, None)
 
 
-def _renew_name(session: Session) -> Target:
+def _renew_name(session: Session) -> ProcessInfo:
     """It died too soon after an exec to be asked for its new name: the recorder has it.
 
     The command itself is called as it was called, until it becomes another program."""
@@ -277,7 +277,7 @@ def _renew_name(session: Session) -> Target:
     return replace(kept, name=name, command_line=command_line)
 
 
-def _complete(session: Session, recording: Recording | None, words: SystemWords) -> Exit:
+def _complete(session: Session, recording: Recording | None, words: SystemLogFindings) -> Exit:
     """Where no source knows the status, the goodbye does. And on Windows the agent hears of every
     ExitProcess: where it did not, the process was terminated; perhaps by ourselves."""
     end = session.end or Exit(ExitKind.RUNNING, ExitSource.NONE)
@@ -292,7 +292,7 @@ def _complete(session: Session, recording: Recording | None, words: SystemWords)
 
 
 def _complete_on_windows(
-    session: Session, end: Exit, recording: Recording | None, words: SystemWords
+    session: Session, end: Exit, recording: Recording | None, words: SystemLogFindings
 ) -> Exit:
     """An exception never comes to ExitProcess: who did leaves with a code that only looks like one, a
     child's for instance. And who says goodbye and then leaves no note has not left by himself."""

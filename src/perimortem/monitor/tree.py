@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from perimortem.analyze.first_death import VIOLENT, find_first_death
-from perimortem.beats.presence import Presence
+from perimortem.beats.process_state import ProcessStateBeat
 from perimortem.beats.progress import Progress
 from perimortem.errors import MalformedInput, PerimortemError, ProcessGone
 from perimortem.exits.sources import ExitWatch, open_exit_watch, open_gone_watch, remember_ends
@@ -27,13 +27,13 @@ from perimortem.monitor.recorder_link import RecorderLink
 from perimortem.monitor.session import Session
 from perimortem.monitor.settings import Settings
 from perimortem.proc import (
-    collect_target,
+    collect_process_info,
     is_waiting_for_child,
     list_children,
     read_stat,
     read_tracer,
     read_variables,
-    renew_target,
+    renew_process_info,
 )
 from perimortem.recorder import RecorderFile, recorder_path
 from perimortem.watch.target import TargetWatch
@@ -101,7 +101,7 @@ class ProcessTree:
         self.take_orphans(now_ns)
         self._forget()
         for session in self.living.values():
-            session.target = renew_target(session.target)
+            session.target = renew_process_info(session.target)
 
     def take_orphans(self, now_ns: int) -> None:
         """Whoever lost his parent."""
@@ -226,7 +226,7 @@ class ProcessTree:
         except PerimortemError:
             self._leave_unwatched(process)
             return False
-        target = collect_target(process)
+        target = collect_process_info(process)
         if not target.command_line and recorded_name:
             target = replace(target, name=recorded_name)
         session = Session(
@@ -236,7 +236,7 @@ class ProcessTree:
             watch=TargetWatch(self._settings.policy, now_ns),
             watched_since_ns=now_ns,
             sources=[
-                Presence(process, now_ns, judges_stops=False),
+                ProcessStateBeat(process, now_ns, judges_stops=False),
                 Progress(process.pid, now_ns),
             ],
             parent_pid=parent_pid,
@@ -295,7 +295,7 @@ def _read_command_line(pid: int) -> tuple[str, ...]:
     facts = read_stat(pid)
     if facts is None:
         return ()
-    return collect_target(ProcessRef(pid, facts.start_time_ticks)).command_line
+    return collect_process_info(ProcessRef(pid, facts.start_time_ticks)).command_line
 
 
 def is_telling(incident: Incident) -> bool:

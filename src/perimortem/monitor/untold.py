@@ -22,12 +22,12 @@ from perimortem.model.exits import Exit, ExitKind, ExitSource
 from perimortem.model.incident import Host, Incident
 from perimortem.model.process import ProcessRef
 from perimortem.model.recording import Recording
-from perimortem.model.words import SystemWords
+from perimortem.model.system_log import SystemLogFindings
 from perimortem.monitor.keeper import Keeper
 from perimortem.monitor.recorder_link import RecorderLink
 from perimortem.monitor.session import Session, derive_incident
 from perimortem.monitor.settings import Settings
-from perimortem.proc import collect_target, read_stat
+from perimortem.proc import collect_process_info, read_stat
 from perimortem.recorder import RecorderFile
 from perimortem.recorder.sweep import read_name
 from perimortem.text import printable
@@ -104,7 +104,7 @@ def _tell(
         return None
     session = _restore_session(process, link, recording, settings)
     try:
-        incident, _ = derive_incident(session, host, clock, SystemWords())
+        incident, _ = derive_incident(session, host, clock, SystemLogFindings())
         kept = keeper.keep_restored(session, incident)
         with suppress(OSError):
             if kept.number is None:  # the store failed: for the next one
@@ -137,7 +137,7 @@ def _restore_session(
             end = Exit(ExitKind.EXITED, ExitSource.GOODBYE, code=note.status & 0xFF)
     name = link.name or str(process.pid)
     session = Session(
-        target=replace(collect_target(process), name=printable(name)),
+        target=replace(collect_process_info(process), name=printable(name)),
         exit_watch=open_gone_watch(process),
         recorder=link,
         watch=TargetWatch(settings.policy, ended_ns),

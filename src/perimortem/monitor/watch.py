@@ -9,9 +9,9 @@ from typing import Protocol
 from perimortem.beats.source import BeatSource
 from perimortem.clock import SystemClock
 from perimortem.errors import PerimortemError
-from perimortem.exits.sources import open_exit_watch, open_system_words
+from perimortem.exits.sources import open_exit_watch, open_system_log
 from perimortem.model.incident import Incident
-from perimortem.model.process import ProcessRef, Target
+from perimortem.model.process import ProcessInfo, ProcessRef
 from perimortem.monitor.find import Wanted
 from perimortem.monitor.keeper import Keeper
 from perimortem.monitor.loop import Listener, Monitor
@@ -20,7 +20,7 @@ from perimortem.monitor.recorder_link import RecorderLink
 from perimortem.monitor.session import Session
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.tree import ProcessTree
-from perimortem.proc import collect_host, collect_target, find_process
+from perimortem.proc import collect_host, collect_process_info, find_process
 from perimortem.system import raise_own_limits
 from perimortem.watch.target import TargetWatch
 
@@ -31,7 +31,7 @@ OBSERVED_MAX = 100
 class WatchListener(Listener, Protocol):
     """What `watch` tells besides what every watch tells."""
 
-    def on_attach(self, target: Target, sources: list[BeatSource], has_recorder: bool) -> None:
+    def on_attach(self, target: ProcessInfo, sources: list[BeatSource], has_recorder: bool) -> None:
         """A target is held and watched."""
 
     def on_watch_end(self, session: Session, incident: Incident) -> None:
@@ -74,7 +74,7 @@ class _Watch:
         self._clock = SystemClock()
         self._commands: dict[ProcessRef, Session] = {}
         self._monitor = Monitor(
-            settings, self._clock, collect_host(), listener, open_system_words(), keeper
+            settings, self._clock, collect_host(), listener, open_system_log(), keeper
         )
         stack.callback(self._monitor.close)
         self._end_requests = EndRequests()
@@ -117,7 +117,7 @@ class _Watch:
         wanted = self._settings.beat_from
         sources = open_observers(process, wanted, now_ns, is_observed=is_observed)
         session = Session(
-            target=collect_target(process),
+            target=collect_process_info(process),
             exit_watch=open_exit_watch(process, is_child=False),
             recorder=RecorderLink(self._settings.run_dir, process),
             watch=TargetWatch(self._settings.policy, now_ns),

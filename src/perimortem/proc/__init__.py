@@ -14,10 +14,16 @@ if sys.platform == "win32":
     from perimortem.proc.windows.container import find_container
     from perimortem.proc.windows.environment import read_variables
     from perimortem.proc.windows.host import collect_host, own_uid
-    from perimortem.proc.windows.look import take_look
     from perimortem.proc.windows.memory import estimate_dump_bytes
     from perimortem.proc.windows.modules import find_module
     from perimortem.proc.windows.numbers import list_numbers
+    from perimortem.proc.windows.process_info import (
+        collect_process_info,
+        find_process,
+        leaves_by_own_system_call,
+        refresh_executable,
+        renew_process_info,
+    )
     from perimortem.proc.windows.processes import list_ancestors, list_processes
     from perimortem.proc.windows.sample import (
         SOURCE,
@@ -27,13 +33,7 @@ if sys.platform == "win32":
         take_sample,
     )
     from perimortem.proc.windows.stat import ProcessStat, read_stat
-    from perimortem.proc.windows.target import (
-        collect_target,
-        find_process,
-        leaves_by_own_system_call,
-        refresh_target,
-        renew_target,
-    )
+    from perimortem.proc.windows.thread_samples import sample_threads
     from perimortem.proc.windows.tracer import read_tracer
     from perimortem.proc.windows.unit import list_unit_processes
     from perimortem.proc.windows.waits import describe_stuck, is_waiting_for_child
@@ -44,20 +44,20 @@ else:
     from perimortem.proc.linux.container import find_container
     from perimortem.proc.linux.environment import read_variables
     from perimortem.proc.linux.host import collect_host, own_uid
-    from perimortem.proc.linux.look import take_look
     from perimortem.proc.linux.memory import estimate_dump_bytes
     from perimortem.proc.linux.modules import find_module
     from perimortem.proc.linux.numbers import list_numbers
+    from perimortem.proc.linux.process_info import (
+        collect_process_info,
+        find_process,
+        leaves_by_own_system_call,
+        refresh_executable,
+        renew_process_info,
+    )
     from perimortem.proc.linux.processes import list_ancestors, list_processes
     from perimortem.proc.linux.sample import SOURCE, Sample, describe_state, is_stopped, take_sample
     from perimortem.proc.linux.stat import ProcessStat, read_stat
-    from perimortem.proc.linux.target import (
-        collect_target,
-        find_process,
-        leaves_by_own_system_call,
-        refresh_target,
-        renew_target,
-    )
+    from perimortem.proc.linux.thread_samples import sample_threads
     from perimortem.proc.linux.tracer import read_tracer
     from perimortem.proc.linux.unit import list_unit_processes
     from perimortem.proc.linux.waits import describe_stuck, is_waiting_for_child
@@ -68,7 +68,7 @@ __all__ = [
     "ProcessStat",
     "Sample",
     "collect_host",
-    "collect_target",
+    "collect_process_info",
     "describe_state",
     "describe_stuck",
     "estimate_dump_bytes",
@@ -89,8 +89,8 @@ __all__ = [
     "read_stat",
     "read_tracer",
     "read_variables",
-    "refresh_target",
-    "renew_target",
-    "take_look",
+    "refresh_executable",
+    "renew_process_info",
+    "sample_threads",
     "take_sample",
 ]

@@ -13,8 +13,8 @@ from perimortem.model.crash import Crash
 from perimortem.model.dump import DumpResult
 from perimortem.model.exits import Exit
 from perimortem.model.incident import Incident, LastHeartbeat, WatchedHang
-from perimortem.model.look import ThreadActivity
 from perimortem.model.recording import Event
+from perimortem.model.thread_sample import ThreadActivity
 from perimortem.model.tree import FirstDeath, TreeProcess
 from perimortem.report.examination.text import render_stacks
 

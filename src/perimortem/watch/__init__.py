@@ -1,5 +1,5 @@
 """When is a process late, when is it hung: pure decisions on beats and a clock.
 
-docs/states.md draws the states; ``target.TargetWatch`` is the machine, ``schedule.Schedule`` wakes
-it no sooner than its deadline can have passed, ``tick.Tick`` notices when the monitor itself slept.
+docs/states.md draws the states; ``target.TargetWatch`` is the machine, and
+``wakeup_delay.WakeupDelayDetector`` notices when the monitor itself slept.
 """

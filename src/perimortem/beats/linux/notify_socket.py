@@ -142,7 +142,7 @@ class Relay:
         self._out.close()
 
 
-class Notified:
+class SdNotifyBeat:
     """The heartbeat ``watchdog`` of one process, beaten by its notifications."""
 
     name = "watchdog"

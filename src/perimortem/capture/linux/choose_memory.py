@@ -69,12 +69,12 @@ def choose_memory(
     soft_errors: list[str],
     secret: MemoryRange | None = None,
     *,
-    struck_tid: int | None = None,
+    crashing_tid: int | None = None,
 ) -> Choice:
     """``linker``: the dynamic linker's own list, without which debuggers find no library.
 
-    ``secret``: never taken (the environment, at the end of the first stack). ``struck_tid``: the thread
-    that crashed, of which more is taken: its whole stack, and what its last calls have worked on.
+    ``secret``: never taken (the environment, at the end of the first stack). ``crashing_tid``: the
+    thread that crashed, of which more is taken: its whole stack, and what its last calls worked on.
     """
     types = options.types
     if types & MinidumpType.FILTER_MODULE_PATHS:
@@ -96,7 +96,7 @@ def choose_memory(
             thread,
             regions,
             read,
-            STRUCK_STACK_MAX if thread.tid == struck_tid else STACK_MAX,
+            STRUCK_STACK_MAX if thread.tid == crashing_tid else STACK_MAX,
             soft_errors,
         )
     ]
@@ -105,7 +105,7 @@ def choose_memory(
         chosen += _choose_code(threads)
         chosen += _choose_arguments(threads)
     is_filtered = bool(types & MinidumpType.FILTER_MEMORY)
-    struck = next((thread for thread in threads if thread.tid == struck_tid), None)
+    struck = next((thread for thread in threads if thread.tid == crashing_tid), None)
     if struck is not None and with_optional and not is_filtered:
         chosen += _choose_last_work(struck, regions, read)
     chosen += stacks

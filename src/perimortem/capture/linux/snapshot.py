@@ -219,8 +219,8 @@ class _Taking:
         exception = return_to_crash(crash, pid, registers, self._soft_errors) if crash else None
         if self._before.clone or self._before.cannot_clone:
             self._clone_target(registers)
-        struck_tid = exception.tid if exception is not None else None
-        snapshot = replace(self._collect(registers, struck_tid), exception=exception)
+        crashing_tid = exception.tid if exception is not None else None
+        snapshot = replace(self._collect(registers, crashing_tid), exception=exception)
         if while_stopped is not None:
             while_stopped(snapshot, self._memories[-1].read)
         if isinstance(snapshot.content, CopiedMemory):
@@ -248,7 +248,9 @@ class _Taking:
         if self._clone is not None:
             self._clone.close()
 
-    def _collect(self, registers: dict[int, Registers | None], struck_tid: int | None) -> Snapshot:
+    def _collect(
+        self, registers: dict[int, Registers | None], crashing_tid: int | None
+    ) -> Snapshot:
         """The part inside the pause."""
         pid, hold = self._process.pid, self._hold
         tid = hold.stopped[0] if hold.stopped else find_living_thread(pid)
@@ -281,7 +283,7 @@ class _Taking:
         choice = choose_memory(
             self._options, threads, regions, modules, dso[1] if dso else [],
             memory.read, memory.iter_changed, self._soft_errors, _find_environment(pid),
-            struck_tid=struck_tid,
+            crashing_tid=crashing_tid,
         )  # fmt: skip
         content, ranges = self._take_memory(choice, memory, regions)
         return Snapshot(

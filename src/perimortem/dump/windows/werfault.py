@@ -16,7 +16,7 @@ assert sys.platform == "win32"
 
 from perimortem.errors import CaptureFailed
 from perimortem.model.process import ProcessRef
-from perimortem.proc import collect_target, list_processes, read_stat
+from perimortem.proc import collect_process_info, list_processes, read_stat
 
 _PATIENCE_S = 30.0
 _POLL_S = 0.1
@@ -37,7 +37,7 @@ def find_reporters(pid: int) -> list[int]:
         facts = read_stat(other)
         if facts is None or facts.is_dead:
             continue
-        target = collect_target(ProcessRef(other, facts.start_time_ticks))
+        target = collect_process_info(ProcessRef(other, facts.start_time_ticks))
         if pid in reported_pids(" ".join(target.command_line)):
             found.append(other)
     return found

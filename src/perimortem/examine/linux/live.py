@@ -15,7 +15,7 @@ from perimortem.capture.linux.snapshot import capture
 from perimortem.examine.dump_file import find_interpreter
 from perimortem.examine.options import ExamineOptions
 from perimortem.examine.python_frames import NoPythonFrames, read_live
-from perimortem.examine.take_apart import take_apart
+from perimortem.examine.snapshot import examine_snapshot
 from perimortem.model.dump import DumpOptions, MinidumpType
 from perimortem.model.examination import Examination
 from perimortem.model.process import ProcessRef
@@ -45,4 +45,4 @@ def examine_process(process: ProcessRef, options: ExamineOptions) -> Iterator[Ex
     with capture(process, DumpOptions(_TYPES), while_stopped=while_stopped) as taken:
         root = Path(f"/proc/{process.pid}/root")
         own = replace(options, root=root if root.exists() else options.root)
-        yield take_apart(taken.snapshot, own, threads, locks, notes, taken.paused_ms)
+        yield examine_snapshot(taken.snapshot, own, threads, locks, notes, taken.paused_ms)

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 
 assert sys.platform == "linux"
 
-from perimortem.model.words import FaultLine, SystemWords
+from perimortem.model.system_log import FaultLine, SystemLogFindings
 from perimortem.text import printable
 
 _RECORDS_MAX = 10_000
@@ -36,7 +36,7 @@ class KernelLog:
         os.lseek(self._fd, 0, os.SEEK_END)
         self._lines: deque[str] = deque(maxlen=_RECORDS_MAX)
 
-    def collect_words(self, pid: int, tids: set[int]) -> SystemWords:
+    def collect_words(self, pid: int, tids: set[int]) -> SystemLogFindings:
         """All that the log has said of ``pid`` and its threads since the watch began."""
         self._drain()
         return derive_words(self._lines, pid, tids)
@@ -60,7 +60,7 @@ class KernelLog:
         os.close(self._fd)
 
 
-def derive_words(lines: Iterable[str], pid: int, tids: set[int]) -> SystemWords:
+def derive_words(lines: Iterable[str], pid: int, tids: set[int]) -> SystemLogFindings:
     """Pure: the lines that speak of ``pid``; a fault is logged with the id of its thread."""
     fault = oom = seccomp = None
     threads = "|".join(str(tid) for tid in sorted(tids | {pid}))
@@ -76,7 +76,7 @@ def derive_words(lines: Iterable[str], pid: int, tids: set[int]) -> SystemWords:
             oom = printable(line.strip())
         elif "type=1326" in line and re.search(rf"\bpid={pid}\b", line):
             seccomp = printable(line.strip())
-    return SystemWords(True, fault, oom, seccomp)
+    return SystemLogFindings(True, fault, oom, seccomp)
 
 
 def _parse_fault(line: str) -> FaultLine:

@@ -17,7 +17,7 @@ from contextlib import suppress
 assert sys.platform == "linux"
 
 from perimortem.exits.linux.tracefs import TraceInstance
-from perimortem.model.words import SentSignal
+from perimortem.model.system_log import SentSignal
 from perimortem.text import printable
 
 _SIGNALS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15, 24, 25, 31)

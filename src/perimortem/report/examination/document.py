@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from perimortem.analyze.scene import base_name
+from perimortem.analyze.crash_context import base_name
 from perimortem.analyze.waits import describe_cycle, describe_wait
 from perimortem.model.examination import Examination
 from perimortem.model.reason import Access, Reason, Signature

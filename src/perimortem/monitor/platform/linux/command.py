@@ -13,7 +13,6 @@ assert sys.platform == "linux"
 from perimortem.analyze.observations import Request
 from perimortem.model.process import ProcessRef
 from perimortem.monitor.loop import Monitor, Timer
-from perimortem.monitor.platform.linux.group_ear import GroupEar
 from perimortem.monitor.platform.linux.heartbeats import Heartbeats
 from perimortem.monitor.platform.linux.job_control import stop_with
 from perimortem.monitor.platform.linux.launch import (
@@ -23,6 +22,7 @@ from perimortem.monitor.platform.linux.launch import (
     take_children,
 )
 from perimortem.monitor.platform.linux.preload import choose_preload, preload_environment
+from perimortem.monitor.platform.linux.process_group_probe import ProcessGroupProbe
 from perimortem.monitor.platform.linux.reaper import become_subreaper, list_orphans, reap_orphans
 from perimortem.monitor.platform.linux.signal_relay import (
     RELAYED,
@@ -63,7 +63,7 @@ class Command:
         self._ignores_children = take_children()
         self._relay = SignalRelay((*RELAYED, signal.SIGCHLD))
         self._stack.callback(self._relay.close)
-        self._ear = GroupEar(self._relay.signals - {signal.SIGCHLD})
+        self._ear = ProcessGroupProbe(self._relay.signals - {signal.SIGCHLD})
         self._stack.callback(self._ear.close)
         self.helper_pids = {self._ear.pid}
         self._undecided = Undecided(self._ear)

@@ -9,9 +9,9 @@ from collections.abc import Callable
 assert sys.platform == "linux"
 
 from perimortem.beats.file_age import list_files
-from perimortem.beats.linux.notify_socket import Notified, NotifySocket
+from perimortem.beats.linux.notify_socket import NotifySocket, SdNotifyBeat
 from perimortem.beats.linux.output import Output
-from perimortem.beats.presence import Presence
+from perimortem.beats.process_state import ProcessStateBeat
 from perimortem.beats.progress import Progress
 from perimortem.beats.source import BeatSource
 from perimortem.model.process import ProcessRef
@@ -33,7 +33,7 @@ class Heartbeats:
         self.stdout: int | None = None
         self.stderr: int | None = None
         self.socket: NotifySocket | None = None
-        self._notified: Notified | None = None
+        self._notified: SdNotifyBeat | None = None
         self._output: Output | None = None
         self._is_strict = "progress" in wanted
         self._wanted = wanted
@@ -44,7 +44,7 @@ class Heartbeats:
         if "sd-notify" in wanted or above:
             self.socket = NotifySocket(above)
             threshold_ns = _given_watchdog_ns()
-            self._notified = Notified(now_ns, threshold_ns, is_expected="sd-notify" in wanted)
+            self._notified = SdNotifyBeat(now_ns, threshold_ns, is_expected="sd-notify" in wanted)
         if "output" in wanted or settings.force_pty:
             self._output = Output(now_ns, force_pty=settings.force_pty)
             self.stdout, self.stderr = self._output.stdout, self._output.stderr
@@ -65,7 +65,7 @@ class Heartbeats:
         """The command runs."""
         strict_pids = tree_pids if self._is_strict else None
         sources: list[BeatSource] = [
-            Presence(process, now_ns),
+            ProcessStateBeat(process, now_ns),
             Progress(process.pid, now_ns, strict_pids),
             *list_files(self._wanted, now_ns),
         ]

@@ -7,7 +7,7 @@ import sys
 assert sys.platform == "linux"
 
 from perimortem.beats.file_age import list_files
-from perimortem.beats.presence import Presence
+from perimortem.beats.process_state import ProcessStateBeat
 from perimortem.beats.progress import Progress
 from perimortem.beats.source import BeatSource
 from perimortem.model.process import ProcessRef
@@ -23,5 +23,5 @@ def open_observers(
     sources: list[BeatSource] = []
     if is_observed:
         strict_pids = (lambda: [process.pid]) if "progress" in wanted else None
-        sources = [Presence(process, now_ns), Progress(process.pid, now_ns, strict_pids)]
+        sources = [ProcessStateBeat(process, now_ns), Progress(process.pid, now_ns, strict_pids)]
     return [*sources, *list_files(wanted, now_ns)]

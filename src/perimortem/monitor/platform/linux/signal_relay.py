@@ -2,7 +2,7 @@
 
 Ctrl-C reaches the whole foreground group by itself (si_code SI_KERNEL): the target, which stays in
 our group, has it already. Of anything else only that is passed on which came to us alone
-(``group_ear``).
+(``process_group_probe``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 assert sys.platform == "linux"
 
 from perimortem.model.exits import Sender
-from perimortem.monitor.platform.linux.group_ear import PATIENCE_NS, GroupEar
+from perimortem.monitor.platform.linux.process_group_probe import PATIENCE_NS, ProcessGroupProbe
 
 RELAYED = (
     signal.SIGHUP,
@@ -89,7 +89,7 @@ class SignalRelay:
 class Undecided:
     """Signals of which it is not yet known whether the whole group had them."""
 
-    def __init__(self, ear: GroupEar) -> None:
+    def __init__(self, ear: ProcessGroupProbe) -> None:
         self._ear = ear
         self._waiting: list[Received] = []
         self._heard: list[tuple[int, int]] = []

@@ -8,7 +8,7 @@ from collections.abc import Callable
 assert sys.platform == "win32"
 
 from perimortem.beats.file_age import list_files
-from perimortem.beats.presence import Presence
+from perimortem.beats.process_state import ProcessStateBeat
 from perimortem.beats.progress import Progress
 from perimortem.beats.source import BeatSource
 from perimortem.beats.windows.window import Window
@@ -40,7 +40,7 @@ class Heartbeats:
         self, process: ProcessRef, now_ns: int, tree_pids: Callable[[], list[int]]
     ) -> list[BeatSource]:
         """The command runs."""
-        sources: list[BeatSource] = [Presence(process, now_ns)]
+        sources: list[BeatSource] = [ProcessStateBeat(process, now_ns)]
         if "progress" in self._wanted:
             sources.append(Progress(process.pid, now_ns, tree_pids))
         if "window" in self._wanted:

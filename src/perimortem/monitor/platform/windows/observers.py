@@ -7,7 +7,7 @@ import sys
 assert sys.platform == "win32"
 
 from perimortem.beats.file_age import list_files
-from perimortem.beats.presence import Presence
+from perimortem.beats.process_state import ProcessStateBeat
 from perimortem.beats.progress import Progress
 from perimortem.beats.source import BeatSource
 from perimortem.beats.windows.window import Window
@@ -23,7 +23,7 @@ def open_observers(
     """``is_observed``: False for one among so many that they are not looked at from outside."""
     sources: list[BeatSource] = []
     if is_observed:
-        sources.append(Presence(process, now_ns))
+        sources.append(ProcessStateBeat(process, now_ns))
     if "progress" in wanted:
         sources.append(Progress(process.pid, now_ns, lambda: [process.pid]))
     if "window" in wanted:

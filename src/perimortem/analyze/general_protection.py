@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 
 from perimortem.analyze.access import derive_access, is_canonical, locate_operands, read_register
+from perimortem.analyze.crash_context import CrashContext
 from perimortem.analyze.fault import classify_fault
 from perimortem.analyze.poison import read_as_text
-from perimortem.analyze.scene import Scene
 from perimortem.model.reason import Access, AccessKind, Instruction, ReasonKind
 
 _PRIVILEGED = re.compile(
@@ -29,8 +29,8 @@ _NEEDS_NONE = re.compile(r"(movu|movdqu|lddqu|mov[lhqds]|cvt|pcmp.stri|v|maskmov
 _BRANCH = re.compile(r"(call|jmp) (?:\w+ ptr )?(\w+)$")
 
 
-def explain_refusal(
-    scene: Scene, instruction: Instruction | None
+def explain_general_protection(
+    context: CrashContext, instruction: Instruction | None
 ) -> tuple[ReasonKind, str, Access | None]:
     """(kind, one sentence, the access if it was one)."""
     if instruction is None:
@@ -42,7 +42,7 @@ def explain_refusal(
     if _INTERRUPT.match(instruction.text):
         text = f"{instruction.text}: an interrupt that programs may not raise"
         return ReasonKind.ILLEGAL_INSTRUCTION, text, None
-    target = _find_target(scene, instruction)
+    target = _find_target(context, instruction)
     if target is not None and not is_canonical(target):
         how = "return" if name == "ret" else name.replace("jmp", "jump")
         words = _describe_value(target)
@@ -50,24 +50,24 @@ def explain_refusal(
         if name == "ret":
             text += "; the return address on the stack was overwritten"
         return ReasonKind.JUMP_TO_NOWHERE, text, Access(AccessKind.EXECUTE, target)
-    for address in locate_operands(scene, instruction):
+    for address in locate_operands(context, instruction):
         alignment = _required_alignment(instruction)
         if alignment and is_canonical(address) and address % alignment:
-            access = derive_access(scene, instruction, address) or Access(
+            access = derive_access(context, instruction, address) or Access(
                 AccessKind.UNKNOWN, address
             )
-            return *_explain_misaligned(scene, name, access, alignment), access
+            return *_explain_misaligned(context, name, access, alignment), access
     text = "general protection fault: an address that is none, or what a program may not do"
     return ReasonKind.OTHER, text, None
 
 
 def _explain_misaligned(
-    scene: Scene, name: str, access: Access, alignment: int
+    context: CrashContext, name: str, access: Access, alignment: int
 ) -> tuple[ReasonKind, str]:
     """Of memory that is not there alignment is looked at first, and is not what is wrong."""
-    region = scene.find_region(access.address)
-    if region is None and scene.snapshot.regions:
-        kind, text, _ = classify_fault(scene, access, 0)
+    region = context.find_region(access.address)
+    if region is None and context.snapshot.regions:
+        kind, text, _ = classify_fault(context, access, 0)
         return kind, f"{text}; nor is it a multiple of {alignment}, as {name} needs"
     text = f"misaligned access: {name} to {access.address:#x}, no multiple of {alignment}"
     return ReasonKind.MISALIGNED, text
@@ -77,16 +77,16 @@ def _name_of(instruction: Instruction) -> str:
     return _PREFIX.sub("", instruction.text).split(" ", 1)[0]
 
 
-def _find_target(scene: Scene, instruction: Instruction) -> int | None:
+def _find_target(context: CrashContext, instruction: Instruction) -> int | None:
     """Where a branch goes: by a register, by memory, or by the word on the stack."""
     if _name_of(instruction) in ("ret", "retq"):
-        return _read_word(scene, scene.registers.general.get("rsp", 0))
+        return _read_word(context, context.registers.general.get("rsp", 0))
     branch = _BRANCH.match(instruction.text)
     if branch is not None:
-        return read_register(scene.registers.general, branch[2])
+        return read_register(context.registers.general, branch[2])
     if instruction.text.startswith(("call ", "jmp ")):
-        places = locate_operands(scene, instruction)
-        return _read_word(scene, places[0]) if places else None
+        places = locate_operands(context, instruction)
+        return _read_word(context, places[0]) if places else None
     return None
 
 
@@ -105,6 +105,6 @@ def _describe_value(value: int) -> str:
     return f", which reads '{text}'" if text else ""
 
 
-def _read_word(scene: Scene, address: int) -> int | None:
-    raw = scene.read(address, 8)
+def _read_word(context: CrashContext, address: int) -> int | None:
+    raw = context.read(address, 8)
     return int.from_bytes(raw, "little") if len(raw) == 8 else None

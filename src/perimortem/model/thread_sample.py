@@ -27,7 +27,7 @@ class HangKind(StrEnum):
 
 
 @dataclass(frozen=True)
-class ThreadLook:
+class ThreadSample:
     """One thread. Counters grow; where the system does not tell they stay 0."""
 
     tid: int
@@ -43,13 +43,13 @@ class ThreadLook:
 
 
 @dataclass(frozen=True)
-class ProcessLook:
+class ProcessSample:
     """All threads, or the first of very many."""
 
     monotonic_ns: int
     suspended_ns: int
     """What the machine has slept since it started."""
-    threads: tuple[ThreadLook, ...]
+    threads: tuple[ThreadSample, ...]
     thread_count: int
 
 

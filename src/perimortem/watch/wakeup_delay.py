@@ -18,7 +18,7 @@ class Rebase:
     lost_ns: int
 
 
-class Tick:
+class WakeupDelayDetector:
     """Compares each wake-up with the time it was due, and the two clocks with each other."""
 
     def __init__(self, clock: Clock) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
+from perimortem.analyze.crash_context import CrashContext
 from perimortem.analyze.python_locks import PythonLock, find_python_locks
 from perimortem.analyze.reason import derive_reason
-from perimortem.analyze.scene import Scene
 from perimortem.analyze.signature import derive_signature
 from perimortem.analyze.waits import derive_waits, find_cycles
 from perimortem.examine.disassemble import decode_instruction
@@ -26,7 +26,7 @@ from perimortem.symbols.files import FileFinder
 from perimortem.symbols.provider import Symbols
 
 
-def take_apart(
+def examine_snapshot(
     snapshot: Snapshot,
     options: ExamineOptions,
     python: Iterable[PythonThread] = (),
@@ -64,8 +64,8 @@ def take_apart(
     crashed = _find_crashed(snapshot, merged)
     reason = signature = None
     if crashed is not None:
-        scene = _set_scene(snapshot, crashed, walker, symbols)
-        reason = derive_reason(scene) if scene is not None else None
+        context = _build_crash_context(snapshot, crashed, walker, symbols)
+        reason = derive_reason(context) if context is not None else None
         signature = derive_signature(crashed, reason)
     return Examination(
         snapshot=snapshot,
@@ -122,14 +122,14 @@ def _find_crashed(snapshot: Snapshot, stacks: tuple[ThreadStack, ...]) -> Thread
     return next((stack for stack in stacks if stack.tid == tid), None)
 
 
-def _set_scene(
+def _build_crash_context(
     snapshot: Snapshot, crashed: ThreadStack, walker: StackWalker, symbols: Symbols
-) -> Scene | None:
+) -> CrashContext | None:
     registers = next(t.registers for t in snapshot.threads if t.tid == crashed.tid)
     if registers is None:
         return None
     architecture = snapshot.system.architecture
-    return Scene(
+    return CrashContext(
         snapshot=snapshot,
         stack=crashed,
         registers=registers,

@@ -9,7 +9,7 @@ from dataclasses import replace
 assert sys.platform == "win32"
 
 from perimortem.errors import AccessDenied, ProcessGone
-from perimortem.model.process import ProcessRef, Target
+from perimortem.model.process import ProcessInfo, ProcessRef
 from perimortem.proc.windows.parameters import read_command_line, split_command_line
 from perimortem.proc.windows.stat import read_stat
 from perimortem.text import printable
@@ -44,14 +44,14 @@ def find_process(pid: int) -> ProcessRef:
     return ProcessRef(pid, facts.start_time_ticks)
 
 
-def collect_target(process: ProcessRef) -> Target:
+def collect_process_info(process: ProcessRef) -> ProcessInfo:
     """Name, program and command line; of a process that goes away meanwhile, what can be had."""
     facts = read_stat(process.pid)
     with kernel32.open_process(kernel32.PROCESS_QUERY_LIMITED_INFORMATION, process.pid) as handle:
         executable = read_image_path(handle) if handle else None
     arguments = split_command_line(read_command_line(process.pid))
     started_at_ns = (process.start_time_ticks - _EPOCH_100NS) * 100
-    return Target(
+    return ProcessInfo(
         ref=process,
         name=printable(facts.name) if facts else str(process.pid),
         executable=None if executable is None else printable(executable),
@@ -60,19 +60,19 @@ def collect_target(process: ProcessRef) -> Target:
     )
 
 
-def refresh_target(target: Target) -> Target:
+def refresh_executable(target: ProcessInfo) -> ProcessInfo:
     """The program that runs now: here a process never becomes another program."""
     return target
 
 
-def renew_target(target: Target) -> Target:
+def renew_process_info(target: ProcessInfo) -> ProcessInfo:
     """The same process under its name: one that was met in its first moment had none to tell yet."""
     if target.executable is not None:
         return target
-    now = collect_target(target.ref)
+    now = collect_process_info(target.ref)
     return target if now.executable is None else replace(now, started_at_ns=target.started_at_ns)
 
 
-def leaves_by_own_system_call(target: Target) -> bool:
+def leaves_by_own_system_call(target: ProcessInfo) -> bool:
     """Past every hook: here ExitProcess tells every library."""
     return False

@@ -7,8 +7,8 @@ import time
 
 assert sys.platform == "win32"
 
-from perimortem.model.look import HangKind, ProcessLook, ThreadLook
 from perimortem.model.process import ProcessRef
+from perimortem.model.thread_sample import HangKind, ProcessSample, ThreadSample
 from perimortem.winapi.system_processes import ThreadEntry, forget_processes, list_processes_now
 
 _THREADS_MAX = 200
@@ -22,13 +22,13 @@ _WORDS = {
 }  # fmt: skip
 
 
-def take_look(process: ProcessRef) -> ProcessLook | None:
+def sample_threads(process: ProcessRef) -> ProcessSample | None:
     """None when it is gone."""
     forget_processes()
     entry = list_processes_now().get(process.pid)
     if entry is None or entry.create_time != process.start_time_ticks or not entry.threads:
         return None
-    return ProcessLook(
+    return ProcessSample(
         monotonic_ns=time.monotonic_ns(),
         suspended_ns=0,
         threads=tuple(_look(thread) for thread in entry.threads[:_THREADS_MAX]),
@@ -36,9 +36,9 @@ def take_look(process: ProcessRef) -> ProcessLook | None:
     )
 
 
-def _look(thread: ThreadEntry) -> ThreadLook:
+def _look(thread: ThreadEntry) -> ThreadSample:
     wait, words = _find_wait(thread)
-    return ThreadLook(
+    return ThreadSample(
         thread.tid, "", wait, words, thread.cpu_100ns * 100, 0, thread.context_switches
     )
 

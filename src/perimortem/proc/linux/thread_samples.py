@@ -12,8 +12,8 @@ import time
 
 assert sys.platform == "linux"
 
-from perimortem.model.look import HangKind, ProcessLook, ThreadLook
 from perimortem.model.process import ProcessRef
+from perimortem.model.thread_sample import HangKind, ProcessSample, ThreadSample
 from perimortem.proc.linux.cgroup import is_in_freezer
 from perimortem.proc.linux.futex import VFORK_WAITS, Wait, classify_futex, read_text
 from perimortem.proc.linux.stat import ProcessStat, read_stat
@@ -71,7 +71,7 @@ _CORE = "the kernel writes its core, or waits for who collects that"
 _NETWORK_WCHAN = ("nfs", "rpc_", "cifs", "smb", "ceph", "fuse", "9p", "p9_", "sk_", "tcp_", "inet_")
 
 
-def take_look(process: ProcessRef) -> ProcessLook | None:
+def sample_threads(process: ProcessRef) -> ProcessSample | None:
     """None when it is gone."""
     facts = read_stat(process.pid)
     if facts is None or facts.start_time_ticks != process.start_time_ticks or facts.is_dead:
@@ -82,10 +82,10 @@ def take_look(process: ProcessRef) -> ProcessLook | None:
         return None
     monotonic_ns = time.monotonic_ns()
     if _is_dumping_core(process.pid):
-        core = ThreadLook(process.pid, printable(facts.name), HangKind.DISK, _CORE, 0, 0, 0)
-        return ProcessLook(monotonic_ns, _read_suspended_ns(), (core,), len(tids))
+        core = ThreadSample(process.pid, printable(facts.name), HangKind.DISK, _CORE, 0, 0, 0)
+        return ProcessSample(monotonic_ns, _read_suspended_ns(), (core,), len(tids))
     looked = (_look(process.pid, tid, tids) for tid in tids[:_THREADS_MAX])
-    return ProcessLook(
+    return ProcessSample(
         monotonic_ns=monotonic_ns,
         suspended_ns=_read_suspended_ns(),
         threads=tuple(thread for thread in looked if thread is not None),
@@ -101,7 +101,7 @@ def _is_dumping_core(pid: int) -> bool:
     return "CoreDumping:\t1" in read_text(f"/proc/{pid}/status")
 
 
-def _look(pid: int, tid: int, tids: list[int]) -> ThreadLook | None:
+def _look(pid: int, tid: int, tids: list[int]) -> ThreadSample | None:
     facts = ProcessStat.of_thread(pid, tid)
     if facts is None or facts.state in ("Z", "X"):
         return None
@@ -110,7 +110,7 @@ def _look(pid: int, tid: int, tids: list[int]) -> ThreadLook | None:
         int(w) for w in read_text(f"/proc/{pid}/task/{tid}/schedstat").split() if w.isdecimal()
     ]
     run_ns, ready_ns, slices = counted if len(counted) == 3 else (0, 0, 0)
-    return ThreadLook(tid, printable(facts.name), wait, words, run_ns, ready_ns, slices)
+    return ThreadSample(tid, printable(facts.name), wait, words, run_ns, ready_ns, slices)
 
 
 def _find_wait(pid: int, tid: int, state: str, tids: list[int]) -> tuple[HangKind | None, str]:

@@ -11,7 +11,7 @@ assert sys.platform == "linux"
 
 from perimortem.exits.linux.kernel_log import KernelLog
 from perimortem.exits.linux.signal_trace import SignalTrace
-from perimortem.model.words import SystemWords
+from perimortem.model.system_log import SystemLogFindings
 
 _PATIENCE_S = 5.0
 
@@ -38,9 +38,9 @@ class Witness:
         except OSError as error:
             self._trace_error = error.strerror or str(error)
 
-    def __call__(self, pid: int, tids: set[int]) -> SystemWords:
+    def __call__(self, pid: int, tids: set[int]) -> SystemLogFindings:
         """All that was said of ``pid`` and its threads."""
-        words = self._log.collect_words(pid, tids) if self._log else SystemWords()
+        words = self._log.collect_words(pid, tids) if self._log else SystemLogFindings()
         if self._trace is None:
             return replace(words, trace_error=self._trace_error)
         return replace(
@@ -58,6 +58,6 @@ class Witness:
             self._trace.close()
 
 
-def open_system_words() -> Witness:
+def open_system_log() -> Witness:
     """What the kernel says of a process since now."""
     return Witness()

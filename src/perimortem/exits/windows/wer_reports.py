@@ -18,7 +18,7 @@ from perimortem.exits.wer import (
     read_fast_fail_code,
     report_ids,
 )
-from perimortem.model.words import FaultLine, SystemWords
+from perimortem.model.system_log import FaultLine, SystemLogFindings
 
 _REPORT_MAX = 256 << 10
 _REPORTS_MAX = 50
@@ -29,14 +29,14 @@ ReadReports = Callable[[float], Iterable[str]]
 
 def collect_words(
     pid: int, began_s: float, read_events: ReadEvents, read_reports: ReadReports
-) -> SystemWords:
+) -> SystemLogFindings:
     """``read_events``: XML of the last so many milliseconds; ``read_reports``: texts since a time."""
     last_ms = int((time.time() - began_s) * 1e3) + 1000
     fault = exception_code = fast_fail_code = hang = None
     try:
         events = [parse_event(xml) for xml in read_events(last_ms)]
     except OSError:
-        return SystemWords(source="event log")
+        return SystemLogFindings(source="event log")
     for event in events:
         if isinstance(event, ApplicationError) and event.pid == pid and fault is None:
             fault = _describe_error(event)
@@ -44,7 +44,7 @@ def collect_words(
             fast_fail_code = _find_fast_fail_code(event, read_reports(began_s))
         elif isinstance(event, ApplicationHang) and event.pid == pid:
             hang = f"Application Hang 1002: {event.program} stopped interacting and was closed"
-    return SystemWords(
+    return SystemLogFindings(
         is_readable=False,  # it may come later: that it is not there means nothing
         fault=fault,
         hang=hang,

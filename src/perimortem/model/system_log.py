@@ -27,7 +27,7 @@ class SentSignal:
 
 
 @dataclass(frozen=True)
-class SystemWords:
+class SystemLogFindings:
     """The lines that name a pid; None where there is none."""
 
     is_readable: bool = False
@@ -48,10 +48,10 @@ class SystemWords:
     """Why signals could not be traced."""
 
 
-class WordsSource(Protocol):
+class SystemLog(Protocol):
     """What was said since the watch began."""
 
-    def __call__(self, pid: int, tids: set[int], /) -> SystemWords:
+    def __call__(self, pid: int, tids: set[int], /) -> SystemLogFindings:
         """Of one process; ``tids``: its threads that were seen."""
 
     def begin_trace(self) -> None:

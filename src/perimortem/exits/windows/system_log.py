@@ -8,8 +8,8 @@ import time
 assert sys.platform == "win32"
 
 from perimortem.exits.windows.event_log import read_application_events
-from perimortem.exits.windows.wer_words import collect_words, read_reports
-from perimortem.model.words import SystemWords
+from perimortem.exits.windows.wer_reports import collect_words, read_reports
+from perimortem.model.system_log import SystemLogFindings
 
 
 class Witness:
@@ -19,7 +19,7 @@ class Witness:
     def __init__(self) -> None:
         self._began_s = time.time()
 
-    def __call__(self, pid: int, _tids: set[int]) -> SystemWords:
+    def __call__(self, pid: int, _tids: set[int]) -> SystemLogFindings:
         return collect_words(pid, self._began_s, read_application_events, read_reports)
 
     def begin_trace(self) -> None:
@@ -29,6 +29,6 @@ class Witness:
         """Nothing is held."""
 
 
-def open_system_words() -> Witness:
+def open_system_log() -> Witness:
     """What was said of a process since now."""
     return Witness()

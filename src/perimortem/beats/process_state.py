@@ -19,7 +19,7 @@ _KEPT = 20
 _THREADS_MAX = 4096
 
 
-class Presence:
+class ProcessStateBeat:
     """Samples of one process; the last twenty are kept."""
 
     name = "process"

@@ -8,7 +8,7 @@ from dataclasses import replace
 from perimortem.model.stack import Frame, Language, ThreadStack
 
 
-def compare_looks(
+def compare_samples(
     first: Iterable[ThreadStack], second: Iterable[ThreadStack], apart_ms: float
 ) -> tuple[ThreadStack, ...]:
     """``second``, each with a note of what became of it since ``first``."""

@@ -15,7 +15,7 @@ assert sys.platform == "linux"
 
 from perimortem.binary.elf import is_go_program, read_elf
 from perimortem.errors import ProcessGone
-from perimortem.model.process import ProcessRef, Target
+from perimortem.model.process import ProcessInfo, ProcessRef
 from perimortem.proc.linux.stat import read_stat
 from perimortem.text import printable
 
@@ -33,7 +33,7 @@ def find_process(pid: int) -> ProcessRef:
     return ProcessRef(pid, facts.start_time_ticks)
 
 
-def collect_target(process: ProcessRef) -> Target:
+def collect_process_info(process: ProcessRef) -> ProcessInfo:
     """Name, program and command line; of a process that goes away meanwhile, what can be had."""
     facts = read_stat(process.pid)
     base = Path(f"/proc/{process.pid}")
@@ -49,7 +49,7 @@ def collect_target(process: ProcessRef) -> Target:
     arguments = raw.rstrip(b"\0").split(b"\0") if raw else []
     since_boot_s = time.clock_gettime(time.CLOCK_BOOTTIME)
     age_s = max(0.0, since_boot_s - process.start_time_ticks / _TICKS_PER_S)
-    return Target(
+    return ProcessInfo(
         ref=process,
         name=printable(facts.name) if facts else str(process.pid),
         executable=executable,
@@ -58,7 +58,7 @@ def collect_target(process: ProcessRef) -> Target:
     )
 
 
-def refresh_target(target: Target) -> Target:
+def refresh_executable(target: ProcessInfo) -> ProcessInfo:
     """After an exec: the program that runs now (a script's interpreter, a wrapper's command)."""
     try:
         executable = printable(os.readlink(f"/proc/{target.ref.pid}/exe"))
@@ -67,18 +67,18 @@ def refresh_target(target: Target) -> Target:
     return replace(target, executable=executable)
 
 
-def renew_target(target: Target) -> Target:
+def renew_process_info(target: ProcessInfo) -> ProcessInfo:
     """The same process under the name that it has now; exec renews name, program and arguments."""
     facts = read_stat(target.ref.pid)
     if facts is None or facts.is_dead or printable(facts.name) == target.name:
         return target
     if facts.start_time_ticks != target.ref.start_time_ticks:
         return target
-    now = collect_target(target.ref)
+    now = collect_process_info(target.ref)
     return replace(now, started_at_ns=target.started_at_ns)
 
 
-def leaves_by_own_system_call(target: Target) -> bool:
+def leaves_by_own_system_call(target: ProcessInfo) -> bool:
     """Go's runtime calls exit_group itself, past every hook."""
     return target.executable is not None and _is_go(target.executable)
 

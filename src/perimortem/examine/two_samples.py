@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from perimortem.analyze.looks import compare_looks
+from perimortem.analyze.compare_samples import compare_samples
 from perimortem.examine import examine_process
 from perimortem.examine.options import ExamineOptions
 from perimortem.model.examination import Examination
@@ -25,6 +25,6 @@ def examine_twice(process: ProcessRef, options: ExamineOptions) -> Iterator[Exam
     time.sleep(BETWEEN_S)
     with examine_process(process, options) as second:
         apart_ms = (time.monotonic() - looked) * 1e3
-        stacks = compare_looks(first.stacks, second.stacks, apart_ms)
+        stacks = compare_samples(first.stacks, second.stacks, apart_ms)
         paused_ms = (first.paused_ms or 0.0) + (second.paused_ms or 0.0)
         yield replace(second, stacks=stacks, paused_ms=paused_ms)

@@ -21,7 +21,7 @@ Demangle = Callable[[str], str]
 
 
 @dataclass(frozen=True)
-class Scene:
+class CrashContext:
     """``stack`` and ``registers``: of the thread that crashed."""
 
     snapshot: Snapshot
