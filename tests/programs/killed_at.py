@@ -45,21 +45,24 @@ def main() -> int:
     if target == "monitor":
         arm(step)
     else:
-        from perimortem.monitor import dump_workers
+        from perimortem import dump
+        from perimortem.monitor import base as monitor_base
 
-        original = dump_workers.Helper
+        original = monitor_base.Helper
         # -I hides the environment: the step lies in a file beside a copy of this one.
         base = Path(os.environ["KILLED_AT_BASE"])
         (base / "step").write_text(step)
         copy = base / "killed_at.py"
-        package = repr(str(Path(dump_workers.dump.__file__).parent.parent.parent))
+        package = repr(str(Path(dump.__file__).parent.parent.parent))
         text = Path(__file__).read_text()
         copy.write_text(text.replace('os.environ["KILLED_AT_PATH"]', package))
 
         def start(argv, environment, **options):
+            if argv[-1].endswith("/examine/worker.py"):
+                return original(argv, environment, **options)
             return original([*argv[:-1], str(copy), "--as-worker"], environment, **options)
 
-        dump_workers.Helper = start
+        monitor_base.Helper = start
     from perimortem.cli.main import main as run
 
     sys.argv = ["perimortem", *arguments]

@@ -18,16 +18,17 @@ pytestmark = pytest.mark.system
 
 DRIVER = ROOT / "tests" / "programs" / "killed_at.py"
 MONITOR_STEPS = [
-    "before:perimortem.monitor.clients:Clients._serve",
-    "before:perimortem.monitor.crashes:Crashes.take",
-    "before:perimortem.monitor.keeper:Keeper.keep",
-    "after:perimortem.monitor.keeper:Keeper.keep",
-    "after:perimortem.monitor.dump_workers:DumpWorkers.request",
-    "before:perimortem.monitor.crashes:Crashes._finish",
-    "before:perimortem.monitor.clients:Clients._tell_done",
-    "after:perimortem.monitor.clients:Clients._tell_done",
-    "before:perimortem.monitor.loop:Monitor._collect_exit",
-    "before:perimortem.monitor.loop:Monitor.finish_waiting",
+    "before:perimortem.monitor.crash_server:CrashServer._serve",
+    "before:perimortem.monitor.crash_server:CrashServer._take_crash",
+    "before:perimortem.monitor.crash_effects:CrashEffects.dump",
+    "before:perimortem.monitor.incident_store:DatabaseStore.record",
+    "after:perimortem.monitor.incident_store:DatabaseStore.record",
+    "after:perimortem.monitor.workers:WorkerPool.submit",
+    "before:perimortem.monitor.crash_server:CrashServer.answer",
+    "after:perimortem.monitor.crash_server:CrashServer.answer",
+    "before:perimortem.monitor.crash_effects:CrashEffects.examine",
+    "before:perimortem.monitor.exit_effects:ExitEffects.collect_status",
+    "before:perimortem.monitor.exit_effects:ExitEffects.report",
 ]
 WORKER_STEPS = [
     "before:perimortem.dump.worker:decode_request",

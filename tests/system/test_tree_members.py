@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import subprocess
 
+from perimortem.clock import SystemClock
 from perimortem.errors import ProcessGone
-from perimortem.monitor import tree as tree_module
+from perimortem.monitor import discovery as discovery_module
+from perimortem.monitor.discovery import Discovery
 from perimortem.monitor.settings import Settings
+from perimortem.monitor.targets import Targets
+from perimortem.monitor.timers import Timers
 from perimortem.monitor.tree import ProcessTree
+from perimortem.system import open_selector
 
 
 def test_a_child_that_could_not_be_held_may_be_taken_later(tmp_path, monkeypatch):
     """It had ended between the look and the hold; its recorder, which tells of it, came after that."""
-    added = []
-    tree = ProcessTree(Settings(tmp_path, tmp_path), added.append, list)
+    selector = open_selector()
+    targets = Targets(selector, Timers(), SystemClock())
+    tree = ProcessTree(targets)
+    discovery = Discovery(tree, Settings(tmp_path, tmp_path))
     child = subprocess.Popen(["sleep", "60"])
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(tree_module, "open_exit_watch", _raise_gone)
-            assert not tree.take_new(child.pid, 0)
-        assert (tree.process_count, added) == (0, [])
-        assert tree.take_new(child.pid, 0)
-        assert (tree.process_count, [session.pid for session in added]) == (1, [child.pid])
+            patch.setattr(discovery_module, "open_exit_watch", _raise_gone)
+            assert not discovery.take_new(child.pid, 0)
+        assert (tree.process_count, len(targets)) == (0, 0)
+        assert discovery.take_new(child.pid, 0)
+        assert (tree.process_count, [target.pid for target in targets]) == (1, [child.pid])
     finally:
         child.kill()
         child.wait()
-        for session in added:
-            session.close()
+        selector.close()
+        for target in targets:
+            target.close()
 
 
 def _raise_gone(*_arguments, **_options):

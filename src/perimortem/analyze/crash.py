@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 from perimortem.exits import ntstatus
 from perimortem.exits.signals import SIGKILL, signal_name
 from perimortem.model.crash import Crash
 from perimortem.model.exits import Exit, ExitKind
+from perimortem.model.process import ProcessInfo
 from perimortem.model.recording import ExitNote
 
 _HAS_ADDRESS = frozenset({7, 11})
 """BUS and SEGV: the address is where the access went; of the others it is the instruction."""
+_PROGRAM_MAX = 200
 _TAKEN_NS = 10_000_000_000
 """So long a handler of the program's own may take until it leaves, and the fault is why. Arbitrary."""
 
@@ -62,11 +66,36 @@ def describe_place(crash: Crash) -> str:
     return f"{name}+{crash.module_offset:#x}"
 
 
-def derive_signature(program: str, crash: Crash, caller: tuple[str, int] | None = None) -> str:
+_INTERPRETERS = re.compile(
+    r"(python|pypy|node|nodejs|java|ruby|perl|php|lua|bash|dash|sh|Rscript|julia|dotnet|mono|wine)"
+    r"[0-9.]*(-preloader|64)?(\.exe)?",
+)
+
+
+def name_program(process: ProcessInfo) -> str:
+    """Tells programs apart that run under one interpreter: "python train.py", "java -jar app.jar".
+
+    The first argument that is no option names the program; of ``-m``, ``-jar`` and ``-c`` their own."""
+    if not _INTERPRETERS.fullmatch(process.name) and not _INTERPRETERS.fullmatch(
+        process.executable.replace("\\", "/").rsplit("/", 1)[-1] if process.executable else ""
+    ):
+        return process.name
+    arguments = process.command_line[1:]
+    for at, argument in enumerate(arguments):
+        if argument in ("-m", "-jar", "-c") and at + 1 < len(arguments):
+            return f"{process.name} {argument} {arguments[at + 1][:_PROGRAM_MAX]}"
+        if not argument.startswith("-"):
+            return f"{process.name} {argument[:_PROGRAM_MAX]}"
+    return process.name
+
+
+def derive_crash_key(
+    process: ProcessInfo, crash: Crash, caller: tuple[str, int] | None = None
+) -> str:
     """The same for crashes of one program that look alike from outside: what, and where.
 
     ``caller``: (path, offset) of who led there, for what happens in a library for many reasons.
     """
     place = describe_place(crash) if crash.module is not None else "no module"
     by = f", by {caller[0].rsplit('/', 1)[-1]}+{caller[1]:#x}" if caller is not None else ""
-    return f"{program}: {name_crash(crash)} in {place}{by}"
+    return f"{name_program(process)}: {name_crash(crash)} in {place}{by}"

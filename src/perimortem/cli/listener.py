@@ -8,7 +8,8 @@ from perimortem.cli.status_line import StatusLine
 from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessInfo
 from perimortem.monitor.preload import Preload
-from perimortem.monitor.session import Session
+from perimortem.monitor.target import Target
+from perimortem.monitor.targets import Targets
 from perimortem.report.document import render_document
 from perimortem.report.text import format_duration, name_process, render_headline
 
@@ -31,9 +32,14 @@ class ConsoleListener:
         self.status_interval_ns: int | None = 1_000_000_000 if self._status.enabled else None
 
     def on_start(
-        self, target: ProcessInfo, preload: Preload, sources: list[BeatSource], *, follow: bool
+        self,
+        process: ProcessInfo,
+        preload: Preload,
+        sources: tuple[BeatSource, ...],
+        *,
+        follow: bool,
     ) -> None:
-        whom = f"{target.name}[{target.ref.pid}]" + (" and what comes from it" if follow else "")
+        whom = f"{process.name}[{process.ref.pid}]" + (" and what comes from it" if follow else "")
         agent = f" without the agent ({preload.reason})" if preload.reason else ""
         own = ", its own by libperimortem" if preload.library else ""
         own = ", its own where it loads perimortem.dll" if preload.is_for_program else own
@@ -42,41 +48,43 @@ class ConsoleListener:
             if source.warning:
                 self._say(f"  {source.warning}")
 
-    def on_attach(self, target: ProcessInfo, sources: list[BeatSource], has_recorder: bool) -> None:
+    def on_attach(
+        self, process: ProcessInfo, sources: tuple[BeatSource, ...], has_recorder: bool
+    ) -> None:
         own = " and its own" if has_recorder else ""
         self._say(
-            f"watching {target.name}[{target.ref.pid}]: how it ends; heartbeats: "
+            f"watching {process.name}[{process.ref.pid}]: how it ends; heartbeats: "
             f"{_describe(sources)}{own}"
         )
 
     def on_serve(self, address: str) -> None:
         self._say(f"serving programs that attach themselves, at {address}")
 
-    def on_untold(self, incident: Incident) -> None:
+    def on_unreported(self, incident: Incident) -> None:
         headline = render_headline(render_document(incident))
         self._say(f"{headline}, while no monitor lived  (perimortem show {incident.number})")
 
-    def on_hang(self, session: Session, incident: Incident) -> None:
+    def on_hang(self, target: Target, incident: Incident) -> None:
         hang = incident.hangs[-1].hang
         names = ", ".join(f"{beat.name} for {beat.threshold_ns / 1e9:g} s" for beat in hang.stopped)
-        self._say(f"HANG  {session.target.name}[{session.pid}]: no beat of {names}")
+        self._say(f"HANG  {target.process.name}[{target.pid}]: no beat of {names}")
 
-    def on_hang_examined(self, session: Session, incident: Incident) -> None:
+    def on_hang_examined(self, target: Target, incident: Incident) -> None:
         self._status.wipe()
         if not self._quiet and not self._as_json:
-            self._shown_hangs.add(session.pid)
+            self._shown_hangs.add(target.pid)
             echo_account(render_document(incident))
 
-    def on_recovery(self, session: Session) -> None:
-        hang = session.hangs[-1].hang
+    def on_recovery(self, target: Target) -> None:
+        hang = target.hangs[-1].hang
         assert hang.recovered_ns is not None
         lasted_s = (hang.recovered_ns - hang.stopped[0].last_beat_ns) / 1e9
         self._say(
-            f"{session.target.name}[{session.pid}] recovered after {format_duration(lasted_s)}"
+            f"{target.process.name}[{target.pid}] recovered after {format_duration(lasted_s)}"
         )
 
-    def on_end(self, session: Session, incident: Incident) -> None:
-        if session.is_command:
+    def on_end(self, target: Target, incident: Incident) -> None:
+        if target.is_command:
             self.tell(incident)
             return
         self._members_told += 1
@@ -88,14 +96,30 @@ class ConsoleListener:
         elif self._members_told == _LINES_MAX + 1:
             self._say("further deaths among what comes from it are counted and told at the end")
 
-    def on_watch_end(self, session: Session, incident: Incident) -> None:
-        if session.open_hang:
+    def on_watch_end(self, target: Target, incident: Incident) -> None:
+        if target.open_hang:
             self.tell(incident)
         else:
-            self._say(f"{session.target.name}[{session.pid}] goes on; the watch has ended")
+            self._say(f"{target.process.name}[{target.pid}] goes on; the watch has ended")
 
-    def on_tick(self, sessions: list[Session], now_ns: int) -> None:
-        self._status.show(sessions, now_ns)
+    def on_interrupt_ignored(self, targets: list[Target]) -> None:
+        verb = "runs" if len(targets) == 1 else "run"
+        self._say(
+            f"Ctrl-C was passed on; {_name_targets(targets)} still {verb}. "
+            "Press it again within 2 s to end the watch, and a third time to kill"
+        )
+
+    def on_watch_ending(self, targets: list[Target]) -> None:
+        verb = "runs" if len(targets) == 1 else "run"
+        self._say(
+            f"the watch ends in 2 s, and {_name_targets(targets)} {verb} on. Ctrl-C now kills"
+        )
+
+    def on_kill(self, targets: list[Target]) -> None:
+        self._say(f"killed {_name_targets(targets)}")
+
+    def on_tick(self, targets: Targets, now_ns: int) -> None:
+        self._status.show(list(targets), now_ns)
 
     def tell(self, incident: Incident) -> None:
         """The account, or its JSON."""
@@ -126,6 +150,12 @@ class ConsoleListener:
             say(f"perimortem: {text}")
 
 
-def _describe(sources: list[BeatSource]) -> str:
+def _name_targets(targets: list[Target]) -> str:
+    """ "server[763], worker[764] and 3 more"."""
+    names = ", ".join(f"{target.process.name}[{target.pid}]" for target in targets[:3])
+    return names + (f" and {len(targets) - 3} more" if len(targets) > 3 else "")
+
+
+def _describe(sources: tuple[BeatSource, ...]) -> str:
     """ "process (blind to ...), progress (blind to ...)": what there is, and what it cannot see."""
     return ", ".join(f"{source.name} (blind to {source.blind_spot})" for source in sources)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TextIO
 
-from perimortem.monitor.session import Session
+from perimortem.monitor.target import Target
 from perimortem.report.text import format_duration
 from perimortem.system import accepts_codes
 from perimortem.watch.states import State
@@ -25,13 +25,13 @@ class StatusLine:
         )
         self._is_shown = False
 
-    def show(self, sessions: list[Session], now_ns: int) -> None:
+    def show(self, targets: list[Target], now_ns: int) -> None:
         """The state of the first targets."""
         if not self.enabled:
             return
-        parts = [_describe(session, now_ns) for session in sessions[:3]]
-        if len(sessions) > 3:
-            parts.append(f"and {len(sessions) - 3} more")
+        parts = [_describe(target, now_ns) for target in targets[:3]]
+        if len(targets) > 3:
+            parts.append(f"and {len(targets) - 3} more")
         sys.stderr.write("\r\x1b[K" + "  ".join(parts)[:200])
         sys.stderr.flush()
         self._is_shown = True
@@ -48,11 +48,11 @@ def _is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty()
 
 
-def _describe(session: Session, now_ns: int) -> str:
-    pulse = session.read_pulse(now_ns)
+def _describe(target: Target, now_ns: int) -> str:
+    pulse = target.read_pulse(now_ns)
     beats = ""
-    if pulse is not None and session.watch.state is not State.STARTING:
+    if pulse is not None and target.watch.state is not State.STARTING:
         ages = (f"{b.name} {(now_ns - b.beat_ns) / 1e9:.1f} s ago" for b in pulse.heartbeats[:4])
         beats = " (" + ", ".join(ages) + ")"
-    since = format_duration(max(0, now_ns - session.watched_since_ns) / 1e9)
-    return f"{session.target.name}[{session.pid}] {session.watch.state} {since}{beats}"
+    since = format_duration(max(0, now_ns - target.watched_since_ns) / 1e9)
+    return f"{target.process.name}[{target.pid}] {target.watch.state} {since}{beats}"

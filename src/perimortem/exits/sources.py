@@ -7,6 +7,7 @@ import sys
 from perimortem.exits.watch import ExitWatch
 
 if sys.platform == "win32":
+    from perimortem.exits.windows.completion import complete_exit
     from perimortem.exits.windows.sources import (
         open_exit_watch,
         open_gone_watch,
@@ -14,6 +15,7 @@ if sys.platform == "win32":
     )
     from perimortem.exits.windows.system_log import open_system_log
 else:
+    from perimortem.exits.linux.completion import complete_exit
     from perimortem.exits.linux.sources import (
         open_exit_watch,
         open_gone_watch,
@@ -23,6 +25,7 @@ else:
 
 __all__ = [
     "ExitWatch",
+    "complete_exit",
     "open_exit_watch",
     "open_gone_watch",
     "open_system_log",

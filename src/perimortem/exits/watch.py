@@ -24,10 +24,10 @@ class ExitWatch(Protocol):
 
     evidence: list[Evidence]
 
-    def end(self, *, politely: bool) -> None:
-        """End the process, whose end --on-hang wants; OSError when that is not to be had.
+    def send_signal(self, number: int) -> None:
+        """Send a signal to exactly this process. Raises OSError.
 
-        ``politely``: by abort, where the system can ask for it."""
+        On Windows, which has no signals, each of them ends the process (TerminateProcess)."""
 
     def close(self) -> None:
         """Let go of the process."""

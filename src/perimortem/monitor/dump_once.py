@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
-from perimortem.clock import SystemClock
 from perimortem.dump import check_access
 from perimortem.dump.compressed import load_zstandard
 from perimortem.dump.naming import choose_ending, dump_name
@@ -13,14 +13,15 @@ from perimortem.dump.progress import TellProgress
 from perimortem.dump.protocol import DumpRequest
 from perimortem.errors import CaptureFailed
 from perimortem.model.dump import DumpOptions, DumpResult
-from perimortem.monitor.dump_workers import DumpWorkers
+from perimortem.monitor.base import open_base
+from perimortem.monitor.dump_jobs import SINGLE_DUMP_WORKER, DumpTask
 from perimortem.proc import collect_process_info, find_process
 from perimortem.recorder import find_run_dir, recorder_path
-from perimortem.system import open_selector, raise_own_limits
+from perimortem.system import raise_own_limits
 
 _SIZE_LIMIT_BYTES = 1 << 40
 _DEADLINE_S = 24 * 3600.0
-"""Somebody waits for it, sees how far it is, and can end it."""
+"""The user sees how far it is, and can end it."""
 
 
 def dump_process(
@@ -44,20 +45,25 @@ def dump_process(
         output, dump_name(target.name, int(time.time()), pid, choose_ending(options))
     )
     results: list[DumpResult] = []
-    clock = SystemClock()
-    selector = open_selector()
-    workers = DumpWorkers(selector, _DEADLINE_S, keep_spare=False)
-    try:
-        recorder = recorder_path(find_run_dir(), process)
-        request = DumpRequest(process, path, options, _SIZE_LIMIT_BYTES, recorder=recorder)
-        workers.request(request, results.append, clock.monotonic_ns(), tell_progress)
+    request = DumpRequest(
+        process, path, options, _SIZE_LIMIT_BYTES, recorder=recorder_path(find_run_dir(), process)
+    )
+    with ExitStack() as stack:
+        base = open_base(stack)
+        DumpTask(
+            base.pool,
+            pid,
+            lambda: request,
+            results.append,
+            deadline_s=_DEADLINE_S,
+            kind=SINGLE_DUMP_WORKER,
+            tell_progress=tell_progress,
+        )
         while not results:
-            for call in selector.wait(1.0):
-                call(clock.monotonic_ns())
-            workers.expire(clock.monotonic_ns())
-    finally:
-        workers.close()
-        selector.close()
+            for call in base.selector.wait(1.0):
+                call(base.clock.monotonic_ns())
+            for call in base.timers.take_due(base.clock.monotonic_ns()):
+                call(base.clock.monotonic_ns())
     return results[0]
 
 

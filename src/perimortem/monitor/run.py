@@ -1,56 +1,42 @@
-"""`perimortem run`: start a command, watch it and all that comes from it, tell how it ended."""
+"""`perimortem run`: start a command, watch it and all that comes from it, report how it ended."""
 
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
-from typing import Protocol
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
 
 from perimortem import wire
-from perimortem.analyze.first_death import VIOLENT
-from perimortem.beats.source import BeatSource
 from perimortem.clock import SystemClock
 from perimortem.errors import LaunchFailed
-from perimortem.exits.sources import open_exit_watch, open_system_log
-from perimortem.model.evidence import Confidence
+from perimortem.exits.sources import open_exit_watch, open_system_log, remember_ends
+from perimortem.model.evidence import Confidence, Evidence
 from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessInfo, ProcessRef
-from perimortem.model.verdict import Verdict
-from perimortem.monitor.clients import Clients
-from perimortem.monitor.exit_catcher import ExitCatcher
-from perimortem.monitor.keeper import Keeper
-from perimortem.monitor.loop import Listener, Monitor, Timer
-from perimortem.monitor.platform import Command
-from perimortem.monitor.preload import Preload
+from perimortem.monitor.assembly import build_monitor
+from perimortem.monitor.base import Base, open_base
+from perimortem.monitor.command_reporter import CommandReporter, RunListener
+from perimortem.monitor.conclude import derive_launch_failure
+from perimortem.monitor.crash_server import CrashServer
+from perimortem.monitor.discovery import Discovery
+from perimortem.monitor.family import Alone
+from perimortem.monitor.incident_store import DatabaseStore
+from perimortem.monitor.interrupts import Interrupts
+from perimortem.monitor.platform import Command, CommandLink
 from perimortem.monitor.recorder_link import RecorderLink
-from perimortem.monitor.session import Session, launch_failure
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.sweep import sweep, sweep_partials
-from perimortem.monitor.tree import ProcessTree, describe_process
-from perimortem.monitor.untold import tell_untold
+from perimortem.monitor.target import Target
+from perimortem.monitor.tree import ProcessTree
+from perimortem.monitor.unreported import report_unreported
 from perimortem.proc import collect_host, collect_process_info
 from perimortem.recorder import ensure_run_dir
 from perimortem.system import raise_own_limits
 from perimortem.text import printable
 from perimortem.watch.target import TargetWatch
 
-_SETTLE_NS = 200_000_000
-"""After a bad end of the command: time for those to end that end of it. Arbitrary."""
-ENDED_BY_POLICY_STATUS = 124
-"""As timeout(1) reports that it had to end a command."""
-
-
-class RunListener(Listener, Protocol):
-    """What `run` tells besides what every watch tells."""
-
-    def on_start(
-        self, target: ProcessInfo, preload: Preload, sources: list[BeatSource], *, follow: bool
-    ) -> None:
-        """The target runs."""
-
-    def on_untold(self, incident: Incident) -> None:
-        """A crash below a monitor that was killed itself."""
+_SCAN_INTERVAL_NS = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -59,11 +45,11 @@ class RunResult:
 
     incident: Incident
     exit_status: int
-    """For our own exit: the target's code, or 128+n for signal n."""
+    """For our own exit: the target's code, 128+n for signal n, 124 when --on-hang ended it."""
 
 
 def run_command(
-    argv: tuple[str, ...], settings: Settings, listener: RunListener, keeper: Keeper
+    argv: tuple[str, ...], settings: Settings, listener: RunListener, store: DatabaseStore
 ) -> RunResult:
     """Run ``argv`` to its end.
 
@@ -71,198 +57,122 @@ def run_command(
     Raises PerimortemError when the monitor itself cannot work; then nothing was started.
     """
     ensure_run_dir(settings.run_dir)
-    for incident in tell_untold(settings, keeper, collect_host(), SystemClock()):
-        listener.on_untold(incident)
+    for incident in report_unreported(settings, store, collect_host()):
+        listener.on_unreported(incident)
     sweep(settings.run_dir)
     sweep_partials(settings.dumps_dir)
     with ExitStack() as stack:
         try:
-            return _Run(argv, settings, listener, keeper, stack).watch()
+            return _watch_command(argv, settings, listener, store, stack)
         except LaunchFailed as error:
             why = f"{error.why}" + (f" ({error.remedy})" if error.remedy else "")
-            incident = launch_failure(argv, why, collect_host(), error.exit_status)
-            return RunResult(keeper.keep_launch_failure(incident), error.exit_status)
-
-
-class _Run:
-    """One command under watch: wires monitor, tree, command and heartbeats."""
-
-    def __init__(
-        self,
-        argv: tuple[str, ...],
-        settings: Settings,
-        listener: RunListener,
-        keeper: Keeper,
-        stack: ExitStack,
-    ) -> None:
-        self._settings = settings
-        self._stack = stack
-        self._catcher: ExitCatcher | None = None
-        self._listener = listener
-        self._clock = SystemClock()
-        self._sockets = self._listen(stack)
-        address = self._sockets.address if self._sockets else None
-        self._command = Command(argv, settings, address, self._clock.monotonic_ns())
-        stack.callback(self._command.close)
-        self._monitor = Monitor(
-            settings, self._clock, collect_host(), listener, open_system_log(), keeper
-        )
-        stack.callback(self._monitor.close)
-        commands: list[Session] = []
-        self._tree = ProcessTree(
-            settings,
-            self._monitor.add,
-            lambda: commands,
-            self._helper_pids,
-            self._command.list_orphans,
-        )
-        process = self._command.start()
-        self._session = self._open_session(process, argv)
-        commands.append(self._session)
-        self._catcher = self._catch_exit(keeper)
-        self._settle_until_ns = 0
-        self._wire()
-        raise_own_limits()
-        listener.on_start(
-            self._session.target,
-            self._command.preload,
-            self._session.sources,
-            follow=settings.follow,
-        )
-
-    def _listen(self, stack: ExitStack) -> wire.Listener | None:
-        """Without it the programs write down their crashes, and are not dumped."""
-        if not self._settings.use_crash_handler:
-            return None
-        listener = wire.open_own_listener(self._settings.run_dir)
-        stack.callback(listener.close)
-        return listener
-
-    def watch(self) -> RunResult:
-        """Until the command has ended, and what it announced as its main process."""
-        self._monitor.run(self._is_done)
-        incident = self._session.incident
-        assert incident is not None
-        if self._settings.follow:
-            incident = self._complete(incident)
-        self._command.finish_output()
-        self._listener.on_end(self._session, incident)
-        return RunResult(incident, self._exit_status(incident))
-
-    def _catch_exit(self, keeper: Keeper) -> ExitCatcher | None:
-        options = self._settings.dump
-        if not self._settings.captures_exit or options is None:
-            return None
-        unix_s = self._clock.realtime_ns() // 1_000_000_000
-        catcher = ExitCatcher(self._monitor, self._session, keeper, options, unix_s)
-        self._stack.callback(catcher.close)
-        return catcher
-
-    def _open_session(self, process: ProcessRef, argv: tuple[str, ...]) -> Session:
-        now_ns = self._clock.monotonic_ns()
-        target = self._named_by_command(collect_process_info(process), argv)
-        session = Session(
-            target=target,
-            exit_watch=open_exit_watch(process, is_child=True),
-            recorder=RecorderLink(self._settings.run_dir, process),
-            watch=TargetWatch(self._settings.policy, now_ns),
-            watched_since_ns=now_ns,
-            parent_pid=os.getpid(),
-            has_crash_handler=self._sockets is not None,
-        )
-        session.sources = self._command.heartbeats.begin(process, now_ns, self._tree.pids)
-        preload = self._command.preload
-        if preload.library is None and not preload.is_for_program:
-            session.add_evidence(
-                f"watched without the agent: {preload.reason}",
-                self._command.preload_source,
-                Confidence.OBSERVED,
+            incident = derive_launch_failure(
+                argv, why, collect_host(), error.exit_status, time.time_ns()
             )
-        return session
+            return RunResult(store.record_launch_failure(incident), error.exit_status)
 
-    def _wire(self) -> None:
-        monitor = self._monitor
-        self._command.wire(monitor, self._session, self._tree, self._helper_pids)
-        monitor.on_ending = self._take_last_words
-        monitor.on_ended = self._take_end
-        if self._settings.follow:
-            monitor.on_new_recorder = self._tree.take_recorder
-            monitor.find_culprit = self._find_culprit
-            monitor.each_second(self._tree.scan)
-        if self._sockets is not None:
-            clients = Clients(self._sockets, monitor, self._find_client)
-            self._stack.callback(clients.close)
-        monitor.add(self._session)
 
-    def _find_client(self, pid: int, now_ns: int) -> Session | None:
-        return self._session if pid == self._session.pid else self._tree.find(pid, now_ns)
+def _watch_command(
+    argv: tuple[str, ...],
+    settings: Settings,
+    listener: RunListener,
+    store: DatabaseStore,
+    stack: ExitStack,
+) -> RunResult:
+    # What must be there before the command: its parent's ears, its streams, the crash socket.
+    sockets = wire.open_own_listener(settings.run_dir) if settings.use_crash_handler else None
+    if sockets is not None:
+        stack.callback(sockets.close)
+    address = sockets.address if sockets else None
+    command = Command(argv, settings, address, SystemClock().monotonic_ns())
+    stack.callback(command.close)
+    base = open_base(stack)
+    system_log = open_system_log()
+    remember_ends()  # short-lived members end before we can hold them
 
-    def _take_last_words(self, session: Session, now_ns: int) -> None:
-        if session is self._session:
-            if self._settings.follow:
-                self._tree.scan(now_ns)  # what it left behind is ours by now
-            self._command.heartbeats.take_last_words(now_ns, set(self._tree.pids()))
+    def list_helpers() -> set[int]:
+        return command.helper_pids | base.pool.pids()
 
-    def _take_end(self, session: Session, incident: Incident) -> None:
-        if session is self._session:
-            if self._catcher is not None:
-                incident = self._catcher.drop_if_clean(incident)
-            errors = (*incident.soft_errors, *self._command.heartbeats.soft_errors())
-            incident = replace(incident, soft_errors=errors)
-            session.incident = self._monitor.keep(session, incident)
-            if incident.verdict in VIOLENT | {Verdict.FAILED_EXIT}:
-                self._settle_until_ns = self._clock.monotonic_ns() + _SETTLE_NS
-                self._monitor.timers.append(Timer(self._settle_until_ns, lambda _now_ns: None))
-            return
-        if session.number is not None or self._tree.deserves_incident(session, incident):
-            session.incident = self._monitor.keep(session, incident)
-            self._listener.on_end(session, session.incident)
-        self._tree.note_end(session, incident)
-
-    def _is_done(self) -> bool:
-        if self._session.incident is None or self._monitor.is_looking_into_ends:
-            return False
-        if not self._tree.living:
-            return True
-        main_pid = self._command.heartbeats.main_pid
-        if self._settings.wait_for_all or main_pid in self._tree.living:
-            return False
-        return self._clock.monotonic_ns() >= self._settle_until_ns
-
-    def _complete(self, incident: Incident) -> Incident:
-        """With the tree as it stands at the end."""
-        self._tree.scan(self._clock.monotonic_ns())
-        left = [
-            describe_process(member, self._monitor.conclude_open(member))
-            for member in self._tree.living.values()
-        ]
-        with suppress(OSError):
-            self._tree.clean_up()
-        tree = self._tree.summarize(describe_process(self._session, incident), left)
-        return self._monitor.keep(self._session, replace(incident, tree=tree))
-
-    def _exit_status(self, incident: Incident) -> int:
-        if self._session.ended_by_policy:
-            return ENDED_BY_POLICY_STATUS
-        end = incident.exit
-        if end.code is not None:
-            return end.code
-        return 128 + end.signal if end.signal is not None else 125
-
-    def _find_culprit(self, session: Session) -> Session:
-        announced = self._tree.living.get(self._command.heartbeats.main_pid or 0)
-        return announced or self._tree.culprit(session)
-
-    def _named_by_command(self, target: ProcessInfo, argv: tuple[str, ...]) -> ProcessInfo:
-        """Between fork and exec it still looks like us; what was asked for is what it is."""
-        return ProcessInfo(
-            target.ref,
-            printable(self._command.name),
-            printable(str(self._command.program)),
-            tuple(printable(argument) for argument in argv),
-            target.started_at_ns,
+    tree = ProcessTree(base.targets)
+    discovery = Discovery(tree, settings, list_helpers, command.list_orphans)
+    process = command.start()
+    root = _open_root(process, argv, command, settings, base, tree, bool(sockets))
+    tree.add_root(root)
+    server = None
+    if sockets is not None:
+        server = CrashServer(
+            sockets,
+            base.selector,
+            base.targets,
+            settings.run_dir,
+            list_helpers,
+            lambda pid, now_ns: root if pid == root.pid else discovery.find(pid, now_ns),
         )
+        stack.callback(server.close)
+    reporter = CommandReporter(root, command, settings, base, tree, discovery, store, listener)
+    monitor = build_monitor(
+        base,
+        settings,
+        collect_host(),
+        system_log,
+        stack,
+        store=store,
+        listener=listener,
+        reporter=reporter,
+        family=reporter if settings.follow else Alone(),
+        take_recorder=discovery.take_recorder if settings.follow else lambda *_: None,
+        answer_crash=server.answer if server is not None else lambda _target: None,
+    )
+    interrupts = Interrupts(
+        base.timers, base.clock, reporter.list_living, listener, monitor.engine.stop
+    )
+    link = CommandLink(command, root, settings, base, tree, discovery, interrupts, list_helpers)
+    if settings.follow:
+        base.timers.call_every(_SCAN_INTERVAL_NS, base.clock.monotonic_ns(), discovery.scan)
+    raise_own_limits()
+    listener.on_start(root.process, command.preload, root.sources, follow=settings.follow)
+    reporter.begin_exit_dump(monitor.dumps)
+    monitor.engine.run(reporter.is_done)
+    incident = reporter.finish(monitor.engine, monitor.concluder)
+    link.finish_output()
+    listener.on_end(root, incident)
+    return RunResult(incident, reporter.exit_status(incident))
 
-    def _helper_pids(self) -> set[int]:
-        caught = self._catcher.pids if self._catcher is not None else set()
-        return self._command.helper_pids | self._monitor.helper_pids() | caught
+
+def _open_root(
+    process: ProcessRef,
+    argv: tuple[str, ...],
+    command: Command,
+    settings: Settings,
+    base: Base,
+    tree: ProcessTree,
+    has_crash_handler: bool,
+) -> Target:
+    now_ns = base.clock.monotonic_ns()
+    preload = command.preload
+    evidence = []
+    if preload.library is None and not preload.is_for_program:
+        text = f"watched without the agent: {preload.reason}"
+        evidence.append(Evidence(text, command.preload_source, Confidence.OBSERVED))
+    return Target(
+        _name_by_command(collect_process_info(process), command, argv),
+        open_exit_watch(process, is_child=True),
+        RecorderLink(settings.run_dir, process),
+        TargetWatch(settings.policy, now_ns),
+        now_ns,
+        sources=command.heartbeats.begin(process, now_ns, tree.pids),
+        parent_pid=os.getpid(),
+        has_crash_handler=has_crash_handler,
+        evidence=evidence,
+    )
+
+
+def _name_by_command(info: ProcessInfo, command: Command, argv: tuple[str, ...]) -> ProcessInfo:
+    """Between fork and exec it still looks like us; what was asked for is what it is."""
+    return ProcessInfo(
+        info.ref,
+        printable(command.name),
+        printable(str(command.program)),
+        tuple(printable(argument) for argument in argv),
+        info.started_at_ns,
+    )

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import Protocol
 
 from perimortem import wire
-from perimortem.clock import SystemClock
 from perimortem.errors import PerimortemError
 from perimortem.exits.sources import open_exit_watch, open_system_log
 from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessRef
-from perimortem.monitor.clients import Clients
-from perimortem.monitor.keeper import Keeper
-from perimortem.monitor.loop import Listener, Monitor, Timer
+from perimortem.monitor.assembly import build_monitor
+from perimortem.monitor.base import Base, open_base
+from perimortem.monitor.crash_server import CrashServer
+from perimortem.monitor.family import Alone
+from perimortem.monitor.incident_store import DatabaseStore
+from perimortem.monitor.lifecycle import Event
+from perimortem.monitor.listener import Listener
 from perimortem.monitor.platform import EndRequests, open_observers
 from perimortem.monitor.recorder_link import RecorderLink
-from perimortem.monitor.session import Session
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.sweep import sweep, sweep_partials
-from perimortem.monitor.untold import is_alive, list_recorders, read_monitor_pid, tell_untold
+from perimortem.monitor.target import Target
+from perimortem.monitor.unreported import (
+    is_alive,
+    list_recorders,
+    read_monitor_pid,
+    report_unreported,
+)
 from perimortem.monitor.watch import OBSERVED_MAX
 from perimortem.proc import (
     collect_host,
@@ -35,21 +44,21 @@ from perimortem.watch.target import TargetWatch
 from perimortem.wire.layout import SERVICE_SOCKET_NAME
 
 _FIRST_CLIENT_NS = 30_000_000_000
-"""So long one that was started for a program waits for its first word. Arbitrary."""
+"""How long one that was started for a program waits for its first message. Arbitrary."""
 
 
 class ServeListener(Listener, Protocol):
-    """What `monitor` tells besides what every watch tells."""
+    """What `monitor` notifies of besides what every watch does."""
 
     def on_serve(self, address: str) -> None:
         """Programs may come."""
 
-    def on_untold(self, incident: Incident) -> None:
+    def on_unreported(self, incident: Incident) -> None:
         """A crash of the time when no monitor lived."""
 
 
 def serve(
-    settings: Settings, listener: ServeListener, keeper: Keeper, *, exit_when_idle: bool
+    settings: Settings, listener: ServeListener, store: DatabaseStore, *, exit_when_idle: bool
 ) -> None:
     """Serve until INT or TERM; with ``exit_when_idle`` until the last program has gone.
 
@@ -59,55 +68,69 @@ def serve(
     raise_own_limits()
     refuse_own_core()
     with ExitStack() as stack:
-        _Service(settings, listener, keeper, stack).serve(exit_when_idle=exit_when_idle)
-
-
-class _Service:
-    def __init__(
-        self, settings: Settings, listener: ServeListener, keeper: Keeper, stack: ExitStack
-    ) -> None:
-        self._settings = settings
-        self._listener = listener
-        self._keeper = keeper
-        self._clock = SystemClock()
-        self._host = collect_host()
-        self._sockets = wire.open_listener(settings.run_dir, SERVICE_SOCKET_NAME)
-        stack.callback(self._sockets.close)
-        self._monitor = Monitor(
-            settings, self._clock, self._host, listener, open_system_log(), keeper
+        sockets = wire.open_listener(settings.run_dir, SERVICE_SOCKET_NAME)
+        stack.callback(sockets.close)
+        base = open_base(stack)
+        end_requests = EndRequests()
+        stack.callback(end_requests.close)
+        programs = _Programs(base, settings)
+        server = CrashServer(
+            sockets,
+            base.selector,
+            base.targets,
+            settings.run_dir,
+            base.pool.pids,
+            programs.find,
+            programs.find_core,
         )
-        stack.callback(self._monitor.close)
-        self._end_requests = EndRequests()
-        stack.callback(self._end_requests.close)
-        self._clients = Clients(
-            self._sockets,
-            self._monitor,
-            self._find,
-            on_leave=self._monitor.forget,
-            find_core=self._find_core,
+        stack.callback(server.close)
+        monitor = build_monitor(
+            base,
+            settings,
+            collect_host(),
+            open_system_log(),
+            stack,
+            store=store,
+            listener=listener,
+            reporter=_Reporter(listener, store),
+            family=Alone(),
+            answer_crash=server.answer,
         )
-        stack.callback(self._clients.close)
-        self._had_client = False
-        self._first_client = Timer(None, self._stop_waiting)
-
-    def serve(self, *, exit_when_idle: bool) -> None:
-        monitor = self._monitor
-        monitor.selector.register(self._end_requests.waitable(), lambda _now_ns: monitor.stop())
-        self._take_up()
-        self._listener.on_serve(self._sockets.address)
+        base.selector.register(end_requests.waitable(), lambda _now_ns: monitor.engine.stop())
+        sweep(settings.run_dir)
+        sweep_partials(settings.dumps_dir)
+        for incident in report_unreported(settings, store, collect_host(), reports_own=True):
+            listener.on_unreported(incident)
+        programs.take_over()
+        listener.on_serve(sockets.address)
+        is_idle: Callable[[], bool] = lambda: False  # noqa: E731 - one of two
         if exit_when_idle:
-            self._first_client.due_ns = self._clock.monotonic_ns() + _FIRST_CLIENT_NS
-            monitor.timers.append(self._first_client)
-        monitor.run(self._is_idle if exit_when_idle else lambda: False, waits_for_more=True)
+            due_ns = base.clock.monotonic_ns() + _FIRST_CLIENT_NS
+            base.timers.call_later(due_ns, programs.stop_waiting)
+            is_idle = lambda: programs.are_gone and not len(server)  # noqa: E731
+        monitor.engine.run(is_idle, waits_for_more=True)
+        monitor.engine.release_all()
 
-    def _take_up(self) -> None:
-        """What a monitor before us has left: programs that run on, and crashes that nobody told."""
-        sweep(self._settings.run_dir)
-        sweep_partials(self._settings.dumps_dir)
-        for incident in tell_untold(
-            self._settings, self._keeper, self._host, self._clock, tells_own=True
-        ):
-            self._listener.on_untold(incident)
+
+class _Programs:
+    """The programs that have come, as targets."""
+
+    def __init__(self, base: Base, settings: Settings) -> None:
+        self._base = base
+        self._settings = settings
+        self._had_client = False
+
+    @property
+    def are_gone(self) -> bool:
+        """There were some, and all have gone; or none came in time."""
+        return self._had_client and not len(self._base.targets)
+
+    def stop_waiting(self, _now_ns: int) -> None:
+        """For the first one."""
+        self._had_client = True
+
+    def take_over(self) -> None:
+        """What a monitor before us watched and what still runs."""
         for process in list_recorders(self._settings.run_dir):
             monitor_pid = read_monitor_pid(self._settings.run_dir, process)
             is_alone = monitor_pid == 0 or (monitor_pid and read_stat(monitor_pid) is None)
@@ -115,51 +138,62 @@ class _Service:
                 with suppress(PerimortemError):
                     self._attach(process)
 
-    def _find(self, pid: int, _now_ns: int) -> Session | None:
-        known = next((s for s in self._monitor.sessions.values() if s.pid == pid), None)
-        if known is not None and known.ended_ns is None:
+    def find(self, pid: int, _now_ns: int) -> Target | None:
+        known = self._base.targets.find_pid(pid)
+        if known is not None:
             return known
         try:
             return self._attach(find_process(pid))
         except PerimortemError:
             return None
 
-    def _find_core(self, pid: int, now_ns: int) -> Session | None:
+    def find_core(self, pid: int, now_ns: int) -> Target | None:
         """A process that dumps core, unless a monitor of its own has dumped it already."""
-        session = self._find(pid, now_ns)
-        if session is None:
+        target = self.find(pid, now_ns)
+        if target is None:
             return None
-        recording = session.recorder.read_recording(now_ns)
-        is_told = recording is not None and recording.crash is not None and recording.crash.is_fatal
-        monitor_pid = read_monitor_pid(self._settings.run_dir, session.target.ref)
+        recording = target.read_recording(now_ns)
+        is_reported = (
+            recording is not None and recording.crash is not None and recording.crash.is_fatal
+        )
+        monitor_pid = read_monitor_pid(self._settings.run_dir, target.ref)
         has_other = monitor_pid not in (None, 0, os.getpid()) and read_stat(monitor_pid or 0)
-        if is_told and has_other:
-            self._monitor.forget(session)
+        if is_reported and has_other:
+            self._base.targets.post(target, Event.LEFT)
             return None
         container = find_container(pid)
         if container is not None:
-            session.labels["container"] = container
-        return session
+            target.label("container", container)
+        return target
 
-    def _attach(self, process: ProcessRef) -> Session:
-        now_ns = self._clock.monotonic_ns()
-        is_observed = len(self._monitor.sessions) < OBSERVED_MAX
-        session = Session(
-            target=collect_process_info(process),
-            exit_watch=open_exit_watch(process, is_child=False),
-            recorder=RecorderLink(self._settings.run_dir, process),
-            watch=TargetWatch(self._settings.policy, now_ns),
-            watched_since_ns=now_ns,
+    def _attach(self, process: ProcessRef) -> Target:
+        now_ns = self._base.clock.monotonic_ns()
+        is_observed = len(self._base.targets) < OBSERVED_MAX
+        target = Target(
+            collect_process_info(process),
+            open_exit_watch(process, is_child=False),
+            RecorderLink(self._settings.run_dir, process),
+            TargetWatch(self._settings.policy, now_ns),
+            now_ns,
             sources=open_observers(process, (), now_ns, is_observed=is_observed),
         )
         self._had_client = True
-        self._monitor.add(session)
-        return session
+        self._base.targets.add(target)
+        return target
 
-    def _stop_waiting(self, _now_ns: int) -> None:
-        self._had_client = True
-        self._first_client.due_ns = None
 
-    def _is_idle(self) -> bool:
-        is_busy = self._monitor.sessions or self._monitor.is_looking_into_ends
-        return self._had_client and not is_busy and not len(self._clients)
+class _Reporter:
+    """Each end is recorded and reported as it comes."""
+
+    def __init__(self, listener: ServeListener, store: DatabaseStore) -> None:
+        self._listener = listener
+        self._store = store
+
+    def on_exit(self, target: Target, now_ns: int) -> None:
+        return
+
+    def report_end(self, target: Target, incident: Incident) -> None:
+        self._listener.on_end(target, self._store.record(target, incident))
+
+    def report_release(self, target: Target, incident: Incident) -> None:
+        return

@@ -7,34 +7,40 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from perimortem.beats.source import BeatSource
-from perimortem.clock import SystemClock
 from perimortem.errors import PerimortemError
-from perimortem.exits.sources import open_exit_watch, open_system_log
+from perimortem.exits.sources import open_exit_watch, open_system_log, remember_ends
 from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessInfo, ProcessRef
+from perimortem.monitor.assembly import build_monitor
+from perimortem.monitor.base import Base, open_base
+from perimortem.monitor.discovery import Discovery
+from perimortem.monitor.family import Alone
 from perimortem.monitor.find import Wanted
-from perimortem.monitor.keeper import Keeper
-from perimortem.monitor.loop import Listener, Monitor
+from perimortem.monitor.incident_store import IncidentStore
+from perimortem.monitor.listener import Listener
 from perimortem.monitor.platform import EndRequests, open_observers
 from perimortem.monitor.recorder_link import RecorderLink
-from perimortem.monitor.session import Session
 from perimortem.monitor.settings import Settings
+from perimortem.monitor.target import Target
 from perimortem.monitor.tree import ProcessTree
 from perimortem.proc import collect_host, collect_process_info, find_process
 from perimortem.system import raise_own_limits
 from perimortem.watch.target import TargetWatch
 
 OBSERVED_MAX = 100
-"""More targets than that are watched by their ends and their own heartbeats only."""
+"""With more targets the further ones are watched by their ends and their own heartbeats only."""
+_LOOK_INTERVAL_NS = 1_000_000_000
 
 
 class WatchListener(Listener, Protocol):
-    """What `watch` tells besides what every watch tells."""
+    """What `watch` notifies of besides what every watch does."""
 
-    def on_attach(self, target: ProcessInfo, sources: list[BeatSource], has_recorder: bool) -> None:
+    def on_attach(
+        self, process: ProcessInfo, sources: tuple[BeatSource, ...], has_recorder: bool
+    ) -> None:
         """A target is held and watched."""
 
-    def on_watch_end(self, session: Session, incident: Incident) -> None:
+    def on_watch_end(self, target: Target, incident: Incident) -> None:
         """The watch ends before the target does."""
 
 
@@ -47,7 +53,11 @@ class WatchResult:
 
 
 def watch_processes(
-    pids: list[int], wanted: Wanted, settings: Settings, listener: WatchListener, keeper: Keeper
+    pids: list[int],
+    wanted: Wanted,
+    settings: Settings,
+    listener: WatchListener,
+    store: IncidentStore,
 ) -> WatchResult:
     """Watch ``pids`` until all have ended, or until INT or TERM ends the watch.
 
@@ -56,50 +66,56 @@ def watch_processes(
     """
     raise_own_limits()  # each target takes two
     with ExitStack() as stack:
-        return _Watch(wanted, settings, listener, keeper, stack).watch(pids)
+        base = open_base(stack)
+        end_requests = EndRequests()
+        stack.callback(end_requests.close)
+        tree = ProcessTree(base.targets)
+        remember_ends()
+        reporter = _Reporter(tree, listener, store)
+        discovery = Discovery(tree, settings, base.pool.pids)
+        monitor = build_monitor(
+            base,
+            settings,
+            collect_host(),
+            open_system_log(),
+            stack,
+            store=store,
+            listener=listener,
+            reporter=reporter,
+            family=tree if settings.follow else Alone(),
+        )
+        attaching = _Attaching(base, tree, discovery, wanted, settings, listener)
+        attaching.attach_all(pids)
+        base.selector.register(end_requests.waitable(), lambda _now_ns: monitor.engine.stop())
+        if settings.follow:
+            now_ns = base.clock.monotonic_ns()
+            base.timers.call_every(_LOOK_INTERVAL_NS, now_ns, attaching.look_around)
+        monitor.engine.run(waits_for_more=settings.follow and wanted.may_come)
+        monitor.engine.release_all()
+        return WatchResult(reporter.ended, reporter.left)
 
 
-class _Watch:
+class _Attaching:
+    """Takes processes under watch."""
+
     def __init__(
         self,
+        base: Base,
+        tree: ProcessTree,
+        discovery: Discovery,
         wanted: Wanted,
         settings: Settings,
         listener: WatchListener,
-        keeper: Keeper,
-        stack: ExitStack,
     ) -> None:
+        self._base = base
+        self._tree = tree
+        self._discovery = discovery
         self._wanted = wanted
         self._settings = settings
         self._listener = listener
-        self._clock = SystemClock()
-        self._commands: dict[ProcessRef, Session] = {}
-        self._monitor = Monitor(
-            settings, self._clock, collect_host(), listener, open_system_log(), keeper
-        )
-        stack.callback(self._monitor.close)
-        self._end_requests = EndRequests()
-        stack.callback(self._end_requests.close)
-        self._tree = ProcessTree(settings, self._monitor.add, self._living_commands)
-        self._ended = 0
 
-    def watch(self, pids: list[int]) -> WatchResult:
-        """Until the end of all, or of the watch."""
-        monitor = self._monitor
-        self._attach_all(pids)
-        monitor.selector.register(self._end_requests.waitable(), lambda _now_ns: monitor.stop())
-        monitor.on_ended = self._take_end
-        waits = self._settings.follow and self._wanted.may_come
-        if self._settings.follow:
-            monitor.find_culprit = self._tree.culprit
-            monitor.each_second(self._look_around)
-        monitor.run(waits_for_more=waits)
-        left = [s for s in monitor.sessions.values() if s.is_command or s.open_hang]
-        for session in left:
-            self._listener.on_watch_end(session, monitor.conclude_open(session))
-        return WatchResult(self._ended, len(left))
-
-    def _attach_all(self, pids: list[int]) -> None:
-        """Of a name or unit all that can be had; of pids, every one."""
+    def attach_all(self, pids: list[int]) -> None:
+        """Of names and units all that can be had; of pids, every one."""
         is_small = len(pids) <= OBSERVED_MAX
         refusal: PerimortemError | None = None
         for pid in pids:
@@ -109,47 +125,60 @@ class _Watch:
                 if not self._wanted.may_come:
                     raise
                 refusal = error
-        if refusal is not None and not self._commands:
+        if refusal is not None and not self._tree.roots:
             raise refusal
 
-    def _attach(self, process: ProcessRef, *, is_observed: bool) -> None:
-        now_ns = self._clock.monotonic_ns()
-        wanted = self._settings.beat_from
-        sources = open_observers(process, wanted, now_ns, is_observed=is_observed)
-        session = Session(
-            target=collect_process_info(process),
-            exit_watch=open_exit_watch(process, is_child=False),
-            recorder=RecorderLink(self._settings.run_dir, process),
-            watch=TargetWatch(self._settings.policy, now_ns),
-            watched_since_ns=now_ns,
-            sources=sources,
-        )
-        self._commands[process] = session
-        self._monitor.add(session)
-        self._listener.on_attach(session.target, sources, session.recorder.open())
-
-    def _look_around(self, now_ns: int) -> None:
+    def look_around(self, now_ns: int) -> None:
         """New processes that match, and children of those that are watched."""
         for pid in self._wanted.find() if self._wanted.may_come else ():
             with suppress(PerimortemError):
                 process = find_process(pid)
-                if process not in self._commands and pid not in self._tree.living:
-                    self._attach(process, is_observed=len(self._commands) < OBSERVED_MAX)
-        self._tree.scan(now_ns)
+                if process not in self._tree.roots and pid not in self._tree.living:
+                    self._attach(process, is_observed=len(self._tree.roots) < OBSERVED_MAX)
+        self._discovery.scan(now_ns)
 
-    def _living_commands(self) -> list[Session]:
-        return [session for session in self._commands.values() if session.end is None]
+    def _attach(self, process: ProcessRef, *, is_observed: bool) -> None:
+        now_ns = self._base.clock.monotonic_ns()
+        wanted = self._settings.beat_from
+        target = Target(
+            collect_process_info(process),
+            open_exit_watch(process, is_child=False),
+            RecorderLink(self._settings.run_dir, process),
+            TargetWatch(self._settings.policy, now_ns),
+            now_ns,
+            sources=open_observers(process, wanted, now_ns, is_observed=is_observed),
+        )
+        self._tree.add_root(target)
+        self._listener.on_attach(target.process, target.sources, target.recorder.open())
 
-    def _take_end(self, session: Session, incident: Incident) -> None:
-        if session.is_command:
-            self._ended += 1
-            del self._commands[session.target.ref]
+
+class _Reporter:
+    """Each end is recorded and reported as it comes."""
+
+    def __init__(self, tree: ProcessTree, listener: WatchListener, store: IncidentStore) -> None:
+        self._tree = tree
+        self._listener = listener
+        self._store = store
+        self.ended = 0
+        self.left = 0
+
+    def on_exit(self, target: Target, now_ns: int) -> None:
+        return
+
+    def report_end(self, target: Target, incident: Incident) -> None:
+        if target.is_command:
+            self.ended += 1
+            self._tree.remove_root(target)
         else:
-            self._tree.note_end(session, incident)
-            if session.number is None and not self._tree.deserves_incident(session, incident):
+            self._tree.note_end(target, incident)
+            if target.number is None and not self._tree.deserves_incident(target, incident):
                 return
-        session.incident = self._monitor.keep(session, incident)
-        self._listener.on_end(session, session.incident)
+        self._listener.on_end(target, self._store.record(target, incident))
+
+    def report_release(self, target: Target, incident: Incident) -> None:
+        if target.is_command or target.open_hang is not None:
+            self.left += 1
+            self._listener.on_watch_end(target, incident)
 
 
 def refuse_self(pids: list[int], own_pid: int) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from perimortem.store.database import Ask, Store
 from perimortem.store.retention import Limits, StoredDump, plan_removals
@@ -38,6 +39,8 @@ class Refusal:
     """Why not, for a report: one phrase."""
 
     why: str
+    is_repeat: bool = False
+    """Dumps like it were kept already: another would show nothing new."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +79,12 @@ class DumpLedger:
         ``may_grow``: it may take all the room there is. Raises StoreError."""
         with self._store.transaction() as ask:
             now_s = self._now_s()
-            (count,) = ask(
-                "SELECT count(*) FROM dump WHERE signature = ? AND asked_at > ?",
+            earlier = ask(
+                "SELECT incident FROM dump WHERE signature = ? AND asked_at > ? ORDER BY id",
                 (signature, now_s - _HOUR_S),
-            )[0]
-            if count >= self._limits.dumps_per_hour:
-                times = "once" if count == 1 else f"{count} times"
-                return Refusal(f"the same was dumped {times} in the last hour (dumps-per-hour)")
+            )
+            if len(earlier) >= self._limits.dumps_per_hour:
+                return Refusal(_describe_earlier(earlier), is_repeat=True)
             _forget_failures(ask, now_s - _HOUR_S)
             cleared = self._make_room(ask, min(expected_bytes, self._limits.max_use_bytes // 2))
             free_bytes = shutil.disk_usage(self._dumps_dir).free - self._limits.keep_free_bytes
@@ -156,6 +158,14 @@ class DumpLedger:
                     path, size = Path(entry.path), facts.st_size
                     found.append(StoredDump(path, size, facts.st_mtime, signature))
         return found
+
+
+def _describe_earlier(earlier: list[tuple[Any, ...]]) -> str:
+    """ "the same was dumped 3 times in the last hour, first for incident 12 (dumps-per-hour)"."""
+    times = "once" if len(earlier) == 1 else f"{len(earlier)} times"
+    number = next((incident for (incident,) in earlier if incident is not None), None)
+    first = "" if number is None else f", first for incident {number}"
+    return f"the same was dumped {times} in the last hour{first} (setting dumps-per-hour)"
 
 
 def _forget_failures(ask: Ask, before_s: float) -> None:

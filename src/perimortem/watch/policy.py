@@ -20,11 +20,11 @@ class WatchPolicy:
     """Limits in nanoseconds. ``threshold_of_ns`` overrides single heartbeats by name."""
 
     threshold_ns: int = 10 * SECOND_NS
-    """No beat for so long: late. For heartbeats that set no threshold of their own."""
+    """Without a beat for this long it is late. For heartbeats that set no threshold of their own."""
     grace_ns: int = 60 * SECOND_NS
     """For the first beat after a heartbeat was registered: programs load before they beat."""
-    second_look_ns: int = 20_000_000
-    """A late heartbeat is hung only when a second look, so much later, finds no beat either."""
-    hung_look_ns: int = 250_000_000
-    """How often a hung target is looked at, to see it recover."""
+    second_sample_ns: int = 20_000_000
+    """A late heartbeat is hung only when a second sample, this much later, finds no beat either."""
+    hung_sample_ns: int = 250_000_000
+    """How often a hung target is sampled, to see it recover."""
     threshold_of_ns: dict[str, int] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """The state machine of one watched target. Pure: pulses and times in, hangs out.
 
-A look is lazy: the caller comes back at ``due_ns``, the first moment at which some heartbeat can be
-late. Between two looks a target may beat a million times; it costs the monitor nothing.
+A sample is lazy: the caller comes back at ``due_ns``, the first moment at which some heartbeat can be
+late. Between two samples a target may beat a million times; it costs the monitor nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Change = HangDetected | HangRecovered
 
 
 class TargetWatch:
-    """One target: feed it pulses with :meth:`look`, come back at :attr:`due_ns`."""
+    """One target: feed it pulses with :meth:`sample`, come back at :attr:`due_ns`."""
 
     def __init__(self, policy: WatchPolicy, now_ns: int) -> None:
         self.policy = policy
@@ -53,23 +53,23 @@ class TargetWatch:
         self._unbased: frozenset[str] = frozenset()
         self._late_since_ns = 0
 
-    def look(self, pulse: Pulse, now_ns: int, confirm: Callable[[], bool]) -> Change | None:
+    def sample(self, pulse: Pulse, now_ns: int, confirm: Callable[[], bool]) -> Change | None:
         """Judge one pulse.
 
-        ``confirm`` is asked once before a hang is told: does the target still carry this recorder?
-        When it says no, nothing is judged (the heartbeat was lost, not stopped).
+        ``confirm`` is asked once before a hang is reported: does the target still carry this recorder?
+        When it answers no, nothing is judged (the heartbeat was lost, not stopped).
         """
         if self.state is State.ENDED:
             return None
         overdue, next_due_ns = self._judge(pulse, now_ns)
         if self.state is State.HUNG:
-            return self._look_while_hung(overdue, now_ns)
+            return self._sample_while_hung(overdue, now_ns)
         if self.state is State.LATE:
-            return self._second_look(pulse, overdue, next_due_ns, now_ns, confirm)
+            return self._sample_again(pulse, overdue, next_due_ns, now_ns, confirm)
         if overdue:
             self._late_since_ns = now_ns
             self._go(State.LATE)
-            self.due_ns = now_ns + self.policy.second_look_ns
+            self.due_ns = now_ns + self.policy.second_sample_ns
             return None
         self.due_ns = next_due_ns
         if self.state is State.RECOVERED or any(beat.beaten for beat in pulse.heartbeats):
@@ -77,17 +77,18 @@ class TargetWatch:
         return None
 
     def rebase(self, now_ns: int) -> None:
-        """Time passed in which nobody could watch: every deadline counts from now, nobody is blamed.
+        """Time has passed in which we could not watch: every deadline counts from now.
 
-        A hang that was told stays told.
+        Only a heartbeat that had stopped by then is judged as before: a reported hang is over when that
+        heartbeat beats again, and not because we were absent.
         """
-        self._base_ns, self._unbased = now_ns, frozenset()
+        self.rebase_but_stopped(now_ns)
         if self.state is State.LATE:
             self._late_since_ns = now_ns
-        self.due_ns = now_ns if self.state is State.HUNG else now_ns + self.policy.second_look_ns
+        self.due_ns = now_ns if self.state is State.HUNG else now_ns + self.policy.second_sample_ns
 
     def rebase_but_stopped(self, now_ns: int) -> None:
-        """We held the target (a dump, a debugger): whoever beat before is judged anew from now."""
+        """We held the target (a dump, a debugger): heartbeats that beat before count from now."""
         stopped = {beat.name for beat in self.hang.stopped} if self.hang else set()
         self._base_ns, self._unbased = now_ns, frozenset(stopped)
 
@@ -127,13 +128,13 @@ class TargetWatch:
                 overdue.append(heartbeat)
                 continue
             if not heartbeat.beaten:
-                # Its first beat, which may come at once, ends the grace: look a threshold from now.
+                # Its first beat, which may come at once, ends the grace: sample a threshold from now.
                 deadline_ns = min(deadline_ns, now_ns + self.threshold_ns(heartbeat))
             next_due_ns = min(next_due_ns, deadline_ns)
         # A heartbeat registered from now on must be found before it can be late.
         return overdue, min(next_due_ns, now_ns + self.policy.threshold_ns)
 
-    def _second_look(
+    def _sample_again(
         self,
         pulse: Pulse,
         overdue: list[Heartbeat],
@@ -146,8 +147,8 @@ class TargetWatch:
             self._go(State.ALIVE if beaten else State.STARTING)
             self.due_ns = next_due_ns
             return None
-        if now_ns < self._late_since_ns + self.policy.second_look_ns:
-            self.due_ns = self._late_since_ns + self.policy.second_look_ns
+        if now_ns < self._late_since_ns + self.policy.second_sample_ns:
+            self.due_ns = self._late_since_ns + self.policy.second_sample_ns
             return None
         self.due_ns = NEVER_NS
         if not confirm():  # it may have rebased us: then that due time holds
@@ -161,10 +162,10 @@ class TargetWatch:
             detected_ns=now_ns,
             recovered_ns=None,
         )
-        self.due_ns = now_ns + self.policy.hung_look_ns
+        self.due_ns = now_ns + self.policy.hung_sample_ns
         return HangDetected(self.hang)
 
-    def _look_while_hung(self, overdue: list[Heartbeat], now_ns: int) -> Change | None:
+    def _sample_while_hung(self, overdue: list[Heartbeat], now_ns: int) -> Change | None:
         assert self.hang is not None
         late = {beat.name for beat in overdue}
         known = {beat.name for beat in self.hang.stopped}
@@ -176,12 +177,12 @@ class TargetWatch:
                     stopped=(*self.hang.stopped, *fresh),
                     still_beating=tuple(n for n in self.hang.still_beating if n not in late),
                 )
-            self.due_ns = now_ns + self.policy.hung_look_ns
+            self.due_ns = now_ns + self.policy.hung_sample_ns
             return None
         recovered = replace(self.hang, recovered_ns=now_ns)
         self.hang = None
         self._go(State.RECOVERED)
-        self.due_ns = now_ns + self.policy.second_look_ns
+        self.due_ns = now_ns + self.policy.second_sample_ns
         return HangRecovered(recovered)
 
     def _stopped(self, heartbeat: Heartbeat) -> StoppedHeartbeat:

@@ -30,7 +30,7 @@ def command(config: Path | None, as_json: bool, exit_when_idle: bool, **options:
     There is one such monitor for each user (for each run directory). At its start it tells the crashes
     that happened while there was none.
     """
-    from perimortem.cli.keeping import open_keeper
+    from perimortem.cli.incident_store import open_incident_store
     from perimortem.cli.listener import ConsoleListener
     from perimortem.cli.settings import build_settings
     from perimortem.config.resolve import resolve
@@ -39,6 +39,6 @@ def command(config: Path | None, as_json: bool, exit_when_idle: bool, **options:
     resolved = resolve(collect_flags(options), config)
     settings = build_settings(resolved)
     listener = ConsoleListener(quiet=resolved["quiet"], as_json=as_json, shares_terminal=False)
-    with open_keeper(settings, resolved) as keeper:
-        serve(settings, listener, keeper, exit_when_idle=exit_when_idle)
+    with open_incident_store(settings, resolved) as store:
+        serve(settings, listener, store, exit_when_idle=exit_when_idle)
     return 0

@@ -88,7 +88,7 @@ def command(
     store (`perimortem list`). A hang is told when a heartbeat stops; nothing is killed unless
     --on-hang says so.
     """
-    from perimortem.cli.keeping import open_keeper
+    from perimortem.cli.incident_store import open_incident_store
     from perimortem.cli.listener import ConsoleListener
     from perimortem.cli.output import write_report
     from perimortem.cli.settings import build_settings
@@ -101,8 +101,8 @@ def command(
     resolved = resolve(collect_flags(options), config)
     settings = build_settings(resolved)
     listener = ConsoleListener(quiet=resolved["quiet"], as_json=as_json, shares_terminal=True)
-    with open_keeper(settings, resolved) as keeper:
-        result = run_command(argv, settings, listener, keeper)
+    with open_incident_store(settings, resolved) as store:
+        result = run_command(argv, settings, listener, store)
     if result.incident.target is None:
         listener.tell(result.incident)
     if report is not None:

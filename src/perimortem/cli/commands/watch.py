@@ -57,7 +57,7 @@ def command(
     """
     from dataclasses import replace
 
-    from perimortem.cli.keeping import open_keeper
+    from perimortem.cli.incident_store import open_incident_store
     from perimortem.cli.listener import ConsoleListener
     from perimortem.cli.settings import build_settings
     from perimortem.config.resolve import resolve
@@ -81,6 +81,6 @@ def command(
     found = wanted.wait()
     refuse_self(found, os.getpid())
     listener = ConsoleListener(quiet=resolved["quiet"], as_json=as_json, shares_terminal=False)
-    with open_keeper(settings, resolved) as keeper:
-        watch_processes(found, wanted, settings, listener, keeper)
+    with open_incident_store(settings, resolved) as store:
+        watch_processes(found, wanted, settings, listener, store)
     return 0

@@ -39,7 +39,7 @@ class GoneExitWatch:
         )
         return Exit(ExitKind.UNKNOWN, ExitSource.NONE)
 
-    def end(self, *, politely: bool) -> None:
+    def send_signal(self, number: int) -> None:
         return
 
     def close(self) -> None:

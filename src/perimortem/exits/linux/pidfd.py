@@ -63,8 +63,8 @@ def note_memory(end: Exit, memory: CgroupMemory, evidence: list[Evidence]) -> No
         evidence.append(Evidence(kills, "memory cgroup", Confidence.OBSERVED))
 
 
-class ChildExitWatch:
-    """A child of ours: waitid tells all, at once, and reaps it."""
+class _PidfdWatch:
+    """A process that is held by a pidfd."""
 
     retry_after_s = 0.002
 
@@ -77,6 +77,19 @@ class ChildExitWatch:
     def waitable(self) -> int:
         return self._fd
 
+    def send_signal(self, number: int) -> None:
+        if self._fd >= 0:  # else it was let go, and the descriptor's number may be another's
+            signal.pidfd_send_signal(self._fd, number)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class ChildExitWatch(_PidfdWatch):
+    """A child of ours: waitid tells all, at once, and reaps it."""
+
     def collect_exit(self, now_ns: int) -> Exit | None:
         """None while a tracer (a dump worker, a debugger) still holds the dead process."""
         try:
@@ -88,16 +101,6 @@ class ChildExitWatch:
         end = _decode_siginfo(info)
         note_memory(end, self._memory, self.evidence)
         return end
-
-    def end(self, *, politely: bool) -> None:
-        if self._fd < 0:
-            return  # let go: the number may be another's
-        signal.pidfd_send_signal(self._fd, signal.SIGABRT if politely else signal.SIGKILL)
-
-    def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
 
 
 def _decode_siginfo(info: os.waitid_result) -> Exit:
@@ -127,21 +130,13 @@ def _collect_adopted(pidfd: int) -> Exit | None:
     return None if info is None else _decode_siginfo(info)
 
 
-class ForeignExitWatch:
+class ForeignExitWatch(_PidfdWatch):
     """A process that is not our child: its status is asked for, source after source."""
 
-    retry_after_s = 0.002
-
     def __init__(self, process: ProcessRef, connector: ProcConnector | None = None) -> None:
-        self.process = process
-        self.evidence: list[Evidence] = []
-        self._fd = open_pidfd(process)
-        self._memory = CgroupMemory(process.pid)
+        super().__init__(process)
         self._connector = connector if connector is not None else ProcConnector.shared()
         self._asked_since_ns: int | None = None
-
-    def waitable(self) -> int:
-        return self._fd
 
     def collect_exit(self, now_ns: int) -> Exit | None:
         end = self._ask(now_ns)
@@ -186,13 +181,3 @@ class ForeignExitWatch:
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)
         return any(events & select.POLLHUP for _, events in poll.poll(0))
-
-    def end(self, *, politely: bool) -> None:
-        if self._fd < 0:
-            return  # let go: the number may be another's
-        signal.pidfd_send_signal(self._fd, signal.SIGABRT if politely else signal.SIGKILL)
-
-    def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1

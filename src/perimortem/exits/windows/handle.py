@@ -64,8 +64,8 @@ class HandleExitWatch:
             return Exit(ExitKind.UNKNOWN, ExitSource.NONE)
         return decode_exit_code(code.value, ExitSource.PROCESS_HANDLE)
 
-    def end(self, *, politely: bool) -> None:
-        """There is no abort from outside: both ways it is TerminateProcess."""
+    def send_signal(self, number: int) -> None:
+        """There is no request to end from outside: each signal is TerminateProcess."""
         pid = self.process.pid
         with kernel32.open_process(kernel32.PROCESS_TERMINATE, pid) as handle:
             # The pid is this process's as long as we hold it.

@@ -1,7 +1,9 @@
-"""Programs that talk to the monitor: they say hello, and that they crash.
+"""The server of crash handlers: programs say hello, and that they crash.
 
-Who speaks, the kernel says; what is said is checked before anything is done about it. No client is
-waited for: what is not there is not read, an answer that finds no room ends the connection.
+The kernel says who speaks; a message is checked before anything is done about it. No client is waited
+for: what has not arrived is not read, and an answer that finds no room ends the connection. While its
+dump is taken the process stands in its handler; it is dumped once, and every further report of a crash
+gets the answer of the first.
 """
 
 from __future__ import annotations
@@ -10,13 +12,19 @@ import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from perimortem.errors import MalformedInput
+from perimortem.model.crash import Crash
+from perimortem.model.exits import Sender
+from perimortem.model.process import ProcessRef
 from perimortem.monitor.cores import read_core
-from perimortem.monitor.crashes import Crashes
-from perimortem.monitor.loop import Monitor
-from perimortem.monitor.session import Session
-from perimortem.system import descriptors_max
+from perimortem.monitor.lifecycle import Event
+from perimortem.monitor.target import Target
+from perimortem.monitor.targets import Targets
+from perimortem.proc import list_numbers, read_stat, renew_process_info
+from perimortem.system import Selector, descriptors_max
+from perimortem.text import printable
 from perimortem.wire import Connection, Listener, Received
 from perimortem.wire.frames import Message, WrongVersion, decode_message, encode_answer
 from perimortem.wire.layout import FrameKind, Outcome
@@ -26,8 +34,8 @@ CONNECTIONS_MAX = 2000
 _MESSAGES_AT_ONCE = 16
 _ACCEPTED_AT_ONCE = 64
 
-FindSession = Callable[[int, int], Session | None]
-"""find(pid, now_ns): the target that this process is, or is from now on; None: it is none of ours."""
+FindTarget = Callable[[int, int], Target | None]
+"""find(pid, now_ns): the target that this process is, or is from now on; None: it is not ours."""
 
 
 @dataclass
@@ -38,29 +46,34 @@ class _Client:
     """It crashes and waits for its dump: the last to be turned away."""
 
 
-class Clients:
-    """All connections of one listener."""
+class CrashServer:
+    """All connections of one listener, and the crashes that are reported over them."""
 
     def __init__(
         self,
         listener: Listener,
-        monitor: Monitor,
-        find_session: FindSession,
-        on_leave: Callable[[Session], None] = lambda _session: None,
-        find_core: FindSession | None = None,
+        selector: Selector,
+        targets: Targets,
+        run_dir: Path,
+        helper_pids: Callable[[], set[int]],
+        find_target: FindTarget,
+        find_core: FindTarget | None = None,
     ) -> None:
-        """``find_session``: whose message it is; ``on_leave``: a target has taken its handler off;
-        ``find_core``: the target for a process that dumps core, where cores are taken."""
+        """``find_target``: the target that a message is from; ``find_core``: the target that dumps
+        core, where cores are collected; ``helper_pids``: processes of ours, whose cores are not."""
         self._listener = listener
-        self._monitor = monitor
-        self._find_session = find_session
-        self._on_leave = on_leave
+        self._selector = selector
+        self._targets = targets
+        self._run_dir = run_dir
+        self._helper_pids = helper_pids
+        self._find_target = find_target
         self._find_core = find_core
-        self._crashes = Crashes(monitor)
         self._most = min(CONNECTIONS_MAX, descriptors_max() // 2)
         self._clients: dict[int, _Client] = {}
-        """By what they are waited for by; in the order in which they came."""
-        monitor.selector.register(listener.waitable(), self._accept)
+        """By their waitable; in the order in which they came."""
+        self._answers: dict[ProcessRef, list[_Client]] = {}
+        """The clients that wait for the dump of their process."""
+        selector.register(listener.waitable(), self._accept)
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -69,7 +82,15 @@ class Clients:
         """Turn all away."""
         for client in list(self._clients.values()):
             self._drop(client)
-        self._monitor.selector.unregister(self._listener.waitable())
+        self._selector.unregister(self._listener.waitable())
+
+    def answer(self, target: Target) -> None:
+        """Let the process go on: its dump is written, or there will be none."""
+        outcome = Outcome.OK if any(dump.path for dump in target.dumps) else Outcome.NO_DUMP
+        for client in self._answers.pop(target.ref, ()):
+            client.is_answer_due = False
+            if client.is_open:  # it may have left meanwhile; its crash is reported all the same
+                self._answer(client, encode_answer(FrameKind.DONE, outcome))
 
     def _accept(self, _now_ns: int) -> None:
         for _ in range(_ACCEPTED_AT_ONCE):
@@ -82,10 +103,10 @@ class Clients:
                 continue
             self._clients[connection.waitable()] = client = _Client(connection)
             serve = functools.partial(self._serve, client)
-            self._monitor.selector.register(connection.waitable(), serve)
+            self._selector.register(connection.waitable(), serve)
 
     def _make_room(self) -> bool:
-        """Whoever has been here longest and waits for nothing goes."""
+        """The client that has been here longest and waits for nothing goes."""
         idle = next((c for c in self._clients.values() if not c.is_answer_due), None)
         if idle is not None:
             self._drop(idle)
@@ -118,45 +139,45 @@ class Clients:
         if message.kind is FrameKind.CORE:
             self._take_core(client, received, message, now_ns)
             return
-        session = self._find_session(received.pid, now_ns) if received.pid > 0 else None
-        if session is None or session.ended_ns is not None:
+        target = self._find_target(received.pid, now_ns) if received.pid > 0 else None
+        if target is None or not target.is_alive:
             self._refuse(client, Outcome.NOT_WATCHED)
         elif message.kind is FrameKind.HELLO:
             self._answer(client, encode_answer(FrameKind.WELCOME))
         elif message.kind is FrameKind.LEAVE:
-            self._on_leave(session)
+            self._targets.post(target, Event.LEFT)
             self._answer(client, encode_answer(FrameKind.DONE))
         elif message.crash is not None and not client.is_answer_due:
-            client.is_answer_due = True
-            self._crashes.take(
-                session, message.crash, lambda outcome: self._tell_done(client, outcome)
-            )
+            self._take_crash(client, target, message.crash)
 
     def _take_core(
         self, client: _Client, received: Received, message: Message, now_ns: int
     ) -> None:
-        """Only root may speak for the kernel; and what it tells of ourselves is not taken."""
+        """Only root may speak for the kernel; and cores of our own processes are not collected."""
         pid = message.pid
-        is_ours = pid in self._monitor.helper_pids() | {os.getpid()}
+        is_ours = pid in self._helper_pids() | {os.getpid()}
         find = self._find_core if received.is_root and not is_ours else None
-        session = find(pid, now_ns) if find is not None else None
+        target = find(pid, now_ns) if find is not None else None
         # The pid may have been given to another since.
-        if session is None or session.target.ref.start_time_ticks != message.start_time_ticks:
+        if target is None or target.ref.start_time_ticks != message.start_time_ticks:
             self._refuse(client, Outcome.NOT_WATCHED)
             return
         try:
-            crash = read_core(self._monitor.settings.run_dir, pid, now_ns)
+            crash = read_core(self._run_dir, pid, now_ns)
         except (MalformedInput, OSError):
             self._refuse(client, Outcome.MALFORMED)
             return
-        client.is_answer_due = True
-        self._crashes.take(session, crash, lambda outcome: self._tell_done(client, outcome))
+        self._take_crash(client, target, crash)
 
-    def _tell_done(self, client: _Client, outcome: Outcome) -> None:
-        """It may have left meanwhile; its crash is kept all the same."""
-        client.is_answer_due = False
-        if client.is_open:
-            self._answer(client, encode_answer(FrameKind.DONE, outcome))
+    def _take_crash(self, client: _Client, target: Target, crash: Crash) -> None:
+        client.is_answer_due = True
+        self._answers.setdefault(target.ref, []).append(client)
+        if target.crash is not None:
+            self._targets.post(target, Event.CRASHED_AGAIN)
+            return
+        sender = _find_sender(target.pid, crash)
+        target.note_crash(crash, sender, renew_process_info(target.process))
+        self._targets.post(target, Event.CRASHED)
 
     def _answer(self, client: _Client, message: bytes) -> None:
         if not client.connection.send(message):
@@ -171,5 +192,15 @@ class Clients:
             client.is_open = False
             waitable = client.connection.waitable()
             del self._clients[waitable]
-            self._monitor.selector.unregister(waitable)
+            self._selector.unregister(waitable)
             client.connection.close()
+
+
+def _find_sender(pid: int, crash: Crash) -> Sender | None:
+    """The other process that sent the signal. It may live in another namespace (0), or be gone."""
+    numbers = list_numbers(pid)
+    if crash.sender_pid is None or crash.sender_pid in numbers | {0}:
+        return None
+    facts = read_stat(crash.sender_pid) if len(numbers) == 1 else None
+    name = printable(facts.name) if facts else None
+    return Sender(crash.sender_pid, crash.sender_uid, name)

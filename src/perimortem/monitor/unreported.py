@@ -1,7 +1,7 @@
-"""What processes said before they died while no monitor lived to hear it: told now, once.
+"""Report crashes that were not reported while no monitor lived to do it; each once.
 
 A monitor may be killed in the middle of a crash. The note lies in the recorder, a dump that was finished
-under its final name; whoever starts next makes an incident of them.
+under its final name; the next monitor makes an incident of them.
 """
 
 from __future__ import annotations
@@ -11,22 +11,23 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from perimortem.clock import Clock
+from perimortem.clock import SystemClock
 from perimortem.errors import MalformedInput
 from perimortem.exits.sources import open_gone_watch
 from perimortem.minidump.format import StreamType
 from perimortem.minidump.reader import MinidumpFile
 from perimortem.model.dump import DumpResult, MinidumpType
-from perimortem.model.evidence import Confidence
+from perimortem.model.evidence import Confidence, Evidence
 from perimortem.model.exits import Exit, ExitKind, ExitSource
 from perimortem.model.incident import Host, Incident
 from perimortem.model.process import ProcessRef
 from perimortem.model.recording import Recording
 from perimortem.model.system_log import SystemLogFindings
-from perimortem.monitor.keeper import Keeper
+from perimortem.monitor.conclude import Collected, WallClock, derive_incident
+from perimortem.monitor.incident_store import DatabaseStore
 from perimortem.monitor.recorder_link import RecorderLink
-from perimortem.monitor.session import Session, derive_incident
 from perimortem.monitor.settings import Settings
+from perimortem.monitor.target import Target
 from perimortem.proc import collect_process_info, read_stat
 from perimortem.recorder import RecorderFile
 from perimortem.recorder.sweep import read_name
@@ -56,7 +57,7 @@ def is_alive(process: ProcessRef) -> bool:
 
 
 def read_monitor_pid(run_dir: Path, process: ProcessRef) -> int | None:
-    """Who watches this process by the word of its recorder; 0: nobody of his own, None: unreadable."""
+    """The monitor of this process by its recorder; 0: it has none of its own, None: unreadable."""
     link = RecorderLink(run_dir, process)
     try:
         recorder = RecorderFile(link.path, process)
@@ -66,66 +67,68 @@ def read_monitor_pid(run_dir: Path, process: ProcessRef) -> int | None:
     return recorder.monitor_pid
 
 
-def tell_untold(
-    settings: Settings, keeper: Keeper, host: Host, clock: Clock, *, tells_own: bool = False
+def report_unreported(
+    settings: Settings, store: DatabaseStore, host: Host, *, reports_own: bool = False
 ) -> list[Incident]:
-    """Make incidents of crashes that nobody has told, and remove their recorders.
+    """Make incidents of crashes that were not reported, and remove their recorders.
 
-    ``tells_own``: also those of programs that had no monitor of their own: the business of the one that
-    serves all."""
-    told: list[Incident] = []
+    ``reports_own``: also those of programs that had no monitor of their own, which are the business of
+    the one that serves all."""
+    reported: list[Incident] = []
     for process in list_recorders(settings.run_dir):
-        if len(told) >= _AT_ONCE_MAX:
+        if len(reported) >= _AT_ONCE_MAX:
             break
         monitor_pid = read_monitor_pid(settings.run_dir, process)
-        if monitor_pid is None or is_alive(process) or (monitor_pid == 0 and not tells_own):
+        if monitor_pid is None or is_alive(process) or (monitor_pid == 0 and not reports_own):
             continue
         if monitor_pid not in (0, os.getpid()) and read_stat(monitor_pid) is not None:
-            continue  # it is about to tell it itself
-        incident = _tell(process, settings, keeper, host, clock)
+            continue  # it is about to report it itself
+        incident = _report(process, settings, store, host)
         if incident is not None:
-            told.append(incident)
-    return told
+            reported.append(incident)
+    return reported
 
 
-def _tell(
-    process: ProcessRef, settings: Settings, keeper: Keeper, host: Host, clock: Clock
+def _report(
+    process: ProcessRef, settings: Settings, store: DatabaseStore, host: Host
 ) -> Incident | None:
+    clock = SystemClock()
     link = RecorderLink(settings.run_dir, process)
     recording = link.read_recording(clock.monotonic_ns())
-    if recording is None or not _is_telling(recording):
+    if recording is None or not _is_significant(recording):
         link.close()
         return None
-    claimed = link.path.with_suffix(".told")
+    claimed = link.path.with_suffix(".claimed")
     try:
-        os.rename(link.path, claimed)  # who succeeds tells it
+        os.rename(link.path, claimed)  # the monitor that succeeds reports it
     except OSError:
         link.close()
         return None
-    session = _restore_session(process, link, recording, settings)
+    target = _restore_target(process, link, recording, settings)
     try:
-        incident, _ = derive_incident(session, host, clock, SystemLogFindings())
-        kept = keeper.keep_restored(session, incident)
+        wall = WallClock.read(clock)
+        collected = Collected(recording, SystemLogFindings(), host, wall, os.getpid())
+        kept = store.record_recovered(target, derive_incident(target, collected))
         with suppress(OSError):
-            if kept.number is None:  # the store failed: for the next one
+            if kept.number is None:  # the store failed: for the next monitor
                 claimed.rename(link.path)
             else:
                 claimed.unlink()
         return kept
     finally:
-        session.close()
+        target.close()
 
 
-def _is_telling(recording: Recording) -> bool:
+def _is_significant(recording: Recording) -> bool:
     note = recording.exit_note
     is_crash = recording.crash is not None and recording.crash.is_fatal
     return is_crash or (note is not None and not note.is_wanted)
 
 
-def _restore_session(
+def _restore_target(
     process: ProcessRef, link: RecorderLink, recording: Recording, settings: Settings
-) -> Session:
-    """As if it had been watched: its end is that of its last word."""
+) -> Target:
+    """As if it had been watched: its end is that of the last thing that it noted."""
     note = recording.exit_note
     end = Exit(ExitKind.UNKNOWN, ExitSource.NONE)
     if recording.crash is not None and recording.crash.is_fatal:
@@ -136,22 +139,24 @@ def _restore_session(
         if note.status is not None:
             end = Exit(ExitKind.EXITED, ExitSource.GOODBYE, code=note.status & 0xFF)
     name = link.name or str(process.pid)
-    session = Session(
-        target=replace(collect_process_info(process), name=printable(name)),
-        exit_watch=open_gone_watch(process),
-        recorder=link,
-        watch=TargetWatch(settings.policy, ended_ns),
-        watched_since_ns=recording.created_at_ns,
-        end=end,
-        ended_ns=ended_ns,
+    target = Target(
+        replace(collect_process_info(process), name=printable(name)),
+        open_gone_watch(process),
+        link,
+        TargetWatch(settings.policy, ended_ns),
+        recording.created_at_ns,
+        evidence=[
+            Evidence(
+                "no monitor lived when it ended; this is what it left in its recorder",
+                "recorder",
+                Confidence.OBSERVED,
+            )
+        ],
+        dumps=_find_dumps(settings.dumps_dir, process.pid, recording),
     )
-    session.add_evidence(
-        "no monitor lived when it ended; this is what it left in its recorder",
-        "recorder",
-        Confidence.OBSERVED,
-    )
-    session.dumps = _find_dumps(settings.dumps_dir, process.pid, recording)
-    return session
+    target.note_ended(ended_ns)
+    target.note_exit(end)
+    return target
 
 
 def _find_dumps(dumps_dir: Path, pid: int, recording: Recording) -> list[DumpResult]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from perimortem.config.resolve import Resolved
-from perimortem.monitor.keeper import Keeper
+from perimortem.monitor.incident_store import DatabaseStore
 from perimortem.monitor.settings import Settings
 from perimortem.store.database import Store
 from perimortem.store.ledger import DumpLedger
@@ -20,11 +20,11 @@ _KEEP_FREE_SHARE = 0.05
 
 
 @contextmanager
-def open_keeper(settings: Settings, resolved: Resolved) -> Iterator[Keeper]:
+def open_incident_store(settings: Settings, resolved: Resolved) -> Iterator[DatabaseStore]:
     """Raises StoreError."""
     with Store(settings.store_path) as store:
         limits = read_limits(resolved, settings.dumps_dir)
-        yield Keeper(store, DumpLedger(store, settings.dumps_dir, limits))
+        yield DatabaseStore(store, DumpLedger(store, settings.dumps_dir, limits))
 
 
 def read_limits(resolved: Resolved, dumps_dir: Path) -> Limits:

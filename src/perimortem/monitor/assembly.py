@@ -1,0 +1,96 @@
+"""Put a monitor together from its parts, in the order in which they need each other.
+
+A front end opens the base, makes its process tree and its crash server on it, and then asks for the
+engine, to which nothing is added afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from perimortem.model.incident import Host
+from perimortem.model.system_log import SystemLog
+from perimortem.monitor.base import Base
+from perimortem.monitor.conclude import Concluder
+from perimortem.monitor.crash_effects import CrashEffects
+from perimortem.monitor.dumps import Dumps
+from perimortem.monitor.effects import map_effects
+from perimortem.monitor.engine import Engine
+from perimortem.monitor.exit_effects import ExitEffects
+from perimortem.monitor.family import Family, Reporter
+from perimortem.monitor.hang_effects import HangEffects
+from perimortem.monitor.hang_policy import HangPolicy
+from perimortem.monitor.heartbeat_check import HeartbeatCheck
+from perimortem.monitor.incident_store import IncidentStore
+from perimortem.monitor.listener import Listener
+from perimortem.monitor.recorder_watch import RecorderWatch, TakeRecorder
+from perimortem.monitor.settings import Settings
+from perimortem.monitor.target import Target
+from perimortem.monitor.work import Work
+
+_TRACE_AFTER_NS = 100_000_000
+"""A process that ends before that is not traced: most commands are short. Arbitrary."""
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """A monitor that is ready to run."""
+
+    engine: Engine
+    concluder: Concluder
+    dumps: Dumps
+
+
+def build_monitor(
+    base: Base,
+    settings: Settings,
+    host: Host,
+    system_log: SystemLog,
+    stack: ExitStack,
+    *,
+    store: IncidentStore,
+    listener: Listener,
+    reporter: Reporter,
+    family: Family,
+    take_recorder: TakeRecorder = lambda _process, _now_ns: None,
+    answer_crash: Callable[[Target], None] = lambda _target: None,
+) -> Monitor:
+    """``take_recorder``: for recorders that belong to no target; ``answer_crash``: lets a process that
+    stands in its crash handler go on. ``stack`` closes ``system_log`` and what is opened here."""
+    stack.callback(system_log.close)
+    concluder = Concluder(host, base.clock, system_log)
+    dumps = Dumps(settings, base.pool, store, base.timers, base.clock)
+    check = HeartbeatCheck(base.targets, base.pool, base.clock)
+    work = Work(base, settings.examine_deadline_s)
+    exits = ExitEffects(work, base.targets, concluder, store, reporter, base.clock)
+    hangs = HangEffects(
+        work,
+        base.targets,
+        dumps,
+        family,
+        listener,
+        exits.record,
+        collect_stacks=settings.collect_stacks,
+    )
+    policy = HangPolicy(settings.on_hang, work, base.targets, family, base.clock, os.getpid())
+    crashes = CrashEffects(work, dumps, answer_crash, collect_stacks=settings.collect_stacks)
+    effects = map_effects(work, hangs, policy, crashes, exits, listener)
+    recorders = RecorderWatch(settings.run_dir, base.selector, base.targets, check, take_recorder)
+    stack.callback(recorders.close)
+    _arm_timers(base, dumps, system_log, listener)
+    return Monitor(Engine(base, check, hangs, effects), concluder, dumps)
+
+
+def _arm_timers(base: Base, dumps: Dumps, system_log: SystemLog, listener: Listener) -> None:
+    now_ns = base.clock.monotonic_ns()
+    # Once the target has had its start to itself.
+    base.timers.call_later(now_ns, lambda _now_ns: dumps.warm_up())
+    base.timers.call_later(now_ns + _TRACE_AFTER_NS, lambda _now_ns: system_log.begin_trace())
+    interval_ns = listener.status_interval_ns
+    if interval_ns is not None:
+        base.timers.call_every(
+            interval_ns, now_ns, lambda now_ns: listener.on_tick(base.targets, now_ns)
+        )

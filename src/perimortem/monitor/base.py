@@ -1,0 +1,41 @@
+"""What every part of a monitor stands on."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from perimortem.clock import Clock, SystemClock
+from perimortem.monitor.targets import Targets
+from perimortem.monitor.timers import Timers
+from perimortem.monitor.workers import WorkerPool
+from perimortem.system import Helper, Selector, open_selector
+
+
+@dataclass(frozen=True)
+class Base:
+    """One clock, one selector, one heap of timers, one pool of workers, one table of targets."""
+
+    clock: Clock
+    selector: Selector
+    timers: Timers
+    targets: Targets
+    pool: WorkerPool
+
+
+def open_base(stack: ExitStack) -> Base:
+    """On this machine's clocks and selector; ``stack`` closes it, and lets go of all targets."""
+    clock = SystemClock()
+    selector = open_selector()
+    timers = Timers()
+    pool = WorkerPool(selector, timers, clock.monotonic_ns, Helper)
+    targets = Targets(selector, timers, clock)
+
+    def close() -> None:
+        pool.close()
+        selector.close()  # before what it waits for
+        for target in targets:
+            target.close()
+
+    stack.callback(close)
+    return Base(clock, selector, timers, targets, pool)

@@ -1,0 +1,198 @@
+"""What `run` does with ends: the command's own comes last, with the tree; members' as they come."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from perimortem.analyze.first_death import VIOLENT
+from perimortem.beats.source import BeatSource
+from perimortem.model.incident import Incident
+from perimortem.model.process import ProcessInfo
+from perimortem.model.verdict import Verdict
+from perimortem.monitor.base import Base
+from perimortem.monitor.conclude import Concluder
+from perimortem.monitor.discovery import Discovery
+from perimortem.monitor.dumps import Dumps, Taken
+from perimortem.monitor.engine import Engine
+from perimortem.monitor.incident_store import IncidentStore
+from perimortem.monitor.interrupts import InterruptListener
+from perimortem.monitor.lifecycle import Event
+from perimortem.monitor.listener import Listener
+from perimortem.monitor.platform import Command
+from perimortem.monitor.preload import Preload
+from perimortem.monitor.settings import Settings
+from perimortem.monitor.target import Target
+from perimortem.monitor.tree import ProcessTree, describe_process
+from perimortem.store.ledger import Refusal, Reservation
+
+_SETTLE_NS = 200_000_000
+"""After a bad end of the command: time for those to end that end because of it. Arbitrary."""
+ENDED_BY_POLICY_STATUS = 124
+"""As timeout(1) reports that it had to end a command."""
+WATCH_INTERRUPTED_STATUS = 130
+"""As shells report Ctrl-C."""
+
+
+class RunListener(Listener, InterruptListener, Protocol):
+    """What `run` notifies of besides what every watch does."""
+
+    def on_start(
+        self,
+        process: ProcessInfo,
+        preload: Preload,
+        sources: tuple[BeatSource, ...],
+        *,
+        follow: bool,
+    ) -> None:
+        """The command runs."""
+
+    def on_unreported(self, incident: Incident) -> None:
+        """A crash below a monitor that was killed itself."""
+
+
+class CommandReporter:
+    """Of one command."""
+
+    def __init__(
+        self,
+        root: Target,
+        command: Command,
+        settings: Settings,
+        base: Base,
+        tree: ProcessTree,
+        discovery: Discovery,
+        store: IncidentStore,
+        listener: RunListener,
+    ) -> None:
+        self._root = root
+        self._command = command
+        self._settings = settings
+        self._base = base
+        self._tree = tree
+        self._discovery = discovery
+        self._store = store
+        self._listener = listener
+        self._incident: Incident | None = None
+        self._settle_until_ns = 0
+        self._has_ended_by_policy = False
+        self._exit_dump: Reservation | None = None
+
+    # Family
+
+    def find_culprit(self, target: Target) -> Target:
+        """The process that the command announced as its main one (MAINPID), else by the tree."""
+        announced = self._tree.living.get(self._command.heartbeats.main_pid or 0)
+        return announced or self._tree.find_culprit(target)
+
+    def list_tree(self, target: Target) -> list[Target]:
+        return self._tree.list_tree(target)
+
+    def list_living(self) -> list[Target]:
+        """The command and its members, as far as they live."""
+        members = [self._root, *self._tree.living.values()]
+        return [target for target in members if target.is_alive]
+
+    # Ends
+
+    def on_exit(self, target: Target, now_ns: int) -> None:
+        if target is self._root:
+            if self._settings.follow:
+                self._discovery.scan(now_ns)  # what it left behind is ours by now
+            self._command.heartbeats.take_last_words(now_ns, set(self._tree.pids()))
+
+    def report_end(self, target: Target, incident: Incident) -> None:
+        self._has_ended_by_policy |= target.is_ended_by_policy
+        if target is self._root:
+            self._report_root(target, incident)
+            return
+        if target.number is not None or self._tree.deserves_incident(target, incident):
+            incident = self._store.record(target, incident)
+            self._listener.on_end(target, incident)
+        self._tree.note_end(target, incident)
+
+    def report_release(self, target: Target, incident: Incident) -> None:
+        """The user has ended the watch."""
+        if target is self._root:
+            self._incident = self._store.record(target, incident)
+
+    def is_done(self) -> bool:
+        """The command has ended, what it announced as its main process, and what ends with it."""
+        if self._incident is None or any(not t.is_alive for t in self._base.targets):
+            return False
+        if not self._tree.living:
+            return True
+        main_pid = self._command.heartbeats.main_pid
+        if self._settings.wait_for_all or main_pid in self._tree.living:
+            return False
+        return self._base.clock.monotonic_ns() >= self._settle_until_ns
+
+    def finish(self, engine: Engine, concluder: Concluder) -> Incident:
+        """The command's incident, with the tree as it stands at the end."""
+        now_ns = self._base.clock.monotonic_ns()
+        left = []
+        if self._settings.follow:
+            self._discovery.scan(now_ns)
+            for member in self._tree.living.values():
+                left.append(describe_process(member, concluder.conclude(member)))
+        engine.release_all()
+        incident = self._incident
+        assert incident is not None
+        if self._settings.follow:
+            with suppress(OSError):
+                self._discovery.clean_up()
+            tree = self._tree.summarize(describe_process(self._root, incident), left)
+            incident = self._store.record(self._root, replace(incident, tree=tree))
+        return incident
+
+    def exit_status(self, incident: Incident) -> int:
+        """For our own exit."""
+        if self._has_ended_by_policy:
+            return ENDED_BY_POLICY_STATUS
+        end = incident.exit
+        if self._root.end is None:
+            return WATCH_INTERRUPTED_STATUS
+        if end.code is not None:
+            return end.code
+        return 128 + end.signal if end.signal is not None else 125
+
+    def _report_root(self, root: Target, incident: Incident) -> None:
+        if incident.verdict is Verdict.CLEAN_EXIT and self._exit_dump is not None:
+            incident = self._drop_exit_dump(root, incident)
+        errors = (*incident.soft_errors, *self._command.heartbeats.soft_errors())
+        self._incident = self._store.record(root, replace(incident, soft_errors=errors))
+        self._tree.remove_root(root)
+        if incident.verdict in VIOLENT | {Verdict.FAILED_EXIT}:
+            self._settle_until_ns = self._base.clock.monotonic_ns() + _SETTLE_NS
+            self._base.timers.call_later(self._settle_until_ns, lambda _now_ns: None)
+
+    # --capture-exit
+
+    def begin_exit_dump(self, dumps: Dumps) -> None:
+        """Have the command dumped at its exit, if that was asked for."""
+        if not self._settings.captures_exit or self._settings.dump is None:
+            return
+        root = self._root
+
+        def done(taken: Taken) -> None:
+            taken.note_in(root)
+            self._base.targets.post(root, Event.EXIT_DUMPED)
+
+        root.expect_exit_dump()
+        begun = dumps.take_at_exit(root, done)
+        if isinstance(begun, Refusal):
+            done(Taken(None, f"not dumped at its exit: {begun.why}"))
+        else:
+            self._exit_dump = begun
+
+    def _drop_exit_dump(self, root: Target, incident: Incident) -> Incident:
+        """The dump of an end that was clean is not wanted."""
+        for dump in root.drop_dumps():
+            if dump.path is not None:
+                with suppress(OSError):
+                    Path(dump.path).unlink()
+        assert self._exit_dump is not None
+        self._store.forget_dump(self._exit_dump)
+        return replace(incident, dumps=())

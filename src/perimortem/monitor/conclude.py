@@ -1,0 +1,287 @@
+"""From everything that was seen of a target to its incident.
+
+``Concluder`` collects what has to be read (recorder, system log); the rest of the file is pure.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, replace
+
+from perimortem.analyze.conclude import Conclusion, conclude
+from perimortem.analyze.observations import BeatAge, Observations
+from perimortem.clock import Clock
+from perimortem.errors import PerimortemError
+from perimortem.exits.sources import complete_exit
+from perimortem.model.crash import Crash
+from perimortem.model.evidence import Confidence, Evidence
+from perimortem.model.exits import Exit, ExitKind, ExitSource, Sender
+from perimortem.model.incident import Host, Incident, LastHeartbeat, WatchedHang
+from perimortem.model.process import ProcessInfo
+from perimortem.model.recording import Event, Recording
+from perimortem.model.system_log import SystemLog, SystemLogFindings
+from perimortem.model.verdict import Verdict
+from perimortem.monitor.target import HangRecord, Target
+from perimortem.proc import leaves_by_own_system_call
+from perimortem.text import printable
+
+_RECENT_EVENTS = 20
+
+
+@dataclass(frozen=True)
+class WallClock:
+    """Converts CLOCK_MONOTONIC to wall clock nanoseconds, by the offset at one moment."""
+
+    offset_ns: int
+    now_ns: int
+    """The moment, wall clock."""
+
+    @classmethod
+    def read(cls, clock: Clock) -> WallClock:
+        now_ns = clock.realtime_ns()
+        return cls(now_ns - clock.monotonic_ns(), now_ns)
+
+    def at(self, monotonic_ns: int) -> int:
+        return monotonic_ns + self.offset_ns
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What was read for one verdict, besides the target itself."""
+
+    recording: Recording | None
+    findings: SystemLogFindings
+    host: Host
+    wall: WallClock
+    """The moment of the verdict."""
+    monitor_pid: int
+    is_goodbye_unknowable: bool = False
+    """Its runtime exits by a system call of its own (Go)."""
+
+
+class Concluder:
+    """Draws verdicts on one machine."""
+
+    def __init__(self, host: Host, clock: Clock, system_log: SystemLog) -> None:
+        self._host = host
+        self._clock = clock
+        self._system_log = system_log
+
+    def conclude(self, target: Target) -> Incident:
+        """The incident as it stands now: final once the target has ended."""
+        findings = self._find(target)
+        recording = target.read_recording(self._clock.monotonic_ns())
+        target.rename(derive_name(target))
+        collected = Collected(
+            recording,
+            findings,
+            self._host,
+            WallClock.read(self._clock),
+            os.getpid(),
+            leaves_by_own_system_call(target.process),
+        )
+        return derive_incident(target, collected)
+
+    def _find(self, target: Target) -> SystemLogFindings:
+        """What the system's log says; a plain exit is not looked up, for that takes time."""
+        end = target.end
+        # A large code of Windows may be that of an exception that only the system knows to be one.
+        is_plain = end is None or (
+            end.kind is ExitKind.EXITED
+            and (end.code or 0) <= 0xFFFF
+            and not (end.code and target.is_command)
+        )
+        if is_plain:
+            return SystemLogFindings()
+        try:
+            return self._system_log(target.pid, target.tids)
+        except (PerimortemError, OSError) as error:
+            target.note_soft_error(f"the system's log could not be read: {error}")
+            return SystemLogFindings()
+
+
+def derive_name(target: Target) -> ProcessInfo:
+    """What it is called: where it died too soon after an exec to be asked, its recorder knows.
+
+    The command itself keeps the name that it was started by, until it becomes another program."""
+    name = target.recorder.name
+    has_new_name = target.recorder.is_after_exec or not target.is_command
+    if name is None or name == target.process.name or target.end is None or not has_new_name:
+        return target.process
+    if not target.recorder.is_after_exec:
+        return replace(target.process, name=name)
+    # Program and arguments are those from before the exec: better none than wrong ones.
+    command_line = target.process.command_line if target.is_command else ()
+    return replace(target.process, name=name, executable=None, command_line=command_line)
+
+
+def derive_incident(target: Target, collected: Collected) -> Incident:
+    """The incident of ``target``, from what was noted in it and what was collected."""
+    recording, wall = collected.recording, collected.wall
+    ended_ns = target.ended_ns if target.ended_ns is not None else wall.now_ns - wall.offset_ns
+    end = complete_exit(
+        target.end or Exit(ExitKind.RUNNING, ExitSource.NONE),
+        recording,
+        collected.findings,
+        is_ended_by_us=target.is_ended_by_policy,
+    )
+    conclusion = conclude(_observe(target, collected, end, ended_ns))
+    events = _merge_events(target, recording)
+    last_event = choose_last_event(events)
+    process = target.process
+    last_beat = conclusion.last_beat
+    return Incident(
+        host=collected.host,
+        verdict=conclusion.verdict,
+        silent=conclusion.silent,
+        target=process,
+        command_line=process.command_line,
+        exit=replace(end, sender=conclusion.sender or end.sender),
+        started_at_ns=process.started_at_ns,
+        ended_at_ns=wall.at(ended_ns) if target.end is not None else None,
+        verdict_at_ns=wall.now_ns,
+        heartbeats=tuple(_derive_heartbeat(beat, wall) for beat in conclusion.beats),
+        last_heartbeat=_derive_heartbeat(last_beat, wall) if last_beat else None,
+        last_event=last_event,
+        last_event_at_ns=wall.at(last_event.monotonic_ns) if last_event else None,
+        recent_events=tuple((wall.at(event.monotonic_ns), event) for event in events),
+        where=conclusion.where,
+        hangs=tuple(_derive_hang(record, wall) for record in target.hangs),
+        dumps=tuple(target.dumps),
+        evidence=_gather_evidence(target, conclusion),
+        soft_errors=(*target.soft_errors, *_derive_soft_errors(target, recording)),
+        parent_pid=target.parent_pid,
+        labels=tuple((target.labels | _find_test(last_event)).items()),
+        crash=conclusion.crash,
+        examination=target.examination,
+        number=target.number,
+    )
+
+
+def derive_launch_failure(
+    argv: tuple[str, ...], why: str, host: Host, exit_status: int, now_ns: int
+) -> Incident:
+    """The incident of a program that could not be started. ``now_ns``: wall clock."""
+    return Incident(
+        host=host,
+        verdict=Verdict.LAUNCH_FAILED,
+        silent=None,
+        target=None,
+        command_line=tuple(printable(argument) for argument in argv),
+        exit=Exit(ExitKind.NOT_STARTED, ExitSource.EXEC_ERROR, code=exit_status, error=why),
+        started_at_ns=now_ns,
+        ended_at_ns=now_ns,
+        verdict_at_ns=now_ns,
+        heartbeats=(),
+        last_heartbeat=None,
+        last_event=None,
+        last_event_at_ns=None,
+        recent_events=(),
+        where=None,
+        hangs=(),
+        dumps=(),
+        evidence=(Evidence(why, "exec", Confidence.OBSERVED),),
+        soft_errors=(),
+    )
+
+
+def _observe(target: Target, collected: Collected, end: Exit, ended_ns: int) -> Observations:
+    recording = collected.recording
+    crash = target.crash or (recording.crash if recording else None)
+    return Observations(
+        exit=end,
+        ended_ns=ended_ns,
+        recording=None if target.recorder_lost else recording,
+        observed=target.observed(),
+        recording_error=target.recorder_lost or target.recorder.error,
+        has_agent=recording is not None and not target.recorder_lost,
+        leaves_unseen=collected.is_goodbye_unknowable,
+        watch=target.watch,
+        hang_open=target.open_hang is not None,
+        hang_count=len(target.hangs),
+        requests=tuple(target.requests),
+        words=collected.findings,
+        monitor_pid=collected.monitor_pid,
+        has_crash_handler=target.has_crash_handler and recording is not None,
+        crash=crash,
+        crash_sender=_find_crash_sender(target, crash),
+    )
+
+
+def _find_crash_sender(target: Target, crash: Crash | None) -> Sender | None:
+    """The other process that sent the signal; a note from the recorder alone does not name it."""
+    if target.crash is not None or crash is None:
+        return target.crash_sender
+    if crash.sender_pid is None or crash.sender_pid in (0, target.pid):
+        return None
+    return Sender(crash.sender_pid, crash.sender_uid, None)
+
+
+def _gather_evidence(target: Target, conclusion: Conclusion) -> tuple[Evidence, ...]:
+    return (*conclusion.evidence, *target.exit_watch.evidence, *target.evidence)
+
+
+def _merge_events(target: Target, recording: Recording | None) -> tuple[Event, ...]:
+    """The recorder's and the observer's, in the order of time, the last twenty."""
+    events = [*(recording.events if recording else ())]
+    has_stats = any(event.name == "system.stats" for event in events)
+    for source in target.sources:
+        events += [e for e in source.events() if not (has_stats and e.name == "system.stats")]
+    return tuple(sorted(events, key=lambda event: event.monotonic_ns)[-_RECENT_EVENTS:])
+
+
+def choose_last_event(events: tuple[Event, ...]) -> Event | None:
+    """The program's own last event; "system.stats" is ours and counts when there is no other."""
+    own = [event for event in events if event.name != "system.stats"]
+    return own[-1] if own else events[-1] if events else None
+
+
+def _find_test(last_event: Event | None) -> dict[str, str]:
+    """The test that pytest ran, by its plugin's last event (agent.pytest_plugin)."""
+    if last_event is None or last_event.name != "pytest.test":
+        return {}
+    try:
+        payload = json.loads(last_event.payload)
+        found = {
+            "PYTEST_CURRENT_TEST": payload["test"],
+            "PYTEST_XDIST_WORKER": payload.get("worker"),
+        }
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return {}
+    return {name: printable(text) for name, text in found.items() if isinstance(text, str)}
+
+
+def _derive_heartbeat(beat: BeatAge, wall: WallClock) -> LastHeartbeat:
+    return LastHeartbeat(
+        name=beat.heartbeat.name,
+        age_s=beat.age_ns / 1e9,
+        threshold_s=beat.threshold_ns / 1e9,
+        stale=beat.stale,
+        at_ns=wall.at(beat.heartbeat.beat_ns),
+    )
+
+
+def _derive_hang(record: HangRecord, wall: WallClock) -> WatchedHang:
+    hang = record.hang
+    first = min(hang.stopped, key=lambda beat: beat.last_beat_ns + beat.threshold_ns)
+    late_ns = hang.detected_ns - first.last_beat_ns - first.threshold_ns
+    return WatchedHang(
+        hang=hang,
+        last_beat_at_ns=wall.at(first.last_beat_ns),
+        detected_at_ns=wall.at(hang.detected_ns),
+        recovered_at_ns=None if hang.recovered_ns is None else wall.at(hang.recovered_ns),
+        late_ms=late_ns / 1e6,
+        state=record.describe(),
+        cause=record.cause,
+        examination=record.examination,
+    )
+
+
+def _derive_soft_errors(target: Target, recording: Recording | None) -> list[str]:
+    errors = list(recording.soft_errors) if recording else []
+    if target.recorder.error and not target.recorder_lost:
+        errors.append(f"the recorder could not be read: {target.recorder.error}")
+    if recording and recording.events_lost:
+        errors.append(f"{recording.events_lost} older events were overwritten")
+    return errors

@@ -1,0 +1,83 @@
+"""What is done about a crash while the process stands in its handler: dump, answer, examine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from perimortem.analyze.crash import derive_crash_key
+from perimortem.examine.worker import encode_question
+from perimortem.exits.signals import SIGABRT
+from perimortem.model.process import ProcessRef
+from perimortem.monitor.dumps import Dumps, Taken, Wish
+from perimortem.monitor.lifecycle import Awaited, Event
+from perimortem.monitor.target import Target
+from perimortem.monitor.work import Work
+from perimortem.proc import guess_caller
+
+
+class CrashEffects:
+    """Of one watch."""
+
+    def __init__(
+        self,
+        work: Work,
+        dumps: Dumps,
+        answer_crash: Callable[[Target], None],
+        *,
+        collect_stacks: bool,
+    ) -> None:
+        """``answer_crash``: lets the process go on."""
+        self._work = work
+        self._dumps = dumps
+        self._answer_crash = answer_crash
+        self._collect_stacks = collect_stacks
+        self._taken: dict[ProcessRef, Taken] = {}
+
+    def dump(self, target: Target) -> None:
+        crash = target.crash
+        assert crash is not None
+        # Every abort() is at one place of the C library.
+        caller = guess_caller(target.pid, crash.stack_pointer) if crash.code == SIGABRT else None
+        key = derive_crash_key(target.process, crash, caller)
+
+        def done(taken: Taken) -> None:
+            taken.note_in(target)
+            if taken.path is None:
+                self._work.post(target, Event.CRASH_NOT_DUMPED)
+            else:
+                self._taken[target.ref] = taken
+                self._work.post(target, Event.CRASH_DUMPED)
+
+        wish = Wish(target, target.process, key, crash)
+        cancel = self._dumps.take(wish, lambda: not target.is_alive, done)
+        self._work.track(target, Awaited.CRASH_DUMP, cancel)
+
+    def answer(self, target: Target) -> None:
+        """The process goes on before anything else is done; it has waited long enough."""
+        self._answer_crash(target)
+        self._work.let_settle(target)
+
+    def examine(self, target: Target) -> None:
+        """Why it crashed is read from its dump, and reported with its end."""
+        taken = self._taken.pop(target.ref)
+        if taken.path is None or not self._collect_stacks:
+            taken.discard_scratch()
+            self._work.post(target, Event.CRASH_EXAMINED)
+            return
+
+        def done(document: dict[str, Any] | None, why: str) -> None:
+            taken.discard_scratch()
+            if document is None:
+                target.note_soft_error(f"its dump was not examined: {why}")
+            else:
+                target.note_examination(document)
+            self._work.post(target, Event.CRASH_EXAMINED)
+
+        question = encode_question(path=taken.path)
+        self._work.examine(target, Awaited.CRASH_EXAMINATION, target.ref, question, done)
+
+    def forget(self, target: Target) -> None:
+        """Nothing more is done about it."""
+        if target.ref in self._taken:
+            self._taken.pop(target.ref).discard_scratch()

@@ -1,0 +1,210 @@
+"""Find the members of process trees.
+
+An agent that came along says so by its recorder, at once; a member without one is found among the
+children of the living, once a second, and where the system announces it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+from perimortem.beats.process_state import ProcessStateBeat
+from perimortem.beats.progress import Progress
+from perimortem.errors import MalformedInput, PerimortemError, ProcessGone
+from perimortem.exits.sources import ExitWatch, open_exit_watch, open_gone_watch
+from perimortem.model.process import ProcessRef
+from perimortem.monitor.recorder_link import RecorderLink
+from perimortem.monitor.settings import Settings
+from perimortem.monitor.target import Target
+from perimortem.monitor.tree import LIVING_MAX, ProcessTree, is_dump_worker
+from perimortem.proc import (
+    collect_process_info,
+    list_children,
+    read_stat,
+    read_tracer,
+    read_variables,
+    renew_process_info,
+)
+from perimortem.recorder import RecorderFile, recorder_path
+from perimortem.recorder.sweep import read_name
+from perimortem.watch.target import TargetWatch
+
+_GENERATIONS_MAX = 64
+LABELS = ("RANK", "LOCAL_RANK", "PYTEST_XDIST_WORKER")
+
+
+class Discovery:
+    """Adds to one tree."""
+
+    def __init__(
+        self,
+        tree: ProcessTree,
+        settings: Settings,
+        helper_pids: Callable[[], set[int]] = set,
+        list_orphans: Callable[[], list[int]] | None = None,
+    ) -> None:
+        """``helper_pids``: children of ours that are no members; ``list_orphans``: members whose
+        parents may be gone."""
+        self._tree = tree
+        self._settings = settings
+        self._helper_pids = helper_pids
+        self._list_orphans = list_orphans
+        self._known: set[ProcessRef] = set()
+
+    def take_recorder(self, process: ProcessRef, now_ns: int) -> None:
+        """A recorder that belongs to no target has come into the run directory; is it a member's?"""
+        if process in self._known or process in self._tree.roots:
+            return
+        try:
+            recorder = RecorderFile(recorder_path(self._settings.run_dir, process), process)
+        except (OSError, MalformedInput):
+            return
+        try:
+            # A monitor below us has recorders of its own, and its targets are in our tree, too.
+            if recorder.monitor_pid in (os.getpid(), *self._tree.pids()):
+                self._adopt(process, recorder.parent_pid, now_ns, recorder.process_name)
+        finally:
+            recorder.close()
+
+    def scan(self, now_ns: int) -> None:
+        """Find members without an agent: children of those that are known, and orphans.
+
+        An orphan that has ended waits for us to take its status."""
+        self._scan_below(self._tree.pids(), now_ns)
+        self.take_orphans(now_ns)
+        self._forget()
+        for member in self._tree.living.values():
+            member.rename(renew_process_info(member.process))
+
+    def take_orphans(self, now_ns: int) -> None:
+        """Members that have lost their parent."""
+        if self._list_orphans is not None:
+            orphans = self._list_orphans()
+            found = [pid for pid in orphans if self._take(pid, None, now_ns)]
+            self._scan_below(found, now_ns)
+
+    def take_new(self, pid: int, now_ns: int) -> bool:
+        """The system announces that this process descends from a member."""
+        return self._take(pid, None, now_ns)
+
+    def find(self, pid: int, now_ns: int) -> Target | None:
+        """The member with this pid; one that was not seen yet becomes one."""
+        if pid not in self._tree.living and self._descends_from_ours(pid):
+            self._take(pid, None, now_ns)
+        return self._tree.living.get(pid)
+
+    def clean_up(self) -> None:
+        """At the end: remove recorders of ours whose processes died unnoticed."""
+        for name in os.listdir(self._settings.run_dir):
+            identity = read_name(name)
+            facts = read_stat(identity[0]) if identity else None
+            if identity is None or (facts and facts.start_time_ticks == identity[1]):
+                continue
+            path = self._settings.run_dir / name
+            with suppress(OSError, MalformedInput):
+                recorder = RecorderFile(path, ProcessRef(*identity))
+                recorder.close()
+                if recorder.monitor_pid == os.getpid():
+                    os.unlink(path)
+
+    def _descends_from_ours(self, pid: int) -> bool:
+        known = {os.getpid(), *self._tree.pids()}
+        for _ in range(_GENERATIONS_MAX):
+            facts = read_stat(pid)
+            if facts is None:
+                return False
+            if facts.parent_pid in known:
+                return True
+            pid = facts.parent_pid
+        return False
+
+    def _scan_below(self, waiting: list[int], now_ns: int) -> None:
+        while waiting:
+            children = list_children(waiting)
+            waiting = [pid for parent, pid in children if self._take(pid, parent, now_ns)]
+
+    def _take(self, pid: int, parent_pid: int | None, now_ns: int) -> bool:
+        """``parent_pid``: None for an orphan, whose end we must take even if it was long ago."""
+        facts = read_stat(pid)
+        is_late = facts is not None and facts.is_dead and parent_pid is not None
+        if facts is None or pid in self._tree.living or is_late:
+            return False
+        process = ProcessRef(pid, facts.start_time_ticks)
+        parent_pid = facts.parent_pid if parent_pid is None else parent_pid
+        return process not in self._known and self._adopt(process, parent_pid, now_ns, None)
+
+    def _adopt(
+        self, process: ProcessRef, parent_pid: int, now_ns: int, recorded_name: str | None
+    ) -> bool:
+        """``recorded_name``: as its recorder has it; None when it has none."""
+        root_pids = {root.pid for root in self._tree.roots.values()}
+        if process.pid in {1, os.getpid()} | root_pids | self._helper_pids():
+            return False
+        self._known.add(process)
+        if self._is_clone(process.pid):
+            return False
+        if len(self._tree.living) >= LIVING_MAX:
+            self._leave_unwatched(process)
+            return False
+        exit_watch: ExitWatch
+        is_met_dead = False
+        try:
+            exit_watch = open_exit_watch(process, is_child=False)
+        except ProcessGone:
+            if recorded_name is None:  # its recorder may be on its way, and will say more
+                self._known.discard(process)
+                return False
+            exit_watch = open_gone_watch(process)
+            is_met_dead = True
+        except PerimortemError:
+            self._leave_unwatched(process)
+            return False
+        info = collect_process_info(process)
+        if not info.command_line and recorded_name:
+            info = replace(info, name=recorded_name)
+        self._tree.add_member(
+            Target(
+                info,
+                exit_watch,
+                RecorderLink(self._settings.run_dir, process),
+                TargetWatch(self._settings.policy, now_ns),
+                now_ns,
+                sources=[
+                    ProcessStateBeat(process, now_ns, judges_stops=False),
+                    Progress(process.pid, now_ns),
+                ],
+                parent_pid=parent_pid,
+                is_met_dead=is_met_dead,
+                is_command=False,
+                labels=read_variables(process.pid, LABELS),
+            )
+        )
+        return True
+
+    def _is_clone(self, pid: int) -> bool:
+        """The clone that a dump worker takes a snapshot from: a worker traces it from its birth on."""
+        tracer = read_tracer(pid)
+        if tracer is None:
+            return False
+        return tracer in self._helper_pids() or is_dump_worker(_read_command_line(tracer))
+
+    def _leave_unwatched(self, process: ProcessRef) -> None:
+        """Counted; its recorder, which nothing will read, is removed now."""
+        self._tree.add_unwatched()
+        with suppress(OSError):
+            os.unlink(recorder_path(self._settings.run_dir, process))
+
+    def _forget(self) -> None:
+        """A pid with its start time comes once; what is long gone need not be known any more."""
+        if len(self._known) > 8 * LIVING_MAX:
+            self._known = {target.ref for target in self._tree.living.values()}
+
+
+def _read_command_line(pid: int) -> tuple[str, ...]:
+    facts = read_stat(pid)
+    if facts is None:
+        return ()
+    return collect_process_info(ProcessRef(pid, facts.start_time_ticks)).command_line

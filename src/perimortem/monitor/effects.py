@@ -1,0 +1,58 @@
+"""Carry out what the life cycle asks for. What comes of it is posted as an event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from perimortem.monitor.crash_effects import CrashEffects
+from perimortem.monitor.exit_effects import ExitEffects
+from perimortem.monitor.hang_effects import HangEffects
+from perimortem.monitor.hang_policy import HangPolicy
+from perimortem.monitor.lifecycle import Awaited, Effect
+from perimortem.monitor.listener import Listener
+from perimortem.monitor.target import Target
+from perimortem.monitor.work import Work
+
+Perform = Callable[[Target], object]
+
+
+def map_effects(
+    work: Work,
+    hangs: HangEffects,
+    policy: HangPolicy,
+    crashes: CrashEffects,
+    exits: ExitEffects,
+    listener: Listener,
+) -> Mapping[Effect, Perform]:
+    """What carries out each effect. Nothing of it blocks."""
+
+    def cancel_work(target: Target) -> None:
+        work.cancel_all(target)
+        hangs.forget(target)
+        crashes.forget(target)
+
+    return {
+        Effect.NOTIFY_HANG: hangs.notify,
+        Effect.ARM_SAMPLE: hangs.arm_sample,
+        Effect.DISARM_SAMPLE: lambda target: work.cancel(target, Awaited.SAMPLE),
+        Effect.DUMP_HANG: hangs.dump,
+        Effect.EXAMINE_HANG: hangs.examine,
+        Effect.CANCEL_EXAMINATION: lambda target: work.cancel(target, Awaited.HANG_EXAMINATION),
+        Effect.NOTIFY_HANG_EXAMINED: hangs.notify_examined,
+        Effect.NOTIFY_RECOVERY: listener.on_recovery,
+        Effect.END_TREE: policy.end_tree,
+        Effect.SIGNAL_END: policy.signal_end,
+        Effect.SIGNAL_KILL: policy.kill,
+        Effect.ARM_PATIENCE: policy.arm_patience,
+        Effect.DISARM_PATIENCE: lambda target: work.cancel(target, Awaited.PATIENCE),
+        Effect.DUMP_CRASH: crashes.dump,
+        Effect.ANSWER_CRASH: crashes.answer,
+        Effect.EXAMINE_CRASH: crashes.examine,
+        Effect.RECORD: exits.record,
+        Effect.COLLECT_STATUS: exits.collect_status,
+        Effect.CONCLUDE: exits.conclude,
+        Effect.CANCEL_WORK: cancel_work,
+        Effect.REPORT_END: exits.report,
+        Effect.REPORT_RELEASE: exits.report_release,
+        Effect.CLOSE: exits.close,
+    }

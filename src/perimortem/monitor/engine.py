@@ -1,0 +1,127 @@
+"""The monitor's one loop: what becomes ready, what is due, and what follows from it.
+
+It waits in a selector and nowhere else: nothing that it calls blocks on a target, a worker or a client.
+It wakes for an event or for a deadline, and never to poll a healthy target's beats. Everything it works
+with is passed in; it knows no front end, no store and no operating system.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from perimortem.model.evidence import Confidence
+from perimortem.monitor.base import Base
+from perimortem.monitor.effects import Perform
+from perimortem.monitor.hang_effects import HangEffects
+from perimortem.monitor.heartbeat_check import HeartbeatCheck
+from perimortem.monitor.lifecycle import Effect, Event, UnexpectedEvent
+from perimortem.watch.target import HangDetected, HangRecovered
+from perimortem.watch.wakeup_delay import WakeupDelayDetector
+
+_DRAIN_NS = 1_000_000_000
+"""How long after the last end others are still taken; processes may come for ever. Arbitrary."""
+
+
+class Engine:
+    """Watches its targets until all have ended or :meth:`stop` is called."""
+
+    def __init__(
+        self,
+        base: Base,
+        check: HeartbeatCheck,
+        hangs: HangEffects,
+        effects: Mapping[Effect, Perform],
+    ) -> None:
+        self._selector = base.selector
+        self._clock = base.clock
+        self._timers = base.timers
+        self._targets = base.targets
+        self._check = check
+        self._hangs = hangs
+        self._effects = effects
+        self._delay = WakeupDelayDetector(base.clock)
+        self._is_stopping = False
+
+    def stop(self) -> None:
+        """End the watch; targets run on."""
+        self._is_stopping = True
+
+    def run(
+        self, is_done: Callable[[], bool] = lambda: False, *, waits_for_more: bool = False
+    ) -> None:
+        """Until every target has ended, ``is_done`` says so, or :meth:`stop`.
+
+        ``waits_for_more``: the end of all is not the end, for others may come."""
+        drain_until_ns: int | None = None
+        while not self._is_stopping:
+            if not is_done() and (waits_for_more or len(self._targets)):
+                self.run_once()
+                continue
+            # Ends that came together with the last one are reported, too.
+            now_ns = self._clock.monotonic_ns()
+            drain_until_ns = drain_until_ns or now_ns + _DRAIN_NS
+            if now_ns > drain_until_ns or not self._take_ready(0):
+                return
+
+    def run_once(self) -> None:
+        """One wait and everything that comes of it."""
+        due_ns = self._timers.next_due_ns()
+        now_ns = self._clock.monotonic_ns()
+        self._take_ready(None if due_ns is None else max(0.0, (due_ns - now_ns) / 1e9), due_ns)
+        now_ns = self._clock.monotonic_ns()
+        for call in self._timers.take_due(now_ns):
+            call(now_ns)
+            self.take_events()
+        self._sample_due(now_ns)
+
+    def release_all(self) -> None:
+        """The watch has ended: every target that is left is reported as it is."""
+        for target in self._targets:
+            self._targets.post(target, Event.WATCH_ENDED)
+        self.take_events()
+
+    def take_events(self) -> None:
+        """Everything that has happened, and all that follows from it."""
+        while (taken := self._targets.take_event()) is not None:
+            target, event = taken
+            if target.life.is_over:
+                continue  # it came too late to matter
+            try:
+                effects = target.advance(event)
+            except UnexpectedEvent as error:
+                target.note_soft_error(f"internal error: {error}")
+                continue
+            for effect in effects:
+                self._effects[effect](target)
+            if not target.is_alive:
+                self._check.forget(target)
+
+    def _take_ready(self, timeout_s: float | None, due_ns: int | None = None) -> bool:
+        calls = self._selector.wait(timeout_s)
+        now_ns = self._clock.monotonic_ns()
+        self._rebase_if_late(due_ns, now_ns)
+        for call in calls:
+            call(now_ns)
+            self.take_events()
+        return bool(calls)
+
+    def _rebase_if_late(self, due_ns: int | None, now_ns: int) -> None:
+        rebase = self._delay.judge(due_ns, now_ns)
+        if rebase is None:
+            return
+        for target in self._targets:
+            if target.is_alive:
+                self._check.rebase(target, now_ns)
+                text = (
+                    f"{rebase.reason} for {rebase.lost_ns / 1e9:.1f} s; deadlines were counted anew"
+                )
+                target.note(text, "monitor's clock", Confidence.OBSERVED)
+
+    def _sample_due(self, now_ns: int) -> None:
+        for target in self._targets.take_due_samples():
+            change = self._check.check(target, now_ns)
+            if isinstance(change, HangDetected):
+                self._hangs.begin(target, change)
+            elif isinstance(change, HangRecovered):
+                self._hangs.end(target, change)
+            self.take_events()

@@ -1,0 +1,81 @@
+"""The job of an examiner: read the stacks of a live process, or what a dump says."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import perimortem.examine
+from perimortem.model.process import ProcessRef
+from perimortem.monitor.workers import Answer, Job, WorkerKind, WorkerPool
+from perimortem.proc import is_stopped
+from perimortem.system import let_run
+
+WORKER = Path(perimortem.examine.__file__).with_name("worker.py")
+_AT_ONCE_MAX = 8
+"""Each takes a processor and some 60 MB. Arbitrary."""
+
+Document = dict[str, Any]
+Done = Callable[[Document | None, str], None]
+"""done(document or None, why there is none)"""
+
+
+def _environment() -> dict[str, str]:
+    """Without what a monitor above us may have preloaded: nothing that we start is watched."""
+    environment = {**os.environ, "DEBUGINFOD_URLS": "", "LC_ALL": "C.UTF-8"}
+    environment.pop("LD_PRELOAD", None)
+    return environment
+
+
+EXAMINER = WorkerKind(
+    name="the examiner",
+    argv=(sys.executable, str(WORKER)),
+    environment=_environment,
+    own_session=True,
+    answer_max_bytes=16 << 20,
+    patience_s=0.2,
+    at_once_max=_AT_ONCE_MAX,
+)
+
+
+def submit_examination(
+    pool: WorkerPool, process: ProcessRef, question: bytes, done: Done, *, deadline_s: float
+) -> Job:
+    """``question``: as ``examine.worker`` takes it; ``done`` is called once, unless it is cancelled."""
+    was_stopped = is_stopped(process)
+
+    def clean_up(_answer: Answer) -> None:
+        if not was_stopped and is_stopped(process):
+            let_run(process.pid)  # left so by a worker that went wrong
+
+    def finish(answer: Answer) -> None:
+        document = None if answer.failure else _decode(answer.output)
+        if document is None:
+            done(None, answer.failure or f"the examiner died (status {answer.status})")
+        elif "error" in document:
+            done(None, str(document["error"]))
+        else:
+            done(document, "")
+
+    job = Job(
+        kind=EXAMINER,
+        held_pid=process.pid,
+        deadline_s=deadline_s,
+        prepare=lambda: question,
+        clean_up=clean_up,
+        done=finish,
+    )
+    pool.submit(job)
+    return job
+
+
+def _decode(output: bytes) -> Document | None:
+    try:
+        document = json.loads(output)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None

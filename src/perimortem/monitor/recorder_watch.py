@@ -1,0 +1,66 @@
+"""Be notified of recorders that appear or change in the run directory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from perimortem.model.process import ProcessRef
+from perimortem.monitor.heartbeat_check import HeartbeatCheck
+from perimortem.monitor.targets import Targets
+from perimortem.recorder import RecorderEvents, recorder_path
+from perimortem.recorder.sweep import read_name
+from perimortem.system import Selector
+
+TakeRecorder = Callable[[ProcessRef, int], None]
+"""take(process, now_ns): a recorder that belongs to no target (yet)."""
+
+
+class RecorderWatch:
+    """Passes what is said of a target's recorder to the check of its heartbeats."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        selector: Selector,
+        targets: Targets,
+        check: HeartbeatCheck,
+        take_unknown: TakeRecorder = lambda _process, _now_ns: None,
+    ) -> None:
+        self._run_dir = run_dir
+        self._selector = selector
+        self._targets = targets
+        self._check = check
+        self._take_unknown = take_unknown
+        self._events: RecorderEvents | None = None
+        try:
+            self._events = RecorderEvents(run_dir)
+        except OSError:
+            return  # inotify has nothing left for us: recorders are looked for by and by
+        selector.register(self._events.waitable(), self._receive)
+
+    def close(self) -> None:
+        if self._events is not None:
+            self._selector.unregister(self._events.waitable())
+            self._events.close()
+            self._events = None
+
+    def _receive(self, now_ns: int) -> None:
+        assert self._events is not None
+        try:
+            names = list(self._events.receive())
+        except OSError:  # the directory is gone: from now on recorders are looked for by and by
+            self.close()
+            return
+        for name in names:
+            identity = read_name(name)
+            if identity is None:
+                continue
+            process = ProcessRef(*identity)
+            if recorder_path(self._run_dir, process).name != name:
+                continue  # not finished yet
+            target = self._targets.get(process)
+            if target is None:
+                self._take_unknown(process, now_ns)
+            elif target.is_alive:
+                self._check.take_recorder_event(target, now_ns)
