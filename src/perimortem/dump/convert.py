@@ -35,7 +35,7 @@ def convert(source: Path, target: Path, target_format: DumpFormat, *, compress: 
     partial = partial_path(target, os.getpid())
     try:
         with open_snapshot(source) as snapshot:
-            _check(snapshot, source)
+            _check(snapshot)
             if "maps" not in snapshot.files:
                 snapshot.files["maps"] = render_maps(snapshot.regions)
             with open(partial, "xb", buffering=0) as file:
@@ -53,13 +53,13 @@ def convert(source: Path, target: Path, target_format: DumpFormat, *, compress: 
     return snapshot.soft_errors
 
 
-def _check(snapshot: Snapshot, source: Path) -> None:
+def _check(snapshot: Snapshot) -> None:
     if snapshot.system.architecture is not Architecture.X86_64:
         raise MalformedInput(
-            f"{source} cannot be converted", why="it is not of x86-64, or does not say of what"
+            "it cannot be converted", why="it is not of x86-64, or does not say of what"
         )
     if not any(thread.registers for thread in snapshot.threads):
-        raise MalformedInput(f"{source} cannot be converted", why="it has no thread with registers")
+        raise MalformedInput("it cannot be converted", why="it has no thread with registers")
 
 
 def _write(fd: int, snapshot: Snapshot, target_format: DumpFormat, *, compress: bool) -> None:
