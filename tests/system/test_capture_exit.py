@@ -67,16 +67,17 @@ def test_killed_with_all_its_threads(perimortem):
     assert all(thread.context_size and thread.stack.data_size for thread in threads)
 
 
-@pytest.mark.parametrize("status", [7, 0])
-def test_left_by_underscore_exit_in_a_thread(perimortem, status):
+@pytest.mark.parametrize(
+    ("status", "verdict", "thread_counts"), [(7, "silent-crash", [2]), (0, "clean-exit", [])]
+)
+def test_left_by_underscore_exit_in_a_thread(perimortem, status, verdict, thread_counts):
     code = AWAIT_TRACER + (
         f"threading.Thread(target=os._exit, args=({status},)).start(); time.sleep(60)"
     )
     report = perimortem.report(sys.executable, "-c", code, options=("--capture-exit",))
-    assert report["exit"]["code"] == status
+    assert (report["verdict"], report["exit"]["code"]) == (verdict, status)
     dumps = [dump["path"] for dump in report["dumps"] if dump["path"]]
-    if status:
-        assert (report["verdict"], len(read_threads(dumps[0]))) == ("silent-crash", 2)
+    assert [len(read_threads(path)) for path in dumps] == thread_counts
 
 
 def test_a_clean_end_leaves_no_dump(perimortem):

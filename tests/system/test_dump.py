@@ -281,7 +281,7 @@ def test_a_missing_right_is_named(start, programs):
         "import os, sys; os.setgid(65534); os.setuid(65534)\n"
         "from perimortem.capture.linux.freeze import Freeze\n"
         "from perimortem.errors import AccessDenied\n"
-        "try:\n    Freeze(int(sys.argv[1])).__enter__()\n"
+        "try:\n    with Freeze(int(sys.argv[1])):\n        print('it was frozen')\n"
         "except AccessDenied as error:\n    print(error)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(_readable_copy())}
@@ -291,9 +291,10 @@ def test_a_missing_right_is_named(start, programs):
     result = subprocess.run(
         [python, "-c", script, str(program.pid)], capture_output=True, text=True, env=environment
     )
-    if "Permission denied" in result.stderr or not result.stdout:
+    if "Permission denied" in result.stderr:
         pytest.skip("no Python that another user may run")
-    assert "it runs as uid 0, you are uid 65534, and CAP_SYS_PTRACE is missing" in result.stdout
+    wanted = "it runs as uid 0, you are uid 65534, and CAP_SYS_PTRACE is missing"
+    assert wanted in result.stdout, result.stdout + result.stderr
 
 
 def _readable_copy():

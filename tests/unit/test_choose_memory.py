@@ -59,7 +59,9 @@ def iter_changed(region):
     yield MemoryRange(region.start, 4096)
 
 
-def choose(types, include_dontdump=False, threads=THREADS, regions=REGIONS):
+def choose(
+    types, include_dontdump=False, threads=THREADS, regions=REGIONS, iter_changed=iter_changed
+):
     errors = []
     options = DumpOptions(types, include_dontdump=include_dontdump)
     choice = choose_memory(options, threads, regions, MODULES, [], read, iter_changed, errors)
@@ -72,6 +74,10 @@ def choose(types, include_dontdump=False, threads=THREADS, regions=REGIONS):
 
 def holds(choice, address, size=1):
     return any(r.address <= address and address + size <= r.address + r.size for r in choice.ranges)
+
+
+def touches(choice, address, size):
+    return any(r.address < address + size and address < r.address + r.size for r in choice.ranges)
 
 
 def test_normal_is_stacks_code_at_the_pointer_and_heads_of_modules():
@@ -88,20 +94,26 @@ def test_normal_is_stacks_code_at_the_pointer_and_heads_of_modules():
     ("flag", "address", "size"),
     [
         (T.WITH_DATA_SEGS, 0x405000, 0x3000),  # .data and .bss
-        (T.WITH_CODE_SEGS, 0x401000, 0x4000),
+        (T.WITH_CODE_SEGS, 0x402000, 0x3000),  # beyond the code around the program counter
         (T.WITH_PRIVATE_READ_WRITE_MEMORY, 0x1000000, 4 * MIB),
         (T.WITH_PROCESS_THREAD_DATA, 0x1100000, 2304),
         (T.WITH_INDIRECTLY_REFERENCED_MEMORY, POINTER - 256, 1024),
         (T.WITH_PRIVATE_WRITE_COPY_MEMORY, 0x5000000, 4096),
         (T.WITH_FULL_MEMORY, 0x1000000, 4 * MIB),
         (T.WITH_FULL_MEMORY, 0x2000000, MIB),
-        (T.WITH_FULL_MEMORY, 0x400000, 4096),
     ],
 )
-def test_a_flag_takes_its_memory_and_without_it_it_is_not_there(flag, address, size):
+def test_a_flag_takes_its_memory_and_without_it_none_of_it_is_there(flag, address, size):
     assert holds(choose(flag)[0], address, size)
-    if size > 4096 or flag is T.WITH_INDIRECTLY_REFERENCED_MEMORY:
-        assert not holds(choose(T.NORMAL)[0], address, size)
+    assert not touches(choose(T.NORMAL)[0], address, size)
+
+
+def test_full_memory_takes_the_heads_of_modules_and_leaves_their_code_to_the_files():
+    choice, _ = choose(T.WITH_FULL_MEMORY, iter_changed=lambda region: ())
+    assert holds(choice, 0x400000, 4096)
+    assert not touches(choice, 0x401000, 0x4000)
+    changed, _ = choose(T.WITH_FULL_MEMORY)
+    assert holds(changed, 0x401000, 4096)  # but for what was changed in memory
 
 
 def test_what_is_not_to_be_dumped_is_left_out_and_named():

@@ -10,6 +10,7 @@ if sys.platform != "linux":
     pytest.skip("text of Linux's /proc and kernel log", allow_module_level=True)
 
 from perimortem.exits.linux.kernel_log import derive_words
+from perimortem.proc.linux import container
 from perimortem.proc.linux.stat import ProcessStat
 
 
@@ -54,3 +55,28 @@ def test_kernel_words_are_of_that_pid_only():
     assert derive_words(lines, 77, set()).seccomp
     assert derive_words(lines, 4700, {4700, 4711}).fault == fault
     assert derive_words(lines, 7, set()) == derive_words([], 7, set())
+
+
+ID = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"0::/docker/{ID}",
+        f"0::/system.slice/docker-{ID}.scope",
+        f"0::/machine.slice/libpod-{ID}.scope/container",
+        f"0::/kubepods/burstable/pod3f9c/cri-containerd-{ID}.scope",
+        f"12:pids:/docker/{ID}\n0::/init.scope",
+    ],
+)
+def test_a_container_is_named_as_its_tools_show_it(text):
+    assert container._parse(text) == ID[:12]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "0::/", "0::/user.slice/user-1000.slice", f"0::/docker/{ID[:63]}", f"0::/x{ID}.service"],
+)
+def test_outside_of_a_container_there_is_no_name(text):
+    assert container._parse(text) is None

@@ -236,12 +236,12 @@ def test_breakpads_own_listing_agrees_on_threads_modules_and_memory():
     expected = (SHARED_DUMPS / "minidump2.dump.out").read_text()
     document = describe_dump(open_dump((SHARED_DUMPS / "minidump2.dmp").read_bytes()))
     streams = {stream["name"]: stream for stream in document["streams"]}
-    for count, text in (
-        (len(streams["ThreadListStream"]["threads"]), "thread_count = {}"),
-        (len(streams["ModuleListStream"]["modules"]), "module_count = {}"),
-        (len(streams["MemoryListStream"]["ranges"]), "region_count = {}"),
+    for count, name in (
+        (len(streams["ThreadListStream"]["threads"]), "thread_count"),
+        (len(streams["ModuleListStream"]["modules"]), "module_count"),
+        (len(streams["MemoryListStream"]["ranges"]), "region_count"),
     ):
-        assert text.format(count) in expected
+        assert f"{name} = {count}\n" in expected
     for module in streams["ModuleListStream"]["modules"]:
         assert f"base_of_image                   = {module['base']}" in expected
         assert module["name"] in expected
