@@ -18,6 +18,14 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = ROOT / "tests" / "programs" / "bin"
 SHARED_DUMPS = ROOT.parent / "shared" / "dumps" / "breakpad"
+"""Dumps of other people, where they lie beside the repository; made-up ones: ``synthetic_dumps``."""
+needs_dumps = pytest.mark.skipif(
+    not SHARED_DUMPS.is_dir(), reason="Breakpad's dumps are not beside the project"
+)
+each_shared_dump = pytest.mark.parametrize(
+    "path", sorted(SHARED_DUMPS.glob("*.dmp")), ids=lambda path: path.stem
+)
+"""Without any dump there the test is skipped, and says so."""
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,8 @@ import subprocess
 
 import jsonschema
 import pytest
-from conftest import ROOT, SHARED_DUMPS
+from conftest import ROOT, SHARED_DUMPS, each_shared_dump, needs_dumps
+from synthetic_dumps import CALLERS, SYNTHETIC
 
 pytestmark = pytest.mark.system
 SCHEMA = json.loads((ROOT / "docs" / "examination.schema.json").read_text())
@@ -239,9 +240,34 @@ def test_stacks_may_be_left_out(perimortem, programs):
     assert report["examination"] is None
 
 
-needs_dumps = pytest.mark.skipif(
-    not SHARED_DUMPS.is_dir(), reason="the dumps of other writers are not here"
-)
+@pytest.mark.parametrize("name", SYNTHETIC)
+def test_made_up_dumps_of_other_writers(perimortem, tmp_path, name):
+    synthetic, path = SYNTHETIC[name], tmp_path / "x.dmp"
+    path.write_bytes(synthetic.data)
+    document = json.loads(perimortem.call("analyze", "--json", path).stdout)
+    jsonschema.validate(document, SCHEMA)
+    reason = document["reason"]
+    if synthetic.process.exception is None:
+        assert reason is None
+    else:
+        assert (reason["kind"], reason["tid"]) == (synthetic.kind, synthetic.process.exception.tid)
+        assert synthetic.words in reason["text"]
+    callers = [int(frame["address"], 16) for frame in document["threads"][0]["frames"][1:]]
+    assert tuple(callers) == CALLERS
+    stacks = perimortem.call("stack", "--json", path)
+    assert stacks.returncode == 0, stacks.stderr
+    assert len(json.loads(stacks.stdout)["threads"]) == len(synthetic.process.threads)
+
+
+def test_the_access_of_a_made_up_windows_dump(perimortem, tmp_path):
+    """By the exception's own registers: the thread stands in the system by then."""
+    path = tmp_path / "x.dmp"
+    path.write_bytes(SYNTHETIC["windows-write"].data)
+    document = json.loads(perimortem.call("analyze", "--json", path).stdout)
+    assert document["reason"]["exception"].startswith("STATUS_ACCESS_VIOLATION")
+    access = document["reason"]["access"]
+    assert (access["kind"], access["address"]) == ("write", "0x45000045")
+    assert access["registers"] == {"eax": "0x45000045"}
 
 
 @needs_dumps
@@ -283,7 +309,7 @@ def test_dumps_of_other_writers(perimortem, name, kind, words):
 
 
 @needs_dumps
-@pytest.mark.parametrize("path", sorted(SHARED_DUMPS.glob("*.dmp")), ids=lambda path: path.stem)
+@each_shared_dump
 def test_every_dump_of_other_writers_can_be_read(perimortem, path):
     result = perimortem.call("stack", "--json", path)
     assert result.returncode == 0, result.stderr

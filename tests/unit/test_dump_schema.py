@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, SHARED_DUMPS
+from conftest import ROOT, each_shared_dump, needs_dumps
+from synthetic_dumps import SYNTHETIC
 from test_hostile_dumps import EVERYTHING, HOSTILE, RICH
 from test_minidump import open_dump, write
 
@@ -34,7 +35,12 @@ def test_what_fuzzing_has_found(path: Path):
         return
 
 
-@pytest.mark.skipif(not SHARED_DUMPS.is_dir(), reason="Breakpad's dumps are not beside the project")
-def test_other_peoples_dumps():
-    for path in SHARED_DUMPS.glob("*.dmp"):
-        check(path.read_bytes())
+@pytest.mark.parametrize("name", SYNTHETIC)
+def test_made_up_dumps_of_other_writers(name):
+    check(SYNTHETIC[name].data)
+
+
+@needs_dumps
+@each_shared_dump
+def test_other_peoples_dumps(path: Path):
+    check(path.read_bytes())

@@ -5,7 +5,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from conftest import SHARED_DUMPS
+from conftest import SHARED_DUMPS, each_shared_dump, needs_dumps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -217,13 +217,8 @@ def test_a_damaged_dump_raises_nothing_but_our_own_error(changes):
     render_dump(document)
 
 
-needs_dumps = pytest.mark.skipif(
-    not SHARED_DUMPS.is_dir(), reason="Breakpad's dumps are not beside the project"
-)
-
-
 @needs_dumps
-@pytest.mark.parametrize("path", sorted(SHARED_DUMPS.glob("*.dmp")), ids=lambda path: path.stem)
+@each_shared_dump
 def test_other_peoples_dumps_list_without_an_error(path: Path):
     document = describe_dump(open_dump(path.read_bytes()))
     assert document["streams"]
