@@ -47,6 +47,11 @@ PC = 0x401100
 CALLERS = (0x401205, 0x401305)
 """Return addresses, the innermost first."""
 STACK_SIZE = 0x400
+OTHERS = {
+    8: "rax rbx rcx rdx rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split(),
+    4: "eax ebx ecx edx esi edi".split(),
+}
+"""Registers that are no pointers, by the width of an address: each has a value of its own."""
 
 
 def make_code(instruction: bytes) -> DumpedMemory:
@@ -69,7 +74,8 @@ def make_thread(tid: int, base: int, width: int, **registers: int) -> DumpedThre
         stack[at - base : at - base + len(data)] = data
         at = following
     pointers = dict(zip(names, (PC, base + 0x20, frame), strict=True))
-    return DumpedThread(tid, pointers | registers, DumpedMemory(base, bytes(stack)))
+    others = {name: 0x5550_0000 + tid + index for index, name in enumerate(OTHERS[width])}
+    return DumpedThread(tid, others | pointers | registers, DumpedMemory(base, bytes(stack)))
 
 
 def make_linux(exception: DumpedException | None, instruction: bytes, **registers: int):
@@ -171,7 +177,8 @@ def _idle_windows():
         ),
         regions=(
             DumpedRegion(0x12F000, STACK_SIZE, 0x1000, 0x04, 0x20000),
-            DumpedRegion(0x400000, 0x8000, 0x1000, 0x20, 0x1000000),
+            DumpedRegion(0x22F000, STACK_SIZE, 0x1000, 0x04, 0x20000),
+            DumpedRegion(CODE, 0x400, 0x1000, 0x20, 0x1000000),
             DumpedRegion(0x500000, 0x100000, 0x10000, 0x01, 0),
         ),
         unloaded=(DumpedModule(0x10000000, 0x5000, "gone.dll", timestamp=5),),

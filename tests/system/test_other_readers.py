@@ -1,4 +1,7 @@
-"""Readers that are not ours, on dumps that are: they agree on threads, modules, memory and exception."""
+"""Readers that are not ours, on dumps that are: they agree on threads, modules, memory and exception.
+
+And on made-up dumps of other writers, which shows that these are made as they should be.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import pytest
 import udmp_parser
 from conftest import await_true
 from minidump.minidumpfile import MinidumpFile as SkelsecFile
+from synthetic_dumps import SYNTHETIC
 
 from perimortem.dump.open import open_snapshot
 from perimortem.dump.write import write_dump
@@ -99,6 +103,31 @@ def test_minidump_of_skelsec_agrees(path):
         reader = theirs.get_reader()
         for address, data in memory.items():
             assert reader.read(address, min(len(data), 4096)) == data[:4096]
+
+
+@pytest.mark.parametrize("name", [name for name in SYNTHETIC if name != "windows-old"])
+def test_made_up_dumps_are_what_they_are_said_to_be(name, tmp_path):
+    """But for counts of 8 bytes, which neither of them knows."""
+    process, path = SYNTHETIC[name].process, tmp_path / "x.dmp"
+    path.write_bytes(SYNTHETIC[name].data)
+    udmp = udmp_parser.UserDumpParser()
+    assert udmp.Parse(path)
+    counter = "Rip" if process.is_64_bit else "Eip"
+    assert {tid: getattr(thread.Context, counter) for tid, thread in udmp.Threads().items()} == {
+        thread.tid: thread.registers[counter.lower()] for thread in process.threads
+    }
+    modules = [(module.base, module.size, module.name) for module in process.modules]
+    assert [(b, m.SizeOfImage, m.ModuleName) for b, m in sorted(udmp.Modules().items())] == modules
+
+    logging.getLogger().setLevel(logging.CRITICAL)
+    skelsec = SkelsecFile.parse(str(path))
+    with closing(skelsec.file_handle):
+        listed = [(m.baseaddress, m.size, m.name) for m in skelsec.modules.modules]
+        assert listed == modules
+        assert [t.ThreadId for t in skelsec.threads.threads] == [t.tid for t in process.threads]
+        reader = skelsec.get_reader()
+        for memory in (*(thread.stack for thread in process.threads), *process.memory):
+            assert reader.read(memory.address, len(memory.data)) == memory.data
 
 
 needs_stackwalk = pytest.mark.skipif(

@@ -211,7 +211,7 @@ def test_all_that_dbghelp_tells():
     assert (snapshot.modules[0].debug_id, snapshot.modules[0].build_id) == (DEBUG_ID, None)
     mapped = {r.start: (r.writable, r.executable) for r in snapshot.regions}
     assert mapped[0x12F000] == (True, False)
-    assert mapped[0x400000] == (False, True)
+    assert mapped[0x401000] == (False, True)
     assert 0x500000 not in mapped  # it is free
 
 
