@@ -119,10 +119,12 @@ def test_100_000_random_messages(perimortem, monitor):
 
 
 @pytest.mark.parametrize("size", [1, 63, 64, 65, 100, CRASH_MESSAGE_SIZE - 1, 4000])
-def test_who_leaves_in_the_middle_of_a_message(monitor, size):
+def test_a_client_that_leaves_in_the_middle_of_a_message_harms_nobody(monitor, size):
     message = (make_crash() * 3)[:size]
     with connect(monitor.socket_path) as client:
         client.send(message)
+    assert ask(monitor.socket_path, make_frame(FrameKind.PING, value=5)).value == 5
+    await_true(lambda: descriptors(monitor) < DESCRIPTORS_AT_REST)
 
 
 def test_who_leaves_at_every_possible_byte(monitor):
