@@ -78,6 +78,7 @@ def test_left_by_underscore_exit_in_a_thread(perimortem, status, verdict, thread
     assert (report["verdict"], report["exit"]["code"]) == (verdict, status)
     dumps = [dump["path"] for dump in report["dumps"] if dump["path"]]
     assert [len(read_threads(path)) for path in dumps] == thread_counts
+    assert [str(path) for path in (perimortem.data_dir / "dumps").glob("*.dmp")] == dumps
 
 
 def test_a_clean_end_leaves_no_dump(perimortem):

@@ -19,11 +19,7 @@ class Witness:
     def __init__(self) -> None:
         self._began_s = time.time()
 
-<<<<<<< HEAD:src/perimortem/exits/windows/system_log.py
-    def __call__(self, pid: int, _tids: set[int]) -> SystemLogFindings:
-=======
-    def __call__(self, pid: int, tids: set[int]) -> SystemWords:
->>>>>>> 5fe1715 (test_seam compares methods and arguments, not names with themselves):src/perimortem/exits/windows/words.py
+    def __call__(self, pid: int, tids: set[int]) -> SystemLogFindings:
         return collect_words(pid, self._began_s, read_application_events, read_reports)
 
     def begin_trace(self) -> None:
