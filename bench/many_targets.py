@@ -14,17 +14,22 @@ import sys
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 from bench.common import PROGRAMS, own_directories
-from perimortem.clock import SystemClock
 from perimortem.exits.linux.pidfd import ChildExitWatch
 from perimortem.model.process import ProcessInfo, ProcessRef
 from perimortem.model.system_log import SystemLogFindings
-from perimortem.monitor.loop import Monitor
+from perimortem.monitor.assembly import build_monitor
+from perimortem.monitor.base import open_base
+from perimortem.monitor.engine import Engine
+from perimortem.monitor.family import Alone
+from perimortem.monitor.heartbeat_check import HeartbeatCheck
+from perimortem.monitor.incident_store import NoStore
 from perimortem.monitor.recorder_link import RecorderLink
-from perimortem.monitor.session import Session
 from perimortem.monitor.settings import Settings
+from perimortem.monitor.target import Target
 from perimortem.proc import collect_host, find_process
 from perimortem.recorder import layout
 from perimortem.watch.target import TargetWatch
@@ -37,10 +42,10 @@ def measure() -> Iterator[str]:
     for count in (1000, 10_000):
         for hz in (1, 100):
             with own_directories() as folder:
-                share, looks = _measure_once(folder, count, hz)
+                share, samples = _measure_once(folder, count, hz)
             yield (
                 f"{count:,} targets beating at {hz} Hz: {share:.2f} % of one core, "
-                f"{looks:.0f} looks a second"
+                f"{samples:.0f} samples a second"
             )
 
 
@@ -50,8 +55,21 @@ def _measure_once(folder: Path, count: int, hz: int) -> tuple[float, float]:
         [sys.executable, "-m", "bench.many_targets", str(folder), str(count), str(hz)],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    share, looks = result.stdout.split()
-    return float(share), float(looks)
+    share, samples = result.stdout.split()
+    return float(share), float(samples)
+
+
+class _NoLog:
+    """A system log that says nothing."""
+
+    def __call__(self, pid: int, tids: set[int]) -> SystemLogFindings:
+        return SystemLogFindings()
+
+    def begin_trace(self) -> None:
+        return
+
+    def close(self) -> None:
+        return
 
 
 class _Silent:
@@ -61,16 +79,6 @@ class _Silent:
         return lambda *_arguments: None
 
 
-class _CountingMonitor(Monitor):
-    """The monitor as it is, counting how often it looks at a target."""
-
-    looks = 0
-
-    def _look(self, key: int, now_ns: int) -> None:
-        self.looks += 1
-        super()._look(key, now_ns)
-
-
 def _watch(folder: Path, count: int, hz: int) -> None:
     run_dir = folder / "run"
     run_dir.mkdir(mode=0o700)
@@ -78,10 +86,13 @@ def _watch(folder: Path, count: int, hz: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 3 * count)), hard))
     refs = [ProcessRef(1_000_000 + i, 7) for i in range(count)]
     settings = Settings(run_dir=run_dir, data_dir=folder, dump=None, collect_stacks=False)
-    clock = SystemClock()
-    monitor = _CountingMonitor(
-        settings, clock, collect_host(), _Silent(), lambda *_: SystemLogFindings(), None
-    )
+    stack = ExitStack()
+    base = open_base(stack)
+    engine = build_monitor(
+        base, settings, collect_host(), _NoLog(), stack,
+        store=NoStore(), listener=_Silent(), reporter=_Silent(), family=Alone(),
+    ).engine  # fmt: skip
+    samples = _count_samples()
     links = [RecorderLink(run_dir, ref) for ref in refs]
     for ref, link in zip(refs, links, strict=True):
         link.path.write_bytes(_make_recorder(ref))
@@ -96,29 +107,36 @@ def _watch(folder: Path, count: int, hz: int) -> None:
     held = find_process(writer.pid)
     start_spread_s = settings.policy.threshold_ns / 1e9
     for i, (ref, link) in enumerate(zip(refs, links, strict=True)):
-        target = ProcessInfo(ref, f"target-{i}", None, (), 0)
-        session = Session(
-            target=target,
-            exit_watch=ChildExitWatch(held),
-            recorder=link,
-            watch=TargetWatch(settings.policy, clock.monotonic_ns()),
-            watched_since_ns=0,
-        )
-        monitor.add(session)
-    _run_until(monitor, time.monotonic() + start_spread_s)
-    monitor.looks = 0
+        process = ProcessInfo(ref, f"target-{i}", None, (), 0)
+        watch = TargetWatch(settings.policy, base.clock.monotonic_ns())
+        base.targets.add(Target(process, ChildExitWatch(held), link, watch, 0))
+    _run_until(engine, time.monotonic() + start_spread_s)
+    samples.clear()
     cpu_before, wall_before = _cpu_s(), time.monotonic()
-    _run_until(monitor, wall_before + _SECONDS)
+    _run_until(engine, wall_before + _SECONDS)
     wall_s = time.monotonic() - wall_before
-    print(f"{100 * (_cpu_s() - cpu_before) / wall_s:.3f} {monitor.looks / wall_s:.1f}")
+    print(f"{100 * (_cpu_s() - cpu_before) / wall_s:.3f} {len(samples) / wall_s:.1f}")
     sys.stdout.flush()
     writer.kill()
     os._exit(0)
 
 
-def _run_until(monitor: Monitor, deadline_s: float) -> None:
+def _count_samples() -> list[int]:
+    """Grows by one with each sample of a target; the check itself is as it is."""
+    times: list[int] = []
+    check = HeartbeatCheck.check
+
+    def counted(self: HeartbeatCheck, target: Target, now_ns: int) -> object:
+        times.append(now_ns)
+        return check(self, target, now_ns)
+
+    HeartbeatCheck.check = counted  # type: ignore[method-assign, assignment]
+    return times
+
+
+def _run_until(engine: Engine, deadline_s: float) -> None:
     while time.monotonic() < deadline_s:
-        monitor.run_once()
+        engine.run_once()
 
 
 def _cpu_s() -> float:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 import subprocess
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from bench.common import PROGRAMS
 from perimortem.dump.protocol import DumpRequest
 from perimortem.model.dump import DumpOptions, DumpResult
-from perimortem.monitor.dump_workers import DumpWorkers
+from perimortem.monitor.base import open_base
+from perimortem.monitor.dump_jobs import DUMP_WORKER, DumpTask
 from perimortem.proc import find_process
-from perimortem.system import open_selector
 
 
 class Meter:
@@ -55,9 +56,9 @@ class Dumper:
     """Dumps as a monitor takes them: the worker waits already."""
 
     def __init__(self) -> None:
-        self._selector = open_selector()
-        self._workers = DumpWorkers(self._selector, 600)
-        self._workers.warm_up()
+        self._stack = ExitStack()
+        self._base = open_base(self._stack)
+        self._base.pool.warm_up(DUMP_WORKER)
 
     def dump(self, pid: int, path: Path, options: DumpOptions) -> tuple[DumpResult, float]:
         """The result, and how long it took in s."""
@@ -65,13 +66,12 @@ class Dumper:
         results: list[DumpResult] = []
         start = time.perf_counter()
         request = DumpRequest(find_process(pid), path, options, 1 << 40)
-        self._workers.request(request, results.append, time.monotonic_ns())
+        DumpTask(self._base.pool, pid, lambda: request, results.append, deadline_s=600)
         while not results:
-            for call in self._selector.wait(1):
+            for call in self._base.selector.wait(1):
                 call(time.monotonic_ns())
         assert results[0].path, results[0].error
         return results[0], time.perf_counter() - start
 
     def close(self) -> None:
-        self._workers.close()
-        self._selector.close()
+        self._stack.close()

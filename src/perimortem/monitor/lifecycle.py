@@ -7,7 +7,7 @@ awaited, or the evidence is. What an effect does is ``effects``'s business.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from perimortem.errors import PerimortemError
@@ -112,6 +112,8 @@ class Life:
     phase: Phase = Phase.WATCHED
     awaited: frozenset[Awaited] = frozenset()
     is_end_requested: bool = False
+    is_end_signalled: bool = False
+    """A process is asked to end once; further requests change nothing."""
 
     @property
     def is_over(self) -> bool:
@@ -154,6 +156,7 @@ def _row(
     return Transition(letter, from_phases, on_events, target, effects)
 
 
+_END_EFFECTS = (Effect.SIGNAL_END, Effect.ARM_PATIENCE)
 _STOP_TIMERS = (Effect.DISARM_SAMPLE, Effect.DISARM_PATIENCE)
 _LET_GO = (*_STOP_TIMERS, Effect.CANCEL_WORK, Effect.ANSWER_CRASH)
 
@@ -188,7 +191,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     _row("k", _C, Event.CRASHED_AGAIN, None),
     _row("l", {_W, _C, _G}, Event.HANG_DUMPED, None),
     _row("m", RUNNING, Event.EXIT_DUMPED, None),
-    _row("n", _W, Event.END_REQUESTED, None, Effect.SIGNAL_END, Effect.ARM_PATIENCE),
+    _row("n", _W, Event.END_REQUESTED, None, *_END_EFFECTS),
     _row("o", RUNNING - {_W}, Event.END_REQUESTED, None),
     _row("p", {_W, _S, _D, _E}, Event.PATIENCE_OVER, None, Effect.SIGNAL_KILL),
     _row("q", {_C, _G}, Event.PATIENCE_OVER, None, Effect.ARM_PATIENCE),
@@ -291,17 +294,25 @@ def advance(life: Life, event: Event, table: Table = _TABLE) -> tuple[Life, tupl
     if transition is None or (answered is not None and answered not in life.awaited):
         raise UnexpectedEvent(f"{event} in phase {life.phase}", why="there is no such transition")
     awaited = life.awaited - {answered} if answered is not None else life.awaited
-    is_end_requested = life.is_end_requested or event is Event.END_REQUESTED
     phase = transition.target or life.phase
     effects = transition.effects
-    if phase is Phase.WATCHED is not life.phase and is_end_requested:
-        # It was asked to end while we looked into it: that was put off until now.
-        effects = (*effects, *table[Phase.WATCHED, Event.END_REQUESTED].effects)
+    is_end_requested = life.is_end_requested or event is Event.END_REQUESTED
+    if event is Event.END_REQUESTED and life.is_end_signalled:
+        effects = ()
+    elif phase is Phase.WATCHED and is_end_requested and not life.is_end_signalled:
+        # An inquiry is not disturbed: a request that came during it was put off until now.
+        put_off = () if event is Event.END_REQUESTED else _END_EFFECTS
+        effects = (*effects, *put_off)
     for effect in effects:
         awaited -= _CANCELLED_BY.get(effect, frozenset())
         if effect in BEGUN_BY:
             awaited |= {BEGUN_BY[effect]}
-    after = replace(life, phase=phase, awaited=awaited, is_end_requested=is_end_requested)
+    after = Life(
+        phase,
+        awaited,
+        is_end_requested,
+        life.is_end_signalled or Effect.SIGNAL_END in effects,
+    )
     if phase is Phase.EXITING and not awaited:
         after, last = advance(after, Event.NOTHING_AWAITED, table)
         effects = (*effects, *last)
