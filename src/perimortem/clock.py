@@ -56,29 +56,6 @@ class SystemClock:
         return time.time_ns()
 
 
-class ManualClock:
-    """A clock that moves when it is told to, for tests and simulations."""
-
-    def __init__(self, now_ns: int = 1_000_000_000) -> None:
-        self.now_ns = now_ns
-        self.suspended_ns = 0
-
-    def advance(self, seconds: float) -> None:
-        self.now_ns += int(seconds * 1e9)
-
-    def suspend(self, seconds: float) -> None:
-        self.suspended_ns += int(seconds * 1e9)
-
-    def monotonic_ns(self) -> int:
-        return self.now_ns
-
-    def boottime_ns(self) -> int:
-        return self.now_ns + self.suspended_ns
-
-    def realtime_ns(self) -> int:
-        return self.boottime_ns()
-
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_US = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 _LAST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -46,101 +46,6 @@ WORDS = {
     "stop": Event.WATCH_ENDED,
 }
 
-# name: what happens; the letters of the transitions; the phase at the end
-SEQUENCES = """
-a clean exit: exited status; rsx; reported
-a hang that is examined: hang sampled hang-dumped hang-examined; abcd; watched
-a hang that recovers: hang sampled hang-dumped hang-examined recovered; abcde; watched
-two hangs of two heartbeats, one after the other: hang sampled hang-dumped hang-examined recovered hang sampled hang-dumped hang-examined; abcdeabcd; watched
-a hang in which it ends: hang sampled hang-dumped hang-examined exited status; abcdrsx; reported
-it recovers just before the end: hang sampled hang-dumped hang-examined recovered exited status; abcdersx; reported
-it ends before the second sample: hang exited status; arsx; reported
-it ends while the hang is dumped, the status first: hang sampled exited status hang-dumped; abrsvx; reported
-it ends while the hang is dumped, the dump first: hang sampled exited hang-dumped status; abrvsx; reported
-it ends while the hang is examined, the status first: hang sampled hang-dumped exited status hang-examined; abcrsvx; reported
-it ends while the hang is examined, the examination first: hang sampled hang-dumped exited hang-examined status; abcrvsx; reported
-a crash: crash crash-dumped exited status crash-examined; fgrsvx; reported
-a crash whose examination is quicker than its end: crash crash-dumped crash-examined exited status; fgirsx; reported
-a crash without a dump: crash crash-undumped exited status; fhrsx; reported
-a crash that the program survives: crash crash-dumped crash-examined; fgi; watched
-a crash without a dump that it survives: crash crash-undumped; fh; watched
-it is killed while its crash is dumped: crash exited status crash-dumped crash-examined; frstvx; reported
-it is killed while its crash is dumped, the dump first: crash exited crash-dumped status crash-examined; frtsvx; reported
-it is killed while its crash is dumped, and there is no dump: crash exited status crash-undumped; frsux; reported
-it is killed, no dump, then the status: crash exited crash-undumped status; frusx; reported
-examined before the status is known: crash crash-dumped exited crash-examined status; fgrvsx; reported
-a client that crashes twice, the second while the first is dumped: crash crash-again crash-dumped exited status crash-examined; fkgrsvx; reported
-a client that crashes twice, the second while the first is examined: crash crash-dumped crash-again crash-examined exited status; fgjirsx; reported
-a client that crashes twice, the second after all is done: crash crash-dumped crash-examined crash-again exited status; fgijrsx; reported
-a client that crashes again after there was no dump: crash crash-undumped crash-again exited status; fhjrsx; reported
-a second crash report that arrives after its end: crash crash-undumped exited crash-again status; fhrusx; reported
-a crash report that arrives after its end: exited crash status; rusx; reported
-a crash report that arrives with its end, after a dump: crash crash-dumped exited crash-again crash-examined status; fgruvsx; reported
-hang then crash: hang sampled hang-dumped hang-examined crash crash-dumped exited status crash-examined; abcdfgrsvx; reported
-a crash before the second sample of a hang: hang crash crash-dumped exited status crash-examined; afgrsvx; reported
-a crash while the hang is dumped: hang sampled crash hang-dumped crash-dumped exited status crash-examined; abflgrsvx; reported
-a crash while the hang is dumped, both dumps after its end: hang sampled crash exited hang-dumped crash-dumped crash-examined status; abfrvtvsx; reported
-the dump of a hang comes after that of the crash: hang sampled crash crash-dumped hang-dumped crash-examined exited status; abfglirsx; reported
-the dump of a hang comes last of all: hang sampled crash crash-dumped crash-examined hang-dumped exited status; abfgilrsx; reported
-the dump of a hang comes after a crash without one: hang sampled crash crash-undumped hang-dumped exited status; abfhlrsx; reported
-a crash while the hang is examined: hang sampled hang-dumped crash crash-dumped exited status crash-examined; abcfgrsvx; reported
-a crash that is survived, then a hang: crash crash-dumped crash-examined hang sampled hang-dumped hang-examined; fgiabcd; watched
-a crash that is survived, then a hang, then the end: crash crash-undumped hang sampled exited hang-dumped status; fhabrvsx; reported
-a crash after a recovered hang: hang sampled hang-dumped hang-examined recovered crash crash-dumped exited status crash-examined; abcdefgrsvx; reported
-a crash report again, while a hang is sampled: crash crash-undumped hang crash-again sampled; fhajb; dumping
-a crash report again, while a hang is dumped: crash crash-undumped hang sampled crash-again hang-dumped; fhabjc; examining
-a crash report again, while a hang is examined: crash crash-undumped hang sampled hang-dumped crash-again hang-examined; fhabcjd; watched
-the policy ends a hung process: hang sampled hang-dumped hang-examined end! exited status; abcdnrsx; reported
-the policy aborts, and the crash is dumped: hang sampled hang-dumped hang-examined end! crash crash-dumped exited status crash-examined; abcdnfgrsvx; reported
-it does not end when asked to, and is killed: hang sampled hang-dumped hang-examined end! patience exited status; abcdnprsx; reported
-patience ends while its crash is dumped: end! crash patience crash-dumped patience exited status crash-examined; nfqgqrsvx; reported
-patience ends while its crash is examined: end! crash crash-dumped patience crash-examined exited status; nfgqirsx; reported
-patience ends after a crash without dump: end! crash crash-undumped patience exited status; nfhprsx; reported
-patience ends while a later hang is sampled: end! hang patience sampled exited status hang-dumped; napbrsvx; reported
-patience ends while a later hang is dumped: end! hang sampled patience hang-dumped exited status hang-examined; nabpcrsvx; reported
-patience ends while a later hang is examined: end! hang sampled hang-dumped patience hang-examined; nabcpd; watched
-another's hang ends it while its own is sampled: hang end! sampled hang-dumped hang-examined; aobcd; watched
-another's hang ends it while its own is dumped: hang sampled end! hang-dumped hang-examined; abocd; watched
-another's hang ends it while its own is examined: hang sampled hang-dumped end! hang-examined exited status; abcodrsx; reported
-another's hang ends it while it crashes: crash end! crash-dumped crash-examined exited status; fogirsx; reported
-another's hang ends it while its crash is examined: crash crash-dumped end! crash-examined patience exited status; fgoiprsx; reported
-another's hang ends it while it crashes without a dump: crash end! crash-undumped patience exited status; fohprsx; reported
-it is asked to end while it ends: exited end! status; rwsx; reported
-it recovers after it was asked to end, and is killed all the same: hang sampled hang-dumped hang-examined end! recovered patience exited status; abcdneprsx; reported
-it leaves: left; y; released
-it leaves while a hang is sampled: hang left; ay; released
-it leaves while a hang is dumped: hang sampled left; aby; released
-it leaves while a hang is examined: hang sampled hang-dumped left; abcy; released
-it leaves while it crashes in another thread: crash left; fy; released
-it leaves while its crash is examined: crash crash-dumped left; fgy; released
-it leaves as it ends: exited left status; rwsx; reported
-the watch is stopped: stop; z; released
-the watch is stopped while a hang is sampled: hang stop; az; released
-the watch is stopped while a hang is dumped: hang sampled stop; abz; released
-the watch is stopped while a hang is examined: hang sampled hang-dumped stop; abcz; released
-the watch is stopped after a hang: hang sampled hang-dumped hang-examined stop; abcdz; released
-the watch is stopped while it crashes: crash stop; fz; released
-the watch is stopped while its crash is examined: crash crash-dumped stop; fgz; released
-the watch is stopped before the status is known: exited stop; rA; reported
-the watch is stopped while the dump of an ended process is written: hang sampled exited status stop; abrsA; reported
-the watch is stopped while it was to be killed: end! stop; nz; released
-the console is closed: risk exited status; Brsx; reported
-the console is closed during a hang's dump: hang sampled risk hang-dumped hang-examined; abBcd; watched
-the console is closed while it crashes: crash risk crash-dumped exited status crash-examined; fBgrsvx; reported
-the console is closed as it ends: exited risk status; rwsx; reported
-"""
-EXIT_CAPTURE = """
-its dump at the exit comes before the status: exited exit-dumped status; rvsx; reported
-its dump at the exit comes after the status: exited status exit-dumped; rsvx; reported
-the worker of the exit's dump dies before the exit: exit-dumped exited status; mrsx; reported
-a hang while it is traced to its exit: hang sampled hang-dumped hang-examined exited exit-dumped status; abcdrvsx; reported
-a crash while it is traced to its exit: crash crash-undumped exited status exit-dumped; fhrsvx; reported
-the exit's dump ends while a hang is sampled: hang exit-dumped sampled; amb; dumping
-the exit's dump ends while it crashes: crash exit-dumped crash-dumped; fmg; diagnosing
-the watch is stopped while its exit is awaited: stop; z; released
-it is killed by the policy and dumped at its exit: end! exited exit-dumped status; nrvsx; reported
-"""
-
 
 @dataclass(frozen=True)
 class Played:
@@ -162,9 +67,14 @@ def play(events: list[Event], life: Life) -> Played:
     return Played(life, letters, effects)
 
 
-def read_sequences(text: str, life: Life) -> list[object]:
+def read_sequences() -> list[object]:
     found = []
-    for line in text.strip().splitlines():
+    life = Life()
+    for line in (Path(__file__).with_name("lifecycle_sequences.txt")).read_text().splitlines():
+        if line.startswith("# traced to the exit"):
+            life = Life(awaited=frozenset({Awaited.EXIT_DUMP}))
+        if not line or line.startswith("#"):
+            continue
         name, rest = line.split(": ", 1)
         words, letters, phase = (part.strip() for part in rest.split(";"))
         events = [WORDS[word] for word in words.split()]
@@ -172,13 +82,7 @@ def read_sequences(text: str, life: Life) -> list[object]:
     return found
 
 
-ALL_SEQUENCES = [
-    *read_sequences(SEQUENCES, Life()),
-    *read_sequences(EXIT_CAPTURE, Life(awaited=frozenset({Awaited.EXIT_DUMP}))),
-]
-
-
-@pytest.mark.parametrize(("life", "events", "letters", "phase"), ALL_SEQUENCES)
+@pytest.mark.parametrize(("life", "events", "letters", "phase"), read_sequences())
 def test_a_sequence_takes_its_letters(life, events, letters, phase):
     played = play(events, life)
     assert (played.letters, played.life.phase) == (letters, phase)
@@ -230,7 +134,7 @@ def test_an_answer_that_nothing_awaits_is_refused(event):
 class World:
     """One target and what its surroundings may do to it next."""
 
-    life: Life = Life()
+    life: Life = field(default_factory=Life)
     is_hung: bool = False
     has_crashed: bool = False
     unanswered: bool = False

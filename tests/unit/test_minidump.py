@@ -15,7 +15,6 @@ from perimortem.minidump import format as layout
 from perimortem.minidump.reader import MinidumpFile
 from perimortem.minidump.writer import write_minidump
 from perimortem.model.dump import FULL, MINI, MinidumpType, format_flags
-from perimortem.model.memory import PlainMemory
 from perimortem.model.snapshot import (
     Architecture,
     ExceptionRecord,
@@ -30,6 +29,7 @@ from perimortem.model.snapshot import (
 )
 from perimortem.report.minidump.document import describe_dump
 from perimortem.report.minidump.text import render_dump
+from perimortem.testing.plain_memory import PlainMemory
 
 NAMES = (
     "r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss "

@@ -6,9 +6,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perimortem.clock import ManualClock
 from perimortem.model.process import ProcessRef
 from perimortem.model.recording import Heartbeat, Pulse
+from perimortem.testing.manual_clock import ManualClock
 from perimortem.watch.policy import SECOND_NS, WatchPolicy
 from perimortem.watch.states import LETTERS, TRANSITIONS, State
 from perimortem.watch.target import NEVER_NS, HangDetected, HangRecovered, TargetWatch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from perimortem.model.snapshot import MemoryRange, ReadMemory
+from perimortem.model.snapshot import MemoryRange
 
 
 class Memory(Protocol):
@@ -34,13 +34,3 @@ class DenseMemory:
 
     def iter_data(self, address: int, size: int) -> Iterator[MemoryRange]:
         yield MemoryRange(address, size)
-
-
-class PlainMemory(DenseMemory):
-    """Memory behind a function."""
-
-    def __init__(self, read: ReadMemory) -> None:
-        self._read = read
-
-    def read(self, address: int, size: int) -> bytes:
-        return self._read(address, size)

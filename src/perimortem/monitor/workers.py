@@ -211,6 +211,8 @@ class WorkerPool:
         worker.ask(question)
 
     def _read(self, running: _Running) -> None:
+        if running not in self._running:
+            return  # ended in the same moment, by another event
         part = running.worker.read()
         if part is None:
             return
