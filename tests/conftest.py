@@ -7,8 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ class Perimortem:
             "PERIMORTEM_DATA_DIR": str(self.data_dir),
             "PERIMORTEM_CACHE_DIR": str(self.base / "cache"),
         }
-        return {**os.environ, **own, **self.environment}
+        return {**without_pytest(os.environ), **own, **self.environment}
 
     def call(self, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
@@ -149,6 +150,24 @@ def start(programs: Path, perimortem: Perimortem) -> Iterator[Any]:
         for pipe in (popen.stdin, popen.stdout):
             if pipe:
                 pipe.close()
+
+
+def without_pytest(environment: Mapping[str, str]) -> dict[str, str]:
+    """What pytest and its workers set shows as labels of processes, and as the width of terminals."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith("PYTEST_") and name not in ("COLUMNS", "LINES")
+    }
+
+
+def let_others_in(path: Path) -> None:
+    """Other users may reach what lies in a folder of pytest's own, however deep it lies."""
+    base = Path(tempfile.gettempdir()).resolve()
+    for folder in (path, *path.parents):
+        if folder == base or base not in folder.parents:
+            break
+        folder.chmod(0o755)
 
 
 def await_true(condition: Any, seconds: float = 20.0) -> None:

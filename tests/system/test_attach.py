@@ -61,7 +61,7 @@ def test_the_monitor_is_started_and_ends_with_the_last_program(perimortem):
     (incident,) = incidents(perimortem)
     shown = json.loads(perimortem.call("show", "--json", incident["number"]).stdout)
     assert (shown["verdict"], shown["exit"]["signal_name"]) == ("crash", "SIGSEGV")
-    assert "SIGSEGV at 0x10" in shown["where"]
+    assert "SIGSEGV at 0x10" in shown["where"]["text"]
     assert Path(shown["dumps"][0]["path"]).exists()
     assert not list(perimortem.run_dir.glob("*.sock"))
 

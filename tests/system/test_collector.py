@@ -95,7 +95,7 @@ def test_a_program_that_never_heard_of_us(perimortem, programs, monitor, name):
     await_true(lambda: incidents(perimortem))
     (incident,) = incidents(perimortem)
     assert (incident["verdict"], incident["exit"]["signal_name"]) == ("crash", "SIGSEGV")
-    assert incident["where"].startswith(f"SIGSEGV at 0x10 in {name}+0x")
+    assert incident["where"]["text"].startswith(f"SIGSEGV at 0x10 in {name}+0x")
     data = Path(incident["dumps"][0]["path"]).read_bytes()
     dump = MinidumpFile(lambda at, size: data[at : at + size], len(data))
     exception = dump.read_exception(dump.find(StreamType.ExceptionStream)).raw

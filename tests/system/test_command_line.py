@@ -119,11 +119,17 @@ def test_ctrl_c_on_a_terminal_reaches_the_target_once(perimortem):
 
 def test_the_start_line_says_what_is_watched_and_what_cannot_be_seen(perimortem, programs):
     stderr = perimortem.call("run", "--", programs / "clean").stderr
-    assert "process (blind to what it does), progress (blind to loops; waits" in stderr
-    assert "its own by libperimortem" in stderr
+    first, *_ = stderr.splitlines()
+    assert re.fullmatch(
+        r"perimortem: watching clean\[\d+\] and its children; a hang is reported after 10 s; "
+        r"what this cannot see: perimortem run --help",
+        first,
+    )
+    assert "blind" not in stderr
+    stderr = perimortem.call("run", "--threshold", "1", "--", programs / "clean").stderr
+    assert "after 1 s (3 s for process, progress and python);" in stderr
     stderr = perimortem.call("run", "--", programs / "static_program", "0").stderr
     assert "without the agent (it is statically linked)" in stderr
-    assert "its own" not in stderr
 
 
 @pytest.mark.parametrize(
@@ -133,20 +139,25 @@ def test_the_start_line_says_what_is_watched_and_what_cannot_be_seen(perimortem,
         (["dump", "0"], 2, "not in the range"),
         (["dump", "1", "--type", "huge"], 2, "not a dump type"),
         (["dump", "1", "-o", "/no/such/dir/x.dmp"], 1, "there is no directory"),
-        (["watch", "abc"], 2, "'abc' is not a valid PID"),
-        (["watch"], 2, "either PIDs, --name PATTERN or --unit"),
+        (["watch", "redis"], 2, "'redis' is not a process id (did you mean: --name redis)"),
+        (["dump", "redis"], 2, "'redis' is not a process id (ps -e lists them)"),
+        (["watch"], 2, "either PIDs, or names and units by --name and --unit"),
+        (["watch", "--unit", "no-such-unit"], 2, "there is no unit no-such-unit"),
         (["watch", "999999999"], 1, "there is no process"),
         (["inspect", "/no/such.dmp"], 1, "No such file"),
         (["inspect", "/etc/passwd"], 1, "not a minidump"),
         (["inspect", "/dev/null"], 1, "not a regular file"),
         (["inspect", "/"], 1, "directory"),
         (["show", "12345"], 1, "there is no incident 12345"),
+        (["show", "redis"], 2, "not the number of an incident (by name: perimortem list redis)"),
         (["list", "--since", "yesterday-ish"], 2, "is not a time"),
         (["explain", "nonsense"], 2, "is not an exit code"),
         (["explain", "139", "7"], 2, "no subcode"),
         (["run", "--threshold", "zero", "--", "true"], 125, "not a number of seconds"),
         (["run", "--report", "/no/such/dir/r.json", "--", "true"], 125, "cannot write"),
-        (["frobnicate"], 2, "No such command"),
+        (["frobnicate"], 2, "there is no command 'frobnicate' (perimortem --help lists them)"),
+        (["monitr"], 2, "did you mean: perimortem monitor"),
+        (["status"], 2, "did you mean: perimortem list"),
     ],
 )
 def test_bad_input_is_one_clear_line(perimortem, arguments, status, words):

@@ -42,13 +42,13 @@ def test_one_report_of_the_first_fault_and_the_signal_goes_its_way(
     assert (report["verdict"], report["exit"]["signal"]) == ("crash", number), report
     assert len(report["dumps"]) == 1
     assert (report["crash"]["name"], report["crash"]["address"]) == ("SIGSEGV", "0x10")
-    assert "SIGSEGV at 0x10 in crash_handlers+0x" in report["where"]
+    assert "SIGSEGV at 0x10 in crash_handlers+0x" in report["where"]["text"]
 
 
 def test_who_handles_a_fault_by_leaving_has_ended_of_it(perimortem, programs):
     report = perimortem.report(programs / "crash_handlers", "leave")
     assert (report["verdict"], report["_status"]) == ("crash", 40 + signal.SIGSEGV), report
-    assert "SIGSEGV at 0x10" in report["where"]
+    assert "SIGSEGV at 0x10" in report["where"]["text"]
     assert "a handler of the program's own took it" in evidence(report)
 
 
@@ -59,7 +59,7 @@ def test_the_crash_of_a_child_is_the_childs(perimortem, programs, way):
     if way == "child":  # the other was gone before it could be held
         (child,) = report["processes"][1:]
         assert child["verdict"] == "crash"
-        assert "SIGSEGV at 0x10" in child["where"]
+        assert "SIGSEGV at 0x10" in child["where"]["text"]
 
 
 @pytest.mark.parametrize("way", ["ignore", "fault", "fault_again"])
@@ -96,7 +96,7 @@ def test_crashes_that_are_easily_lost(perimortem, programs, way):
 def test_a_fault_that_was_mended_is_not_the_cause_of_a_later_abort(perimortem, programs):
     report = perimortem.report(programs / "own_handlers", "mended_then_abort")
     assert (report["verdict"], report["crash"]["name"]) == ("crash", "SIGABRT")
-    assert "abort called in own_handlers" in report["where"]
+    assert "abort called in own_handlers" in report["where"]["text"]
 
 
 def test_signal_needs_no_loader(perimortem, programs):
@@ -144,7 +144,7 @@ def test_who_sent_the_signal_is_named(perimortem, programs):
     _, told = command.communicate(timeout=30)
     sender.communicate(b"\n")
     assert "KILLED  crash_handlers[" in told
-    assert f"process {sender.pid} (bash)  [observed: siginfo]" in told
+    assert f"process {sender.pid} (bash), by SIGSEGV  [observed: siginfo]" in told
     assert "crash_handlers-" in told  # its dump
 
 

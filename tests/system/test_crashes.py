@@ -88,7 +88,7 @@ def test_every_signal_from_every_place(perimortem, programs, number, way):
     address = {signal.SIGSEGV: 16, signal.SIGBUS: mapping}.get(number)
     if address is not None:
         assert dump.address == address
-        assert f"{number.name} at {address:#x} in " in report["where"]
+        assert f"{number.name} at {address:#x} in " in report["where"]["text"]
 
 
 @pytest.mark.parametrize("way", ["overflow", "thread_overflow"])

@@ -206,13 +206,13 @@ def test_a_python_prompt(shell):
     shell.expect_exact("bash> ")
 
 
-def test_the_ear_ends_with_the_monitor(perimortem):
+def test_the_group_probe_ends_with_the_monitor(perimortem):
     process = start_counter(perimortem)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    (ear,) = [p for p in children if Path(f"/proc/{p}/comm").read_text() == "perimortem-probe\n"]
+    (probe,) = [p for p in children if Path(f"/proc/{p}/comm").read_text() == "pmr-group-probe\n"]
     process.kill()
     process.wait()
-    await_true(lambda: not Path(f"/proc/{ear}").exists() or _is_zombie(ear))
+    await_true(lambda: not Path(f"/proc/{probe}").exists() or _is_zombie(probe))
 
 
 def _is_zombie(pid):
@@ -230,7 +230,7 @@ def test_who_ended_it_by_the_group_is_told(perimortem, tmp_path):
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["verdict"] == "stopped"
     assert report["exit"]["sender"]["pid"] == os.getpid()
-    assert any("to the whole group" in e["fact"] for e in report["evidence"])
+    assert any("to the whole process group" in e["fact"] for e in report["evidence"])
 
 
 def test_a_terminal_that_is_closed_ends_the_command(perimortem):

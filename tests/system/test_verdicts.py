@@ -33,22 +33,22 @@ def test_the_programs_own_leave_is_a_goodbye_however_it_leaves(perimortem, progr
 def test_a_library_that_ends_the_process_is_a_silent_crash(perimortem, programs, how):
     report = perimortem.report(programs / "exit_in_library", how)
     assert (report["verdict"], report["silent"], report["_status"]) == ("silent-crash", True, 7)
-    assert report["where"].startswith(f"{how} called in libsends_it.so+0x")
-    assert "main thread" in report["where"]
+    assert report["where"]["text"].startswith(f"{how} called in libsends_it.so+0x")
+    assert "main thread" in report["where"]["text"]
 
 
 @pytest.mark.parametrize("how", ["thread_exit", "thread__exit"])
 def test_a_thread_of_a_library_that_ends_the_process(perimortem, programs, how):
     report = perimortem.report(programs / "exit_in_library", how)
     assert (report["verdict"], report["silent"]) == ("silent-crash", True)
-    assert "called in libsends_it.so+0x" in report["where"]
+    assert "called in libsends_it.so+0x" in report["where"]["text"]
 
 
 def test_another_thread_of_the_program_is_named(perimortem, programs):
     report = perimortem.report(programs / "exit_in_thread")
     assert (report["verdict"], report["_status"]) == ("silent-crash", 5)
-    assert report["where"].startswith("_exit called in exit_in_thread+0x")
-    assert "thread quitter (" in report["where"]
+    assert report["where"]["text"].startswith("_exit called in exit_in_thread+0x")
+    assert "thread quitter (" in report["where"]["text"]
 
 
 def test_a_librarys_destructor_after_the_programs_goodbye(perimortem, programs):
@@ -59,7 +59,7 @@ def test_a_librarys_destructor_after_the_programs_goodbye(perimortem, programs):
 def test_a_library_that_leaves_with_status_0_is_clean_but_named(perimortem, programs):
     report = perimortem.report(programs / "exit_in_library", "_exit0")
     assert (report["verdict"], report["silent"]) == ("clean-exit", True)
-    assert "libsends_it.so" in report["where"]
+    assert "libsends_it.so" in report["where"]["text"]
 
 
 def test_the_offset_of_the_caller_is_right(perimortem, programs):
@@ -67,7 +67,7 @@ def test_the_offset_of_the_caller_is_right(perimortem, programs):
     import subprocess
 
     report = perimortem.report(programs / "exit_in_library", "_exit")
-    offset = report["where"].split("+")[1].split(",")[0]
+    offset = report["where"]["text"].split("+")[1].split(",")[0]
     result = subprocess.run(
         ["addr2line", "-f", "-e", programs / "libsends_it.so", offset],
         capture_output=True, text=True, check=True,
@@ -116,7 +116,7 @@ def test_java_leaves_from_a_thread_of_its_machine(perimortem, tmp_path):
     subprocess.run(["javac", "J.java"], cwd=tmp_path, check=True)
     report = perimortem.report("java", "-cp", tmp_path, "J")
     assert (report["verdict"], report["silent"], report["_status"]) == ("failed-exit", False, 4)
-    assert "libjvm.so" in report["where"]
+    assert "libjvm.so" in report["where"]["text"]
 
 
 def test_a_vfork_child_is_not_the_program(perimortem, programs):
@@ -128,7 +128,7 @@ def test_crash_by_a_fault(perimortem, programs):
     report = perimortem.report(programs / "crash_null")
     assert (report["verdict"], report["silent"]) == ("crash", False)
     assert (report["exit"]["signal_name"], report["_status"]) == ("SIGSEGV", 139)
-    assert report["where"].startswith("SIGSEGV at 0x10 in crash_null+0x")
+    assert report["where"]["text"].startswith("SIGSEGV at 0x10 in crash_null+0x")
     if reads_kernel_log():
         assert "segfault at 10" in evidence(report)
 
@@ -138,16 +138,16 @@ def test_crash_by_a_fault_that_no_handler_saw(perimortem, programs):
     assert (report["verdict"], report["silent"], report["dumps"]) == ("crash", True, [])
     if reads_kernel_log():
         assert "segfault at 10" in evidence(report)
-        assert report["where"].startswith("faulted in crash_null")
+        assert report["where"]["text"].startswith("faulted in crash_null")
 
 
 def test_crash_by_abort_and_by_an_uncaught_exception(perimortem, programs):
     report = perimortem.report(programs / "abort_now")
     assert (report["verdict"], report["exit"]["signal_name"]) == ("crash", "SIGABRT")
-    assert report["where"].startswith("abort called in abort_now+0x")
+    assert report["where"]["text"].startswith("abort called in abort_now+0x")
     report = perimortem.report(programs / "crash_cpp")
     assert (report["verdict"], report["_status"]) == ("crash", 134)
-    assert "abort called in libstdc++" in report["where"]
+    assert "abort called in libstdc++" in report["where"]["text"]
 
 
 def start_run(perimortem, *argv, options=()):
@@ -315,7 +315,7 @@ def test_a_sanitized_program_starts_and_is_watched_by_its_exit(perimortem, progr
 def test_the_agent_follows_an_exec_in_the_same_process(perimortem, programs):
     report = perimortem.report("env", "A=1", "nice", programs / "exit_in_library", "_exit")
     assert report["verdict"] == "silent-crash"
-    assert "libsends_it.so" in report["where"]
+    assert "libsends_it.so" in report["where"]["text"]
 
 
 @pytest.mark.parametrize(
@@ -384,7 +384,7 @@ def test_a_fault_in_another_thread_is_found_in_the_kernels_log(perimortem, progr
     if not reads_kernel_log():
         pytest.skip("the kernel log may not be read")
     report = perimortem.report(programs / "crash_in_thread", options=("--no-crash-handler",))
-    assert report["where"].startswith("faulted in crash_in_thread")
+    assert report["where"]["text"].startswith("faulted in crash_in_thread")
 
 
 def test_a_supervisor_that_ignores_sigchld(perimortem, programs):

@@ -50,7 +50,7 @@ class FakeExitWatch:
 
     def __init__(self, process, selector):
         self.process = process
-        self.evidence = []
+        self.facts = []
         self.signals = []
         self.end = None
         self.is_closed = False

@@ -32,7 +32,7 @@ def test_ends(code, verdict, status, perimortem):
 def test_exit_from_another_thread_is_named(perimortem):
     report = run(perimortem, "threading.Thread(target=os._exit, args=(6,)).start(); time.sleep(60)")
     assert report["verdict"] == "silent-crash"
-    assert report["where"].startswith("ExitProcess called in python3")
+    assert report["where"]["text"].startswith("ExitProcess called in python3")
 
 
 def test_beats_events_and_a_hang(perimortem):

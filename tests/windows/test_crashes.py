@@ -40,14 +40,14 @@ def test_one_report_with_the_context_of_the_exception(perimortem, programs, way,
     assert (report["verdict"], report["exit"]["code"], report["silent"]) == ("crash", code, False)
     crash = report["crash"]
     assert (crash["name"], crash["code"]) == (name, code)
-    assert "in crash_beating.exe+0x" in report["where"] or way == "raise"
+    assert "in crash_beating.exe+0x" in report["where"]["text"] or way == "raise"
     (dump,) = report["dumps"]
     raw, rip = read_exception(dump["path"])
     assert (raw.code, raw.thread_id) == (code, crash["tid"])
     assert hex(rip) == crash["program_counter"]
     if way in ("write", "thread"):
         assert crash["address"] == "0x10"
-        assert "at 0x10 in crash_beating.exe+0x" in report["where"]
+        assert "at 0x10 in crash_beating.exe+0x" in report["where"]["text"]
 
 
 def test_a_stack_overflow_is_told_from_what_stack_is_left(perimortem, programs):

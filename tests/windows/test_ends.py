@@ -42,14 +42,14 @@ def test_the_report_keeps_its_schema(perimortem, programs):
 
 def test_the_library_that_ended_it_is_named(perimortem, programs):
     report = perimortem.report(programs / "exit_in_library_beating.exe")
-    assert report["where"].startswith("ExitProcess called in gpu_rt.dll+0x")
+    assert report["where"]["text"].startswith("ExitProcess called in gpu_rt.dll+0x")
     assert report["last_event"]["name"] == "frame.done"
     assert report["silent"] is True
 
 
 def test_abort_is_told_from_exit(perimortem, programs):
     report = perimortem.report(programs / "abort_beating.exe")
-    assert report["where"].startswith("abort called in abort_beating.exe+0x")
+    assert report["where"]["text"].startswith("abort called in abort_beating.exe+0x")
 
 
 def kill(pid: int, code: int) -> None:
@@ -140,7 +140,7 @@ def test_names_that_are_not_ascii(perimortem, programs, tmp_path):
 def test_a_run_directory_whose_name_is_not_ascii(perimortem, programs, tmp_path):
     perimortem.environment = {"PERIMORTEM_RUN_DIR": str(tmp_path / "Läufe 走")}
     report = perimortem.report(programs / "beats.exe", "3")
-    assert report["where"].startswith("ExitProcess called in beats.exe")
+    assert report["where"]["text"].startswith("ExitProcess called in beats.exe")
     assert list((tmp_path / "Läufe 走").iterdir()) == [], "the recorder is taken away"
 
 
@@ -172,4 +172,4 @@ def test_a_tree_leads_with_its_first_death(perimortem, programs):
     names = [process["name"] for process in report["processes"]]
     assert "python.exe" in names
     member = report["processes"][names.index("python.exe")]
-    assert member["exit"] == "exited with status 77"
+    assert member["exit"]["text"] == "exited with status 77"

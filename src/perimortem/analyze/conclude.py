@@ -17,6 +17,7 @@ from perimortem.analyze.verdict import (
     StatusKind,
     find_row,
 )
+from perimortem.analyze.who import derive_who
 from perimortem.exits import ntstatus
 from perimortem.exits.signals import (
     KERNEL_RAISED,
@@ -27,10 +28,12 @@ from perimortem.exits.signals import (
     STOP_REQUEST,
 )
 from perimortem.model.crash import Crash
-from perimortem.model.evidence import Evidence
 from perimortem.model.exits import Exit, ExitKind, ExitSource, Sender
+from perimortem.model.fact import Fact
 from perimortem.model.recording import ExitFunction, ExitNote, merge_heartbeats
 from perimortem.model.verdict import Verdict
+from perimortem.model.where import Where
+from perimortem.model.who import Who
 
 _ANSWER_WINDOW_S = {2: 2.0, 15: 15.0}
 """An exit so soon after INT or TERM is its answer (a REPL takes Ctrl-C and goes on; a server takes its
@@ -44,11 +47,12 @@ class Conclusion:
     verdict: Verdict
     row: Row
     silent: bool | None
-    where: str | None
+    where: Where | None
     beats: tuple[BeatAge, ...]
     last_beat: BeatAge | None
     sender: Sender | None
-    evidence: tuple[Evidence, ...]
+    evidence: tuple[Fact, ...]
+    who: Who
     crash: Crash | None
     """The fault that it ended of."""
 
@@ -63,14 +67,17 @@ def conclude(seen: Observations) -> Conclusion:
     note = _find_note(seen)
     crash = seen.crash if seen.crash and is_cause(seen.crash, seen.exit, note) else None
     status = derive_status_kind(seen.exit, note, has_run=seen.recording is not None)
-    facts = Facts(
+    combination = Facts(
         status=StatusKind.FAULT if crash else status,
         goodbye=goodbye,
         beat=_derive_beat(beats),
         hang=_derive_hang(seen),
         ended_by=_derive_ended_by(seen, request, crash),
     )
-    row = find_row(facts)
+    row = find_row(combination)
+    is_sent = combination.ended_by is EndedBy.ANOTHER
+    sender = _derive_sender(seen, request, crash) if is_sent else None
+    facts = derive_evidence(seen, goodbye, last_beat, request, row, crash)
     was_told = goodbye is Goodbye.SAID or crash is not None
     is_end = seen.exit.kind not in (ExitKind.RUNNING, ExitKind.NOT_STARTED)
     return Conclusion(
@@ -80,8 +87,9 @@ def conclude(seen: Observations) -> Conclusion:
         where=_derive_where(seen, crash),
         beats=beats,
         last_beat=last_beat,
-        sender=_derive_sender(seen, request, crash) if facts.ended_by is EndedBy.ANOTHER else None,
-        evidence=tuple(derive_evidence(seen, goodbye, last_beat, request, row, crash)),
+        sender=sender,
+        evidence=tuple(facts),
+        who=derive_who(seen.exit, row.verdict, sender, facts, has_crashed=crash is not None),
         crash=crash,
     )
 
@@ -220,30 +228,40 @@ def _derive_sender(
 def _derive_ended_by(seen: Observations, request: Request | None, crash: Crash | None) -> EndedBy:
     if crash is not None:
         return EndedBy.ANOTHER if seen.crash_sender is not None else EndedBy.ITSELF
-    if seen.words.oom_kill and seen.exit.signal in (SIGKILL, None):
+    if seen.findings.oom_kill and seen.exit.signal in (SIGKILL, None):
         return EndedBy.OOM
     if request is not None:
         return EndedBy.ANOTHER
     note = _find_note(seen)
-    if seen.words.fault or seen.words.seccomp or (note and seen.exit.kind is ExitKind.EXITED):
+    if seen.findings.fault or seen.findings.seccomp or (note and seen.exit.kind is ExitKind.EXITED):
         return EndedBy.ITSELF
     if note is not None and seen.exit.signal == 6:
         return EndedBy.ITSELF
     return EndedBy.UNKNOWN
 
 
-def _derive_where(seen: Observations, crash: Crash | None) -> str | None:
+def _derive_where(seen: Observations, crash: Crash | None) -> Where | None:
     note = _find_note(seen)
     if crash is not None:
         is_abort = (
             crash.code == SIGABRT and note is not None and note.function is ExitFunction.ABORT
         )
-        return describe_note(note) if note is not None and is_abort else describe_crash(crash)
+        return _place_note(note) if note is not None and is_abort else _place_crash(crash)
     is_plain_leave = note is not None and note.is_wanted and seen.exit.code == 0
     if note is not None and not is_plain_leave:
-        return describe_note(note)
-    fault = seen.words.fault
+        return _place_note(note)
+    fault = seen.findings.fault
     if fault is not None and fault.module:
         offset = "" if fault.module_offset is None else f"+{fault.module_offset:#x}"
-        return f"faulted in {fault.module}{offset}"
+        return Where(f"faulted in {fault.module}{offset}", fault.module, fault.module_offset)
     return None
+
+
+def _place_note(note: ExitNote) -> Where:
+    offset = note.module_offset if note.module else None
+    return Where(describe_note(note), note.module, offset, note.thread_name or None, note.tid)
+
+
+def _place_crash(crash: Crash) -> Where:
+    offset = crash.module_offset if crash.module else None
+    return Where(describe_crash(crash), crash.module, offset, crash.thread_name or None, crash.tid)

@@ -1,21 +1,20 @@
-"""The evidence of a verdict: each fact in words, with its source and how sure it is. Pure."""
+"""The facts of a verdict, each with its source and how sure it is. Pure."""
 
 from __future__ import annotations
 
 from perimortem.analyze.crash import describe_crash, name_crash
 from perimortem.analyze.observations import BeatAge, Observations, Request
 from perimortem.analyze.verdict import Goodbye, Row
-from perimortem.exits.decode import describe_exit
-from perimortem.exits.signals import KERNEL_RAISED, OWN_FAULT, SIGKILL, signal_name
+from perimortem.exits.signals import KERNEL_RAISED, OWN_FAULT, SIGABRT, SIGKILL, signal_name
 from perimortem.model.caller import ExitCaller
 from perimortem.model.crash import Crash
-from perimortem.model.evidence import Confidence, Evidence
 from perimortem.model.exits import Exit, ExitKind, ExitSource
+from perimortem.model.fact import Fact, FactCode, assumed, derived, observed
 from perimortem.model.recording import ExitNote
 
-TRACE = "tracefs"
 _LOGGED_FAULTS = frozenset({4, 7, 8, 11})
 """ILL, BUS, FPE, SEGV: the kernel logs them when no handler takes them."""
+_REQUESTS_SHOWN = 3
 
 
 def describe_note(note: ExitNote) -> str:
@@ -36,89 +35,117 @@ def derive_evidence(
     request: Request | None,
     row: Row,
     crash: Crash | None,
-) -> list[Evidence]:
-    """Every fact that the verdict rests on, each with its source; the rule that was applied last."""
-    facts = [_exit_evidence(seen.exit)]
+) -> list[Fact]:
+    """Every fact that the verdict rests on; the rule that was applied comes last."""
+    facts = [_exit_fact(seen.exit)]
     if seen.crash is not None:
-        facts += _crash_evidence(seen.crash, seen, is_cause=crash is not None)
+        facts += _crash_facts(seen.crash, seen, is_cause=crash is not None)
     note = seen.recording.exit_note if seen.recording else None
     if note is not None:
-        facts.append(Evidence(describe_note(note), "agent", Confidence.OBSERVED))
-        if note.caller is not ExitCaller.UNKNOWN and not note.is_wanted:
-            reason = (
-                "from another thread than main"
-                if note.caller is not ExitCaller.LIBRARY
-                else "by a library, not by the program or its language runtime"
-            )
-            facts.append(Evidence(f"it was ended {reason}", "agent", Confidence.DERIVED))
-    if goodbye is Goodbye.SAID:
-        facts.append(Evidence("it said goodbye", "recorder", Confidence.OBSERVED))
-    elif goodbye is Goodbye.NO_AGENT and seen.leaves_unseen:
-        text = "a Go program leaves by a system call of its own: a goodbye cannot be known"
-        facts.append(Evidence(text, "ELF file", Confidence.OBSERVED))
-    elif goodbye is Goodbye.NO_AGENT:
-        facts.append(
-            Evidence(
-                "no agent was in it: a goodbye or a last beat cannot be known",
-                seen.recording_error or "recorder",
-                Confidence.OBSERVED,
-            )
-        )
-    elif seen.exit.kind is not ExitKind.RUNNING:
-        facts.append(Evidence("it said no goodbye", "recorder", Confidence.OBSERVED))
+        facts += _note_facts(note)
+    facts += _goodbye_facts(seen, goodbye)
     if last_beat is not None:
-        facts.append(_beat_evidence(last_beat, seen))
-    facts += [_request_evidence(other, seen) for other in seen.requests[-3:]]
-    facts += _kernel_evidence(seen)
+        facts.append(_beat_fact(last_beat, seen))
+    facts += [_request_fact(other, seen) for other in seen.requests[-_REQUESTS_SHOWN:]]
+    facts += _kernel_facts(seen)
     if seen.exit.signal is not None and request is None and crash is None:
-        facts += _sender_evidence(seen)
-    if seen.exit.kind is ExitKind.TERMINATED:
-        facts += _terminated_evidence(request)
-    facts.append(
-        Evidence(
-            f"{row.verdict}: {row.why}", f"verdict table, row {row.number}", Confidence.DERIVED
-        )
+        facts += _sender_facts(seen)
+    if seen.exit.kind is ExitKind.TERMINATED and request is None:
+        facts.append(derived(FactCode.NEVER_LEFT, "recorder"))
+        facts.append(assumed(FactCode.TERMINATED_UNSEEN, "exit code"))
+    rule = derived(
+        FactCode.RULE, "verdict table", verdict=str(row.verdict), why=row.why, row=row.number
     )
-    return facts
+    return [*facts, rule]
 
 
-def _exit_evidence(end: Exit) -> Evidence:
-    known = end.source is not ExitSource.NONE
-    source = end.source.value if known else "no source"
-    return Evidence(f"it {describe_exit(end)}", source, Confidence.OBSERVED)
+def _exit_fact(end: Exit) -> Fact:
+    is_known = end.source is not ExitSource.NONE
+    return observed(
+        FactCode.EXIT,
+        end.source.value if is_known else "monitor",
+        kind=str(end.kind),
+        code=end.code,
+        signal=end.signal,
+        core_dumped=end.core_dumped,
+        subcode=end.subcode,
+        source=str(end.source),
+        error=end.error,
+    )
 
 
-def _crash_evidence(crash: Crash, seen: Observations, *, is_cause: bool) -> list[Evidence]:
-    text = describe_crash(crash)
-    if not crash.is_fatal:
-        text += "; a handler of the program's own took it"
-    if not is_cause:
-        text += ", and it went on"
-    facts = [Evidence(text, "crash handler", Confidence.OBSERVED)]
+def _crash_facts(crash: Crash, seen: Observations, *, is_cause: bool) -> list[Fact]:
+    source = "crash handler"
+    facts = [
+        observed(
+            FactCode.CRASH,
+            source,
+            crash=describe_crash(crash),
+            is_fatal=crash.is_fatal,
+            is_cause=is_cause,
+        )
+    ]
     if crash.nested_code is not None:
-        nested = signal_name(crash.nested_code)
-        text = f"a handler of the program's own was called for it, and then raised {nested}"
-        facts.append(Evidence(text, "crash handler", Confidence.OBSERVED))
-    if seen.crash_sender is not None:
-        sender = seen.crash_sender
-        who = f"process {sender.pid}" + (f" ({sender.name})" if sender.name else "")
-        text = f"{name_crash(crash)} was sent by {who}"
-        facts.append(Evidence(text, "siginfo", Confidence.OBSERVED))
+        signal = signal_name(crash.nested_code)
+        facts.append(observed(FactCode.NESTED_CRASH, source, signal=signal))
+    sender = seen.crash_sender
+    if sender is not None:
+        facts.append(
+            observed(
+                FactCode.CRASH_SENT,
+                "siginfo",
+                signal=name_crash(crash),
+                pid=sender.pid,
+                name=sender.name,
+            )
+        )
     elif crash.is_sent:
-        text = f"{name_crash(crash)} was sent by the process to itself (abort, raise)"
-        facts.append(Evidence(text, "siginfo", Confidence.OBSERVED))
+        facts.append(observed(FactCode.CRASH_SENT_BY_ITSELF, "siginfo", signal=name_crash(crash)))
     return facts
 
 
-def _beat_evidence(beat: BeatAge, seen: Observations) -> Evidence:
-    name, age_s = beat.heartbeat.name, beat.age_ns / 1e9
-    when = "the end of the watch" if seen.exit.kind is ExitKind.RUNNING else "the end"
-    if not beat.heartbeat.beaten:
-        text = f"heartbeat {name} was registered {age_s:.1f} s before {when} and never beat"
-    else:
-        limit = f"limit {beat.threshold_ns / 1e9:g} s"
-        text = f"heartbeat {name} beat last {age_s:.1f} s before {when} ({limit})"
-    return Evidence(text, _beat_source(name), Confidence.OBSERVED)
+def _note_facts(note: ExitNote) -> list[Fact]:
+    facts = [observed(FactCode.EXIT_CALL, "agent", call=describe_note(note))]
+    if note.caller is not ExitCaller.UNKNOWN and not note.is_wanted:
+        is_library = note.caller is ExitCaller.LIBRARY
+        code = FactCode.ENDED_BY_LIBRARY if is_library else FactCode.ENDED_BY_THREAD
+        facts.append(derived(code, "agent"))
+    return facts
+
+
+def _goodbye_facts(seen: Observations, goodbye: Goodbye) -> list[Fact]:
+    if goodbye is Goodbye.SAID:
+        return [observed(FactCode.GOODBYE, "recorder")]
+    if goodbye is Goodbye.NO_AGENT and seen.leaves_unseen:
+        return [observed(FactCode.GOODBYE_UNKNOWABLE, "ELF file")]
+    if goodbye is Goodbye.NO_AGENT:
+        return [observed(FactCode.NO_AGENT, "recorder", why=seen.recording_error)]
+    if seen.exit.kind is not ExitKind.RUNNING:
+        return [observed(FactCode.NO_GOODBYE, "recorder")]
+    return []
+
+
+def _beat_fact(beat: BeatAge, seen: Observations) -> Fact:
+    heartbeat = beat.heartbeat
+    is_running = seen.exit.kind is ExitKind.RUNNING
+    age_s = round(beat.age_ns / 1e9, 3)
+    source = _beat_source(heartbeat.name)
+    if not heartbeat.beaten:
+        return observed(
+            FactCode.NEVER_BEAT,
+            source,
+            heartbeat=heartbeat.name,
+            age_s=age_s,
+            is_running=is_running,
+        )
+    return observed(
+        FactCode.LAST_BEAT,
+        source,
+        heartbeat=heartbeat.name,
+        age_s=age_s,
+        limit_s=beat.threshold_ns / 1e9,
+        is_running=is_running,
+    )
 
 
 def _beat_source(name: str) -> str:
@@ -133,99 +160,62 @@ def _beat_source(name: str) -> str:
     return outside.get(name, "recorder")
 
 
-def _request_evidence(request: Request, seen: Observations) -> Evidence:
-    before_s = max(0.0, (seen.ended_ns - request.at_ns) / 1e9)
+def _request_fact(request: Request, seen: Observations) -> Fact:
+    before_s = round(max(0.0, (seen.ended_ns - request.at_ns) / 1e9), 3)
+    signal = signal_name(request.signal)
     if request.by_policy:
-        is_windows = seen.exit.source is ExitSource.PROCESS_HANDLE
-        what = (
-            "TerminateProcess was called"
-            if is_windows
-            else f"{signal_name(request.signal)} was sent"
+        return observed(
+            FactCode.POLICY_SIGNAL,
+            "monitor",
+            signal=signal,
+            number=request.signal,
+            before_s=before_s,
+            is_windows=seen.exit.source is ExitSource.PROCESS_HANDLE,
         )
-        text = f"{what} {before_s:.1f} s before, as --on-hang asked"
-        return Evidence(text, "monitor", Confidence.OBSERVED)
     if request.words:
-        text = (
-            f"{request.words} came {before_s:.1f} s before to all that are attached to the console"
-        )
-        return Evidence(text, "console", Confidence.OBSERVED)
+        return observed(FactCode.CONSOLE_EVENT, "console", event=request.words, before_s=before_s)
     if request.from_terminal:
-        who = "the terminal (Ctrl-C or hang-up)"
-    elif request.sender is not None:
-        who = f"process {request.sender.pid}"
-        who += f" ({request.sender.name})" if request.sender.name else ""
-    else:
-        who = "another process"
-    if request.is_traced:
-        text = f"{signal_name(request.signal)} came from {who} {before_s:.1f} s before"
-        return Evidence(text, TRACE, Confidence.OBSERVED)
-    way = "to the whole group" if request.to_group or request.from_terminal else "and was passed on"
-    return Evidence(
-        f"{signal_name(request.signal)} came from {who} {before_s:.1f} s before {way}",
-        "siginfo",
-        Confidence.OBSERVED,
+        return observed(FactCode.TERMINAL_SIGNAL, "siginfo", signal=signal, before_s=before_s)
+    way = "traced" if request.is_traced else "group" if request.to_group else "passed-on"
+    return observed(
+        FactCode.SIGNAL_FROM_PROCESS,
+        "tracefs" if request.is_traced else "siginfo",
+        signal=signal,
+        before_s=before_s,
+        pid=request.sender.pid if request.sender else None,
+        name=request.sender.name if request.sender else None,
+        way=way,
     )
 
 
-def _kernel_evidence(seen: Observations) -> list[Evidence]:
-    words = (
-        seen.words.fault.text if seen.words.fault else None,
-        seen.words.oom_kill,
-        seen.words.seccomp,
-        seen.words.hang,
+def _kernel_facts(seen: Observations) -> list[Fact]:
+    findings = seen.findings
+    lines = (
+        (FactCode.KERNEL_FAULT, findings.fault.text if findings.fault else None),
+        (FactCode.OOM_KILL, findings.oom_kill),
+        (FactCode.SECCOMP, findings.seccomp),
+        (FactCode.WINDOW_HANG, findings.hang),
     )
-    return [Evidence(text, seen.words.source, Confidence.OBSERVED) for text in words if text]
+    return [observed(code, findings.source, text=text) for code, text in lines if text]
 
 
-def _terminated_evidence(request: Request | None) -> list[Evidence]:
-    if request is not None:
-        return []
-    left = "it never came to leave: ExitProcess would have told the agent, TerminateProcess tells nobody"
-    who = "TerminateProcess was called by another process or by itself; which one was not seen"
-    return [
-        Evidence(left, "recorder", Confidence.DERIVED),
-        Evidence(who, "exit code", Confidence.ASSUMED),
-    ]
-
-
-def _sender_evidence(seen: Observations) -> list[Evidence]:
-    if seen.words.oom_kill or seen.words.fault or seen.words.seccomp:
+def _sender_facts(seen: Observations) -> list[Fact]:
+    """The end by a signal whose sender was not seen: what speaks for one or the other."""
+    findings, signal = seen.findings, seen.exit.signal
+    if findings.oom_kill or findings.fault or findings.seccomp:
         return []
     note = seen.recording.exit_note if seen.recording else None
-    if note is not None and seen.exit.signal == 6:
+    if note is not None and signal == SIGABRT:
         return []
-    if seen.has_crash_handler and seen.exit.signal in _LOGGED_FAULTS:
-        return [
-            Evidence(
-                "the signal came to no handler: it was held back or ignored, or a handler of the "
-                "program's own met it while it was at the same one",
-                "crash handler",
-                Confidence.DERIVED,
-            )
-        ]
-    if seen.words.is_readable and seen.exit.signal in _LOGGED_FAULTS:
-        return [
-            Evidence(
-                "the kernel logged no fault of it: the signal was sent by a process, or raised again "
-                "by a handler of its own",
-                "kernel log",
-                Confidence.DERIVED,
-            )
-        ]
-    if seen.exit.signal in OWN_FAULT or seen.exit.signal in KERNEL_RAISED:
-        return [
-            Evidence(
-                "raised by the program itself: nothing was seen sending it",
-                "exit status",
-                Confidence.ASSUMED,
-            )
-        ]
+    if seen.has_crash_handler and signal in _LOGGED_FAULTS:
+        return [derived(FactCode.NO_HANDLER_REACHED, "crash handler")]
+    if findings.is_readable and signal in _LOGGED_FAULTS:
+        return [derived(FactCode.NO_FAULT_LOGGED, "kernel log")]
+    if signal in OWN_FAULT or signal in KERNEL_RAISED:
+        return [assumed(FactCode.RAISED_UNSEEN, "exit status")]
     facts = []
-    if seen.words.is_readable and seen.exit.signal == SIGKILL:
-        text = "not the out-of-memory killer: the kernel logged no such kill"
-        facts.append(Evidence(text, "kernel log", Confidence.DERIVED))
-    if seen.words.trace_error:
-        text = f"who sent it could not be traced: {seen.words.trace_error}"
-        facts.append(Evidence(text, TRACE, Confidence.OBSERVED))
-    text = "sent by a process or the kernel; which one was not seen"
-    return [*facts, Evidence(text, "exit status", Confidence.ASSUMED)]
+    if findings.is_readable and signal == SIGKILL:
+        facts.append(derived(FactCode.NOT_OOM, "kernel log"))
+    if findings.trace_error:
+        facts.append(observed(FactCode.NO_TRACE, "tracefs", why=findings.trace_error))
+    return [*facts, assumed(FactCode.SENDER_UNSEEN, "exit status")]

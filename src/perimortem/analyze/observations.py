@@ -46,7 +46,7 @@ class Observations:
     hang_open: bool
     hang_count: int
     requests: tuple[Request, ...]
-    words: SystemLogFindings
+    findings: SystemLogFindings
     monitor_pid: int = 0
     """Ourselves: what we passed on is told by who sent it to us."""
     crash: Crash | None = None
@@ -67,7 +67,7 @@ def add_traced(seen: Observations) -> Observations:
             from_terminal=False,
             is_traced=True,
         )
-        for sent in seen.words.signals
+        for sent in seen.findings.signals
         if sent.sender_pid != seen.monitor_pid
     ]
     requests = tuple(sorted((*seen.requests, *traced), key=lambda request: request.at_ns))

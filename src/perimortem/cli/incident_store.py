@@ -31,9 +31,18 @@ def read_limits(resolved: Resolved, dumps_dir: Path) -> Limits:
     """Shares are of the file system that the dumps lie on."""
     total = shutil.disk_usage(dumps_dir).total
     max_use, keep_free = resolved["max-use"], resolved["keep-free"]
-    if max_use is None:
-        max_use_bytes = min(_MAX_USE_BYTES, int(total * _MAX_USE_SHARE))
-    else:
-        max_use_bytes = max_use.of(total)
-    keep_free_bytes = int(total * _KEEP_FREE_SHARE) if keep_free is None else keep_free.of(total)
-    return Limits(max_use_bytes, keep_free_bytes, resolved["max-age"], resolved["dumps-per-hour"])
+    default_use_bytes, default_free_bytes = find_default_limits(dumps_dir)
+    return Limits(
+        default_use_bytes if max_use is None else max_use.of(total),
+        default_free_bytes if keep_free is None else keep_free.of(total),
+        resolved["max-age"],
+        resolved["dumps-per-hour"],
+    )
+
+
+def find_default_limits(directory: Path) -> tuple[int, int]:
+    """max-use and keep-free where neither is set, in bytes; ``directory`` need not exist yet."""
+    while not directory.exists() and directory != directory.parent:
+        directory = directory.parent
+    total = shutil.disk_usage(directory).total
+    return min(_MAX_USE_BYTES, int(total * _MAX_USE_SHARE)), int(total * _KEEP_FREE_SHARE)

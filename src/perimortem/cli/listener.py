@@ -7,11 +7,14 @@ from perimortem.cli.output import echo_account, echo_json, say
 from perimortem.cli.status_line import StatusLine
 from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessInfo
+from perimortem.model.verdict import Verdict
 from perimortem.monitor.preload import Preload
 from perimortem.monitor.target import Target
 from perimortem.monitor.targets import Targets
 from perimortem.report.document import render_document
-from perimortem.report.text import format_duration, name_process, render_headline
+from perimortem.report.text import name_process, render_headline
+from perimortem.report.units import format_duration
+from perimortem.watch.policy import AGENT_HEARTBEATS, AGENT_THRESHOLD_LEAST_NS, WatchPolicy
 
 _WHOLE_ACCOUNTS_MAX = 3
 """Of members of a tree; from then on a line each, or a crash loop would fill the terminal."""
@@ -36,14 +39,17 @@ class ConsoleListener:
         process: ProcessInfo,
         preload: Preload,
         sources: tuple[BeatSource, ...],
+        policy: WatchPolicy,
         *,
         follow: bool,
     ) -> None:
-        whom = f"{process.name}[{process.ref.pid}]" + (" and what comes from it" if follow else "")
+        children = " and its children" if follow else ""
         agent = f" without the agent ({preload.reason})" if preload.reason else ""
-        own = ", its own by libperimortem" if preload.library else ""
-        own = ", its own where it loads perimortem.dll" if preload.is_for_program else own
-        self._say(f"watching {whom}{agent}: how it ends; heartbeats: {_describe(sources)}{own}")
+        self._say(
+            f"watching {process.name}[{process.ref.pid}]{children}{agent}; "
+            f"a hang is reported after {_describe_threshold(policy)}; "
+            "what this cannot see: perimortem run --help"
+        )
         for source in sources:
             if source.warning:
                 self._say(f"  {source.warning}")
@@ -51,11 +57,8 @@ class ConsoleListener:
     def on_attach(
         self, process: ProcessInfo, sources: tuple[BeatSource, ...], has_recorder: bool
     ) -> None:
-        own = " and its own" if has_recorder else ""
-        self._say(
-            f"watching {process.name}[{process.ref.pid}]: how it ends; heartbeats: "
-            f"{_describe(sources)}{own}"
-        )
+        own = " (it has its own heartbeats)" if has_recorder else ""
+        self._say(f"watching {process.name}[{process.ref.pid}]{own}")
 
     def on_serve(self, address: str) -> None:
         self._say(f"serving programs that attach themselves, at {address}")
@@ -125,9 +128,11 @@ class ConsoleListener:
         """The account, or its JSON."""
         self._status.wipe()
         report = render_document(incident)
+        if self._quiet and incident.verdict is Verdict.CLEAN_EXIT:
+            return
         if self._as_json:
             echo_json(report, err=True)
-        elif not self._quiet or incident.verdict.value != "clean-exit":
+        else:
             was_shown = incident.target is not None and (
                 incident.target.ref.pid in self._shown_hangs
             )
@@ -156,6 +161,11 @@ def _name_targets(targets: list[Target]) -> str:
     return names + (f" and {len(targets) - 3} more" if len(targets) > 3 else "")
 
 
-def _describe(sources: tuple[BeatSource, ...]) -> str:
-    """ "process (blind to ...), progress (blind to ...)": what there is, and what it cannot see."""
-    return ", ".join(f"{source.name} (blind to {source.blind_spot})" for source in sources)
+def _describe_threshold(policy: WatchPolicy) -> str:
+    """ "10 s", "1 s (3 s for process, progress and python)"."""
+    limit = f"{policy.threshold_ns / 1e9:g} s"
+    if policy.threshold_ns >= AGENT_THRESHOLD_LEAST_NS:
+        return limit
+    names = sorted(AGENT_HEARTBEATS)
+    least = f"{AGENT_THRESHOLD_LEAST_NS / 1e9:g} s"
+    return f"{limit} ({least} for {', '.join(names[:-1])} and {names[-1]})"

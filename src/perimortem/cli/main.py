@@ -33,6 +33,19 @@ _COMMANDS = {
     "doctor": "Check what this machine and user may do, with remedies.",
 }
 _ALIASES = {"dumpdebug": "inspect"}
+_OTHER_WORDS = {
+    "attach": "watch",
+    "exec": "run",
+    "info": "show",
+    "log": "show",
+    "logs": "list",
+    "ps": "list",
+    "report": "show",
+    "start": "run",
+    "status": "list",
+    "serve": "monitor",
+}
+"""What people type who come from other tools."""
 
 
 class LazyGroup(click.Group):
@@ -49,10 +62,28 @@ class LazyGroup(click.Group):
         command: click.Command = module.command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Before it fails, ask what was meant."""
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            raise click.UsageError(_suggest(name), ctx)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Without importing them all."""
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
+
+
+def _suggest(name: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, [*_COMMANDS, *_OTHER_WORDS], n=1)
+    meant = _OTHER_WORDS.get(close[0], close[0]) if close else None
+    hint = f"did you mean: perimortem {meant}" if meant else "perimortem --help lists them"
+    return f"there is no command '{name[:40]}' ({hint})"
 
 
 @click.group(
@@ -67,7 +98,7 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point. Errors are one line on stderr: 2 for misuse, 1 for failure, 125 in `run`."""
-    arguments = sys.argv[1:]
+    arguments = _read_arguments(sys.argv[1:])
     _accept_any_text()
     is_run = bool(arguments) and arguments[0] == "run"
     try:
@@ -93,6 +124,15 @@ def main() -> None:
         _leave_unheard()  # so Windows says it
     _discard_unwritable_output()
     sys.exit(_to_signed(status) if isinstance(status, int) else 0)
+
+
+def _read_arguments(arguments: list[str]) -> list[str]:
+    """`help`, `help run` and `version` are what many tools have."""
+    if arguments[:1] == ["version"]:
+        return ["--version"]
+    if arguments[:1] == ["help"]:
+        return [*arguments[1:2], "--help"]
+    return arguments
 
 
 def _leave_unheard() -> NoReturn:

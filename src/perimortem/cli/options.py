@@ -42,8 +42,16 @@ class Pid(click.IntRange):
 
     name = "PID"
 
-    def __init__(self) -> None:
+    def __init__(self, remedy: str = "ps -e lists them") -> None:
+        """``remedy``: what to do instead of naming a process; {value} is what was given."""
         super().__init__(min=1, max=0xFFFFFFFF)
+        self._remedy = remedy
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if isinstance(value, str) and not re.fullmatch(r"[+-]?[0-9]+", value):
+            remedy = self._remedy.format(value=value[:40])
+            self.fail(f"'{value[:40]}' is not a process id ({remedy})", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class Setting(click.ParamType[Any]):

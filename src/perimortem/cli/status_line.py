@@ -6,7 +6,7 @@ import sys
 from typing import TextIO
 
 from perimortem.monitor.target import Target
-from perimortem.report.text import format_duration
+from perimortem.report.units import format_duration
 from perimortem.system import accepts_codes
 from perimortem.watch.states import State
 

@@ -47,6 +47,9 @@ SIGABRT = 6
 SIGKILL = 9
 SIGTERM = 15
 SIGPIPE = 13
+SIGXCPU = 24
+SIGXFSZ = 25
+SIGSYS = 31
 
 
 def signal_name(number: int) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from perimortem.model.evidence import Evidence
 from perimortem.model.exits import Exit
+from perimortem.model.fact import Fact
 from perimortem.model.process import ProcessRef
 
 
@@ -22,7 +22,8 @@ class ExitWatch(Protocol):
 
     retry_after_s: float
 
-    evidence: list[Evidence]
+    facts: list[Fact]
+    """What was found out while asking."""
 
     def send_signal(self, number: int) -> None:
         """Send a signal to exactly this process. Raises OSError.

@@ -7,14 +7,16 @@ from typing import Any
 
 from perimortem.model.crash import Crash
 from perimortem.model.dump import DumpResult
-from perimortem.model.evidence import Evidence
 from perimortem.model.exits import Exit
+from perimortem.model.fact import Fact
 from perimortem.model.hang import Hang
 from perimortem.model.process import ProcessInfo
 from perimortem.model.recording import Event
 from perimortem.model.thread_sample import HangCause
 from perimortem.model.tree import Tree
 from perimortem.model.verdict import Verdict
+from perimortem.model.where import Where
+from perimortem.model.who import Who
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,13 @@ class Incident:
     last_event_at_ns: int | None
     recent_events: tuple[tuple[int, Event], ...]
     """The last events with their wall clock time."""
-    where: str | None
-    """Where it ended, in words ("_exit called in libgpu_rt.so.12+0x41d0a"), when known."""
+    where: Where | None
+    """Where it ended, when known."""
     hangs: tuple[WatchedHang, ...]
     dumps: tuple[DumpResult, ...]
-    evidence: tuple[Evidence, ...]
+    evidence: tuple[Fact, ...]
     soft_errors: tuple[str, ...]
+    who: Who
     tree: Tree = field(default_factory=Tree)
     """What came from it; of a member of a tree this is empty."""
     parent_pid: int | None = None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from perimortem.model.exits import Exit
 from perimortem.model.verdict import Verdict
+from perimortem.model.where import Where
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class TreeProcess:
     exit: Exit
     verdict: Verdict | None
     """None while it runs."""
-    where: str | None
+    where: Where | None
     labels: tuple[tuple[str, str], ...]
     """RANK, LOCAL_RANK, a pytest worker's id and its test, where they were found."""
     number: int | None

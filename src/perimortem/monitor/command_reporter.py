@@ -27,6 +27,7 @@ from perimortem.monitor.settings import Settings
 from perimortem.monitor.target import Target
 from perimortem.monitor.tree import ProcessTree, describe_process
 from perimortem.store.ledger import Refusal, Reservation
+from perimortem.watch.policy import WatchPolicy
 
 _SETTLE_NS = 200_000_000
 """After a bad end of the command: time for those to end that end because of it. Arbitrary."""
@@ -44,6 +45,7 @@ class RunListener(Listener, InterruptListener, Protocol):
         process: ProcessInfo,
         preload: Preload,
         sources: tuple[BeatSource, ...],
+        policy: WatchPolicy,
         *,
         follow: bool,
     ) -> None:

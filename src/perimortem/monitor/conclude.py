@@ -15,13 +15,15 @@ from perimortem.clock import Clock
 from perimortem.errors import PerimortemError
 from perimortem.exits.sources import complete_exit
 from perimortem.model.crash import Crash
-from perimortem.model.evidence import Confidence, Evidence
+from perimortem.model.evidence import Confidence
 from perimortem.model.exits import Exit, ExitKind, ExitSource, Sender
+from perimortem.model.fact import Fact, FactCode, observed
 from perimortem.model.incident import Host, Incident, LastHeartbeat, WatchedHang
 from perimortem.model.process import ProcessInfo
 from perimortem.model.recording import Event, Recording
 from perimortem.model.system_log import SystemLog, SystemLogFindings
 from perimortem.model.verdict import Verdict
+from perimortem.model.who import How, Who, WhoKind
 from perimortem.monitor.target import HangRecord, Target
 from perimortem.proc import leaves_by_own_system_call
 from perimortem.text import printable
@@ -147,6 +149,7 @@ def derive_incident(target: Target, collected: Collected) -> Incident:
         last_event_at_ns=wall.at(last_event.monotonic_ns) if last_event else None,
         recent_events=tuple((wall.at(event.monotonic_ns), event) for event in events),
         where=conclusion.where,
+        who=conclusion.who,
         hangs=tuple(_derive_hang(record, wall) for record in target.hangs),
         dumps=tuple(target.dumps),
         evidence=_gather_evidence(target, conclusion),
@@ -181,7 +184,8 @@ def derive_launch_failure(
         where=None,
         hangs=(),
         dumps=(),
-        evidence=(Evidence(why, "exec", Confidence.OBSERVED),),
+        evidence=(observed(FactCode.NOT_STARTED, "exec", why=why),),
+        who=Who(WhoKind.NOBODY, How.NOT_STARTED, Confidence.OBSERVED, "exec"),
         soft_errors=(),
     )
 
@@ -201,7 +205,7 @@ def _observe(target: Target, collected: Collected, end: Exit, ended_ns: int) -> 
         hang_open=target.open_hang is not None,
         hang_count=len(target.hangs),
         requests=tuple(target.requests),
-        words=collected.findings,
+        findings=collected.findings,
         monitor_pid=collected.monitor_pid,
         has_crash_handler=target.has_crash_handler and recording is not None,
         crash=crash,
@@ -218,8 +222,8 @@ def _find_crash_sender(target: Target, crash: Crash | None) -> Sender | None:
     return Sender(crash.sender_pid, crash.sender_uid, None)
 
 
-def _gather_evidence(target: Target, conclusion: Conclusion) -> tuple[Evidence, ...]:
-    return (*conclusion.evidence, *target.exit_watch.evidence, *target.evidence)
+def _gather_evidence(target: Target, conclusion: Conclusion) -> tuple[Fact, ...]:
+    return (*conclusion.evidence, *target.exit_watch.facts, *target.facts)
 
 
 def _merge_events(target: Target, recording: Recording | None) -> tuple[Event, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from perimortem.model.evidence import Confidence
+from perimortem.model.fact import FactCode, observed
 from perimortem.monitor.base import Base
 from perimortem.monitor.effects import Perform
 from perimortem.monitor.hang_effects import HangEffects
@@ -112,10 +112,14 @@ class Engine:
         for target in self._targets:
             if target.is_alive:
                 self._check.rebase(target, now_ns)
-                text = (
-                    f"{rebase.reason} for {rebase.lost_ns / 1e9:.1f} s; deadlines were counted anew"
+                target.note(
+                    observed(
+                        FactCode.DEADLINES_RESET,
+                        "monitor's clock",
+                        why=rebase.reason,
+                        lost_s=rebase.lost_ns / 1e9,
+                    )
                 )
-                target.note(text, "monitor's clock", Confidence.OBSERVED)
 
     def _sample_due(self, now_ns: int) -> None:
         for target in self._targets.take_due_samples():

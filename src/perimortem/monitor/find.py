@@ -7,36 +7,51 @@ import os
 import time
 from dataclasses import dataclass
 
-from perimortem.proc import list_ancestors, list_processes, list_unit_processes
+from perimortem.errors import UsageError
+from perimortem.proc import has_units, list_ancestors, list_processes, list_unit_processes
 
 _POLL_S = 0.25
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Exactly one of the three."""
+    """Either pids, or names and units."""
 
     pids: tuple[int, ...] = ()
-    pattern: str | None = None
-    unit: str | None = None
+    patterns: tuple[str, ...] = ()
+    """Names of processes or their program files, with * and ?."""
+    units: tuple[str, ...] = ()
 
     @property
     def may_come(self) -> bool:
         """More may appear that match."""
-        return bool(self.pattern or self.unit)
+        return bool(self.patterns or self.units)
 
     def __str__(self) -> str:
-        if self.pattern:
-            return f"a process named {self.pattern}"
-        return f"a process of the unit {self.unit}" if self.unit else "the processes"
+        """ "a process named nginx or of the unit redis"."""
+        named = " or ".join(self.patterns)
+        of_units = " or ".join(self.units)
+        parts = [f"named {named}"] if named else []
+        parts += [f"of the unit {of_units}"] if of_units else []
+        return "a process " + " or ".join(parts) if parts else "the processes"
+
+    def check(self) -> None:
+        """Raises UsageError where units are asked for and this system has none."""
+        if self.units and not has_units() and not self.find():
+            raise UsageError(
+                f"there is no unit {self.units[0]}",
+                why="systemd does not run here",
+                remedy="watch by --name or by PID",
+            )
 
     def find(self) -> list[int]:
         """Those that match now, without ourselves and our parents."""
         if self.pids:
             return list(self.pids)
         own = list_ancestors()
-        unit = self.unit or ""
-        found = _find_by_name(self.pattern) if self.pattern else list_unit_processes(unit)
+        found = dict.fromkeys(_find_by_names(self.patterns)) if self.patterns else {}
+        for unit in self.units:
+            found |= dict.fromkeys(list_unit_processes(unit))
         return [pid for pid in found if pid not in own]
 
     def wait(self) -> list[int]:
@@ -46,11 +61,15 @@ class Wanted:
         return found
 
 
-def _find_by_name(pattern: str) -> list[int]:
+def _find_by_names(patterns: tuple[str, ...]) -> list[int]:
     """Name or program file name matches, as file names do on this system (fnmatch)."""
-    wanted = os.path.normcase(pattern)
+    wanted = [os.path.normcase(pattern) for pattern in patterns]
     return [
         pid
         for pid, names in list_processes()
-        if any(fnmatch.fnmatchcase(os.path.normcase(name), wanted) for name in names)
+        if any(
+            fnmatch.fnmatchcase(os.path.normcase(name), pattern)
+            for name in names
+            for pattern in wanted
+        )
     ]

@@ -10,7 +10,7 @@ from perimortem.analyze.crash import name_program
 from perimortem.analyze.hang_cause import derive_cause, describe_cause
 from perimortem.examine import NEEDS_DUMP
 from perimortem.examine.worker import encode_question
-from perimortem.model.evidence import Confidence
+from perimortem.model.fact import FactCode, derived
 from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessRef
 from perimortem.model.thread_sample import ProcessSample
@@ -65,10 +65,10 @@ class HangEffects:
         state = describe_state(culprit.ref)
         target.note_hang(HangRecord(change.hang, facts, state, culprit.process))
         for fact in facts:
-            target.note(fact, SOURCE, Confidence.DERIVED)
+            target.note(derived(FactCode.SILENCE, SOURCE, text=fact))
         if culprit is not target:
-            text = f"it waits for {culprit.process.name}[{culprit.pid}], which was examined instead"
-            target.note(text, SOURCE, Confidence.DERIVED)
+            name, pid = culprit.process.name, culprit.pid
+            target.note(derived(FactCode.WAITS_FOR, SOURCE, name=name, pid=pid))
         self._work.post(target, Event.HANG_DETECTED)
 
     def end(self, target: Target, change: HangRecovered) -> None:
@@ -116,7 +116,7 @@ class HangEffects:
             else:
                 target.update_hang(replace(target.hangs[-1], examination=document))
                 for deadlock in document["deadlocks"]:
-                    target.note(deadlock["text"], "stacks", Confidence.DERIVED)
+                    target.note(derived(FactCode.DEADLOCK, "stacks", text=deadlock["text"]))
             self._work.post(target, Event.HANG_EXAMINED)
 
         process = record.examined.ref
@@ -144,6 +144,8 @@ class HangEffects:
         if first is not None and second is not None:
             cause = derive_cause(first, second, record.examined.ref.pid, names)
             target.update_hang(replace(record, cause=cause))
-            text = f"{describe_cause(cause)} (two samples {cause.over_ms:.0f} ms apart)"
-            target.note(text, SOURCE, Confidence.DERIVED)
+            text = describe_cause(cause)
+            target.note(
+                derived(FactCode.HANG_CAUSE, SOURCE, text=text, apart_ms=round(cause.over_ms))
+            )
         self._work.post(target, Event.SAMPLED)

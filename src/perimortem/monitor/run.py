@@ -11,7 +11,7 @@ from perimortem import wire
 from perimortem.clock import SystemClock
 from perimortem.errors import LaunchFailed
 from perimortem.exits.sources import open_exit_watch, open_system_log, remember_ends
-from perimortem.model.evidence import Confidence, Evidence
+from perimortem.model.fact import FactCode, observed
 from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessInfo, ProcessRef
 from perimortem.monitor.assembly import build_monitor
@@ -130,7 +130,9 @@ def _watch_command(
     if settings.follow:
         base.timers.call_every(_SCAN_INTERVAL_NS, base.clock.monotonic_ns(), discovery.scan)
     raise_own_limits()
-    listener.on_start(root.process, command.preload, root.sources, follow=settings.follow)
+    listener.on_start(
+        root.process, command.preload, root.sources, settings.policy, follow=settings.follow
+    )
     reporter.begin_exit_dump(monitor.dumps)
     monitor.engine.run(reporter.is_done)
     incident = reporter.finish(monitor.engine, monitor.concluder)
@@ -150,10 +152,11 @@ def _open_root(
 ) -> Target:
     now_ns = base.clock.monotonic_ns()
     preload = command.preload
-    evidence = []
+    facts = []
     if preload.library is None and not preload.is_for_program:
-        text = f"watched without the agent: {preload.reason}"
-        evidence.append(Evidence(text, command.preload_source, Confidence.OBSERVED))
+        facts.append(
+            observed(FactCode.WATCHED_WITHOUT_AGENT, command.preload_source, why=preload.reason)
+        )
     return Target(
         _name_by_command(collect_process_info(process), command, argv),
         open_exit_watch(process, is_child=True),
@@ -163,7 +166,7 @@ def _open_root(
         sources=command.heartbeats.begin(process, now_ns, tree.pids),
         parent_pid=os.getpid(),
         has_crash_handler=has_crash_handler,
-        evidence=evidence,
+        facts=facts,
     )
 
 

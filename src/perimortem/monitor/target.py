@@ -16,8 +16,8 @@ from perimortem.beats.source import BeatSource
 from perimortem.exits.sources import ExitWatch
 from perimortem.model.crash import Crash
 from perimortem.model.dump import DumpResult
-from perimortem.model.evidence import Confidence, Evidence
 from perimortem.model.exits import Exit, Sender
+from perimortem.model.fact import Fact, FactCode, observed
 from perimortem.model.hang import Hang
 from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessInfo, ProcessRef
@@ -27,7 +27,7 @@ from perimortem.monitor.lifecycle import Awaited, Effect, Event, Life, advance
 from perimortem.monitor.recorder_link import RecorderLink
 from perimortem.watch.target import TargetWatch
 
-_EVIDENCE_MAX = 200
+_FACTS_MAX = 200
 """Of one process: what hangs again and again says the same each time. Arbitrary."""
 _HANGS_KEPT = 200
 """The first and the last of a process. Arbitrary."""
@@ -76,7 +76,7 @@ class Target:
         is_met_dead: bool = False,
         has_crash_handler: bool = False,
         labels: dict[str, str] | None = None,
-        evidence: Iterable[Evidence] = (),
+        facts: Iterable[Fact] = (),
         dumps: Iterable[DumpResult] = (),
     ) -> None:
         """``sources``: heartbeats that do not come from its recorder; ``is_command``: False for a
@@ -98,7 +98,7 @@ class Target:
         self.hangs: list[HangRecord] = []
         self.dumps: list[DumpResult] = list(dumps)
         self.requests: list[Request] = []
-        self.evidence: list[Evidence] = list(evidence)
+        self.facts: list[Fact] = list(facts)
         self.soft_errors: list[str] = []
         self.has_beaten = False
         """Its recorder has been read: whatever exec lay between us and the program is over."""
@@ -210,7 +210,7 @@ class Target:
         """From now on the recorder says nothing about this target; noted once."""
         if self.recorder_lost is None:
             self.recorder_lost = why
-            self.note(f"its recorder says nothing: {why}", "recorder", Confidence.OBSERVED)
+            self.note(observed(FactCode.RECORDER_LOST, "recorder", why=why))
 
     def read_recording(self, now_ns: int) -> Recording | None:
         """Everything that its recorder holds; a recorder from before an exec is given up here."""
@@ -228,11 +228,11 @@ class Target:
     def label(self, name: str, value: str) -> None:
         self.labels[name] = value
 
-    def note(self, fact: str, source: str, confidence: Confidence) -> None:
+    def note(self, fact: Fact) -> None:
         """One more piece of evidence."""
         self._changes += 1
-        if len(self.evidence) < _EVIDENCE_MAX:
-            self.evidence.append(Evidence(fact, source, confidence))
+        if len(self.facts) < _FACTS_MAX:
+            self.facts.append(fact)
 
     def note_soft_error(self, text: str) -> None:
         """Less was done than was asked; noted once."""
@@ -267,7 +267,7 @@ class Target:
         self._changes += 1
         self.dumps.append(result)
         if result.worker_failure:
-            self.note(result.worker_failure, "monitor", Confidence.OBSERVED)
+            self.note(observed(FactCode.WORKER_FAILED, "monitor", text=result.worker_failure))
 
     def drop_dumps(self) -> tuple[DumpResult, ...]:
         """None of them is wanted; returns them."""

@@ -17,8 +17,8 @@ from perimortem.exits.sources import open_gone_watch
 from perimortem.minidump.format import StreamType
 from perimortem.minidump.reader import MinidumpFile
 from perimortem.model.dump import DumpResult, MinidumpType
-from perimortem.model.evidence import Confidence, Evidence
 from perimortem.model.exits import Exit, ExitKind, ExitSource
+from perimortem.model.fact import FactCode, observed
 from perimortem.model.incident import Host, Incident
 from perimortem.model.process import ProcessRef
 from perimortem.model.recording import Recording
@@ -145,13 +145,7 @@ def _restore_target(
         link,
         TargetWatch(settings.policy, ended_ns),
         recording.created_at_ns,
-        evidence=[
-            Evidence(
-                "no monitor lived when it ended; this is what it left in its recorder",
-                "recorder",
-                Confidence.OBSERVED,
-            )
-        ],
+        facts=[observed(FactCode.NO_MONITOR, "recorder")],
         dumps=_find_dumps(settings.dumps_dir, process.pid, recording),
     )
     target.note_ended(ended_ns)

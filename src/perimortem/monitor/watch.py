@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from perimortem.beats.source import BeatSource
@@ -11,6 +11,7 @@ from perimortem.errors import PerimortemError
 from perimortem.exits.sources import open_exit_watch, open_system_log, remember_ends
 from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessInfo, ProcessRef
+from perimortem.model.verdict import Verdict
 from perimortem.monitor.assembly import build_monitor
 from perimortem.monitor.base import Base, open_base
 from perimortem.monitor.discovery import Discovery
@@ -30,6 +31,14 @@ from perimortem.watch.target import TargetWatch
 OBSERVED_MAX = 100
 """With more targets the further ones are watched by their ends and their own heartbeats only."""
 _LOOK_INTERVAL_NS = 1_000_000_000
+
+
+_CRASHES = (Verdict.CRASH, Verdict.SILENT_CRASH)
+_WHY_NO_DUMP = (
+    "no dump: from outside a crash is seen only when the process is gone; to have one, start it by "
+    "`perimortem run`, have it load libperimortem, or let the system collect crashes (perimortem "
+    "system install)"
+)
 
 
 class WatchListener(Listener, Protocol):
@@ -166,6 +175,8 @@ class _Reporter:
         return
 
     def report_end(self, target: Target, incident: Incident) -> None:
+        if incident.verdict in _CRASHES and target.crash is None and not incident.dumps:
+            incident = replace(incident, soft_errors=(*incident.soft_errors, _WHY_NO_DUMP))
         if target.is_command:
             self.ended += 1
             self._tree.remove_root(target)

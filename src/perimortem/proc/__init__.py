@@ -35,7 +35,7 @@ if sys.platform == "win32":
     from perimortem.proc.windows.stat import ProcessStat, read_stat
     from perimortem.proc.windows.thread_samples import sample_threads
     from perimortem.proc.windows.tracer import read_tracer
-    from perimortem.proc.windows.unit import list_unit_processes
+    from perimortem.proc.windows.unit import has_units, list_unit_processes
     from perimortem.proc.windows.waits import describe_stuck, is_waiting_for_child
 else:
     from perimortem.proc.linux.activity import Activity, read_activity
@@ -59,7 +59,7 @@ else:
     from perimortem.proc.linux.stat import ProcessStat, read_stat
     from perimortem.proc.linux.thread_samples import sample_threads
     from perimortem.proc.linux.tracer import read_tracer
-    from perimortem.proc.linux.unit import list_unit_processes
+    from perimortem.proc.linux.unit import has_units, list_unit_processes
     from perimortem.proc.linux.waits import describe_stuck, is_waiting_for_child
 
 __all__ = [
@@ -76,6 +76,7 @@ __all__ = [
     "find_module",
     "find_process",
     "guess_caller",
+    "has_units",
     "is_stopped",
     "is_waiting_for_child",
     "leaves_by_own_system_call",

@@ -16,9 +16,12 @@ from perimortem.model.incident import Incident, LastHeartbeat, WatchedHang
 from perimortem.model.recording import Event
 from perimortem.model.thread_sample import ThreadActivity
 from perimortem.model.tree import FirstDeath, TreeProcess
+from perimortem.model.where import Where
+from perimortem.model.who import Who
 from perimortem.report.examination.text import render_stacks
+from perimortem.report.sentences import describe_fact, describe_who
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _THREADS_MAX = 20
 
 
@@ -34,7 +37,8 @@ def render_document(incident: Incident) -> dict[str, Any]:
         },
         "verdict": incident.verdict.value,
         "silent": incident.silent,
-        "where": incident.where,
+        "who": _render_who(incident.who),
+        "where": _render_where(incident.where),
         "started_at": format_rfc3339(incident.started_at_ns),
         "ended_at": _time(incident.ended_at_ns),
         "verdict_at": format_rfc3339(incident.verdict_at_ns),
@@ -49,8 +53,14 @@ def render_document(incident: Incident) -> dict[str, Any]:
         "hangs": [_render_hang(hang) for hang in incident.hangs],
         "dumps": [render_dump(dump) for dump in incident.dumps],
         "evidence": [
-            {"fact": e.fact, "source": e.source, "confidence": e.confidence.value}
-            for e in incident.evidence
+            {
+                "code": fact.code.value,
+                "values": dict(fact.values),
+                "fact": describe_fact(fact.code, fact.values),
+                "source": fact.source,
+                "confidence": fact.confidence.value,
+            }
+            for fact in incident.evidence
         ],
         "first_death": _render_first_death(incident.tree.first_death),
         "processes": [
@@ -102,6 +112,32 @@ def _render_exit(end: Exit) -> dict[str, Any]:
         "raw_status": end.raw_status,
         "source": end.source.value,
         "text": describe_exit(end),
+    }
+
+
+def _render_who(who: Who) -> dict[str, Any]:
+    process = who.process
+    return {
+        "kind": who.kind.value,
+        "how": who.how.value,
+        "signal": who.signal,
+        "signal_name": None if who.signal is None else signal_name(who.signal),
+        "process": process and {"pid": process.pid, "uid": process.uid, "name": process.name},
+        "text": describe_who(who),
+        "confidence": who.confidence.value,
+        "source": who.source,
+    }
+
+
+def _render_where(where: Where | None) -> dict[str, Any] | None:
+    if where is None:
+        return None
+    return {
+        "text": where.text,
+        "module": where.module,
+        "module_offset": None if where.module_offset is None else f"{where.module_offset:#x}",
+        "thread_name": where.thread_name,
+        "tid": where.tid,
     }
 
 
@@ -202,8 +238,8 @@ def _render_command(incident: Incident) -> dict[str, Any]:
         "command_line": target["command_line"],
         "labels": target["labels"],
         "verdict": incident.verdict.value,
-        "exit": describe_exit(incident.exit),
-        "where": incident.where,
+        "exit": _render_exit(incident.exit),
+        "where": _render_where(incident.where),
         "started_at": format_rfc3339(incident.started_at_ns),
         "ended_at": _time(incident.ended_at_ns),
         "id": incident.number,
@@ -218,8 +254,8 @@ def _render_process(process: TreeProcess) -> dict[str, Any]:
         "command_line": list(process.command_line),
         "labels": dict(process.labels),
         "verdict": process.verdict and process.verdict.value,
-        "exit": describe_exit(process.exit),
-        "where": process.where,
+        "exit": _render_exit(process.exit),
+        "where": _render_where(process.where),
         "started_at": format_rfc3339(process.started_at_ns),
         "ended_at": _time(process.ended_at_ns),
         "id": process.number,

@@ -6,11 +6,18 @@ Works on the JSON document, so that a stored incident reads the same as a fresh 
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from collections.abc import Callable
 from typing import Any
 
 from perimortem.model.dump import Pause
 from perimortem.report.examination.text import describe_innermost, describe_trust, render_frames
+from perimortem.report.units import (
+    describe_pause,
+    format_count,
+    format_duration,
+    format_size,
+    parse_time,
+)
 from perimortem.text import printable
 
 _INDENT = " " * 10
@@ -44,7 +51,7 @@ def render_account(report: dict[str, Any], *, full: bool = False, with_stacks: b
     lines: list[str] = []
     if report.get("first_death"):
         _add(lines, "first", _first(report["first_death"]))
-    _add(lines, "what", report["exit"]["text"] + _silence(report))
+    _add(lines, "what", _what(report))
     examination = report.get("examination")
     if examination is not None and examination["reason"] is not None:
         _add(lines, "why", examination["reason"]["text"])
@@ -95,7 +102,7 @@ def _where(report: dict[str, Any]) -> list[str]:
     )
     signature = examination["signature"] if examination else None
     if crashed is None or signature is None or signature["blamed_frame"] is None:
-        return [report["where"]] if report["where"] else []
+        return [printable(report["where"]["text"])] if report["where"] else []
     number = signature["blamed_frame"]
     frames = [
         f for f in crashed["frames"] if f["number"] >= number and f["function"] not in _BEFORE_MAIN
@@ -110,79 +117,66 @@ def _where(report: dict[str, Any]) -> list[str]:
     ]
 
 
+def _what(report: dict[str, Any]) -> str:
+    if report["exit"]["kind"] == "running" and report["crash"] is not None:
+        return f"{report['crash']['name']}; how it ended was not seen"
+    return str(report["exit"]["text"]) + _silence(report)
+
+
 def _silence(report: dict[str, Any]) -> str:
     is_plain = report["exit"]["kind"] == "exited"
     return "; no goodbye" if report["silent"] and is_plain else ""
 
 
-_WITNESSES = ("agent", "crash handler", "kernel log", "event log")
-_WHO = {
-    "oom-kill": "the kernel, out of memory  [observed: kernel log]",
-    "launch-failed": "nobody: the program could not be started",
-    "killed": "a process or the system; which one was not seen  [assumed]",
-    "hang": "somebody ended it while it hung; who was not seen  [assumed]",
-    "unknown": "not known",
-}
-
-
 def describe_who(report: dict[str, Any]) -> str:
     """Who ended it, and how that is known."""
-    sender = report["exit"]["sender"]
-    if any("as --on-hang asked" in evidence["fact"] for evidence in report["evidence"]):
-        return "perimortem, as --on-hang asked  [observed: monitor]"
-    if sender:
-        name = f" ({printable(sender['name'])})" if sender["name"] else ""
-        traced = f" came from process {sender['pid']}"
-        is_traced = any(
-            e["source"] == "tracefs" and traced in e["fact"] for e in report["evidence"]
-        )
-        return f"process {sender['pid']}{name}  [observed: {'tracefs' if is_traced else 'siginfo'}]"
-    if report["verdict"] == "stopped":
-        return _who_stopped(report)
-    return _WHO.get(report["verdict"]) or _who_itself(report)
-
-
-def _who_stopped(report: dict[str, Any]) -> str:
-    if report["exit"]["signal"] == 13:
-        return "the reader of its output, which went away  [observed: SIGPIPE]"
-    if any("came from the terminal" in evidence["fact"] for evidence in report["evidence"]):
-        return "the terminal  [observed: siginfo]"
-    if any(evidence["source"] == "console" for evidence in report["evidence"]):
-        return "the console  [observed: console event]"
-    return "another process; which one was not seen  [assumed]"
-
-
-def _who_itself(report: dict[str, Any]) -> str:
-    facts = [evidence["fact"] for evidence in report["evidence"]]
-    if "it said goodbye" in facts and report["exit"]["kind"] == "exited":
-        return "itself, by its own exit  [observed: recorder]"
-    if report["exit"]["kind"] == "exception":
-        how = "derived" if report["silent"] is None else "observed"
-        return f"itself, by an exception that nobody took  [{how}: exit code]"
-    if any("kernel logged no fault" in fact for fact in facts):
-        return "a sender that was not seen, or a handler of its own: the kernel logged no fault"
-    seen = any(e["source"] in _WITNESSES for e in report["evidence"])
-    return "itself" + ("  [observed]" if seen else "  [assumed: no sender was seen]")
+    who = report["who"]
+    return f"{printable(who['text'])}  [{who['confidence']}: {who['source']}]"
 
 
 def describe_last(report: dict[str, Any]) -> list[str]:
-    """The heartbeat that tells most, and the last event."""
+    """The heartbeat that says most, and the last event."""
     lines = []
     beat = report["last_heartbeat"]
     if beat:
+        is_running = report["exit"]["kind"] == "running"
+        when = "before this report" if is_running else "before the end"
+        age, limit = format_duration(beat["age_s"]), f"limit {beat['threshold_s']:g} s"
         state = "stale" if beat["stale"] else "fresh"
-        when = "ago" if report["exit"]["kind"] == "running" else "before the end"
-        lines.append(
-            f"heartbeat {printable(beat['name'])} {beat['age_s']:.1f} s {when} "
-            f"(limit {beat['threshold_s']:g} s): {state}"
-        )
+        if not beat["stale"] and beat["age_s"] > beat["threshold_s"]:
+            state = "not judged: it was held for a dump, or waited for, meanwhile"
+        lines.append(f"heartbeat {printable(beat['name'])} {age} {when} ({limit}): {state}")
     event = report["last_event"]
     if event:
-        payload = event["payload"]
-        text = payload if isinstance(payload, str) else json.dumps(payload)
-        when = parse_time(event["at"]).strftime("%H:%M:%S.%f")[:-3] if event["at"] else ""
-        lines.append(f"{when} {printable(event['name'])} {printable(text)}")
+        lines.append(_describe_event(event))
     return lines
+
+
+def _describe_event(event: dict[str, Any]) -> str:
+    when = parse_time(event["at"]).strftime("%H:%M:%S.%f")[:-3] if event["at"] else ""
+    payload = event["payload"]
+    if event["name"] == "system.stats" and isinstance(payload, dict):
+        return f"{when} {_describe_stats(payload)}"
+    text = payload if isinstance(payload, str) else json.dumps(payload)
+    return f"{when} {printable(event['name'])} {printable(text)}"
+
+
+def _describe_stats(stats: dict[str, Any]) -> str:
+    """ "12.0 MiB of memory, 5 threads, 10 files open, 1.2 s of CPU time"."""
+    parts = [
+        describe(stats[name])
+        for name, describe in _STATS.items()
+        if isinstance(stats.get(name), int | float) and stats[name] >= 0
+    ]
+    return ", ".join(parts) or printable(json.dumps(stats))
+
+
+_STATS: dict[str, Callable[[float], str]] = {
+    "rss_bytes": lambda value: f"{format_size(int(value))} of memory",
+    "threads": lambda value: format_count(int(value), "thread"),
+    "fds": lambda value: format_count(int(value), "file") + " open",
+    "cpu_s": lambda value: f"{format_duration(value)} of CPU time",
+}
 
 
 def name_process(process: dict[str, Any]) -> str:
@@ -195,7 +189,7 @@ def name_process(process: dict[str, Any]) -> str:
 
 def _first(first: dict[str, Any]) -> str:
     """ "rank 3 (python[12]) ended by SIGKILL; 7 others exited 1; all within 31.0 s"."""
-    text = f"{name_process(first)} {first['exit'].split(' (')[0]}"
+    text = f"{name_process(first)} {_shorten(first['exit'])}"
     text += _place(first)
     within = format_duration(first["within_ms"] / 1e3)
     if first["followers"]:
@@ -230,16 +224,22 @@ def _others(report: dict[str, Any], *, full: bool) -> list[str]:
     told = (report["first_death"] or {}).get("pid")
     shown = others if full else [p for p in bad + ended if p["pid"] != told] + running
     for process in shown[: _TREE_LINES_MAX if not full else None]:
-        how = process["exit"].split(" (")[0]
+        how = _shorten(process["exit"])
         lines.append(f"{name_process(process)} {how}" + _place(process) + _hint(process))
     if len(shown) > _TREE_LINES_MAX and not full:
         lines.append(f"... {len(shown) - _TREE_LINES_MAX} more: perimortem show")
     return lines
 
 
+def _shorten(end: dict[str, Any]) -> str:
+    """ "ended by SIGTERM", without what SIGTERM means."""
+    return str(end["text"]).split(" (")[0]
+
+
 def _place(process: dict[str, Any]) -> str:
     test = process["labels"].get("PYTEST_CURRENT_TEST")
-    return (f", {process['where']}" if process["where"] else "") + (f", in {test}" if test else "")
+    where = f", {process['where']['text']}" if process["where"] else ""
+    return where + (f", in {test}" if test else "")
 
 
 def _hint(process: dict[str, Any]) -> str:
@@ -311,10 +311,7 @@ def _details(report: dict[str, Any]) -> list[str]:
             f"limit {beat['threshold_s']:g} s" + (", stale" if beat["stale"] else ""),
         )
     for event in _telling_events(report["recent_events"]):
-        when = parse_time(event["at"]).strftime("%H:%M:%S.%f")[:-3]
-        payload = event["payload"]
-        text = payload if isinstance(payload, str) else json.dumps(payload)
-        _add(lines, "events", f"{when} {printable(event['name'])} {printable(text)}")
+        _add(lines, "events", _describe_event(event))
     for dump in report["dumps"]:
         for error in dump["soft_errors"]:
             _add(lines, "missing", error)
@@ -330,46 +327,3 @@ def _telling_events(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _inspect_hint(report: dict[str, Any]) -> str:
     path = next((dump["path"] for dump in report["dumps"] if dump["path"]), None)
     return f" · perimortem analyze {path}" if path else ""
-
-
-def parse_time(text: str) -> datetime:
-    """RFC 3339 as this project writes it."""
-    return datetime.fromisoformat(text)
-
-
-def format_duration(seconds: float) -> str:
-    """ "2 h 14 min", "3.2 s", "45 ms"."""
-    if seconds < 1:
-        return f"{max(0.0, seconds) * 1e3:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes = int(seconds // 60)
-    if minutes < 60:
-        return f"{minutes} min {int(seconds % 60)} s"
-    hours = minutes // 60
-    if hours < 48:
-        return f"{hours} h {minutes % 60} min"
-    return f"{hours // 24} d {hours % 24} h"
-
-
-def describe_pause(pause: str, paused_ms: float) -> str:
-    """How long the target stood, and why no longer."""
-    if pause == Pause.NONE:
-        return "target not stopped"
-    how = " (snapshot)" if pause == Pause.SNAPSHOT else ""
-    return f"target paused {paused_ms:.1f} ms{how}"
-
-
-def format_count(count: int, what: str) -> str:
-    """ "1 thread", "20 threads"."""
-    return f"{count} {what}" + ("s" if count != 1 else "")
-
-
-def format_size(size: int) -> str:
-    """Bytes in binary units."""
-    value = float(size)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024 or unit == "GiB":
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    raise AssertionError

@@ -13,6 +13,7 @@ from time import monotonic, sleep
 from typing import Any, Self
 
 from perimortem.errors import StoreError
+from perimortem.report.upgrade import upgrade_report
 
 _BUSY_TIMEOUT_S = 5.0
 _RETRY_S = 0.005
@@ -124,7 +125,7 @@ class Store:
     def find(self, number: int) -> dict[str, Any] | None:
         """The report with that number."""
         row = self._query("SELECT report FROM incident WHERE id = ?", (number,))
-        return dict(json.loads(row[0][0])) if row else None
+        return upgrade_report(json.loads(row[0][0])) if row else None
 
     def find_unfinished(self, pid: int, since: str, until: str) -> int | None:
         """The incident of a process, started in that time, whose end nobody has told."""

@@ -100,7 +100,7 @@ def _read_text(file: Path) -> str:
 def _of_incidents(within_s: float) -> Chains:
     from perimortem.analyze.ends import End, derive_end_chains
     from perimortem.cli.data_dir import find_configured_data_dir
-    from perimortem.report.text import parse_time
+    from perimortem.report.units import parse_time
     from perimortem.store.database import Store
 
     ends = []

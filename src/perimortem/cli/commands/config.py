@@ -50,18 +50,34 @@ def command(path: Path | None, as_json: bool) -> int:
             {n: {"value": _plain(v.value), "origin": v.origin} for n, v in sorted(values.items())}
         )
         return 0
-    rows = [(name, _render(value.value), value.origin) for name, value in sorted(values.items())]
+    rows = [
+        (name, _render(name, value.value), value.origin) for name, value in sorted(values.items())
+    ]
     widths = [max(len(row[i]) for row in rows) for i in range(2)]
     for name, value, origin in rows:
         click.echo(f"{name.ljust(widths[0])}  {value.ljust(widths[1])}  {origin}")
     return 0
 
 
+def _render_limit(name: str) -> str:
+    """What holds where nothing is set: it depends on the disk."""
+    from perimortem.cli.data_dir import find_configured_data_dir
+    from perimortem.cli.incident_store import find_default_limits
+    from perimortem.report.units import format_size
+
+    max_use_bytes, keep_free_bytes = find_default_limits(find_configured_data_dir())
+    return format_size(max_use_bytes if name == "max-use" else keep_free_bytes)
+
+
 def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Size) else value
 
 
-def _render(value: Any) -> str:
+def _render(name: str, value: Any) -> str:
+    if value is None and name in ("max-use", "keep-free"):
+        return _render_limit(name)
+    if name == "max-age":
+        return f"{value / 86400:g}d"
     if value is None or value == ():
         return "-"
     if isinstance(value, bool):

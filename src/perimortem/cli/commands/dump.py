@@ -69,7 +69,7 @@ def command(
     from perimortem.errors import CaptureFailed, PerimortemError
     from perimortem.monitor.dump_once import dump_process
     from perimortem.report.document import render_dump
-    from perimortem.report.text import describe_pause, format_count, format_size
+    from perimortem.report.units import describe_pause, format_count, format_size
 
     if pid == os.getpid():
         raise PerimortemError("perimortem does not dump itself", remedy="name another process")

@@ -31,6 +31,7 @@ def command(code: str, subcode: str | None, as_json: bool) -> int:
         return 0
     shown = f"{explanation.code:#x}" if explanation.code > 0xFFFF else str(explanation.code)
     click.echo(f"{shown}  {explanation.name}: {explanation.meaning}")
-    if explanation.detail:
-        click.echo(f"  {explanation.detail}")
+    for line in (explanation.detail, *explanation.advice):
+        if line:
+            click.echo(f"  {line}")
     return 0

@@ -24,7 +24,7 @@ _UNITS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
 @click.command("list", epilog=EXAMPLES)
 @click.option("--since", metavar="TIME", help="Ended at or after: 30min, 1h, 2d, or a date.")
 @click.option("--until", metavar="TIME", help="Ended at or before.")
-@click.option("-a", "--all", "with_clean", is_flag=True, help="Clean exits, too.")
+@click.option("-a", "--all", "with_clean", is_flag=True, help="Also list clean exits.")
 @json_option
 @click.argument("who", metavar="[PID|NAME]", required=False)
 def command(
@@ -45,15 +45,38 @@ def command(
             name=who if who and not who.isdigit() else None,
             with_clean=with_clean,
         )
+        documents = [_extend(asdict(row), store.find(row.number)) for row in rows if as_json]
     if as_json:
-        echo_json([asdict(row) for row in rows])
+        echo_json(documents)
         return 0
     if not rows:
-        click.echo("no incidents" + ("" if with_clean else " (clean exits: --all)"), err=True)
+        click.echo(_describe_nothing(who, with_clean=with_clean), err=True)
         return 0
     for line in _render(rows):
         click.echo(line)
     return 0
+
+
+def _extend(row: dict[str, Any], report: dict[str, Any] | None) -> dict[str, Any]:
+    """A row with what its report says of who, where and why."""
+    examination = (report or {}).get("examination") or {}
+    reason, signature = examination.get("reason"), examination.get("signature")
+    return {
+        **row,
+        "who": report and report["who"],
+        "where": report and report["where"],
+        "why": reason and reason["text"],
+        "signature": signature and signature["text"],
+    }
+
+
+def _describe_nothing(who: str | None, *, with_clean: bool) -> str:
+    more = "" if with_clean else " (clean exits: --all)"
+    if who is None:
+        return "no incidents" + more
+    if who.isdigit():
+        return f"no incidents of a process with the pid {who}{more}"
+    return f'no incidents of a process named "{who}"{more}; for a time use --since 1d'
 
 
 def _render(rows: list[Any]) -> list[str]:

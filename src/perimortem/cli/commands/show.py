@@ -17,6 +17,22 @@ Examples:
   perimortem show 17 --html incident.html"""
 
 
+class _IncidentNumber(click.IntRange):
+    """The number of an incident."""
+
+    name = "ID"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if isinstance(value, str) and not value.isdecimal():
+            shown = value[:40]
+            self.fail(
+                f"'{shown}' is not the number of an incident (by name: perimortem list {shown})",
+                param,
+                ctx,
+            )
+        return super().convert(value, param, ctx)
+
+
 @click.command("show", epilog=EXAMPLES)
 @click.option(
     "--html",
@@ -26,9 +42,9 @@ Examples:
     help="Write a page instead: timeline, stacks, locks, modules, memory; one file, no network.",
 )
 @json_option
-@click.argument("number", metavar="[ID]", required=False, type=click.IntRange(min=1))
+@click.argument("number", metavar="[ID]", required=False, type=_IncidentNumber(min=1))
 def command(number: int | None, page: Path | None, as_json: bool) -> int:
-    """Show one incident with all its evidence, events and stacks; without ID the newest."""
+    """Show one incident with all its evidence, events and stacks; without ID the newest of `list`."""
     from perimortem.cli.data_dir import find_configured_data_dir
     from perimortem.cli.output import echo_json
     from perimortem.cli.terminal_text import echo_text
@@ -38,8 +54,12 @@ def command(number: int | None, page: Path | None, as_json: bool) -> int:
 
     with Store(find_configured_data_dir() / "incidents.db") as store:
         if number is None:
-            newest = store.list_incidents(with_clean=True, limit=1)
-            number = newest[-1].number if newest else 0
+            newest = store.list_incidents(limit=1) or store.list_incidents(with_clean=True, limit=1)
+            if not newest:
+                raise PerimortemError(
+                    "there are no incidents yet", remedy="perimortem run -- ./your-program"
+                )
+            number = newest[-1].number
         report = store.find(number)
     if report is None:
         raise PerimortemError(f"there is no incident {number}", remedy="perimortem list --all")

@@ -37,7 +37,7 @@ def command(as_json: bool, dry_run: bool, **options: Any) -> int:
     from perimortem.cli.settings import build_settings
     from perimortem.config.resolve import resolve
     from perimortem.monitor.sweep import sweep, sweep_partials
-    from perimortem.report.text import format_size
+    from perimortem.report.units import format_size
     from perimortem.store.database import Store
     from perimortem.store.ledger import DumpLedger
 

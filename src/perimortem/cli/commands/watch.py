@@ -16,6 +16,7 @@ EXAMPLES = """\b
 Examples:
   perimortem watch 4711
   perimortem watch --name redis-server        (waits until there is one)
+  perimortem watch --name nginx --name 'php-fpm*' --unit postgresql
   perimortem watch --name 'worker-*' --threshold 5
   perimortem watch --unit nginx --follow      (with its workers, and after each restart)
   perimortem watch --beat-from file:/var/log/job.log 4711"""
@@ -24,10 +25,18 @@ Examples:
 @click.command("watch", epilog=EXAMPLES)
 @watch_options
 @click.option(
-    "--name", "pattern", metavar="PATTERN", help="Watch every process of that name (with * and ?)."
+    "--name",
+    "patterns",
+    metavar="PATTERN",
+    multiple=True,
+    help="Watch every process of that name (with * and ?). May be repeated.",
 )
 @click.option(
-    "--unit", metavar="NAME", help="Watch every process of a unit (systemd; a service of Windows)."
+    "--unit",
+    "units",
+    metavar="NAME",
+    multiple=True,
+    help="Watch every process of a unit (systemd; a service of Windows). May be repeated.",
 )
 @click.option(
     "--follow",
@@ -40,11 +49,11 @@ Examples:
     multiple=True,
     help="A further source of heartbeats: progress, window (Windows), file:PATH.",
 )
-@click.argument("pids", metavar="[PID]...", nargs=-1, type=Pid())
+@click.argument("pids", metavar="[PID]...", nargs=-1, type=Pid("did you mean: --name {value}"))
 def command(
     pids: tuple[int, ...],
-    pattern: str | None,
-    unit: str | None,
+    patterns: tuple[str, ...],
+    units: tuple[str, ...],
     config: Path | None,
     as_json: bool,
     **options: Any,
@@ -65,9 +74,10 @@ def command(
     from perimortem.monitor.platform import NEEDS_LAUNCH
     from perimortem.monitor.watch import refuse_self, watch_processes
 
-    if (bool(pids), bool(pattern), bool(unit)).count(True) != 1:
+    if bool(pids) == bool(patterns or units):
         raise UsageError(
-            "name either PIDs, --name PATTERN or --unit NAME", remedy="perimortem watch --help"
+            "name either PIDs, or names and units by --name and --unit",
+            remedy="perimortem watch --help",
         )
     resolved = resolve(collect_flags(options), config)
     wrong = [name for name in resolved["beat-from"] if name in NEEDS_LAUNCH]
@@ -75,10 +85,13 @@ def command(
         raise UsageError(f"{wrong[0]} is not to be had of a process that runs already")
     # Whom a `run` follows is for `run` to say; a watch follows when it is asked to.
     settings = replace(build_settings(resolved), follow=options["follow"])
-    wanted = Wanted(tuple(dict.fromkeys(pids)), pattern, unit)
-    if wanted.may_come and not resolved["quiet"] and not as_json:
-        click.echo(f"perimortem: waiting for {wanted}", err=True)
-    found = wanted.wait()
+    wanted = Wanted(tuple(dict.fromkeys(pids)), patterns, units)
+    wanted.check()
+    found = wanted.find()
+    if not found:
+        if not resolved["quiet"] and not as_json:
+            click.echo(f"perimortem: {wanted} does not run now; waiting for it", err=True)
+        found = wanted.wait()
     refuse_self(found, os.getpid())
     listener = ConsoleListener(quiet=resolved["quiet"], as_json=as_json, shares_terminal=False)
     with open_incident_store(settings, resolved) as store:

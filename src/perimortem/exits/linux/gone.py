@@ -9,8 +9,8 @@ assert sys.platform == "linux"
 
 from perimortem.exits.decode import decode_wait_status
 from perimortem.exits.linux.proc_connector import ProcConnector
-from perimortem.model.evidence import Confidence, Evidence
 from perimortem.model.exits import Exit, ExitKind, ExitSource
+from perimortem.model.fact import Fact, FactCode, observed
 from perimortem.model.process import ProcessRef
 
 
@@ -21,7 +21,7 @@ class GoneExitWatch:
 
     def __init__(self, process: ProcessRef) -> None:
         self.process = process
-        self.evidence: list[Evidence] = []
+        self.facts: list[Fact] = []
         self._fd = os.eventfd(1, os.EFD_CLOEXEC)
 
     def waitable(self) -> int:
@@ -32,11 +32,7 @@ class GoneExitWatch:
         status = connector.take_exit_status(self.process.pid) if connector else None
         if status is not None:
             return decode_wait_status(status, ExitSource.PROC_CONNECTOR)
-        self.evidence.append(
-            Evidence(
-                "it had ended and was reaped before it could be held", "pidfd", Confidence.OBSERVED
-            )
-        )
+        self.facts.append(observed(FactCode.REAPED_BEFORE, "pidfd"))
         return Exit(ExitKind.UNKNOWN, ExitSource.NONE)
 
     def send_signal(self, number: int) -> None:

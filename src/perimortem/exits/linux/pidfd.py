@@ -21,8 +21,8 @@ from perimortem.exits.decode import decode_wait_status
 from perimortem.exits.linux.cgroup_memory import CgroupMemory
 from perimortem.exits.linux.pidfd_info import read_exit_status
 from perimortem.exits.linux.proc_connector import ProcConnector
-from perimortem.model.evidence import Confidence, Evidence
 from perimortem.model.exits import Exit, ExitKind, ExitSource
+from perimortem.model.fact import Fact, FactCode, observed
 from perimortem.model.process import ProcessRef
 from perimortem.proc.linux.stat import read_stat
 
@@ -56,11 +56,11 @@ def open_pidfd(process: ProcessRef) -> int:
     return fd
 
 
-def note_memory(end: Exit, memory: CgroupMemory, evidence: list[Evidence]) -> None:
+def note_memory(end: Exit, memory: CgroupMemory, facts: list[Fact]) -> None:
     """A SIGKILL may be that of the out-of-memory killer."""
     kills = memory.describe_kills() if end.signal in (signal.SIGKILL, None) else None
     if kills is not None and end.code is None:
-        evidence.append(Evidence(kills, "memory cgroup", Confidence.OBSERVED))
+        facts.append(observed(FactCode.CGROUP_OOM, "memory cgroup", text=kills))
 
 
 class _PidfdWatch:
@@ -70,7 +70,7 @@ class _PidfdWatch:
 
     def __init__(self, process: ProcessRef) -> None:
         self.process = process
-        self.evidence: list[Evidence] = []
+        self.facts: list[Fact] = []
         self._fd = open_pidfd(process)
         self._memory = CgroupMemory(process.pid)
 
@@ -99,7 +99,7 @@ class ChildExitWatch(_PidfdWatch):
         if info is None:
             return None
         end = _decode_siginfo(info)
-        note_memory(end, self._memory, self.evidence)
+        note_memory(end, self._memory, self.facts)
         return end
 
 
@@ -141,7 +141,7 @@ class ForeignExitWatch(_PidfdWatch):
     def collect_exit(self, now_ns: int) -> Exit | None:
         end = self._ask(now_ns)
         if end is not None:
-            note_memory(end, self._memory, self.evidence)
+            note_memory(end, self._memory, self.facts)
         return end
 
     def _ask(self, now_ns: int) -> Exit | None:
@@ -167,12 +167,8 @@ class ForeignExitWatch(_PidfdWatch):
             status = read_exit_status(self._fd)
             if status is not None:
                 return decode_wait_status(status, ExitSource.PIDFD_INFO)
-            self.evidence.append(
-                Evidence(
-                    "no source told the exit status (Linux 6.15, root, or being its parent would)",
-                    "PIDFD_GET_INFO, proc connector, /proc/PID/stat",
-                    Confidence.OBSERVED,
-                )
+            self.facts.append(
+                observed(FactCode.STATUS_UNKNOWN, "PIDFD_GET_INFO, proc connector, /proc/PID/stat")
             )
             return Exit(ExitKind.UNKNOWN, ExitSource.NONE)
         return None

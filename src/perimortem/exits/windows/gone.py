@@ -8,8 +8,8 @@ assert sys.platform == "win32"
 
 from perimortem.exits.decode import decode_exit_code
 from perimortem.exits.windows.etw import EtwSource
-from perimortem.model.evidence import Confidence, Evidence
 from perimortem.model.exits import Exit, ExitKind, ExitSource
+from perimortem.model.fact import Fact, FactCode, observed
 from perimortem.model.process import ProcessRef
 from perimortem.winapi import kernel32
 
@@ -24,7 +24,7 @@ class GoneExitWatch:
 
     def __init__(self, process: ProcessRef, source: EtwSource | None = None) -> None:
         self.process = process
-        self.evidence: list[Evidence] = []
+        self.facts: list[Fact] = []
         self._source = source or EtwSource.shared()
         self._event: int = kernel32.CreateEventW(None, True, True, None)
         self._asked_since_ns: int | None = None
@@ -41,11 +41,7 @@ class GoneExitWatch:
         if not self._source.refusal and now_ns - self._asked_since_ns < _GIVE_UP_NS:
             return None
         why = self._source.refusal or "it told nothing of it"
-        self.evidence.append(
-            Evidence(
-                f"it had ended before it could be held (ETW: {why})", "ETW", Confidence.OBSERVED
-            )
-        )
+        self.facts.append(observed(FactCode.ETW_REFUSED, "ETW", why=why))
         return Exit(ExitKind.UNKNOWN, ExitSource.NONE)
 
     def send_signal(self, number: int) -> None:

@@ -12,8 +12,8 @@ assert sys.platform == "win32"
 
 from perimortem.errors import AccessDenied, ProcessGone
 from perimortem.exits.decode import decode_exit_code
-from perimortem.model.evidence import Evidence
 from perimortem.model.exits import Exit, ExitKind, ExitSource
+from perimortem.model.fact import Fact
 from perimortem.model.process import ProcessRef
 from perimortem.winapi import kernel32
 from perimortem.winapi.library import describe_error, last_error
@@ -50,7 +50,7 @@ class HandleExitWatch:
 
     def __init__(self, process: ProcessRef) -> None:
         self.process = process
-        self.evidence: list[Evidence] = []
+        self.facts: list[Fact] = []
         self._handle = open_handle(process)
 
     def waitable(self) -> int:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 assert sys.platform == "linux"
 
 from perimortem.proc.linux.cgroup import find_unit, list_group_processes
+
+
+def has_units() -> bool:
+    """systemd is the service manager here (sd_booted(3))."""
+    return os.path.isdir("/run/systemd/system")
 
 
 def list_unit_processes(name: str) -> list[int]:

@@ -7,6 +7,11 @@ import sys
 assert sys.platform == "win32"
 
 
+def has_units() -> bool:
+    """The service manager is always there."""
+    return True
+
+
 def list_unit_processes(name: str) -> list[int]:
     """Pids, none when there is no such service or it does not run."""
     import psutil

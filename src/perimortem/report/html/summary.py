@@ -6,13 +6,8 @@ from typing import Any
 
 from perimortem.report.examination.text import describe_frame, describe_innermost, list_deadlock
 from perimortem.report.html.element import Markup, element, join
-from perimortem.report.text import (
-    describe_hang,
-    describe_last,
-    describe_who,
-    format_duration,
-    parse_time,
-)
+from perimortem.report.text import describe_hang, describe_last, describe_who
+from perimortem.report.units import format_duration, parse_time
 
 _GOOD = ("clean-exit", "stopped")
 
@@ -107,7 +102,7 @@ def _render_place(
             link = element("a", f"thread {name}({crashed['tid']})", href=f"#t{crashed['tid']}")
             return join(element("code", describe_innermost(frame)), ", ", link)
     if report is not None and report["where"]:
-        return str(report["where"])
+        return str(report["where"]["text"])
     return _render_place_of_hang(examination) if examination is not None else None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from perimortem.report.html.element import Markup, element, join
-from perimortem.report.text import format_size
+from perimortem.report.units import format_size
 
 
 def render_inventory_tables(inventory: dict[str, Any], missing: dict[str, str]) -> Markup:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from perimortem.report.html.element import Markup, element, join
-from perimortem.report.text import format_duration, parse_time
+from perimortem.report.units import format_duration, parse_time
 
 _SPAN_MIN_S, _SPAN_MAX_S = 2.0, 3600.0
 _BEYOND_STALEST = 1.6

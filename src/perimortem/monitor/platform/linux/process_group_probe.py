@@ -59,7 +59,7 @@ def _listen(wanted: set[int], write_fd: int, monitor_pid: int) -> NoReturn:
     libc = ctypes.CDLL(None)
     libc.prctl(_PR_SET_PDEATHSIG, _DISMISSED, 0, 0, 0)
     wanted = wanted | {_DISMISSED}
-    libc.prctl(_PR_SET_NAME, b"perimortem-probe", 0, 0, 0)
+    libc.prctl(_PR_SET_NAME, b"pmr-group-probe", 0, 0, 0)
     # Nothing of the target's streams may be held open here.
     os.dup2(write_fd, 0)
     os.closerange(1, 65536)
