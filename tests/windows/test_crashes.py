@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from perimortem import wire
 from perimortem.minidump.format import StreamType
 from perimortem.minidump.reader import MinidumpFile
 from perimortem.winapi.version import read_wine_version
+from perimortem.wire.layout import SERVICE_SOCKET_NAME
 
 IS_WINE = read_wine_version() is not None
 RIP_OFFSET = 0xF8
@@ -84,6 +86,30 @@ def test_a_program_that_attaches_itself_starts_its_monitor(perimortem, programs)
     (incident,) = find()
     assert (incident["verdict"], incident["crash"]["address"]) == ("crash", "0x10")
     assert Path(incident["dumps"][0]["path"]).exists()
+
+
+def test_a_second_monitor_is_refused_until_the_first_has_gone(perimortem):
+    """Two would both tell, and dump, what one of them is told."""
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from perimortem import wire\n"
+        "listener = wire.open_listener(Path(sys.argv[1]), sys.argv[2])\n"
+        "print('serving', flush=True)\n"
+        "sys.stdin.read()"
+    )
+    first = subprocess.Popen(
+        [sys.executable, "-c", code, perimortem.run_dir, SERVICE_SOCKET_NAME],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with first:
+        assert first.stdout.readline() == "serving\n"
+        second = perimortem.call("monitor", "--exit-when-idle")
+        first.kill()
+    assert (second.returncode, second.stderr.count("\n")) == (1, 1), second.stderr
+    assert "serves" in second.stderr
+    wire.open_listener(perimortem.run_dir, SERVICE_SOCKET_NAME).close()
+    wire.open_listener(perimortem.run_dir, SERVICE_SOCKET_NAME).close()
 
 
 def test_python_attaches_itself(perimortem):

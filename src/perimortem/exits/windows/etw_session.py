@@ -18,6 +18,7 @@ assert sys.platform == "win32"
 
 from perimortem.exits.process_stop import KEYWORD_PROCESS, PROCESS_STOP, PROVIDER
 from perimortem.winapi import kernel32
+from perimortem.winapi.claim import NameTaken, claim_name
 from perimortem.winapi.library import Library, describe_error, last_error
 
 SESSION_NAME = "perimortem-process-ends"
@@ -176,7 +177,10 @@ class EtwSession:
         """Raises OSError with the reason in words."""
         self._take = take
         self._callback = _EVENT_RECORD_CALLBACK(self._on_event)
-        self._claim = _claim_name()
+        try:
+            self._claim = claim_name(SESSION_NAME)
+        except NameTaken:
+            raise OSError(IS_TAKEN) from None
         try:
             _start_session()
             self._opened = _open_session(self._callback)
@@ -244,17 +248,6 @@ def _open_session(callback: ctypes._FuncPointer) -> ctypes.c_ulonglong:
     if opened == _INVALID_TRACE:
         _check(last_error() or kernel32.ERROR_ACCESS_DENIED)
     return _trace(opened)
-
-
-def _claim_name() -> int:
-    """A mutex that lives as long as we do."""
-    claim = kernel32.CreateMutexW(None, False, f"Global\\{SESSION_NAME}")
-    if not claim:
-        raise OSError(describe_error(last_error()))
-    if last_error() == kernel32.ERROR_ALREADY_EXISTS:
-        kernel32.CloseHandle(claim)
-        raise OSError(IS_TAKEN)
-    return int(claim)
 
 
 def _stop_session() -> None:

@@ -2,6 +2,9 @@
 
 Only the user who made it may write to it (the default security of a pipe), and nobody from another
 machine. One instance waits for the next client; who finds it taken tries again.
+
+That one monitor serves a run directory is decided by a name of its own: FILE_FLAG_FIRST_PIPE_INSTANCE
+would do, but Wine 8 takes no notice of it.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ assert sys.platform == "win32"
 
 from perimortem.errors import AccessDenied
 from perimortem.winapi import kernel32, pipe
+from perimortem.winapi.claim import NameTaken, claim_name
 from perimortem.winapi.library import describe_error, last_error
 from perimortem.wire.frames import MESSAGE_MAX
 from perimortem.wire.listener import AlreadyServed, Received
@@ -81,9 +85,10 @@ class _Instance:
 class LocalListener:
     """Clients of one pipe."""
 
-    def __init__(self, address: str) -> None:
-        """Raises AlreadyServed or AccessDenied."""
+    def __init__(self, address: str, claim: int | None) -> None:
+        """``claim``: what goes with the pipe. Raises AlreadyServed or AccessDenied."""
         self.address = address
+        self._claim = claim
         try:
             self._waiting = _Instance(address, is_first=True)
         except OSError as error:
@@ -123,6 +128,8 @@ class LocalListener:
 
     def close(self) -> None:
         self._waiting.close()
+        if self._claim is not None:
+            kernel32.CloseHandle(self._claim)
 
 
 class LocalConnection:
@@ -188,17 +195,29 @@ class LocalConnection:
 
 def open_listener(run_dir: Path, name: str) -> LocalListener:
     """Listen for all programs that use ``run_dir``. Raises :class:`AlreadyServed`, AccessDenied."""
-    return LocalListener(_service_address(run_dir, name))
+    service = _service_name(run_dir, name)
+    address = f"{_ROOT}{service}"
+    try:
+        claim = claim_name(service)
+    except (NameTaken, PermissionError) as error:
+        raise AlreadyServed(f"a monitor serves {address} already") from error
+    except OSError as error:
+        raise AccessDenied(f"cannot listen at {address}", why=str(error)) from error
+    try:
+        return LocalListener(address, claim)
+    except BaseException:
+        kernel32.CloseHandle(claim)
+        raise
 
 
 def open_own_listener(run_dir: Path) -> LocalListener:
     """One for the programs that this process watches, and nobody else."""
-    return LocalListener(f"{_ROOT}perimortem-{os.getpid()}")
+    return LocalListener(f"{_ROOT}perimortem-{os.getpid()}", None)
 
 
-def _service_address(run_dir: Path, name: str) -> str:
+def _service_name(run_dir: Path, name: str) -> str:
     """One for each run directory, as the C library makes it: FNV-1a of its UTF-8 in lower case."""
     digest = 0xCBF29CE484222325
     for byte in os.fsencode(str(run_dir).lower()):
         digest = (digest ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
-    return f"{_ROOT}perimortem-{digest:016x}-{name}"
+    return f"perimortem-{digest:016x}-{name}"
