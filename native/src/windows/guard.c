@@ -71,7 +71,7 @@ static size_t put_argument(wchar_t *line, size_t at, const wchar_t *argument) {
   return at;
 }
 
-static DWORD start_monitor(const char *const *command) {
+static DWORD start_monitor(const char *const *command, HANDLE *monitor) {
   static const char *const usual[] = {"perimortem", NULL};
   static wchar_t line[COMMAND_MAX], word[COMMAND_MAX], directory[COMMAND_MAX];
   STARTUPINFOW startup;
@@ -94,7 +94,7 @@ static DWORD start_monitor(const char *const *command) {
     ok = CreateProcessW(NULL, line, NULL, NULL, FALSE, DETACHED_PROCESS, NULL, NULL, &startup, &process);
   if (!ok) return GetLastError();
   CloseHandle(process.hThread);
-  CloseHandle(process.hProcess);
+  *monitor = process.hProcess;
   return 0;
 }
 
@@ -112,7 +112,30 @@ static int is_absent(DWORD error) {
   return error == ERROR_FILE_NOT_FOUND || error == ERROR_BROKEN_PIPE || error == ERROR_PIPE_NOT_CONNECTED;
 }
 
+static int is_starting(HANDLE monitor) { return monitor && WaitForSingleObject(monitor, 0) == WAIT_TIMEOUT; }
+
+/* Ask until one answers, and start one where there is none. */
+static DWORD await_monitor(const char *const *command, uint64_t deadline_ms, HANDLE *monitor) {
+  uint64_t start_ms = 0;
+  for (;;) {
+    DWORD error = exchange(PMR_FRAME_KIND_HELLO, PMR_FRAME_KIND_WELCOME, deadline_ms);
+    if (!is_absent(error)) return error;
+    uint64_t now_ms = pmr_now_ms();
+    if (now_ms >= deadline_ms) return error;
+    /* One that was started may have met one that was leaving; while it runs a second would only slow it. */
+    if (now_ms >= start_ms && !is_starting(*monitor)) {
+      if (*monitor) CloseHandle(*monitor);
+      *monitor = NULL;
+      error = start_monitor(command, monitor);
+      if (error) return error;
+      start_ms = now_ms + START_PATIENCE_MS;
+    }
+    Sleep(RETRY_MS);
+  }
+}
+
 static DWORD find_monitor(const perimortem_options *options, uint64_t deadline_ms) {
+  HANDLE monitor = NULL;
   wchar_t name[260];
   DWORD length = GetEnvironmentVariableW(L"PERIMORTEM_SOCKET", name, 260);
   if (length > 0 && length < 260) {
@@ -121,19 +144,9 @@ static DWORD find_monitor(const perimortem_options *options, uint64_t deadline_m
   }
   find_service_pipe(name, 260);
   pmr_set_pipe_name(name);
-  uint64_t start_ms = 0;
-  for (;;) {
-    DWORD error = exchange(PMR_FRAME_KIND_HELLO, PMR_FRAME_KIND_WELCOME, deadline_ms);
-    if (!is_absent(error)) return error;
-    uint64_t now_ms = pmr_now_ms();
-    if (now_ms >= deadline_ms) return error;
-    if (now_ms >= start_ms) { /* one that was started may have met one that was leaving */
-      error = start_monitor(options ? options->monitor_command : NULL);
-      if (error) return error;
-      start_ms = now_ms + START_PATIENCE_MS;
-    }
-    Sleep(RETRY_MS);
-  }
+  DWORD error = await_monitor(options ? options->monitor_command : NULL, deadline_ms, &monitor);
+  if (monitor) CloseHandle(monitor);
+  return error;
 }
 
 static double choose(double wish, double usual) {
