@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import await_true
+from conftest import await_true, read_line_with
 
 pytestmark = pytest.mark.system
 
@@ -70,21 +70,26 @@ FREEZER = Path("/sys/fs/cgroup/freezer")
 @pytest.mark.skipif(
     os.geteuid() != 0 or not FREEZER.is_dir(), reason="no cgroup freezer (version 1) to use"
 )
-def test_a_frozen_cgroup(perimortem, programs):
+@pytest.mark.parametrize("does", ["while :; do :; done", "exec sleep 60"])
+def test_a_frozen_cgroup(perimortem, does):
+    """Who runs sleeps in the kernel's refrigerator; who slept before sleeps on where it was."""
     group = FREEZER / f"perimortem-test-{os.getpid()}"
     group.mkdir()
     command = perimortem.start(
-        "run", "--no-stacks", "--dump-type", "none", "--threshold", "3", "--",
-        "sh", "-c", 'echo $$; exec "$0" busy', programs / "hang_kinds",
+        "run", "--no-stacks", "--dump-type", "none", "--threshold", "process=1.5", "--",
+        "sh", "-c", f"echo $$; {does}",
     )  # fmt: skip
     pid = int(command.stdout.readline())
     try:
         (group / "cgroup.procs").write_text(str(pid))
         (group / "freezer.state").write_text("FROZEN")
-        await_true(lambda: "frozen by its cgroup" in command.stderr.readline())
+        assert "no beat of process" in read_line_with(command.stderr, "HANG")
+        account = read_line_with(command.stderr, "  hang ")
+        assert "frozen by its cgroup" in account
+        assert "disk" not in account
     finally:
         (group / "freezer.state").write_text("THAWED")
         command.terminate()
-        command.wait(timeout=30)
+        command.communicate(timeout=60)
         await_true(lambda: not (group / "cgroup.procs").read_text().strip() or time.sleep(0.05))
         group.rmdir()

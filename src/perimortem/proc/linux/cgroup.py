@@ -8,12 +8,15 @@ from pathlib import Path
 
 assert sys.platform == "linux"
 
+from perimortem.proc.linux.futex import read_text
+
 HIERARCHIES = (
     Path("/sys/fs/cgroup"),
     Path("/sys/fs/cgroup/unified"),
     Path("/sys/fs/cgroup/systemd"),
 )
 """Version 2 alone, beside version 1, and systemd's own of version 1."""
+_FREEZER = "/sys/fs/cgroup/freezer"
 _DEPTH_MAX = 8
 _UNIT_SUFFIXES = (".service", ".scope", ".slice", ".socket", ".mount", ".timer")
 
@@ -37,9 +40,23 @@ def find_unit(name: str) -> list[Path]:
     return found
 
 
-def is_in_freezer(wchan: str) -> bool:
-    """A frozen group, by the place in the kernel where a thread of it sleeps."""
-    return wchan in ("do_freezer_trap", "__refrigerator")
+def is_frozen(task: str, state: str) -> bool:
+    """With its group; ``task``: a directory of /proc.
+
+    What ran then sleeps in a place of its own. What slept before stays where it was: from Linux 6.1 on,
+    in a freezer of version 1, in state D.
+    """
+    if read_text(f"{task}/wchan") in ("do_freezer_trap", "__refrigerator"):
+        return True
+    return state == "D" and _read_freezer_state(task) == "FROZEN"
+
+
+def _read_freezer_state(task: str) -> str:
+    for line in read_text(f"{task}/cgroup", 1 << 16).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if "freezer" in controllers.split(","):
+            return read_text(f"{_FREEZER}{path}/freezer.state").strip()
+    return ""
 
 
 def list_group_processes(directories: list[Path]) -> list[int]:

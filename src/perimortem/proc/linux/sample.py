@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 assert sys.platform == "linux"
 
 from perimortem.model.process import ProcessRef
-from perimortem.proc.linux.cgroup import is_in_freezer
+from perimortem.proc.linux.cgroup import is_frozen
 from perimortem.proc.linux.stat import read_stat
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -36,7 +35,7 @@ def take_sample(process: ProcessRef) -> Sample | None:
     if facts is None or facts.start_time_ticks != process.start_time_ticks:
         return None
     return Sample(
-        is_held=facts.state in _STOPPED or _is_frozen(process.pid),
+        is_held=facts.state in _STOPPED or is_frozen(f"/proc/{process.pid}", facts.state),
         tids=_list_tids(process.pid),
         stats={
             "rss_bytes": facts.resident_pages * _PAGE_BYTES,
@@ -52,14 +51,6 @@ def is_stopped(process: ProcessRef) -> bool:
     facts = read_stat(process.pid)
     is_same = facts is not None and facts.start_time_ticks == process.start_time_ticks
     return is_same and facts is not None and facts.state == "T"
-
-
-def _is_frozen(pid: int) -> bool:
-    """In a frozen cgroup a process sleeps in the kernel's refrigerator."""
-    try:
-        return is_in_freezer(Path(f"/proc/{pid}/wchan").read_text())
-    except OSError:
-        return False
 
 
 def _count_descriptors(pid: int) -> int | None:

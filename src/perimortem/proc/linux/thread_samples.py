@@ -14,7 +14,7 @@ assert sys.platform == "linux"
 
 from perimortem.model.process import ProcessRef
 from perimortem.model.thread_sample import HangKind, ProcessSample, ThreadSample
-from perimortem.proc.linux.cgroup import is_in_freezer
+from perimortem.proc.linux.cgroup import is_frozen
 from perimortem.proc.linux.futex import VFORK_WAITS, Wait, classify_futex, read_text
 from perimortem.proc.linux.stat import ProcessStat, read_stat
 from perimortem.text import printable
@@ -117,10 +117,10 @@ def _find_wait(pid: int, tid: int, state: str, tids: list[int]) -> tuple[HangKin
     base = f"/proc/{pid}/task/{tid}"
     if state in _BY_STATE:
         return _BY_STATE[state]
+    if is_frozen(base, state):
+        return HangKind.FROZEN, ""
     wchan = read_text(f"{base}/wchan")
     wchan = "" if wchan == "0" else wchan
-    if is_in_freezer(wchan):
-        return HangKind.FROZEN, ""
     words = read_text(f"{base}/syscall").split()
     call = _CALLS.get(int(words[0]), "") if words and words[0].isdecimal() else ""
     if state == "D" and wchan.startswith(VFORK_WAITS):

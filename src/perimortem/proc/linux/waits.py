@@ -13,6 +13,7 @@ import sys
 assert sys.platform == "linux"
 
 from perimortem.proc.linux.activity import AGENT_THREAD
+from perimortem.proc.linux.cgroup import is_frozen
 from perimortem.proc.linux.futex import Wait, classify_wait, read_text
 
 _SYS_WAIT = {"x86_64": ("61", "247"), "aarch64": ("260", "95")}.get(os.uname().machine, ())
@@ -41,6 +42,8 @@ def describe_stuck(pid: int) -> str | None:
             else f"all its {count} threads wait for mutexes and for each other, without a time limit"
         )
     if Wait.KERNEL in waits:
+        if any(is_frozen(f"/proc/{pid}/task/{tid}", "D") for tid in tids):
+            return "its threads are frozen"
         return "its threads wait uninterruptibly in the kernel (disk, network file system)"
     return None
 
