@@ -4,18 +4,33 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
+static double read_ms(clockid_t clock) {
+  struct timespec now;
+  clock_gettime(clock, &now);
+  return now.tv_sec * 1e3 + now.tv_nsec / 1e6;
+}
+
+/* It tells every 20 ms what the processors have given it: on a loaded machine that may be little. */
 static void *spin(void *name) {
+  char told[64];
   if (name) pthread_setname_np(pthread_self(), name);
-  for (;;) __asm__ volatile("");
+  for (double next_ms = 0;;) {
+    if (read_ms(CLOCK_MONOTONIC) < next_ms) continue;
+    snprintf(told, sizeof told, "{\"cpu_ms\": %.3f}", read_ms(CLOCK_THREAD_CPUTIME_ID));
+    perimortem_emit("ran", told);
+    next_ms = read_ms(CLOCK_MONOTONIC) + 20;
+  }
   return name;
 }
 
