@@ -157,21 +157,22 @@ MEMORY = Path("/sys/fs/cgroup/memory")
     reason="no memory cgroup (version 1) to use",
 )
 def test_the_out_of_memory_killer(perimortem):
+    """Monitor and target share a group, which has room for the one; the other is named as the victim."""
     group = MEMORY / f"perimortem-test-{os.getpid()}"
     group.mkdir()
-    (group / "memory.limit_in_bytes").write_text(str(64 << 20))
-    eat = "x = bytearray(400 << 20)"
+    (group / "memory.limit_in_bytes").write_text(str(256 << 20))
+    target = "echo 1000 > /proc/self/oom_score_adj; exec python3 -c 'x = bytearray(1 << 30)'"
     inside = f"echo $$ > {group}/cgroup.procs; exec {sys.executable} -m perimortem run -q --report"
     try:
         report_path = perimortem.base / "r.json"
         result = subprocess.run(
-            ["sh", "-c", f'{inside} {report_path} -- python3 -c "{eat}"'],
+            ["sh", "-c", f'{inside} {report_path} -- sh -c "{target}"'],
             env=perimortem.env, capture_output=True, text=True, timeout=100,
         )  # fmt: skip
         report = json.loads(report_path.read_text())
         assert report["verdict"] == "oom-kill", (report["evidence"], result.stderr)
         assert "counted one out-of-memory kill" in evidence(report)
-        assert "limit 64 MiB" in evidence(report)
+        assert "limit 256 MiB" in evidence(report)
     finally:
         await_true(lambda: not (group / "cgroup.procs").read_text().strip())
         group.rmdir()
