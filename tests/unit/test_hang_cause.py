@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,11 +14,14 @@ SPAN_NS = 100_000_000
 PID = 10
 
 
-def thread(tid=PID, wait=None, run_ms=0, ready_ms=0, slices=0, name="main", words=""):
-    return ThreadSample(tid, name, wait, words, run_ms * 10**6, ready_ms * 10**6, slices)
+def thread(tid=PID, wait=None, run_ms=0, ready_ms=0, slices=0, name="main", words="", late_ms=0):
+    """``late_ms``: so long after the look began it was looked at."""
+    ns = (ms * 10**6 for ms in (late_ms, run_ms, ready_ms))
+    return ThreadSample(tid, name, wait, words, *ns, slices)
 
 
 def judge(first, second, names=("work",), slept_ns=0):
+    second = [replace(thread, at_ns=SPAN_NS + thread.at_ns) for thread in second]
     return derive_cause(
         ProcessSample(0, 0, tuple(first), len(first)),
         ProcessSample(SPAN_NS, slept_ns, tuple(second), len(second)),
@@ -35,6 +40,13 @@ def test_ready_and_never_let_run():
     assert (
         judge([thread()], [thread()]).kind is HangKind.STARVED
     )  # throttled: not even waiting counts
+
+
+def test_shares_are_of_the_time_between_the_looks_at_the_very_thread():
+    """We ourselves may be kept from the processor in the middle of a look."""
+    cause = judge([thread()], [thread(run_ms=40, ready_ms=160, slices=9, late_ms=100)])
+    assert cause.kind is HangKind.STARVED
+    assert "ran 50%" in describe_cause(judge([thread(late_ms=50)], [thread(run_ms=25, slices=2)]))
 
 
 def test_a_lock_that_is_held_and_one_that_comes_and_goes():

@@ -35,7 +35,7 @@ def derive_cause(
     else the main thread."""
     span_ns = max(1, second.monotonic_ns - first.monotonic_ns)
     before = {thread.tid: thread for thread in first.threads}
-    threads = tuple(_compare(before.get(t.tid), t, span_ns) for t in second.threads)
+    threads = tuple(_compare(before.get(thread.tid), thread) for thread in second.threads)
     if second.suspended_ns - first.suspended_ns > _SUSPENDED_NS:
         return _make(HangKind.SUSPENDED, None, threads, span_ns, second)
     if not threads:
@@ -69,7 +69,8 @@ def _choose_suspect(
     return named or main or threads[0]
 
 
-def _compare(before: ThreadSample | None, now: ThreadSample, span_ns: int) -> ThreadActivity:
+def _compare(before: ThreadSample | None, now: ThreadSample) -> ThreadActivity:
+    span_ns = max(1, now.at_ns - before.at_ns) if before else 1
     run_ns = now.run_ns - before.run_ns if before else 0
     ready_ns = now.ready_ns - before.ready_ns if before else 0
     kind, words = _derive_kind(before, now, run_ns / span_ns, ready_ns / span_ns)

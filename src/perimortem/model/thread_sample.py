@@ -36,6 +36,8 @@ class ThreadSample:
     """What it waits for; None: it runs or is ready to."""
     words: str
     """The same in words: the system call, the place in the kernel."""
+    at_ns: int
+    """When its counters were read, by the monotonic clock."""
     run_ns: int
     ready_ns: int
     """Ready, and another was let run."""

@@ -82,7 +82,9 @@ def sample_threads(process: ProcessRef) -> ProcessSample | None:
         return None
     monotonic_ns = time.monotonic_ns()
     if _is_dumping_core(process.pid):
-        core = ThreadSample(process.pid, printable(facts.name), HangKind.DISK, _CORE, 0, 0, 0)
+        core = ThreadSample(
+            process.pid, printable(facts.name), HangKind.DISK, _CORE, monotonic_ns, 0, 0, 0
+        )
         return ProcessSample(monotonic_ns, _read_suspended_ns(), (core,), len(tids))
     looked = (_look(process.pid, tid, tids) for tid in tids[:_THREADS_MAX])
     return ProcessSample(
@@ -106,11 +108,12 @@ def _look(pid: int, tid: int, tids: list[int]) -> ThreadSample | None:
     if facts is None or facts.state in ("Z", "X"):
         return None
     wait, words = _find_wait(pid, tid, facts.state, tids)
+    at_ns = time.monotonic_ns()
     counted = [
         int(w) for w in read_text(f"/proc/{pid}/task/{tid}/schedstat").split() if w.isdecimal()
     ]
     run_ns, ready_ns, slices = counted if len(counted) == 3 else (0, 0, 0)
-    return ThreadSample(tid, printable(facts.name), wait, words, run_ns, ready_ns, slices)
+    return ThreadSample(tid, printable(facts.name), wait, words, at_ns, run_ns, ready_ns, slices)
 
 
 def _find_wait(pid: int, tid: int, state: str, tids: list[int]) -> tuple[HangKind | None, str]:

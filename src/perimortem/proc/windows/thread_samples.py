@@ -28,18 +28,19 @@ def sample_threads(process: ProcessRef) -> ProcessSample | None:
     entry = list_processes_now().get(process.pid)
     if entry is None or entry.create_time != process.start_time_ticks or not entry.threads:
         return None
+    at_ns = time.monotonic_ns()
     return ProcessSample(
-        monotonic_ns=time.monotonic_ns(),
+        monotonic_ns=at_ns,
         suspended_ns=0,
-        threads=tuple(_look(thread) for thread in entry.threads[:_THREADS_MAX]),
+        threads=tuple(_look(thread, at_ns) for thread in entry.threads[:_THREADS_MAX]),
         thread_count=len(entry.threads),
     )
 
 
-def _look(thread: ThreadEntry) -> ThreadSample:
+def _look(thread: ThreadEntry, at_ns: int) -> ThreadSample:
     wait, words = _find_wait(thread)
     return ThreadSample(
-        thread.tid, "", wait, words, thread.cpu_100ns * 100, 0, thread.context_switches
+        thread.tid, "", wait, words, at_ns, thread.cpu_100ns * 100, 0, thread.context_switches
     )
 
 
