@@ -69,7 +69,7 @@ class Perimortem:
             capture_output=True,
             text=True,
             env=self.env,
-            timeout=60,
+            timeout=200,
             **options,
         )
 
@@ -170,7 +170,7 @@ def let_others_in(path: Path) -> None:
         folder.chmod(0o755)
 
 
-def await_true(condition: Any, seconds: float = 20.0) -> None:
+def await_true(condition: Any, seconds: float = 60.0) -> None:
     """Until something that a running program will do has been done."""
     deadline = time.monotonic() + seconds
     while not condition():
