@@ -384,12 +384,13 @@ def test_another_pid_namespace_is_not_the_machine(perimortem, options):
 
 
 def test_a_daemon_that_outlives_its_monitor_leaves_no_files(perimortem, tmp_path):
-    """It forks on and on; nobody will take its recorders away."""
-    done = tmp_path / "done"
-    script = (
-        f"(sleep 0.5; for i in $(seq 40); do (true); done; echo > {done}) >/dev/null 2>&1 & exit 0"
-    )
+    """It forks on and on once the monitor is gone; nobody will take its recorders away."""
+    go_on, done = tmp_path / "go-on", tmp_path / "done"
+    os.mkfifo(go_on)
+    forks = f"read < {go_on}; for i in $(seq 40); do (true); done; echo > {done}"
+    script = f"({forks}) >/dev/null 2>&1 & exit 0"
     perimortem.call("run", "-q", "--", "bash", "-c", script)
+    go_on.write_text("\n")
     await_true(done.exists)
     assert len(list(perimortem.run_dir.iterdir())) <= 2
 
