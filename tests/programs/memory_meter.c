@@ -1,6 +1,6 @@
 /* memory_meter MIB N [huge]: so much private memory, N waiting threads; the main thread does what it is told.
  *
- * A line on stdin: "p": print the longest gap between two looks at the clock since the last "p", in ms.
+ * A line on stdin: "p": print the longest gap between two samples at the clock since the last "p", in ms.
  * "w": write to every page once, print how long that took, in ms.
  */
 #define _GNU_SOURCE

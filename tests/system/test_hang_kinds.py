@@ -1,4 +1,4 @@
-"""Why a program hangs, by two looks at its threads."""
+"""Why a program hangs, by two samples of its threads."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def test_the_kind_of_a_hang(perimortem, programs, how, kind, words):
     assert words in hang["state"]
     assert hang["stopped"][0]["name"] == "work"
     assert hang["threads"][0]["tid"] == report["target"]["pid"]
-    assert any("two looks " in e["fact"] for e in report["evidence"])
+    assert any("two samples " in e["fact"] for e in report["evidence"])
 
 
 def read_share(report, hang):
     """Of a processor, that the loop had while it was looked at twice, by what it told itself."""
     first = datetime.fromisoformat(hang["detected_at"])
     facts = "\n".join(e["fact"] for e in report["evidence"])
-    apart_ms = int(re.search(r"two looks (\d+) ms apart", facts)[1])
+    apart_ms = int(re.search(r"two samples (\d+) ms apart", facts)[1])
     second = first + timedelta(milliseconds=apart_ms)
     told = [
         (datetime.fromisoformat(event["at"]), event["payload"]["cpu_ms"])

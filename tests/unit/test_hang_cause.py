@@ -1,4 +1,4 @@
-"""From two looks to the kind of a hang."""
+"""From two samples to the kind of a hang."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From two looks to the kind of a hang. Pure."""
+"""From two samples to the kind of a hang. Pure."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def write_page(
 def open_examination(
     what: str, options: ExamineOptions, *, twice: bool = False
 ) -> Iterator[Examination]:
-    """``what``: a file or a pid; ``twice``: two looks at a process."""
+    """``what``: a file or a pid; ``twice``: two samples at a process."""
     from perimortem.errors import PerimortemError
     from perimortem.examine.dump_file import examine_dump
 

@@ -54,7 +54,7 @@ class WatchedHang:
     """What its threads did when it hung, in words."""
     cause: HangCause | None = None
     examination: dict[str, Any] | None = None
-    """Its stacks and locks, of two looks: docs/examination.schema.json."""
+    """Its stacks and locks, of two samples: docs/examination.schema.json."""
 
 
 @dataclass(frozen=True)

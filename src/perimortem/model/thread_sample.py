@@ -57,7 +57,7 @@ class ProcessSample:
 
 @dataclass(frozen=True)
 class ThreadActivity:
-    """One thread between two looks."""
+    """One thread between two samples."""
 
     tid: int
     name: str
