@@ -347,3 +347,15 @@ def test_the_cmake_project_installs_for_find_package_and_pkg_config(tmp_path):
             capture_output=True, text=True, env=environment, check=True,
         ).stdout  # fmt: skip
         assert "-lperimortem" in flags
+
+
+def test_the_programs_last_word_stays_however_many_statistics_follow(perimortem):
+    code = (
+        "import perimortem\n"
+        "hb = perimortem.attach('trainer')\n"
+        "hb.emit('train.step', step=3)\n"
+        "for i in range(30): hb.emit('system.stats', i=i)\n"
+    )
+    report = perimortem.report(sys.executable, "-c", code)
+    assert report["last_event"]["name"] == "train.step"
+    assert [event["name"] for event in report["recent_events"]] == ["system.stats"] * 20

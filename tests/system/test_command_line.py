@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -286,3 +287,72 @@ def test_nothing_is_left_running(perimortem, programs):
 
 def _parent_is_alive(path):
     return int((path.parent / "stat").read_text().rpartition(")")[2].split()[1]) != 1
+
+
+def test_show_without_a_number_is_the_newest_of_list(perimortem):
+    perimortem.call("run", "-q", "--", "false")
+    perimortem.call("run", "-q", "--", "true")
+    assert perimortem.call("show").stdout.startswith("1: FAILED EXIT  false")
+
+
+def test_help_and_version_are_commands_as_well(perimortem):
+    assert perimortem.call("help", "run").stdout == perimortem.call("run", "--help").stdout
+    assert perimortem.call("help").stdout == perimortem.call("--help").stdout
+    assert perimortem.call("version").stdout == perimortem.call("--version").stdout
+
+
+def test_explain_says_what_usually_sends_a_signal(perimortem):
+    stdout = perimortem.call("explain", "137").stdout
+    assert "out-of-memory killer" in stdout
+    assert "OOMKilled" in stdout
+    document = json.loads(perimortem.call("explain", "137", "--json").stdout)
+    assert any("dmesg" in line for line in document["advice"])
+
+
+def test_a_clean_exit_is_not_worth_a_line_when_quiet(perimortem):
+    result = perimortem.call("run", "--json", "--quiet", "--", "true")
+    assert (result.stdout, result.stderr) == ("", "")
+
+
+def test_list_as_json_says_who_where_and_why(perimortem, programs):
+    perimortem.call("run", "-q", "--", programs / "faults", "null-field")
+    (row,) = json.loads(perimortem.call("list", "--json").stdout)
+    assert row["who"]["kind"] == "itself"
+    assert "SIGSEGV" in row["where"]["text"]
+    assert "null pointer" in row["why"]
+    assert "write_field" in row["signature"]
+
+
+def test_list_of_a_name_that_may_be_a_time(perimortem):
+    perimortem.call("run", "-q", "--", "false")
+    stderr = perimortem.call("list", "yesterday").stderr
+    assert 'no incidents of a process named "yesterday"' in stderr
+    assert "--since 1d" in stderr
+
+
+def test_a_report_of_version_1_is_still_shown(perimortem):
+    """As the first release stored it."""
+    perimortem.call("run", "-q", "--", "sh", "-c", "exit 3")
+    with sqlite3.connect(perimortem.data_dir / "incidents.db") as store:
+        (text,) = store.execute("SELECT report FROM incident").fetchone()
+        report = json.loads(text)
+        old = {
+            **{key: value for key, value in report.items() if key != "who"},
+            "schema_version": 1,
+            "where": report["where"]["text"],
+            "evidence": [
+                {key: fact[key] for key in ("fact", "source", "confidence")}
+                for fact in report["evidence"]
+            ],
+            "processes": [
+                {**process, "exit": process["exit"]["text"], "where": None}
+                for process in report["processes"]
+            ],
+        }
+        store.execute("UPDATE incident SET report = ?", (json.dumps(old),))
+    store.close()
+    shown = json.loads(perimortem.call("show", "--json", 1).stdout)
+    jsonschema.validate(shown, SCHEMA)
+    assert shown["schema_version"] == 2
+    assert shown["who"]["confidence"] == "derived"
+    assert "_exit called in" in perimortem.call("show", 1).stdout

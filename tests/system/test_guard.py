@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -95,3 +96,23 @@ def test_a_thousand_crashes_at_once_keep_the_budget(perimortem, programs):
     assert most_bytes <= budget
     assert dumps_of(perimortem)
     assert not list((perimortem.data_dir / "dumps").glob(".*.partial"))
+
+
+def test_the_fourth_crash_alike_is_explained_without_a_dump_of_its_own(perimortem, programs):
+    for _ in range(3):
+        perimortem.report(programs / "faults", "null-field")
+    report = perimortem.report(programs / "faults", "null-field")
+    assert report["dumps"] == []
+    assert "null pointer" in report["examination"]["reason"]["text"]
+    (note,) = [note for note in report["soft_errors"] if note.startswith("not dumped")]
+    assert "3 times in the last hour, first for incident 1 (setting dumps-per-hour)" in note
+    assert len(dumps_of(perimortem)) == 3
+    assert not list((perimortem.data_dir / "dumps").glob(".*"))
+
+
+def test_two_programs_of_one_interpreter_do_not_share_their_dumps(perimortem, tmp_path):
+    perimortem.environment = {"PERIMORTEM_DUMPS_PER_HOUR": "1"}
+    for name in ("first.py", "second.py"):
+        (tmp_path / name).write_text("import ctypes; ctypes.string_at(16)")
+        report = perimortem.report(sys.executable, tmp_path / name)
+        assert len(report["dumps"]) == 1

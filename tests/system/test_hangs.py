@@ -180,3 +180,54 @@ def test_our_own_freeze_is_nobodys_hang(perimortem, programs):
     assert report["dumps"][0]["target_paused_ms"] > 300
     assert [beat["name"] for beat in hang["stopped"]] == ["hung"]
     assert "healthy" in hang["still_beating"]
+
+
+def test_a_monitor_that_is_stopped_during_a_hang_reports_it_once(perimortem, programs):
+    """Absent for 2.5 s, three times: the heartbeat has not beaten for that."""
+    process = perimortem.start(
+        "run", "--no-stacks", "--report", perimortem.base / "r.json",
+        "--", programs / "hang_once", "0.5",
+    )  # fmt: skip
+    read_line_with(process.stderr, "next ")  # the hang's account is out
+    for _ in range(3):
+        waits = count_waits(process.pid)
+        await_true(lambda waits=waits: count_waits(process.pid) > waits + 2)
+        process.send_signal(signal.SIGSTOP)
+        await_true(lambda: Path(f"/proc/{process.pid}/stat").read_text().split()[2] == "T")
+        time.sleep(2.5)  # the length of the stop is what is tested
+        process.send_signal(signal.SIGCONT)
+    waits = count_waits(process.pid)
+    await_true(lambda: count_waits(process.pid) > waits + 4)
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=30)
+    assert "recovered" not in stderr
+    assert "HANG  hang_once" not in stderr.split("HANG  hang_once", 1)[0]
+    report = json.loads((perimortem.base / "r.json").read_text())
+    assert len(report["hangs"]) == 1
+    assert len(report["dumps"]) == 1
+    assert any(e["code"] == "deadlines-reset" for e in report["evidence"])
+
+
+@pytest.mark.parametrize(
+    ("policy", "number"), [("abort", signal.SIGABRT), ("kill", signal.SIGKILL)]
+)
+def test_the_policy_ends_the_tree_of_a_wrapper(perimortem, programs, policy, number):
+    """What hangs is not the command but its child, which outlived it."""
+    report = perimortem.report(
+        "timeout", "60", programs / "hang_once", "0.3", options=("--on-hang", policy, "--no-stacks")
+    )
+    assert report["_status"] == 124
+    (child,) = report["processes"][1:]
+    assert child["exit"]["signal"] == number
+    assert child["ended_at"] is not None
+    assert report["who"]["kind"] == "perimortem"
+    assert not Path(f"/proc/{child['pid']}").exists()
+
+
+def test_the_policy_that_ended_members_leaves_with_124(perimortem, programs):
+    """The command itself takes the end of its child as it comes, and succeeds."""
+    script = f"{programs}/hang_once 0.3 & wait; exit 0"
+    report = perimortem.report(
+        "sh", "-c", f"trap '' TERM; {script}", options=("--on-hang", "abort", "--no-stacks")
+    )
+    assert (report["_status"], report["exit"]["code"]) == (124, 0)

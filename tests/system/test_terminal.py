@@ -268,3 +268,55 @@ def test_an_account_is_wrapped_and_coloured_on_a_terminal_alone(perimortem, prog
     assert "".join("".join(lines).split()) == "".join(plain.split())
     labels = {line[:10].strip() for line in plain.splitlines()[1:]}
     assert {line[:10].strip() for line in lines[1:]} == labels  # nothing wrapped stands below them
+
+
+IGNORES = "trap '' INT; echo ready; while :; do sleep 0.1; done"
+
+
+def start_ignoring(perimortem):
+    child = pexpect.spawn(
+        sys.executable, ["-m", "perimortem", "run", "--", "sh", "-c", IGNORES],
+        env=perimortem.env, encoding="utf-8", timeout=60,
+    )  # fmt: skip
+    child.expect("ready")
+    child.sendintr()
+    child.expect(r"Ctrl-C was passed on; sh\[(\d+)\].* still run")
+    return child, int(child.match[1])
+
+
+def test_an_interrupt_that_is_ignored_is_answered_and_a_second_one_ends_the_watch(perimortem):
+    child, pid = start_ignoring(perimortem)
+    try:
+        child.sendintr()
+        child.expect("the watch ends in 2 s")
+        child.expect(pexpect.EOF)
+        child.close()
+        assert child.exitstatus == 130
+        assert Path(f"/proc/{pid}").exists()
+        (row,) = json.loads(perimortem.call("list", "--all", "--json").stdout)
+        assert row["pid"] == pid
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_a_third_interrupt_kills(perimortem):
+    child, pid = start_ignoring(perimortem)
+    child.sendintr()
+    child.expect("Ctrl-C now kills")
+    child.sendintr()
+    child.expect(rf"killed sh\[{pid}\]")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 137
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_an_interrupt_that_is_answered_is_not_talked_about(perimortem):
+    child = pexpect.spawn(
+        sys.executable, ["-m", "perimortem", "run", "--", "sh", "-c", "echo ready; sleep 60"],
+        env=perimortem.env, encoding="utf-8", timeout=60,
+    )  # fmt: skip
+    child.expect("ready")
+    child.sendintr()
+    child.expect(pexpect.EOF)
+    assert "passed on" not in child.before

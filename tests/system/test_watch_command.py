@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -107,3 +108,38 @@ def test_a_source_that_a_running_process_cannot_have_is_refused(perimortem):
     assert (result.returncode, len(result.stderr.splitlines())) == (2, 1)
     result = perimortem.call("run", "--beat-from", "moon", "--", sys.executable)
     assert "'moon' is not agent, progress" in result.stderr
+
+
+def test_several_names_are_watched_at_once(perimortem, programs, start, tmp_path):
+    names = []
+    for name in ("first_of_two", "second_of_two"):
+        (tmp_path / name).symlink_to(programs / "many_threads")
+        names.append(start([str(tmp_path / name), "1"]))
+    process = perimortem.start("watch", "--name", "first_of_t*", "--name", "second_of_two")
+    said = [process.stderr.readline(), process.stderr.readline()]
+    for program in names:
+        assert any(f"[{program.pid}]" in line for line in said), said
+    process.terminate()
+    process.communicate(timeout=20)
+
+
+def test_a_crash_that_is_only_watched_says_why_there_is_no_dump(perimortem, start):
+    program = start(["sh", "-c", "echo ready; read line; kill -SEGV $$"], stdin=subprocess.PIPE)
+    process = perimortem.start("watch", program.pid)
+    read_line_with(process.stderr, "watching sh")
+    program.popen.stdin.close()
+    _, stderr = process.communicate(timeout=20)
+    assert "CRASH" in stderr or "KILLED" in stderr
+    if "CRASH" in stderr:
+        assert "no dump: from outside a crash is seen only when the process is gone" in stderr
+        assert "perimortem run" in stderr
+
+
+def test_config_shows_the_limits_that_hold(perimortem):
+    lines = {
+        line.split()[0]: line.split(maxsplit=1)[1]
+        for line in perimortem.call("config").stdout.splitlines()
+    }
+    assert re.match(r"[0-9.]+ GiB  +default", lines["max-use"])
+    assert re.match(r"[0-9.]+ GiB  +default", lines["keep-free"])
+    assert lines["max-age"].startswith("30d ")

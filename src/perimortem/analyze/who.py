@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from perimortem.exits.signals import SIGKILL, SIGPIPE, SIGSYS, SIGXCPU, SIGXFSZ
 from perimortem.model.evidence import Confidence
 from perimortem.model.exits import Exit, ExitKind, Sender
-from perimortem.model.fact import Fact, FactCode
+from perimortem.model.fact import Fact, FactCode, assumed
 from perimortem.model.verdict import Verdict
 from perimortem.model.who import How, Who, WhoKind
 
@@ -40,8 +40,8 @@ def derive_who(
         source = "tracefs" if _is_traced(sender, facts) else "siginfo"
         return Who(WhoKind.PROCESS, How.SIGNAL, _OBSERVED, source, sender, end.signal)
     if verdict is Verdict.OOM_KILL:
-        source = by_code[FactCode.OOM_KILL].source if FactCode.OOM_KILL in by_code else "kernel log"
-        return Who(WhoKind.KERNEL, How.OOM, _OBSERVED, source, signal=end.signal)
+        fact = by_code.get(FactCode.OOM_KILL) or assumed(FactCode.OOM_KILL, _STATUS)
+        return Who(WhoKind.KERNEL, How.OOM, fact.confidence, fact.source, signal=end.signal)
     if verdict is Verdict.STOPPED:
         return _who_stopped(end, by_code)
     if verdict in (Verdict.KILLED, Verdict.HANG):

@@ -147,7 +147,9 @@ def derive_incident(target: Target, collected: Collected) -> Incident:
         last_heartbeat=_derive_heartbeat(last_beat, wall) if last_beat else None,
         last_event=last_event,
         last_event_at_ns=wall.at(last_event.monotonic_ns) if last_event else None,
-        recent_events=tuple((wall.at(event.monotonic_ns), event) for event in events),
+        recent_events=tuple(
+            (wall.at(event.monotonic_ns), event) for event in events[-_RECENT_EVENTS:]
+        ),
         where=conclusion.where,
         who=conclusion.who,
         hangs=tuple(_derive_hang(record, wall) for record in target.hangs),
@@ -227,12 +229,12 @@ def _gather_evidence(target: Target, conclusion: Conclusion) -> tuple[Fact, ...]
 
 
 def _merge_events(target: Target, recording: Recording | None) -> tuple[Event, ...]:
-    """The recorder's and the observer's, in the order of time, the last twenty."""
+    """The recorder's and the observer's, in the order of time."""
     events = [*(recording.events if recording else ())]
     has_stats = any(event.name == "system.stats" for event in events)
     for source in target.sources:
         events += [e for e in source.events() if not (has_stats and e.name == "system.stats")]
-    return tuple(sorted(events, key=lambda event: event.monotonic_ns)[-_RECENT_EVENTS:])
+    return tuple(sorted(events, key=lambda event: event.monotonic_ns))
 
 
 def choose_last_event(events: tuple[Event, ...]) -> Event | None:

@@ -24,6 +24,8 @@ from perimortem.recorder import recorder_path
 from perimortem.store.ledger import Refusal, Reservation
 
 _SCRATCH_LIMIT_BYTES = 64 << 20
+_STORM = 8
+"""More jobs that wait are a storm of crashes. Arbitrary."""
 
 
 @dataclass(frozen=True)
@@ -192,8 +194,9 @@ class Dumps:
         self._store.forget_dump(reservation)
 
     @property
-    def reads_stacks(self) -> bool:
-        return self._settings.collect_stacks
+    def may_take_scratch(self) -> bool:
+        """Stacks are read; and this is no storm, in which processes would wait for them too long."""
+        return self._settings.collect_stacks and self._pool.waiting_count <= _STORM
 
 
 class _Request:
@@ -230,7 +233,7 @@ class _Request:
             self._reservation = reservation
             return self._dumps.make_request(wish, self._options, reservation)
         self._why_not_kept = f"not dumped: {reservation.why}"
-        if not reservation.is_repeat or not self._dumps.reads_stacks:
+        if not reservation.is_repeat or not self._dumps.may_take_scratch:
             self._done(Taken(None, self._why_not_kept))
             return None
         # Its stacks are read all the same, from a dump that is not kept.

@@ -31,6 +31,10 @@ def map_effects(
         hangs.forget(target)
         crashes.forget(target)
 
+    def close(target: Target) -> None:
+        exits.close(target)
+        policy.note_end(target)
+
     return {
         Effect.NOTIFY_HANG: hangs.notify,
         Effect.ARM_SAMPLE: hangs.arm_sample,
@@ -54,5 +58,5 @@ def map_effects(
         Effect.CANCEL_WORK: cancel_work,
         Effect.REPORT_END: exits.report,
         Effect.REPORT_RELEASE: exits.report_release,
-        Effect.CLOSE: exits.close,
+        Effect.CLOSE: close,
     }

@@ -8,6 +8,7 @@ from perimortem.analyze.observations import Request
 from perimortem.clock import Clock
 from perimortem.exits.signals import SIGABRT, SIGKILL, SIGTERM
 from perimortem.model.exits import Sender
+from perimortem.model.process import ProcessRef
 from perimortem.monitor.family import Family
 from perimortem.monitor.lifecycle import Awaited, Event
 from perimortem.monitor.settings import OnHang
@@ -21,8 +22,9 @@ _PATIENCE_NS = 10_000_000_000
 
 
 class HangPolicy:
-    """What hangs is aborted, so that it leaves a core where those are kept; the rest of its tree is
-    asked to end; what has not ended in time is killed. Or all are killed at once."""
+    """What hangs is aborted, so that it leaves a core where those are kept. Once it has ended, the rest
+    of its tree is asked to end; a parent asked before might end it in the middle of its dump. What
+    has not ended in time is killed. Or all are killed at once."""
 
     def __init__(
         self,
@@ -39,12 +41,30 @@ class HangPolicy:
         self._family = family
         self._clock = clock
         self._monitor_pid = monitor_pid
+        self._put_off: list[tuple[set[ProcessRef], list[Target]]] = []
+        """The hung processes of a tree, and the rest of it, which is asked to end after them."""
 
     def end_tree(self, target: Target) -> None:
         """Request the end of everything that belongs to the tree of a hung process."""
-        if self._choice is not OnHang.REPORT and target.open_hang is not None:
-            for member in self._family.list_tree(target):
-                self._work.post(member, Event.END_REQUESTED)
+        if self._choice is OnHang.REPORT or target.open_hang is None:
+            return
+        members = self._family.list_tree(target)
+        now = [t for t in members if self._choice is OnHang.KILL or self._is_hung(t)]
+        for member in now:
+            self._work.post(member, Event.END_REQUESTED)
+        later = [member for member in members if member not in now]
+        if later:
+            self._put_off.append(({member.ref for member in now}, later))
+
+    def note_end(self, target: Target) -> None:
+        """It has ended; the rest of its tree may be due."""
+        for hung, rest in list(self._put_off):
+            hung.discard(target.ref)
+            if not hung:
+                self._put_off.remove((hung, rest))
+                for member in rest:
+                    if member.is_alive:
+                        self._work.post(member, Event.END_REQUESTED)
 
     def signal_end(self, target: Target) -> None:
         if self._choice is OnHang.KILL:

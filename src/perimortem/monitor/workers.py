@@ -150,6 +150,11 @@ class WorkerPool:
         jobs = (*self._waiting, *(running.job for running in self._running))
         return any(job.held_pid == pid for job in jobs)
 
+    @property
+    def waiting_count(self) -> int:
+        """Jobs whose turn has not come."""
+        return len(self._waiting)
+
     def pids(self) -> set[int]:
         """The workers, spare and busy."""
         workers = (*self._spares.values(), *(running.worker for running in self._running))
