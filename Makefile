@@ -60,6 +60,7 @@ check: $(TOOLS) fast-tests ## ruff, mypy --strict for linux and win32, import-li
 	$(BIN)/mypy --platform win32
 	$(BIN)/lint-imports
 	$(BIN)/python tools/generate_headers.py --check
+	$(BIN)/python tools/generate_schemas.py --check
 
 bench: $(TOOLS) programs ## Measure ratios against peers, side by side in one run
 	$(BIN)/python -m bench

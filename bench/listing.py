@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.common import median
-from perimortem.dump.open import open_bytes
+from perimortem.dumping.open import open_bytes
 from perimortem.minidump.reader import MinidumpFile
 from perimortem.report.minidump.document import describe_dump
 from perimortem.report.minidump.text import render_dump

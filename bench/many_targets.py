@@ -19,6 +19,7 @@ from pathlib import Path
 
 from bench.common import PROGRAMS, own_directories
 from perimortem.exits.linux.pidfd import ChildExitWatch
+from perimortem.hangs.target import TargetWatch
 from perimortem.model.process import ProcessInfo, ProcessRef
 from perimortem.model.system_log import SystemLogFindings
 from perimortem.monitor.assembly import build_monitor
@@ -28,11 +29,11 @@ from perimortem.monitor.family import Alone
 from perimortem.monitor.heartbeat_check import HeartbeatCheck
 from perimortem.monitor.incident_store import NoStore
 from perimortem.monitor.recorder_link import RecorderLink
+from perimortem.monitor.recorder_watch import open_recorder_events
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.target import Target
 from perimortem.proc import collect_host, find_process
 from perimortem.recorder import layout
-from perimortem.watch.target import TargetWatch
 
 _SECONDS = 15.0
 _SLOTS = 1
@@ -89,7 +90,7 @@ def _watch(folder: Path, count: int, hz: int) -> None:
     stack = ExitStack()
     base = open_base(stack)
     engine = build_monitor(
-        base, settings, collect_host(), _NoLog(), stack,
+        base, settings, collect_host(), _NoLog(), open_recorder_events(run_dir), stack,
         store=NoStore(), listener=_Silent(), reporter=_Silent(), family=Alone(),
     ).engine  # fmt: skip
     samples = _count_samples()

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bench.common import PROGRAMS
-from perimortem.dump.protocol import DumpRequest
+from perimortem.dumping.protocol import DumpRequest
 from perimortem.model.dump import DumpOptions, DumpResult
 from perimortem.monitor.base import open_base
 from perimortem.monitor.dump_jobs import DUMP_WORKER, DumpTask

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import udmp_parser
 
-from perimortem.dump.open import open_snapshot
+from perimortem.dumping.open import open_snapshot
 from perimortem.minidump.context import read_context_amd64
 from perimortem.minidump.format import Directory, StreamType
 from perimortem.minidump.reader import MinidumpFile
 from perimortem.model.stack import FrameTrust
-from perimortem.stacks.walk import StackWalker
 from perimortem.symbols.cache import SymbolCache
 from perimortem.symbols.files import FileFinder, ImageLibrary
 from perimortem.symbols.provider import Symbols
+from perimortem.unwind.walk import StackWalker
 
 
 def read_ours(path: Path) -> tuple[dict[int, int], dict[int, tuple[str, int]]]:

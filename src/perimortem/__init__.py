@@ -1,33 +1,84 @@
 """perimortem: why did my process die, or stop?
 
-In a program: ``import perimortem`` and ``with perimortem.attach("worker") as hb: hb.beat()``, or
+The library watches, dumps and explains processes: :func:`run`, :func:`run_async`, :func:`watch`,
+:func:`dump`, :func:`open_dump`, :func:`stacks`, :func:`analyze`, :func:`incidents`, :func:`explain`.
+Inside a program of your own: ``with perimortem.attach("worker") as hb: hb.beat()``, or
 ``perimortem.spawn_and_attach()`` to have its crashes dumped.
-Everything else is the command line: ``perimortem --help``.
+
+Everything is loaded when it is first used.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from perimortem.agent.guard import Guard, spawn_and_attach
     from perimortem.agent.session import AgentSession, attach
+    from perimortem.api.dumping import Dump, dump, open_dump
+    from perimortem.api.examining import analyze, explain, stacks
+    from perimortem.api.incidents import incidents
+    from perimortem.api.watching import RunResult, run, run_async, watch
+    from perimortem.documents.examination import Examination
+    from perimortem.documents.report import Report
+    from perimortem.errors import PerimortemError
 
 __version__ = "0.1.0"
-__all__ = ["AgentSession", "Guard", "__version__", "attach", "spawn_and_attach"]
+
+_PLACES = {
+    "AgentSession": "agent.session",
+    "attach": "agent.session",
+    "Guard": "agent.guard",
+    "spawn_and_attach": "agent.guard",
+    "Dump": "api.dumping",
+    "dump": "api.dumping",
+    "open_dump": "api.dumping",
+    "analyze": "api.examining",
+    "explain": "api.examining",
+    "stacks": "api.examining",
+    "incidents": "api.incidents",
+    "RunResult": "api.watching",
+    "run": "api.watching",
+    "run_async": "api.watching",
+    "watch": "api.watching",
+    "Examination": "documents.examination",
+    "Report": "documents.report",
+    "PerimortemError": "errors",
+}
+"""Where each public name is."""
+
+__all__ = [
+    "AgentSession",
+    "Dump",
+    "Examination",
+    "Guard",
+    "PerimortemError",
+    "Report",
+    "RunResult",
+    "__version__",
+    "analyze",
+    "attach",
+    "dump",
+    "explain",
+    "incidents",
+    "open_dump",
+    "run",
+    "run_async",
+    "spawn_and_attach",
+    "stacks",
+    "watch",
+]
 
 
 def __getattr__(name: str) -> Any:
-    """The agent is loaded when it is asked for: the command line does not need it."""
-    if name in ("AgentSession", "attach"):
-        from perimortem.agent import session
-
-        return getattr(session, name)
-    if name in ("Guard", "spawn_and_attach"):
-        from perimortem.agent import guard
-
-        return getattr(guard, name)
-    raise AttributeError(f"module 'perimortem' has no attribute {name!r}")
+    """Load what is asked for: the command line needs none of it, a program only the agent."""
+    place = _PLACES.get(name)
+    if place is None:
+        raise AttributeError(f"module 'perimortem' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"perimortem.{place}"), name)
+    globals()[name] = value  # a package of that name, once imported, would hide it
+    return value
 
 
 def __dir__() -> list[str]:

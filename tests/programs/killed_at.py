@@ -1,6 +1,6 @@
 """killed_at.py [worker] STEP ARGUMENTS...: perimortem, which kills itself (SIGKILL) at a step.
 
-A step is "before" or "after" and a function: "before:perimortem.dump.naming:publish". With "worker"
+A step is "before" or "after" and a function: "before:perimortem.dumping.naming:publish". With "worker"
 it is the dump worker that does, and the monitor goes on; without, the monitor.
 """
 
@@ -34,7 +34,7 @@ def main() -> int:
     if sys.argv[1] == "--as-worker":
         step = Path(__file__).with_name("step").read_text()
         sys.path[:0] = [os.environ["KILLED_AT_PATH"]]
-        from perimortem.dump import worker
+        from perimortem.dumping import worker
 
         arm(step)
         return worker.main()
@@ -45,7 +45,7 @@ def main() -> int:
     if target == "monitor":
         arm(step)
     else:
-        from perimortem import dump
+        from perimortem import dumping
         from perimortem.monitor import base as monitor_base
 
         original = monitor_base.Helper
@@ -53,7 +53,7 @@ def main() -> int:
         base = Path(os.environ["KILLED_AT_BASE"])
         (base / "step").write_text(step)
         copy = base / "killed_at.py"
-        package = repr(str(Path(dump.__file__).parent.parent.parent))
+        package = repr(str(Path(dumping.__file__).parent.parent.parent))
         text = Path(__file__).read_text()
         copy.write_text(text.replace('os.environ["KILLED_AT_PATH"]', package))
 

@@ -36,7 +36,7 @@ def test_a_deadlock_of_a_program_that_knows_nothing_of_us(perimortem, programs):
     assert stopped(report) == ["progress"]
     assert "all its 2 threads wait for mutexes and for each other" in report["hangs"][0]["state"]
     assert report["dumps"][0]["thread_count"] == 2
-    assert "perimortem, as --on-hang asked" in report["_stderr"]
+    assert "perimortem, by SIGKILL, because of --on-hang" in report["_stderr"]
 
 
 IDLE = (

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from perimortem.binary.elf_image import ElfImage
-from perimortem.stacks.dwarf.program import iterate_rows
-from perimortem.stacks.dwarf.rows import RuleKind
-from perimortem.stacks.dwarf.table import UnwindTable
+from perimortem.unwind.dwarf.program import iterate_rows
+from perimortem.unwind.dwarf.rows import RuleKind
+from perimortem.unwind.dwarf.table import UnwindTable
 
 pytestmark = pytest.mark.system
 NAMES = "rax rdx rcx rbx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 ra".split()

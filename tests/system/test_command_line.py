@@ -280,7 +280,7 @@ def test_nothing_is_left_running(perimortem, programs):
     perimortem.call("run", "-q", "--", programs / "hang_once", "0.2", "0.5")
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            assert "perimortem/dump/worker.py" not in path.read_text() or _parent_is_alive(path)
+            assert "perimortem/dumping/worker.py" not in path.read_text() or _parent_is_alive(path)
         except OSError:
             continue
 

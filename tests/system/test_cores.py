@@ -15,8 +15,8 @@ import pytest
 from conftest import each_shared_dump, needs_dumps
 from synthetic_dumps import SYNTHETIC
 
-from perimortem.dump.open import open_snapshot
-from perimortem.dump.write import write_dump
+from perimortem.dumping.open import open_snapshot
+from perimortem.dumping.write import write_dump
 from perimortem.model.dump import FULL, MINI, DumpFormat, DumpOptions, Pause
 from perimortem.proc import find_process
 
@@ -32,14 +32,15 @@ CASES = [(MINI, Pause.STOP), (FULL, Pause.STOP), (FULL, Pause.SNAPSHOT)]
 IDS = ["mini", "full", "full-snapshot"]
 DEEP = """
 import threading, time
+arrived = threading.Barrier(4, lambda: print("ready", flush=True))
 def innermost():
+    arrived.wait()
     while True:
         time.sleep(100)
 def outermost():
     innermost()
 for number in range(3):
     threading.Thread(target=outermost, daemon=True).start()
-print("ready", flush=True)
 innermost()
 """
 

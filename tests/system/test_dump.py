@@ -16,8 +16,8 @@ import pytest
 from conftest import ROOT, await_true
 
 from perimortem.capture.linux.freeze import Freeze
-from perimortem.dump.naming import dump_name, publish
-from perimortem.dump.write import write_dump
+from perimortem.dumping.naming import dump_name, publish
+from perimortem.dumping.write import write_dump
 from perimortem.errors import CaptureFailed, ProcessGone
 from perimortem.model.dump import FULL, MINI, DumpOptions, MinidumpType
 from perimortem.model.process import ProcessRef
@@ -189,7 +189,7 @@ def test_a_size_limit_leaves_no_file_and_a_running_target(start, tmp_path):
         "path": str(tmp_path / "d.dmp"), "options": asdict(DumpOptions(FULL)),
         "size_limit_bytes": 1 << 20,
     }  # fmt: skip
-    worker = Path(sys.modules["perimortem.dump.write"].__file__).with_name("worker.py")
+    worker = Path(sys.modules["perimortem.dumping.write"].__file__).with_name("worker.py")
     result = subprocess.run(
         [sys.executable, "-I", "-S", worker],
         input=json.dumps(request) + "\n", capture_output=True, text=True,
@@ -221,7 +221,7 @@ def test_a_full_disk_leaves_no_file(start, tmp_path):
 def test_a_worker_killed_in_mid_dump_lets_the_target_run_on(start, tmp_path):
     """The worker is killed while it holds the target; the kernel lets go, no dump is left."""
     program = start("many_threads", 30)
-    worker_path = Path(sys.modules["perimortem.dump.write"].__file__).with_name("worker.py")
+    worker_path = Path(sys.modules["perimortem.dumping.write"].__file__).with_name("worker.py")
     request = {
         "pid": program.pid, "start_time_ticks": find_process(program.pid).start_time_ticks,
         "path": str(tmp_path / "d.dmp"), "options": asdict(DumpOptions(FULL)),

@@ -17,6 +17,7 @@ from perimortem.errors import ProcessGone
 from perimortem.exits.linux import pidfd
 from perimortem.exits.linux.proc_connector import ProcConnector
 from perimortem.model.exits import ExitKind, ExitSource
+from perimortem.model.fact import FactCode
 from perimortem.model.process import ProcessRef
 from perimortem.proc import find_process
 
@@ -125,7 +126,7 @@ def test_without_any_source_the_status_is_unknown_never_guessed(grandchild, monk
     release(popen)
     found = collect(watch)
     assert (found.kind, found.code, found.source) == (ExitKind.UNKNOWN, None, ExitSource.NONE)
-    assert "no source told" in watch.evidence[0].fact
+    assert watch.facts[0].code is FactCode.STATUS_UNKNOWN
     watch.close()
 
 

@@ -31,18 +31,18 @@ MONITOR_STEPS = [
     "before:perimortem.monitor.exit_effects:ExitEffects.report",
 ]
 WORKER_STEPS = [
-    "before:perimortem.dump.worker:decode_request",
-    "after:perimortem.dump.worker:_say",
+    "before:perimortem.dumping.worker:decode_request",
+    "after:perimortem.dumping.worker:_say",
     "before:perimortem.capture.linux.snapshot:check_access",
     "after:perimortem.capture.linux.ptrace:interrupt",
     "before:perimortem.capture.linux.snapshot:return_to_crash",
     "before:perimortem.capture.linux.snapshot:_collect",
     "before:perimortem.capture.linux.freeze:Freeze.thaw",
     "after:perimortem.capture.linux.freeze:Freeze.thaw",
-    "before:perimortem.dump.linux.write:write_minidump",
-    "after:perimortem.dump.linux.write:_WholeWrites.write",
-    "before:perimortem.dump.linux.write:publish",
-    "before:perimortem.dump.worker:encode_result",
+    "before:perimortem.dumping.linux.write:write_minidump",
+    "after:perimortem.dumping.linux.write:_WholeWrites.write",
+    "before:perimortem.dumping.linux.write:publish",
+    "before:perimortem.dumping.worker:encode_result",
 ]
 
 

@@ -18,8 +18,8 @@ from conftest import await_true
 from minidump.minidumpfile import MinidumpFile as SkelsecFile
 from synthetic_dumps import SYNTHETIC
 
-from perimortem.dump.open import open_snapshot
-from perimortem.dump.write import write_dump
+from perimortem.dumping.open import open_snapshot
+from perimortem.dumping.write import write_dump
 from perimortem.model.dump import FULL, MINI, DumpOptions, MinidumpType, Pause
 from perimortem.proc import find_process
 

@@ -18,9 +18,9 @@ import pytest
 from conftest import await_true
 
 from perimortem.capture.linux.clone import find_left_clones
-from perimortem.dump import Hold, release
-from perimortem.dump.open import open_bytes
-from perimortem.dump.write import write_dump
+from perimortem.dumping import Hold, release
+from perimortem.dumping.open import open_bytes
+from perimortem.dumping.write import write_dump
 from perimortem.minidump.reader import MinidumpFile
 from perimortem.model.dump import FULL, MINI, MINIPLUS, TRIAGE, DumpOptions, MinidumpType, Pause
 from perimortem.proc import find_process

@@ -41,11 +41,11 @@ def ask_gdb(executable, core):
 
 def walk(path):
     """The same by our own walker, without the limits of a document."""
-    from perimortem.dump.open import open_snapshot
-    from perimortem.stacks.walk import StackWalker
+    from perimortem.dumping.open import open_snapshot
     from perimortem.symbols.cache import SymbolCache
     from perimortem.symbols.files import FileFinder, ImageLibrary
     from perimortem.symbols.provider import Symbols
+    from perimortem.unwind.walk import StackWalker
 
     with open_snapshot(Path(path)) as snapshot, ImageLibrary() as library:
         cache = SymbolCache(Path(path).with_suffix(".symbols"))

@@ -7,8 +7,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from perimortem.dump import Hold
-from perimortem.dump.protocol import encode_hold, encode_result
+from perimortem.dumping import Hold
+from perimortem.dumping.protocol import encode_hold, encode_result
+from perimortem.hangs.policy import WatchPolicy
+from perimortem.hangs.target import TargetWatch
 from perimortem.model.caller import ExitCaller
 from perimortem.model.crash import Crash
 from perimortem.model.dump import MINI, DumpResult
@@ -29,10 +31,8 @@ from perimortem.store.ledger import Refusal, Reservation
 from perimortem.testing.fake_selector import FakeSelector
 from perimortem.testing.fake_worker import FakeLauncher
 from perimortem.testing.manual_clock import ManualClock
-from perimortem.watch.policy import WatchPolicy
-from perimortem.watch.target import TargetWatch
 
-DUMPER = "dump/worker.py"
+DUMPER = "dumping/worker.py"
 EXAMINER = "examine/worker.py"
 SECOND_NS = 1_000_000_000
 CLEAN = Exit(ExitKind.EXITED, ExitSource.WAITID, code=0)
@@ -192,6 +192,7 @@ class Rig:
             self.settings,
             Host("host", "Linux", None),
             NoLog(),
+            None,
             self.stack,
             store=self.store,
             listener=self.log,

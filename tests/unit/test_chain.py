@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perimortem.analyze.chain import derive_chains
-from perimortem.analyze.ends import End, derive_end_chains
-from perimortem.analyze.process_list import parse_process_list
+from perimortem.analysis.chain import derive_chains
+from perimortem.analysis.ends import End, derive_end_chains
+from perimortem.analysis.process_list import parse_process_list
 from perimortem.model.chain import ListedProcess, Relation
 from perimortem.model.evidence import Confidence
 from perimortem.report.chain import render_chains, render_chains_text

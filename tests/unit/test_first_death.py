@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perimortem.analyze.first_death import CASCADE_GAP_NS, VIOLENT, find_first_death
+from perimortem.analysis.first_death import CASCADE_GAP_NS, VIOLENT, find_first_death
 from perimortem.model.exits import Exit, ExitKind, ExitSource
 from perimortem.model.tree import TreeProcess
 from perimortem.model.verdict import Verdict

@@ -20,8 +20,8 @@ from perimortem.minidump.snapshot import read_snapshot
 from perimortem.model.snapshot import Architecture, OperatingSystem
 from perimortem.report.minidump.document import describe_dump
 from perimortem.report.minidump.text import render_dump
-from perimortem.stacks.walk import StackWalker
 from perimortem.testing.dumped_process import Pdb
+from perimortem.unwind.walk import StackWalker
 
 MEMORY_LISTS = ("MemoryListStream", "Memory64ListStream")
 every_dump = pytest.mark.parametrize("name", SYNTHETIC)

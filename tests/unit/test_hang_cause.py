@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perimortem.analyze.hang_cause import derive_cause, describe_cause
+from perimortem.analysis.hang_cause import derive_cause, describe_cause
 from perimortem.model.thread_sample import HangKind, ProcessSample, ThreadSample
 
 SPAN_NS = 100_000_000

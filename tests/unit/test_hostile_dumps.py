@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_minidump import make_snapshot, open_dump, write
 
-from perimortem.analyze.crash_context import CrashContext
-from perimortem.analyze.python_locks import find_python_locks
-from perimortem.analyze.reason import derive_reason
-from perimortem.analyze.signature import derive_signature
-from perimortem.analyze.waits import derive_waits, find_cycles
+from perimortem.analysis.crash_context import CrashContext
+from perimortem.analysis.python_locks import find_python_locks
+from perimortem.analysis.reason import derive_reason
+from perimortem.analysis.signature import derive_signature
+from perimortem.analysis.waits import derive_waits, find_cycles
 from perimortem.binary.elf_image import ElfImage
-from perimortem.dump.compressed import CompressedReader, CompressedWriter
+from perimortem.dumping.compressed import CompressedReader, CompressedWriter
 from perimortem.elfcore.reader import CoreFile, is_core
 from perimortem.elfcore.writer import write_core
 from perimortem.errors import MalformedInput, PerimortemError
@@ -36,7 +36,7 @@ from perimortem.report.html.page import render_page
 from perimortem.report.minidump.document import describe_dump
 from perimortem.report.minidump.hexdump import render_memory
 from perimortem.report.minidump.text import render_dump
-from perimortem.stacks.walk import StackWalker
+from perimortem.unwind.walk import StackWalker
 
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 HOSTILE = sorted(Path(__file__).with_name("hostile").iterdir())

@@ -10,25 +10,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perimortem.analyze.compare_samples import compare_samples
-from perimortem.analyze.poison import find_pattern, read_as_text
-from perimortem.analyze.signature import derive_signature, normalise
+from perimortem.analysis.compare_samples import compare_samples
+from perimortem.analysis.poison import find_pattern, read_as_text
+from perimortem.analysis.signature import derive_signature, normalise
 from perimortem.errors import MalformedInput
 from perimortem.examine.python_frames import NoPythonFrames, parse_pyspy
 from perimortem.model.python_stack import PythonFrame, PythonThread
 from perimortem.model.snapshot import Architecture, Module
 from perimortem.model.stack import Frame, FrameTrust, Language, ThreadStack
-from perimortem.stacks.dwarf.entries import EntrySection
-from perimortem.stacks.dwarf.expression import evaluate
-from perimortem.stacks.dwarf.program import iterate_rows
-from perimortem.stacks.fold import find_folds
-from perimortem.stacks.machine import AARCH64, X86_64
-from perimortem.stacks.merge_python import merge_python
-from perimortem.stacks.signal_frame import is_trampoline
 from perimortem.symbols.breakpad import BreakpadSymbols
 from perimortem.symbols.demangle import demangle
 from perimortem.symbols.files import derive_debug_id
 from perimortem.symbols.table import SymbolTable, make_table
+from perimortem.unwind.dwarf.entries import EntrySection
+from perimortem.unwind.dwarf.expression import evaluate
+from perimortem.unwind.dwarf.program import iterate_rows
+from perimortem.unwind.fold import find_folds
+from perimortem.unwind.machine import AARCH64, X86_64
+from perimortem.unwind.merge_python import merge_python
+from perimortem.unwind.signal_frame import is_trampoline
 
 LIBC = Module(0x7F0000000000, 0x200000, "/lib/libc.so.6", b"\1" * 20)
 ENGINE = Module(0x550000000000, 0x100000, "/opt/libengine.so", b"\2" * 20)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from perimortem.analyze.verdict import (
+from perimortem.analysis.verdict import (
     TABLE,
     Beat,
     EndedBy,

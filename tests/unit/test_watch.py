@@ -6,13 +6,13 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perimortem.hangs.policy import SECOND_NS, WatchPolicy
+from perimortem.hangs.states import LETTERS, TRANSITIONS, State
+from perimortem.hangs.target import NEVER_NS, HangDetected, HangRecovered, TargetWatch
+from perimortem.hangs.wakeup_delay import WakeupDelayDetector
 from perimortem.model.process import ProcessRef
 from perimortem.model.recording import Heartbeat, Pulse
 from perimortem.testing.manual_clock import ManualClock
-from perimortem.watch.policy import SECOND_NS, WatchPolicy
-from perimortem.watch.states import LETTERS, TRANSITIONS, State
-from perimortem.watch.target import NEVER_NS, HangDetected, HangRecovered, TargetWatch
-from perimortem.watch.wakeup_delay import WakeupDelayDetector
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROCESS = ProcessRef(4711, 99)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perimortem.analyze.who import derive_who
+from perimortem.analysis.who import derive_who
 from perimortem.exits.signals import SIGKILL, SIGPIPE, SIGSYS, SIGTERM, SIGXCPU
 from perimortem.model.evidence import Confidence
 from perimortem.model.exits import Exit, ExitKind, ExitSource, Sender

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from perimortem.dump.windows import refusal
-from perimortem.dump.windows.rights import choose_rights
+from perimortem.dumping.windows import refusal
+from perimortem.dumping.windows.rights import choose_rights
 from perimortem.errors import AccessDenied, CaptureFailed, ProcessGone
 from perimortem.model.dump import MINI
 from perimortem.winapi import kernel32

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from perimortem.dump import check_access, release
-from perimortem.dump.protocol import decode_hold
-from perimortem.dump.windows import pss
-from perimortem.dump.windows.rights import choose_rights, name_rights
-from perimortem.dump.windows.werfault import find_dumps, reported_pids
+from perimortem.dumping import check_access, release
+from perimortem.dumping.protocol import decode_hold
+from perimortem.dumping.windows import pss
+from perimortem.dumping.windows.rights import choose_rights, name_rights
+from perimortem.dumping.windows.werfault import find_dumps, reported_pids
 from perimortem.errors import ProcessGone
 from perimortem.model.dump import FULL, MINI, DumpOptions, MinidumpType
 from perimortem.proc import find_process
@@ -96,7 +96,7 @@ def test_a_target_that_ended_between_the_open_and_the_dump(perimortem, start):
 
 
 def _worker():
-    worker = Path(sys.modules["perimortem.dump"].__file__).with_name("worker.py")
+    worker = Path(sys.modules["perimortem.dumping"].__file__).with_name("worker.py")
     return subprocess.Popen(
         [sys.executable, "-I", "-S", str(worker)],
         stdin=subprocess.PIPE,

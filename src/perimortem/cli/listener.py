@@ -5,6 +5,7 @@ from __future__ import annotations
 from perimortem.beats.source import BeatSource
 from perimortem.cli.output import echo_account, echo_json, say
 from perimortem.cli.status_line import StatusLine
+from perimortem.hangs.policy import AGENT_HEARTBEATS, AGENT_THRESHOLD_LEAST_NS, WatchPolicy
 from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessInfo
 from perimortem.model.verdict import Verdict
@@ -14,7 +15,6 @@ from perimortem.monitor.targets import Targets
 from perimortem.report.document import render_document
 from perimortem.report.text import name_process, render_headline
 from perimortem.report.units import format_duration
-from perimortem.watch.policy import AGENT_HEARTBEATS, AGENT_THRESHOLD_LEAST_NS, WatchPolicy
 
 _WHOLE_ACCOUNTS_MAX = 3
 """Of members of a tree; from then on a line each, or a crash loop would fill the terminal."""
@@ -22,9 +22,14 @@ _LINES_MAX = 20
 
 
 class ConsoleListener:
-    """Words on stderr. ``quiet`` leaves only the account of what was not a clean exit."""
+    """Text on stderr. ``quiet`` leaves only the account of what was not a clean exit, ``is_silent``
+    nothing."""
 
-    def __init__(self, *, quiet: bool, as_json: bool, shares_terminal: bool) -> None:
+    def __init__(
+        self, *, quiet: bool, as_json: bool, shares_terminal: bool, is_silent: bool = False
+    ) -> None:
+        quiet = quiet or is_silent
+        self._is_silent = is_silent
         self._quiet = quiet
         self._as_json = as_json
         self._shown_hangs: set[int] = set()
@@ -128,7 +133,7 @@ class ConsoleListener:
         """The account, or its JSON."""
         self._status.wipe()
         report = render_document(incident)
-        if self._quiet and incident.verdict is Verdict.CLEAN_EXIT:
+        if self._is_silent or (self._quiet and incident.verdict is Verdict.CLEAN_EXIT):
             return
         if self._as_json:
             echo_json(report, err=True)

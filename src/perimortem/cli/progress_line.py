@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self, TextIO
 
-from perimortem.dump.progress import Progress
+from perimortem.dumping.progress import Progress
 from perimortem.report.units import format_size
 
 _BAR = 24

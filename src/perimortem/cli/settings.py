@@ -6,10 +6,10 @@ from pathlib import Path
 
 from perimortem.cli.data_dir import find_configured_data_dir
 from perimortem.config.resolve import Resolved
+from perimortem.hangs.policy import SECOND_NS, WatchPolicy
 from perimortem.model.dump import NAMED_TYPES, DumpFormat, DumpOptions, MinidumpType, Pause
 from perimortem.monitor.settings import OnHang, Settings
 from perimortem.recorder import find_run_dir
-from perimortem.watch.policy import SECOND_NS, WatchPolicy
 
 
 def build_settings(resolved: Resolved) -> Settings:

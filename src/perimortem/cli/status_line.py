@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from typing import TextIO
 
+from perimortem.hangs.states import State
 from perimortem.monitor.target import Target
 from perimortem.report.units import format_duration
 from perimortem.system import accepts_codes
-from perimortem.watch.states import State
 
 
 class StatusLine:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from perimortem.dump.open import open_bytes, open_snapshot
+from perimortem.dumping.open import open_bytes, open_snapshot
 from perimortem.elfcore.reader import is_core
 from perimortem.errors import PerimortemError
 from perimortem.examine.options import ExamineOptions
@@ -71,7 +71,7 @@ def _as_core(path: Path, size: int) -> Iterator[Path]:
         return
     if size > _CONVERTED_MAX:
         raise NoPythonFrames("the dump is too large to be converted for pystack: take a core")
-    from perimortem.dump.convert import convert
+    from perimortem.dumping.convert import convert
 
     with tempfile.TemporaryDirectory(prefix="perimortem-") as folder:
         core = Path(folder) / "converted.core"

@@ -7,23 +7,23 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-from perimortem.analyze.crash_context import CrashContext
-from perimortem.analyze.python_locks import PythonLock, find_python_locks
-from perimortem.analyze.reason import derive_reason
-from perimortem.analyze.signature import derive_signature
-from perimortem.analyze.waits import derive_waits, find_cycles
+from perimortem.analysis.crash_context import CrashContext
+from perimortem.analysis.python_locks import PythonLock, find_python_locks
+from perimortem.analysis.reason import derive_reason
+from perimortem.analysis.signature import derive_signature
+from perimortem.analysis.waits import derive_waits, find_cycles
 from perimortem.examine.disassemble import decode_instruction
 from perimortem.examine.options import ExamineOptions
 from perimortem.model.examination import Examination
 from perimortem.model.python_stack import PythonFrame, PythonThread
 from perimortem.model.snapshot import Snapshot
 from perimortem.model.stack import ThreadStack
-from perimortem.stacks.merge_python import merge_python
-from perimortem.stacks.walk import StackWalker
 from perimortem.symbols.cache import SymbolCache, find_cache_dir
 from perimortem.symbols.demangle import demangle
 from perimortem.symbols.files import FileFinder
 from perimortem.symbols.provider import Symbols
+from perimortem.unwind.merge_python import merge_python
+from perimortem.unwind.walk import StackWalker
 
 
 def examine_snapshot(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from perimortem.analyze.compare_samples import compare_samples
+from perimortem.analysis.compare_samples import compare_samples
 from perimortem.examine import examine_process
 from perimortem.examine.options import ExamineOptions
 from perimortem.model.examination import Examination

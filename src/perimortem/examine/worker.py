@@ -17,7 +17,7 @@ if __name__ == "__main__":
     # By path: its own folder, where there are modules of other names, is not to be searched.
     sys.path[:1] = [str(Path(__file__).resolve().parent.parent.parent)]
 
-from perimortem.dump import protect_self
+from perimortem.dumping import protect_self
 from perimortem.errors import PerimortemError
 from perimortem.examine.dump_file import examine_dump
 from perimortem.examine.options import ExamineOptions

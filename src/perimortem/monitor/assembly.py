@@ -30,6 +30,7 @@ from perimortem.monitor.recorder_watch import RecorderWatch, TakeRecorder
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.target import Target
 from perimortem.monitor.work import Work
+from perimortem.recorder import RecorderEvents
 
 _TRACE_AFTER_NS = 100_000_000
 """A process that ends before that is not traced: most commands are short. Arbitrary."""
@@ -49,6 +50,7 @@ def build_monitor(
     settings: Settings,
     host: Host,
     system_log: SystemLog,
+    recorder_events: RecorderEvents | None,
     stack: ExitStack,
     *,
     store: IncidentStore,
@@ -59,7 +61,8 @@ def build_monitor(
     answer_crash: Callable[[Target], None] = lambda _target: None,
 ) -> Monitor:
     """``take_recorder``: for recorders that belong to no target; ``answer_crash``: lets a process that
-    stands in its crash handler go on. ``stack`` closes ``system_log`` and what is opened here."""
+    stands in its crash handler go on. ``stack`` closes ``system_log``,
+    ``recorder_events`` and what is opened here."""
     stack.callback(system_log.close)
     concluder = Concluder(host, base.clock, system_log)
     dumps = Dumps(settings, base.pool, store, base.timers, base.clock)
@@ -78,7 +81,9 @@ def build_monitor(
     policy = HangPolicy(settings.on_hang, work, base.targets, family, base.clock, os.getpid())
     crashes = CrashEffects(work, dumps, answer_crash, collect_stacks=settings.collect_stacks)
     effects = map_effects(work, hangs, policy, crashes, exits, listener)
-    recorders = RecorderWatch(settings.run_dir, base.selector, base.targets, check, take_recorder)
+    recorders = RecorderWatch(
+        recorder_events, settings.run_dir, base.selector, base.targets, check, take_recorder
+    )
     stack.callback(recorders.close)
     _arm_timers(base, dumps, system_log, listener)
     return Monitor(Engine(base, check, hangs, effects), concluder, dumps)

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from perimortem.analyze.first_death import VIOLENT
+from perimortem.analysis.first_death import VIOLENT
 from perimortem.beats.source import BeatSource
+from perimortem.hangs.policy import WatchPolicy
 from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessInfo
 from perimortem.model.verdict import Verdict
@@ -27,7 +28,6 @@ from perimortem.monitor.settings import Settings
 from perimortem.monitor.target import Target
 from perimortem.monitor.tree import ProcessTree, describe_process
 from perimortem.store.ledger import Refusal, Reservation
-from perimortem.watch.policy import WatchPolicy
 
 _SETTLE_NS = 200_000_000
 """After a bad end of the command: time for those to end that end because of it. Arbitrary."""

@@ -9,8 +9,8 @@ import json
 import os
 from dataclasses import dataclass, replace
 
-from perimortem.analyze.conclude import Conclusion, conclude
-from perimortem.analyze.observations import BeatAge, Observations
+from perimortem.analysis.conclude import Conclusion, conclude
+from perimortem.analysis.observations import BeatAge, Observations
 from perimortem.clock import Clock
 from perimortem.errors import PerimortemError
 from perimortem.exits.sources import complete_exit

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from perimortem.analyze.crash import derive_crash_key
+from perimortem.analysis.crash import derive_crash_key
 from perimortem.examine.worker import encode_question
 from perimortem.exits.signals import SIGABRT
 from perimortem.model.process import ProcessRef

@@ -15,6 +15,7 @@ from perimortem.beats.process_state import ProcessStateBeat
 from perimortem.beats.progress import Progress
 from perimortem.errors import MalformedInput, PerimortemError, ProcessGone
 from perimortem.exits.sources import ExitWatch, open_exit_watch, open_gone_watch
+from perimortem.hangs.target import TargetWatch
 from perimortem.model.process import ProcessRef
 from perimortem.monitor.recorder_link import RecorderLink
 from perimortem.monitor.settings import Settings
@@ -30,7 +31,6 @@ from perimortem.proc import (
 )
 from perimortem.recorder import RecorderFile, recorder_path
 from perimortem.recorder.sweep import read_name
-from perimortem.watch.target import TargetWatch
 
 _GENERATIONS_MAX = 64
 LABELS = ("RANK", "LOCAL_RANK", "PYTEST_XDIST_WORKER")

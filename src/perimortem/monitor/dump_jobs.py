@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from perimortem import dump
-from perimortem.dump import release, worker_environment
-from perimortem.dump.naming import partial_path
-from perimortem.dump.progress import TellProgress
-from perimortem.dump.protocol import (
+from perimortem import dumping
+from perimortem.dumping import release, worker_environment
+from perimortem.dumping.naming import partial_path
+from perimortem.dumping.progress import TellProgress
+from perimortem.dumping.protocol import (
     DumpRequest,
     decode_hold,
     decode_progress,
@@ -23,7 +23,7 @@ from perimortem.dump.protocol import (
 from perimortem.model.dump import DumpOptions, DumpResult, MinidumpType, Pause
 from perimortem.monitor.workers import Answer, Job, WorkerKind, WorkerPool
 
-WORKER = Path(dump.__file__).with_name("worker.py")
+WORKER = Path(dumping.__file__).with_name("worker.py")
 _ANSWER_MAX_BYTES = 1 << 20
 _PATIENCE_S = 2.0
 _AT_ONCE_MAX = max(2, min(8, os.cpu_count() or 1))

@@ -6,11 +6,11 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from perimortem.dump import check_access
-from perimortem.dump.compressed import load_zstandard
-from perimortem.dump.naming import choose_ending, dump_name
-from perimortem.dump.progress import TellProgress
-from perimortem.dump.protocol import DumpRequest
+from perimortem.dumping import check_access
+from perimortem.dumping.compressed import load_zstandard
+from perimortem.dumping.naming import choose_ending, dump_name
+from perimortem.dumping.progress import TellProgress
+from perimortem.dumping.protocol import DumpRequest
 from perimortem.errors import CaptureFailed
 from perimortem.model.dump import DumpOptions, DumpResult
 from perimortem.monitor.base import open_base

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from perimortem.clock import Clock
-from perimortem.dump.naming import choose_ending, dump_name
-from perimortem.dump.protocol import DumpRequest
+from perimortem.dumping.naming import choose_ending, dump_name
+from perimortem.dumping.protocol import DumpRequest
 from perimortem.model.crash import Crash
 from perimortem.model.dump import BULK_TYPES, MINI, DumpOptions, DumpResult
 from perimortem.model.process import ProcessInfo

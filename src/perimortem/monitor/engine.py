@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from perimortem.hangs.target import HangDetected, HangRecovered
+from perimortem.hangs.wakeup_delay import WakeupDelayDetector
 from perimortem.model.fact import FactCode, observed
 from perimortem.monitor.base import Base
 from perimortem.monitor.effects import Perform
 from perimortem.monitor.hang_effects import HangEffects
 from perimortem.monitor.heartbeat_check import HeartbeatCheck
 from perimortem.monitor.lifecycle import Effect, Event, UnexpectedEvent
-from perimortem.watch.target import HangDetected, HangRecovered
-from perimortem.watch.wakeup_delay import WakeupDelayDetector
 
 _DRAIN_NS = 1_000_000_000
 """How long after the last end others are still taken; processes may come for ever. Arbitrary."""

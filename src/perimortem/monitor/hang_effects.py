@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from perimortem.analyze.crash import name_program
-from perimortem.analyze.hang_cause import derive_cause, describe_cause
+from perimortem.analysis.crash import name_program
+from perimortem.analysis.hang_cause import derive_cause, describe_cause
 from perimortem.examine import NEEDS_DUMP
 from perimortem.examine.worker import encode_question
+from perimortem.hangs.target import HangDetected, HangRecovered
 from perimortem.model.fact import FactCode, derived
 from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessRef
@@ -22,7 +23,6 @@ from perimortem.monitor.target import HangRecord, Target
 from perimortem.monitor.targets import Targets
 from perimortem.monitor.work import Work
 from perimortem.proc import SOURCE, describe_state, sample_threads
-from perimortem.watch.target import HangDetected, HangRecovered
 
 _INDIRECT = ("output", "file:", "watchdog", "progress")
 """Heartbeats that any process of a tree may owe."""

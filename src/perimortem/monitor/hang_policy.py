@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from perimortem.analyze.observations import Request
+from perimortem.analysis.observations import Request
 from perimortem.clock import Clock
 from perimortem.exits.signals import SIGABRT, SIGKILL, SIGTERM
 from perimortem.model.exits import Sender

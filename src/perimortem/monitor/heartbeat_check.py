@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from perimortem.clock import Clock
+from perimortem.hangs.states import State
+from perimortem.hangs.target import NEVER_NS, HangDetected, HangRecovered
 from perimortem.model.process import ProcessRef
 from perimortem.model.recording import Pulse
 from perimortem.monitor.target import Target
 from perimortem.monitor.targets import Targets
 from perimortem.monitor.workers import WorkerPool
 from perimortem.proc import refresh_executable, renew_process_info
-from perimortem.watch.states import State
-from perimortem.watch.target import NEVER_NS, HangDetected, HangRecovered
 
 OBSERVE_INTERVAL_NS = 1_000_000_000
 _OBSERVED_PER_S = 100

@@ -12,7 +12,7 @@ from contextlib import suppress
 from enum import Enum, auto
 from typing import Protocol
 
-from perimortem.analyze.observations import Request
+from perimortem.analysis.observations import Request
 from perimortem.clock import Clock
 from perimortem.exits.signals import SIGKILL
 from perimortem.monitor.target import Target

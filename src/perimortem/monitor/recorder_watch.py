@@ -16,11 +16,21 @@ TakeRecorder = Callable[[ProcessRef, int], None]
 """take(process, now_ns): a recorder that belongs to no target (yet)."""
 
 
+def open_recorder_events(run_dir: Path) -> RecorderEvents | None:
+    """From now on recorders that appear are noticed; None where inotify has nothing left for us: then
+    they are looked for by and by. To be opened before a program is started that makes one."""
+    try:
+        return RecorderEvents(run_dir)
+    except OSError:
+        return None
+
+
 class RecorderWatch:
     """Passes what is said of a target's recorder to the check of its heartbeats."""
 
     def __init__(
         self,
+        events: RecorderEvents | None,
         run_dir: Path,
         selector: Selector,
         targets: Targets,
@@ -32,12 +42,9 @@ class RecorderWatch:
         self._targets = targets
         self._check = check
         self._take_unknown = take_unknown
-        self._events: RecorderEvents | None = None
-        try:
-            self._events = RecorderEvents(run_dir)
-        except OSError:
-            return  # inotify has nothing left for us: recorders are looked for by and by
-        selector.register(self._events.waitable(), self._receive)
+        self._events = events
+        if events is not None:
+            selector.register(events.waitable(), self._receive)
 
     def close(self) -> None:
         if self._events is not None:

@@ -11,6 +11,7 @@ from perimortem import wire
 from perimortem.clock import SystemClock
 from perimortem.errors import LaunchFailed
 from perimortem.exits.sources import open_exit_watch, open_system_log, remember_ends
+from perimortem.hangs.target import TargetWatch
 from perimortem.model.fact import FactCode, observed
 from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessInfo, ProcessRef
@@ -25,6 +26,7 @@ from perimortem.monitor.incident_store import DatabaseStore
 from perimortem.monitor.interrupts import Interrupts
 from perimortem.monitor.platform import Command, CommandLink
 from perimortem.monitor.recorder_link import RecorderLink
+from perimortem.monitor.recorder_watch import open_recorder_events
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.sweep import sweep, sweep_partials
 from perimortem.monitor.target import Target
@@ -34,7 +36,6 @@ from perimortem.proc import collect_host, collect_process_info
 from perimortem.recorder import ensure_run_dir
 from perimortem.system import raise_own_limits
 from perimortem.text import printable
-from perimortem.watch.target import TargetWatch
 
 _SCAN_INTERVAL_NS = 1_000_000_000
 
@@ -87,8 +88,10 @@ def _watch_command(
     command = Command(argv, settings, address, SystemClock().monotonic_ns())
     stack.callback(command.close)
     base = open_base(stack)
+    # From now on nothing that a short-lived member leaves is missed.
     system_log = open_system_log()
-    remember_ends()  # short-lived members end before we can hold them
+    recorder_events = open_recorder_events(settings.run_dir)
+    remember_ends()
 
     def list_helpers() -> set[int]:
         return command.helper_pids | base.pool.pids()
@@ -115,6 +118,7 @@ def _watch_command(
         settings,
         collect_host(),
         system_log,
+        recorder_events,
         stack,
         store=store,
         listener=listener,

@@ -10,6 +10,7 @@ from typing import Protocol
 from perimortem import wire
 from perimortem.errors import PerimortemError
 from perimortem.exits.sources import open_exit_watch, open_system_log
+from perimortem.hangs.target import TargetWatch
 from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessRef
 from perimortem.monitor.assembly import build_monitor
@@ -21,6 +22,7 @@ from perimortem.monitor.lifecycle import Event
 from perimortem.monitor.listener import Listener
 from perimortem.monitor.platform import EndRequests, open_observers
 from perimortem.monitor.recorder_link import RecorderLink
+from perimortem.monitor.recorder_watch import open_recorder_events
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.sweep import sweep, sweep_partials
 from perimortem.monitor.target import Target
@@ -40,7 +42,6 @@ from perimortem.proc import (
 )
 from perimortem.recorder import ensure_run_dir
 from perimortem.system import raise_own_limits, refuse_own_core
-from perimortem.watch.target import TargetWatch
 from perimortem.wire.layout import SERVICE_SOCKET_NAME
 
 _FIRST_CLIENT_NS = 30_000_000_000
@@ -89,6 +90,7 @@ def serve(
             settings,
             collect_host(),
             open_system_log(),
+            open_recorder_events(settings.run_dir),
             stack,
             store=store,
             listener=listener,

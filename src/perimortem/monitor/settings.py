@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from perimortem.hangs.policy import WatchPolicy
 from perimortem.model.dump import DumpOptions
-from perimortem.watch.policy import WatchPolicy
 
 
 class OnHang(StrEnum):

@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from perimortem.analyze.hang_cause import describe_cause
-from perimortem.analyze.observations import Request
+from perimortem.analysis.hang_cause import describe_cause
+from perimortem.analysis.observations import Request
 from perimortem.beats.process_state import ProcessStateBeat
 from perimortem.beats.source import BeatSource
 from perimortem.exits.sources import ExitWatch
+from perimortem.hangs.target import TargetWatch
 from perimortem.model.crash import Crash
 from perimortem.model.dump import DumpResult
 from perimortem.model.exits import Exit, Sender
@@ -25,7 +26,6 @@ from perimortem.model.recording import Heartbeat, Pulse, Recording, merge_heartb
 from perimortem.model.thread_sample import HangCause, HangKind
 from perimortem.monitor.lifecycle import Awaited, Effect, Event, Life, advance
 from perimortem.monitor.recorder_link import RecorderLink
-from perimortem.watch.target import TargetWatch
 
 _FACTS_MAX = 200
 """Of one process: what hangs again and again says the same each time. Arbitrary."""

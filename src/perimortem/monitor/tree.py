@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import PurePath
 
-from perimortem.analyze.first_death import VIOLENT, find_first_death
+from perimortem.analysis.first_death import VIOLENT, find_first_death
 from perimortem.model.exits import ExitSource
 from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessRef

@@ -14,6 +14,7 @@ from pathlib import Path
 from perimortem.clock import SystemClock
 from perimortem.errors import MalformedInput
 from perimortem.exits.sources import open_gone_watch
+from perimortem.hangs.target import TargetWatch
 from perimortem.minidump.format import StreamType
 from perimortem.minidump.reader import MinidumpFile
 from perimortem.model.dump import DumpResult, MinidumpType
@@ -32,7 +33,6 @@ from perimortem.proc import collect_process_info, read_stat
 from perimortem.recorder import RecorderFile
 from perimortem.recorder.sweep import read_name
 from perimortem.text import printable
-from perimortem.watch.target import TargetWatch
 
 _AT_ONCE_MAX = 1000
 

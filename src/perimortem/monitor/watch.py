@@ -9,6 +9,7 @@ from typing import Protocol
 from perimortem.beats.source import BeatSource
 from perimortem.errors import PerimortemError
 from perimortem.exits.sources import open_exit_watch, open_system_log, remember_ends
+from perimortem.hangs.target import TargetWatch
 from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessInfo, ProcessRef
 from perimortem.model.verdict import Verdict
@@ -21,12 +22,12 @@ from perimortem.monitor.incident_store import IncidentStore
 from perimortem.monitor.listener import Listener
 from perimortem.monitor.platform import EndRequests, open_observers
 from perimortem.monitor.recorder_link import RecorderLink
+from perimortem.monitor.recorder_watch import open_recorder_events
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.target import Target
 from perimortem.monitor.tree import ProcessTree
 from perimortem.proc import collect_host, collect_process_info, find_process
 from perimortem.system import raise_own_limits
-from perimortem.watch.target import TargetWatch
 
 OBSERVED_MAX = 100
 """With more targets the further ones are watched by their ends and their own heartbeats only."""
@@ -87,6 +88,7 @@ def watch_processes(
             settings,
             collect_host(),
             open_system_log(),
+            open_recorder_events(settings.run_dir),
             stack,
             store=store,
             listener=listener,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from perimortem.analyze.crash import describe_crash, name_crash
+from perimortem.analysis.crash import describe_crash, name_crash
 from perimortem.clock import format_rfc3339
 from perimortem.exits.decode import describe_exit
 from perimortem.exits.signals import signal_name

@@ -60,15 +60,15 @@ def command(file: Path | None, incidents: bool, within_s: float, as_json: bool) 
 
 
 def _of_machine() -> Chains:
-    from perimortem.analyze.chain import derive_chains
+    from perimortem.analysis.chain import derive_chains
     from perimortem.examine.process_table import collect_process_table
 
     return derive_chains(collect_process_table())
 
 
 def _of_text(file: Path) -> Chains:
-    from perimortem.analyze.chain import derive_chains
-    from perimortem.analyze.process_list import parse_process_list
+    from perimortem.analysis.chain import derive_chains
+    from perimortem.analysis.process_list import parse_process_list
     from perimortem.errors import MalformedInput
 
     processes, notes = parse_process_list(_read_text(file).splitlines())
@@ -98,7 +98,7 @@ def _read_text(file: Path) -> str:
 
 
 def _of_incidents(within_s: float) -> Chains:
-    from perimortem.analyze.ends import End, derive_end_chains
+    from perimortem.analysis.ends import End, derive_end_chains
     from perimortem.cli.data_dir import find_configured_data_dir
     from perimortem.report.units import parse_time
     from perimortem.store.database import Store

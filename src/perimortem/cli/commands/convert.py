@@ -29,7 +29,7 @@ def command(source: Path, target: Path, file_format: str | None) -> int:
 
     Both ways, of x86-64. Windows dumps become cores, too: threads, registers and memory are kept.
     """
-    from perimortem.dump.convert import convert
+    from perimortem.dumping.convert import convert
     from perimortem.report.units import format_size
 
     name = target.name.removesuffix(".zst")

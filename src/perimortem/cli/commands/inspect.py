@@ -76,7 +76,7 @@ def command(
     is listed. PART shows one thing: handles, modules, threads, memory; with ADDRESS [LENGTH] the bytes.
     """
     from perimortem.cli.output import echo_json
-    from perimortem.dump.open import open_bytes
+    from perimortem.dumping.open import open_bytes
     from perimortem.minidump.reader import MinidumpFile
     from perimortem.report.minidump.document import describe_dump
     from perimortem.report.minidump.text import render_dump

@@ -78,9 +78,15 @@ not found."""
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the report as JSON (docs/report.schema.json) to this file.",
 )
+@click.option("--silent", is_flag=True, help="Print nothing: the report and the store have it.")
 @click.argument("argv", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
 def command(
-    argv: tuple[str, ...], report: Path | None, config: Path | None, as_json: bool, **options: Any
+    argv: tuple[str, ...],
+    report: Path | None,
+    config: Path | None,
+    silent: bool,
+    as_json: bool,
+    **options: Any,
 ) -> int:
     """Run COMMAND, watch it and all that comes from it, and tell how it ended.
 
@@ -100,7 +106,8 @@ def command(
     check_report_path(report)
     resolved = resolve(collect_flags(options), config)
     settings = build_settings(resolved)
-    listener = ConsoleListener(quiet=resolved["quiet"], as_json=as_json, shares_terminal=True)
+    quiet = resolved["quiet"]
+    listener = ConsoleListener(quiet=quiet, as_json=as_json, shares_terminal=True, is_silent=silent)
     with open_incident_store(settings, resolved) as store:
         result = run_command(argv, settings, listener, store)
     if result.incident.target is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 assert sys.platform == "linux"
 
-from perimortem.analyze.python_locks import PythonLock, find_python_locks
+from perimortem.analysis.python_locks import PythonLock, find_python_locks
 from perimortem.capture.linux.snapshot import capture
 from perimortem.examine.dump_file import find_interpreter
 from perimortem.examine.options import ExamineOptions

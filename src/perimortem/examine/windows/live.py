@@ -11,7 +11,7 @@ from pathlib import Path
 
 assert sys.platform == "win32"
 
-from perimortem.dump.write import write_dump
+from perimortem.dumping.write import write_dump
 from perimortem.errors import CaptureFailed
 from perimortem.examine.dump_file import examine_dump
 from perimortem.examine.options import ExamineOptions

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from perimortem.analyze.crash_context import base_name
-from perimortem.analyze.waits import describe_cycle, describe_wait
+from perimortem.analysis.crash_context import base_name
+from perimortem.analysis.waits import describe_cycle, describe_wait
 from perimortem.model.examination import Examination
 from perimortem.model.reason import Access, Reason, Signature
 from perimortem.model.snapshot import Module
 from perimortem.model.stack import Frame, Language, SourceLine, ThreadStack
 from perimortem.model.wait import LockCycle, ThreadWait
-from perimortem.stacks.fold import find_folds
 from perimortem.text import printable
+from perimortem.unwind.fold import find_folds
 
 SCHEMA_VERSION = 1
 FRAMES_MAX = 2000

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 assert sys.platform == "linux"
 
-from perimortem.analyze.observations import Request
+from perimortem.analysis.observations import Request
 from perimortem.monitor.base import Base
 from perimortem.monitor.discovery import Discovery
 from perimortem.monitor.interrupts import Interrupts

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 assert sys.platform == "win32"
 
-from perimortem.analyze.observations import Request
+from perimortem.analysis.observations import Request
 from perimortem.exits.signals import SIGINT, SIGTERM
 from perimortem.monitor.base import Base
 from perimortem.monitor.discovery import Discovery

@@ -8,7 +8,7 @@ from collections.abc import Callable
 assert sys.platform == "win32"
 
 from perimortem.agent.library import find_library
-from perimortem.dump.windows.pss import PssCaptureSnapshot
+from perimortem.dumping.windows.pss import PssCaptureSnapshot
 from perimortem.exits.windows.etw_session import IS_TAKEN, try_session
 from perimortem.exits.windows.event_log import try_event_log
 from perimortem.monitor.doctor import Check, better, check_run_dir, check_store, needed
@@ -41,7 +41,7 @@ def _check_agent() -> Check:
 
 def _check_dbghelp() -> Check:
     try:
-        from perimortem.dump.windows import dbghelp  # noqa: F401
+        from perimortem.dumping.windows import dbghelp  # noqa: F401
     except (OSError, AttributeError) as error:
         return needed("dumps", False, f"DbgHelp cannot be used: {error}", "repair Windows")
     return needed("dumps", True, "DbgHelp writes them")

@@ -1,0 +1,306 @@
+"""A program that gave up by itself: who called it off, and what was said. Pure.
+
+glibc keeps its last words in ``__abort_msg`` (struct abort_msg_s: an int size, then the text), a C++
+exception in flight lies before its object (struct __cxa_exception of the Itanium ABI).
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+from itertools import takewhile
+
+from perimortem.analysis.crash_context import CrashContext, base_name
+from perimortem.model.evidence import Confidence, Evidence
+from perimortem.model.reason import ReasonKind
+from perimortem.text import printable
+
+_RULES: tuple[tuple[re.Pattern[str], ReasonKind, str], ...] = tuple(
+    (re.compile(pattern), kind, words)
+    for pattern, kind, words in (
+        (
+            r"_*(GI_)?_*stack_chk_fail|__report_gsfailure",
+            ReasonKind.STACK_SMASHING,
+            "stack smashing: a function overran a buffer on its stack",
+        ),
+        (
+            r"_*(GI_)?_*chk_fail|__fortify_fail",
+            ReasonKind.BUFFER_OVERFLOW,
+            "a library function was about to overrun a buffer (_FORTIFY_SOURCE)",
+        ),
+        (
+            r"malloc_printerr|malloc_consolidate|unlink_chunk|sysmalloc_fail|RtlReportCriticalFailure",
+            ReasonKind.HEAP_CORRUPTION,
+            "the heap was found damaged",
+        ),
+        (
+            r"_*(GI_)?_*assert(_perror)?_fail(_base)?|_*assert|_wassert|g_assertion_message.*",
+            ReasonKind.ASSERTION,
+            "an assertion failed",
+        ),
+        (
+            r"__cxa_pure_virtual|_purecall",
+            ReasonKind.ABORT,
+            "a pure virtual function was called: the object is being made or is gone",
+        ),
+        (
+            r"(std::|core::panicking::|std::panicking::).*panic.*|rust_panic.*|rust_begin_unwind|"
+            r"core::(result::unwrap_failed|option::(unwrap|expect)_failed).*",
+            ReasonKind.PANIC,
+            "a Rust panic",
+        ),
+        (
+            r"runtime\.(fatalpanic|throw|fatalthrow|dieFromSignal|crash).*",
+            ReasonKind.PANIC,
+            "the Go runtime gave up",
+        ),
+        (r"_?Py_FatalError.*", ReasonKind.ABORT, "Python: a fatal error"),
+        (
+            r"V8_Fatal|v8::base::OS::Abort|node::(OnFatalError|Abort|Assert).*",
+            ReasonKind.ABORT,
+            "V8 or Node.js gave up",
+        ),
+        (
+            r"QMessageLogger::fatal.*|qFatal.*|qt_assert.*",
+            ReasonKind.ABORT,
+            "Qt: qFatal or Q_ASSERT",
+        ),
+        (
+            r"_g_log_abort|g_log(v|_structured.*|_default_handler)?",
+            ReasonKind.ABORT,
+            "GLib: g_error",
+        ),
+        (
+            r"(google|absl).*LogMessage(Fatal)?::.*|.*LogMessageFatal.*",
+            ReasonKind.ABORT,
+            "a CHECK or LOG(FATAL) ended it",
+        ),
+        (
+            r"(std::|__cxxabiv1::_*)terminate.*|_ZSt9terminatev|_ZN10__cxxabiv111__terminate.*",
+            ReasonKind.UNCAUGHT_EXCEPTION,
+            "std::terminate was called",
+        ),
+    )
+)
+_ABORTING = re.compile(r"_*(GI_)?_*(abort|raise|gsignal|pthread_kill.*)")
+_RETHROWING = re.compile(r"__cxa_rethrow")
+_THROWING = re.compile(
+    r"__cxa_(throw|rethrow)|_CxxThrowException|_Unwind_RaiseException|std::rethrow_exception"
+)
+_GNU_EXCEPTION_CLASSES = (b"GNUCC++\0"[::-1], b"GNUCC++\1"[::-1])
+_WITH_MESSAGE = ("St13runtime_error", "St11logic_error")
+"""Their message lies behind the pointer to their functions; of other types nobody knows where."""
+_BASES_MAX = 16
+_MANGLED = re.compile(r"\*?[A-Za-z0-9_$.]+")
+_TYPE_BEFORE, _PRIMARY_BEFORE, _HANDLERS_BEFORE, _OBJECT_BEHIND = 80, 80, 40, 32
+"""Of _Unwind_Exception: the exception's type_info lies before, its object behind it."""
+_SEARCHED_BYTES = 16 << 10
+_MESSAGE_MAX = 2048
+_ENDING_FRAMES = 16
+_ABORT_HEAD = struct.Struct("<i")
+
+
+@dataclass(frozen=True)
+class GivingUp:
+    """Why it ended itself."""
+
+    kind: ReasonKind
+    text: str
+    message: str | None
+    thrown_type: str | None
+    evidence: tuple[Evidence, ...]
+
+
+def has_given_up(context: CrashContext) -> bool:
+    """Whether it stands in a call that ends the program; a signal from outside comes anywhere."""
+    frames = takewhile(lambda frame: not frame.is_signal, context.stack.frames[:_ENDING_FRAMES])
+    names = [_plain(frame.function) for frame in frames if frame.function]
+    return any(
+        _ABORTING.fullmatch(name) or any(rule.fullmatch(name) for rule, _, _ in _RULES)
+        for name in names
+    )
+
+
+def derive_giving_up(context: CrashContext) -> GivingUp:
+    """By the functions on the stack of the thread that did it."""
+    names = context.names()
+    kind, text = ReasonKind.ABORT, _describe_end(names)
+    evidence = []
+    for pattern, found, words in _RULES:
+        name = next((name for name in names if pattern.fullmatch(_plain(name))), None)
+        if name is not None:
+            kind, text = found, words
+            evidence.append(Evidence(f"{name} is on the stack", "stack", Confidence.OBSERVED))
+            break
+    message = read_abort_message(context)
+    if message is not None:
+        evidence.append(Evidence(f"its last words: {message}", "__abort_msg", Confidence.OBSERVED))
+        kind, text = _refine(kind, text, message)
+    thrown, what = None, None
+    if kind is ReasonKind.UNCAUGHT_EXCEPTION and any(_THROWING.match(name) for name in names):
+        thrown, what = find_thrown(context)
+        text = "uncaught C++ exception; its type is not in the dump"
+        if thrown is None and any(_RETHROWING.match(name) for name in names):
+            text = "a C++ exception was thrown on, and no handler was there, or no exception"
+    if thrown is not None:
+        text = f"uncaught C++ exception {thrown}" + (f": {what}" if what else "")
+        message = message or what
+        evidence.append(
+            Evidence(f"an exception of type {thrown} is in flight", "memory", Confidence.DERIVED)
+        )
+    return GivingUp(kind, text, message, thrown, tuple(evidence))
+
+
+def _describe_end(names: list[str]) -> str:
+    plain = [_plain(name) for name in names]
+    if any(re.fullmatch(r"_*(GI_)?_*abort", name) for name in plain):
+        return "it called abort()"
+    if any(_ABORTING.fullmatch(name) for name in plain):
+        return "it raised SIGABRT by itself"
+    return "it called abort(), or raised SIGABRT by itself"
+
+
+def _plain(name: str) -> str:
+    """Without parameters, and without the hash that Rust puts behind."""
+    return re.sub(r"::h[0-9a-f]{16}$", "", name.split("(", 1)[0] if "(" in name[1:] else name)
+
+
+def _refine(kind: ReasonKind, text: str, message: str) -> tuple[ReasonKind, str]:
+    """The message may tell more than the names of a stripped library."""
+    if "stack smashing detected" in message:
+        return ReasonKind.STACK_SMASHING, "stack smashing: a function overran a buffer on its stack"
+    if "Assertion `" in message or "Assertion '" in message:
+        return ReasonKind.ASSERTION, f"an assertion failed: {message}"
+    if "buffer overflow detected" in message:
+        return ReasonKind.BUFFER_OVERFLOW, "a library function was about to overrun a buffer"
+    if kind in (ReasonKind.ABORT, ReasonKind.HEAP_CORRUPTION) and _is_heap(message):
+        return ReasonKind.HEAP_CORRUPTION, f"the heap was found damaged: {message}"
+    return kind, f"{text}: {message}"
+
+
+def _is_heap(message: str) -> bool:
+    return any(
+        word in message
+        for word in ("free()", "malloc()", "realloc()", "double free", "corrupted", "munmap_chunk")
+    )
+
+
+def read_abort_message(context: CrashContext) -> str | None:
+    """What glibc printed before it called abort."""
+    for module in context.snapshot.modules:
+        is_libc = base_name(module.path).startswith(("libc.so", "libc-"))
+        if (
+            not is_libc and module is not context.snapshot.modules[0]
+        ):  # static: in the program itself
+            continue
+        place = context.find_symbol(module, "__abort_msg")
+        if place is None:
+            continue
+        raw = context.read(place, 8)
+        address = int.from_bytes(raw, "little") if len(raw) == 8 else 0
+        head = context.read(address, 4) if address else b""
+        if len(head) < 4:
+            continue
+        (size,) = _ABORT_HEAD.unpack(head)
+        text = context.read(address + 4, min(max(size, 0), _MESSAGE_MAX)).split(b"\0", 1)[0]
+        if text:
+            return printable(text.decode("utf-8", "backslashreplace").strip())
+    return None
+
+
+def find_thrown(context: CrashContext) -> tuple[str | None, str | None]:
+    """(type, what() as far as it can be read) of the C++ exception that nobody caught.
+
+    A pointer to its header is on the stack of whoever looks for a handler: it is known by the name that
+    every compiler puts there. One that was caught long ago may lie about as well, but has no handler any
+    more; of what nobody catches, std::terminate counts as one.
+    """
+    throwing = [f for f in context.stack.frames if f.function and _THROWING.match(f.function)]
+    if not throwing:
+        return None, None
+    start = context.stack.frames[0].stack_pointer
+    data = context.read(start, min(throwing[-1].stack_pointer + 256 - start, _SEARCHED_BYTES))
+    words = struct.unpack(f"<{len(data) // 8}Q", data[: len(data) // 8 * 8])
+    for address in dict.fromkeys([*context.registers.general.values(), *words]):
+        is_header = address % 8 == 0 and address >= 1 << 16
+        if not is_header or context.read(address, 8) not in _GNU_EXCEPTION_CLASSES:
+            continue
+        (handlers,) = struct.unpack("<i", context.read(address - _HANDLERS_BEFORE, 4) or bytes(4))
+        primary = _find_primary(context, address)
+        if primary is None or handlers <= 0:
+            continue
+        type_info = _read_word(context, primary - _TYPE_BEFORE)
+        name = _read_type_name(context, type_info)
+        if name is None:
+            continue
+        what_at = _read_word(context, primary + _OBJECT_BEHIND + 8)
+        has_what = what_at and _descends(context, type_info, _WITH_MESSAGE)
+        what = _read_message(context, what_at) if what_at and has_what else None
+        return _name_type(context, name), what
+    return None, None
+
+
+def _find_primary(context: CrashContext, address: int) -> int | None:
+    """The header that has the type: of std::rethrow_exception another one, which this one points to."""
+    if context.read(address, 8) == _GNU_EXCEPTION_CLASSES[0]:
+        return address
+    thrown = _read_word(context, address - _PRIMARY_BEFORE)
+    primary = thrown - _OBJECT_BEHIND if thrown else 0
+    return primary if context.read(primary, 8) == _GNU_EXCEPTION_CLASSES[0] else None
+
+
+def _read_type_name(context: CrashContext, type_info: int | None) -> str | None:
+    """The mangled one of a std::type_info."""
+    name_at = _read_word(context, type_info + 8) if type_info else None
+    name = _read_text(context, name_at) if name_at else None
+    return name if name is not None and _MANGLED.fullmatch(name) else None
+
+
+def _descends(
+    context: CrashContext, type_info: int | None, wanted: tuple[str, ...], depth: int = 0
+) -> bool:
+    """By the first base of each class: __si_class_type_info, or __vmi_class_type_info with it at 0."""
+    name = _read_type_name(context, type_info)
+    if type_info is None or name is None or depth > _BASES_MAX:
+        return False
+    if name.lstrip("*") in wanted:
+        return True
+    word = _read_word(context, type_info + 16)
+    if word is None:
+        return False
+    count = word >> 32
+    if 0 < count <= _BASES_MAX and word & 0xFFFFFFFF < 4:  # flags and number of bases
+        base, offset = _read_word(context, type_info + 24), _read_word(context, type_info + 32)
+        return (
+            offset is not None and offset >> 8 == 0 and _descends(context, base, wanted, depth + 1)
+        )
+    return _descends(context, word, wanted, depth + 1)
+
+
+def _name_type(context: CrashContext, mangled: str) -> str:
+    name = context.demangle("_ZTS" + mangled.lstrip("*"))
+    return name.removeprefix("typeinfo name for ") if not name.startswith("_ZTS") else mangled
+
+
+def _read_word(context: CrashContext, address: int) -> int | None:
+    raw = context.read(address, 8)
+    return int.from_bytes(raw, "little") if len(raw) == 8 else None
+
+
+def _read_message(context: CrashContext, address: int) -> str | None:
+    """What may be anything, and long."""
+    raw = context.read(address, _MESSAGE_MAX).split(b"\0", 1)[0]
+    return printable(raw.decode("utf-8", "backslashreplace")) or None
+
+
+def _read_text(context: CrashContext, address: int) -> str | None:
+    raw = context.read(address, 256)
+    text, _, rest = raw.partition(b"\0")
+    if not text or (not rest and len(raw) == 256):
+        return None
+    try:
+        found = text.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return found if found.isprintable() else None

@@ -1,0 +1,63 @@
+"""How a thread came to where no code is: by a call, a jump or a return. Pure."""
+
+from __future__ import annotations
+
+from perimortem.analysis.crash_context import NULL_MAX, CrashContext
+from perimortem.analysis.poison import read_as_text
+from perimortem.model.evidence import Evidence
+from perimortem.model.reason import ReasonKind
+from perimortem.model.snapshot import Architecture, Region
+from perimortem.model.stack import FrameTrust
+
+
+def classify_jump(context: CrashContext, pc: int) -> tuple[ReasonKind, str, list[Evidence]]:
+    """(kind, one sentence, what it rests on) of a fault at the instruction that it stands at."""
+    caller = context.stack.frames[1] if len(context.stack.frames) > 1 else None
+    is_called = caller is not None and caller.trust is FrameTrust.BAD_CALL
+    by = f", called by {caller.function}" if caller and is_called and caller.function else ""
+    region = context.find_region(pc)
+    if _came_by_return(context, pc):
+        return _classify_return(context, pc, region)
+    if pc < NULL_MAX and not is_called:
+        how = f"jump or return to {pc:#x}: a null pointer" + (" plus offset" if pc else "")
+        return ReasonKind.JUMP_TO_NOWHERE, how, []
+    if pc < NULL_MAX:
+        how = (
+            "call of a null pointer" if pc == 0 else f"call of {pc:#x}: a null pointer plus offset"
+        )
+        return ReasonKind.JUMP_TO_NOWHERE, how + by, []
+    if region is None:
+        text = read_as_text(pc)
+        words = f", which reads '{text}'" if text else ""
+        how = f"jump to {pc:#x}{words}, where no memory is{by}"
+        return ReasonKind.JUMP_TO_NOWHERE, how, [context.describe_mapping(pc)]
+    if not region.executable:
+        how = f"jump to {pc:#x}, which is no code but {context.describe_place(pc)}{by}"
+        return ReasonKind.NOT_EXECUTABLE, how, [context.describe_mapping(pc)]
+    return ReasonKind.OTHER, f"fault on the way to the instruction at {pc:#x}{by}", []
+
+
+def _classify_return(
+    context: CrashContext, pc: int, region: Region | None
+) -> tuple[ReasonKind, str, list[Evidence]]:
+    text = read_as_text(pc)
+    words = f", which reads '{text}'" if text else ""
+    place = "where no memory is" if region is None else f"no code but {context.describe_place(pc)}"
+    how = f"return to {pc:#x}{words}, {place}: the return address on the stack was overwritten"
+    kind = ReasonKind.JUMP_TO_NOWHERE if region is None else ReasonKind.NOT_EXECUTABLE
+    if region is not None and region.executable:
+        return ReasonKind.OTHER, f"fault on the way to the instruction at {pc:#x}", []
+    return kind, how, [context.describe_mapping(pc)]
+
+
+def _came_by_return(context: CrashContext, pc: int) -> bool:
+    """What was taken from the stack as return address still stands there, just below its end.
+
+    Of zero that proves nothing: memory that was never written is zero, too.
+    """
+    pointer = context.stack_pointer
+    width = 4 if context.snapshot.system.architecture is Architecture.X86 else 8
+    is_arm = context.snapshot.system.architecture is Architecture.AARCH64
+    if not pc or pointer is None or is_arm:
+        return False
+    return context.read(pointer - width, width) == pc.to_bytes(width, "little")

@@ -1,0 +1,296 @@
+"""Why it crashed, in one sentence, from the exception, the registers, the code and the maps. Pure."""
+
+from __future__ import annotations
+
+from perimortem.analysis.abort import derive_giving_up, has_given_up
+from perimortem.analysis.access import (
+    decode_instruction,
+    derive_access,
+    locate_operands,
+    read_register,
+)
+from perimortem.analysis.crash_context import CrashContext
+from perimortem.analysis.fault import classify_fault
+from perimortem.analysis.general_protection import explain_general_protection
+from perimortem.exits import ntstatus
+from perimortem.exits.signals import signal_name
+from perimortem.model.evidence import Confidence, Evidence
+from perimortem.model.reason import Access, AccessKind, Instruction, Reason, ReasonKind
+from perimortem.model.snapshot import ExceptionRecord, OperatingSystem
+
+_ILL, _TRAP, _ABRT, _BUS, _FPE, _SEGV, _SYS = 4, 5, 6, 7, 8, 11, 31
+_SI_KERNEL = 0x80
+_CODES = {
+    _SEGV: {1: "SEGV_MAPERR", 2: "SEGV_ACCERR", 3: "SEGV_BNDERR", 4: "SEGV_PKUERR"},
+    _BUS: {
+        1: "BUS_ADRALN",
+        2: "BUS_ADRERR",
+        3: "BUS_OBJERR",
+        4: "BUS_MCEERR_AR",
+        5: "BUS_MCEERR_AO",
+    },
+    _FPE: {
+        1: "FPE_INTDIV",
+        2: "FPE_INTOVF",
+        3: "FPE_FLTDIV",
+        4: "FPE_FLTOVF",
+        5: "FPE_FLTUND",
+        6: "FPE_FLTRES",
+        7: "FPE_FLTINV",
+        8: "FPE_FLTSUB",
+    },
+    _ILL: {1: "ILL_ILLOPC", 2: "ILL_ILLOPN", 5: "ILL_PRVOPC"},
+    _TRAP: {1: "TRAP_BRKPT", 2: "TRAP_TRACE"},
+    _SYS: {1: "SYS_SECCOMP"},
+}
+_SENT = {0: "SI_USER", 0xFFFFFFFA: "SI_TKILL", 0xFFFFFFFF: "SI_QUEUE", _SI_KERNEL: "SI_KERNEL"}
+_HAS_ADDRESS = (_BUS, _SEGV)
+_SI_TKILL = 0xFFFFFFFA
+_BUS_ADRERR, _MEMORY_FAILED = 2, (4, 5)
+_DEBUGGERS_TRAPS = (2, 3, 4)
+"""TRAP_TRACE, TRAP_BRANCH, TRAP_HWBKPT."""
+_NAMELESS_FRAMES = 8
+_NO_CALL = (1 << 64) - 1
+_REQUESTED = 0xFFFFFFFF
+"""Breakpad's code of a dump that was only asked for."""
+_ACCESS_VIOLATION, _IN_PAGE_ERROR, _STACK_OVERFLOW = 0xC0000005, 0xC0000006, 0xC00000FD
+_CXX_EXCEPTION = 0xE06D7363
+_WINDOWS_KINDS = {
+    0xC0000094: ReasonKind.DIVISION,
+    0xC0000095: ReasonKind.DIVISION,
+    0xC000001D: ReasonKind.ILLEGAL_INSTRUCTION,
+    0xC0000096: ReasonKind.ILLEGAL_INSTRUCTION,
+    0x80000003: ReasonKind.TRAP,
+    0xC0000374: ReasonKind.HEAP_CORRUPTION,
+    0xC0000420: ReasonKind.ASSERTION,
+    0x80000002: ReasonKind.MISALIGNED,
+    _CXX_EXCEPTION: ReasonKind.UNCAUGHT_EXCEPTION,
+}
+_FLOAT_CODES = {
+    3: "division by zero",
+    4: "overflow",
+    5: "underflow",
+    6: "inexact result",
+    7: "invalid operation",
+    8: "subscript out of range",
+}
+_BREAKPOINT = b"\xcc"
+_TRAPS = ("ud2", "ud1", "int3", "brk", "udf", "hlt")
+
+
+def derive_reason(context: CrashContext) -> Reason | None:
+    """None for a dump without an exception: nothing crashed."""
+    exception = context.snapshot.exception
+    if exception is None or exception.code in (0, _REQUESTED):
+        return None
+    if context.snapshot.system.os is OperatingSystem.WINDOWS:
+        return _Deriving(context, exception, describe_windows(exception)).of_windows()
+    return _Deriving(context, exception, describe_signal(exception)).of_linux()
+
+
+def describe_signal(exception: ExceptionRecord) -> str:
+    """ "SIGSEGV (SEGV_MAPERR) at 0x10"."""
+    code = exception.flags & 0xFFFFFFFF
+    word = _CODES.get(exception.code, {}).get(code) or _SENT.get(code)
+    if not code and exception.code in _HAS_ADDRESS:
+        word = None  # SI_USER, or a writer that does not tell
+    text = signal_name(exception.code) + (f" ({word})" if word else "")
+    is_fault = exception.code in _HAS_ADDRESS and 0 < code < _SI_KERNEL
+    return text + (f" at {exception.address:#x}" if is_fault else "")
+
+
+def describe_windows(exception: ExceptionRecord) -> str:
+    """ "STATUS_ACCESS_VIOLATION (0xC0000005)"."""
+    name, _ = ntstatus.STATUSES.get(exception.code, ("exception", ""))
+    text = f"{name} ({exception.code:#010X})".replace("0X", "0x")
+    if exception.code == ntstatus.FAST_FAIL_STATUS and exception.parameters:
+        word, _ = ntstatus.FAST_FAIL_CODES.get(exception.parameters[0], ("", ""))
+        text += f", subcode {exception.parameters[0]}" + (f" {word}" if word else "")
+    return text
+
+
+class _Deriving:
+    def __init__(self, context: CrashContext, exception: ExceptionRecord, words: str) -> None:
+        self._context, self._exception, self._words = context, exception, words
+        general = context.registers.general
+        self._pc = general.get("rip", general.get("pc", general.get("eip", 0)))
+        self._instruction = decode_instruction(context, self._pc)
+        self._observed = Evidence(
+            f"{words} in thread {exception.tid}", "exception", Confidence.OBSERVED
+        )
+
+    def of_linux(self) -> Reason:
+        code, flags = self._exception.code, self._exception.flags & 0xFFFFFFFF
+        if flags == 0 and code in _HAS_ADDRESS:
+            # Sent by somebody; or a writer that does not tell si_code, and perhaps no address either.
+            address = self._find_fault_address()
+            if address is not None:
+                return self._make_fault(address)
+        is_sent = flags == 0 or flags > 0x7FFFFFFF
+        if code == _ABRT and (self._is_own_signal(flags) or has_given_up(self._context)):
+            return self._make_giving_up()
+        if is_sent:
+            return self._make(ReasonKind.OTHER, f"{signal_name(code)} was sent to it")
+        if code == _SEGV or (code == _BUS and flags == _SI_KERNEL):
+            # A general protection fault, which is a SIGBUS when it goes through rsp or rbp, tells no
+            # address: it is that of the instruction's operand.
+            return self._make_fault(None if flags == _SI_KERNEL else self._exception.address)
+        if code == _BUS:
+            return self._make_bus(flags)
+        if code == _FPE:
+            return self._make_arithmetic(flags)
+        if code in (_ILL, _TRAP):
+            return self._make_trap()
+        if code == _SYS:
+            return self._make_seccomp()
+        return self._make(ReasonKind.OTHER, self._words)
+
+    def _is_own_signal(self, flags: int) -> bool:
+        """For a stack without names; where there are some, they tell.
+
+        Breakpad writes siginfo_t's union as the address: of a signal that was sent, by which pid.
+        """
+        if any(frame.function for frame in self._context.stack.frames[:_NAMELESS_FRAMES]):
+            return False
+        sender = self._exception.address & 0xFFFFFFFF
+        return flags == _SI_TKILL or (flags == 0 and sender == self._context.snapshot.pid)
+
+    def _find_fault_address(self) -> int | None:
+        """Where this instruction must fault: it is no code, or names memory that is not there."""
+        context = self._context
+        region = context.find_region(self._pc)
+        if context.snapshot.regions and (region is None or not region.executable):
+            return self._pc
+        told = derive_access(context, self._instruction, self._exception.address)
+        if told is not None and told.expression is not None:
+            return told.address
+        for address in locate_operands(context, self._instruction):
+            place = context.find_region(address)
+            if context.snapshot.regions and (place is None or not place.readable):
+                return address
+        return None
+
+    def of_windows(self) -> Reason:
+        code, parameters = self._exception.code, self._exception.parameters
+        if code == _STACK_OVERFLOW:
+            depth = len(self._context.stack.frames)
+            return self._make(ReasonKind.STACK_OVERFLOW, f"stack overflow, {depth} frames deep")
+        if code in (_ACCESS_VIOLATION, _IN_PAGE_ERROR) and len(parameters) >= 2:
+            # -1: not told, as for an address that is none.
+            is_told = parameters[1] != (1 << 64) - 1
+            return self._make_fault(parameters[1] if is_told else None)
+        if code == ntstatus.FAST_FAIL_STATUS:
+            subcode = parameters[0] if parameters else None
+            _, words = ntstatus.FAST_FAIL_CODES.get(subcode or -1, ("", "ended by __fastfail"))
+            kind = ReasonKind.STACK_SMASHING if subcode == 2 else ReasonKind.FAST_FAIL
+            return self._make(kind, f"fast-fail: {words}")
+        name, meaning = ntstatus.STATUSES.get(code, (f"{code:#010x}", "an exception nobody took"))
+        if code == 0xC0000094:
+            return self._make_division()
+        return self._make(_WINDOWS_KINDS.get(code, ReasonKind.OTHER), f"{name}: {meaning}")
+
+    def _make_fault(self, address: int | None) -> Reason:
+        access = derive_access(self._context, self._instruction, address)
+        if access is None:
+            kind, text, access = explain_general_protection(self._context, self._instruction)
+            return self._make(kind, text, access)
+        kind, text, evidence = classify_fault(self._context, access, self._pc)
+        if self._pc == access.address:
+            access = Access(AccessKind.EXECUTE, access.address)
+            self._instruction = None  # what lies there is no code
+        return self._make(kind, text, access, evidence)
+
+    def _make_bus(self, flags: int) -> Reason:
+        access = derive_access(self._context, self._instruction, self._exception.address)
+        if flags == 1:
+            return self._make(ReasonKind.MISALIGNED, "misaligned access", access)
+        place = self._context.describe_place(self._exception.address)
+        what = f"access to {self._exception.address:#x}, in {place}"
+        if flags in _MEMORY_FAILED:
+            text = f"{what}: the memory itself has failed (a machine check)"
+            return self._make(ReasonKind.OTHER, text, access)
+        region = self._context.find_region(self._exception.address)
+        if flags != _BUS_ADRERR or region is None or not (region.path or region.shared):
+            return self._make(ReasonKind.OTHER, f"{what}, which has nothing to give there", access)
+        text = f"{what}: the file was cut, or its disk is full"
+        return self._make(ReasonKind.FILE_CUT, text, access)
+
+    def _make_arithmetic(self, flags: int) -> Reason:
+        if flags not in _FLOAT_CODES:
+            return self._make_division()
+        text = f"floating-point exception: {_FLOAT_CODES[flags]}"
+        return self._make(ReasonKind.FLOATING_POINT, text)
+
+    def _make_division(self) -> Reason:
+        text = "division by zero, or a quotient that does not fit"
+        instruction = self._instruction
+        if instruction is not None and "div" in instruction.text:
+            divisor = instruction.text.rpartition(" ")[2]
+            value = read_register(self._context.registers.general, divisor)
+            if value is not None:
+                text = "division by zero" if value == 0 else "division: the quotient does not fit"
+            text += f": {instruction.text}" + (f" ({divisor} = 0)" if value == 0 else "")
+        return self._make(ReasonKind.DIVISION, text)
+
+    def _make_trap(self) -> Reason:
+        given_up = derive_giving_up(self._context)
+        if given_up.kind is not ReasonKind.ABORT:
+            return self._make(given_up.kind, given_up.text, None, list(given_up.evidence))
+        if self._exception.code == _TRAP and self._exception.flags in _DEBUGGERS_TRAPS:
+            text = (
+                "a trap that a debugger has set (single step, hardware breakpoint), and none took"
+            )
+            return self._make(ReasonKind.TRAP, text)
+        if self._exception.code == _TRAP and self._context.read(self._pc - 1, 1) == _BREAKPOINT:
+            self._pc -= 1  # it is told where it would go on
+            self._instruction = decode_instruction(self._context, self._pc)
+        name = self._instruction.text.split(" ", 1)[0] if self._instruction else ""
+        if name in _TRAPS or self._exception.code == _TRAP:
+            what = name or "a trap"
+            text = f"{what}: the program ended itself here (a failed check, unreachable code)"
+            return self._make(ReasonKind.TRAP, text)
+        text = f"illegal instruction at {self._pc:#x}, in {self._context.describe_place(self._pc)}"
+        return self._make(ReasonKind.ILLEGAL_INSTRUCTION, text)
+
+    def _make_seccomp(self) -> Reason:
+        general = self._context.registers.general
+        number = general.get("orig_rax", _NO_CALL)
+        number = general.get("rax", general.get("x8", 0)) if number == _NO_CALL else number
+        return self._make(
+            ReasonKind.FORBIDDEN_CALL, f"system call {number} is refused by its seccomp filter"
+        )
+
+    def _make_giving_up(self) -> Reason:
+        given_up = derive_giving_up(self._context)
+        return Reason(
+            kind=given_up.kind,
+            text=given_up.text,
+            exception=self._words,
+            tid=self._exception.tid,
+            message=given_up.message,
+            thrown_type=given_up.thrown_type,
+            evidence=(self._observed, *given_up.evidence),
+        )
+
+    def _make(
+        self,
+        kind: ReasonKind,
+        text: str,
+        access: Access | None = None,
+        evidence: list[Evidence] | None = None,
+    ) -> Reason:
+        facts = [self._observed]
+        instruction: Instruction | None = self._instruction
+        if instruction is not None:
+            facts.append(
+                Evidence(f"{self._pc:#x}: {instruction.text}", "disassembly", Confidence.OBSERVED)
+            )
+        return Reason(
+            kind=kind,
+            text=text,
+            exception=self._words,
+            tid=self._exception.tid,
+            instruction=instruction.text if instruction is not None else None,
+            access=access,
+            evidence=(*facts, *(evidence or [])),
+        )

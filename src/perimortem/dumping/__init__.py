@@ -1,0 +1,29 @@
+"""The seam ``write.write_dump(process, path, types) -> DumpResult``, and the worker that does it.
+
+On Linux it is capture, snapshot, minidump writer; on Windows DbgHelp writes the file itself. The monitor
+never calls it: reading a broken process is done by a short-lived child (``worker``) with limits and a
+deadline. This file and ``write`` alone choose the system.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform == "win32":
+    from perimortem.dumping.windows.access import check_access
+    from perimortem.dumping.windows.guard import limit_output, protect_self, worker_environment
+    from perimortem.dumping.windows.hold import Hold, describe_hold, release
+else:
+    from perimortem.dumping.linux.access import check_access
+    from perimortem.dumping.linux.guard import limit_output, protect_self, worker_environment
+    from perimortem.dumping.linux.hold import Hold, describe_hold, release
+
+__all__ = [
+    "Hold",
+    "check_access",
+    "describe_hold",
+    "limit_output",
+    "protect_self",
+    "release",
+    "worker_environment",
+]

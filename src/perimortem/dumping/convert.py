@@ -1,0 +1,85 @@
+"""From a minidump to a core and back; to compressed and back."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from pathlib import Path
+
+from perimortem.dumping.compressed import CompressedWriter
+from perimortem.dumping.naming import partial_path, publish
+from perimortem.dumping.open import open_snapshot
+from perimortem.dumping.output import PlainFile
+from perimortem.elfcore.reader import render_maps
+from perimortem.elfcore.writer import write_core
+from perimortem.errors import CaptureFailed, MalformedInput, PerimortemError
+from perimortem.minidump.writer import write_minidump
+from perimortem.model.dump import FULL, MINI, DumpFormat, MinidumpType
+from perimortem.model.snapshot import Architecture, Snapshot
+
+_FULL_BYTES = 64 << 20
+"""So much memory makes a dump a full one."""
+
+
+def convert(source: Path, target: Path, target_format: DumpFormat, *, compress: bool) -> list[str]:
+    """Write ``source`` anew as ``target``; what is lost or damaged, in words.
+
+    Raises MalformedInput or PerimortemError; then no file is left.
+    """
+    if not target.name or target.is_dir():
+        raise CaptureFailed(f"cannot write {target}", why="it is a directory", remedy="name a file")
+    if target.exists():
+        raise CaptureFailed(
+            f"cannot write {target}", why="it exists already", remedy="name another file"
+        )
+    partial = partial_path(target, os.getpid())
+    try:
+        with open_snapshot(source) as snapshot:
+            _check(snapshot)
+            if "maps" not in snapshot.files:
+                snapshot.files["maps"] = render_maps(snapshot.regions)
+            with open(partial, "xb", buffering=0) as file:
+                os.chmod(partial, 0o600)
+                _write(file.fileno(), snapshot, target_format, compress=compress)
+        publish(partial, target)
+    except FileExistsError as error:
+        raise CaptureFailed(
+            f"cannot write {target}", why="it exists already", remedy="name another file"
+        ) from error
+    except OSError as error:
+        raise PerimortemError(f"cannot write {target}", why=error.strerror or str(error)) from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return snapshot.soft_errors
+
+
+def _check(snapshot: Snapshot) -> None:
+    if snapshot.system.architecture is not Architecture.X86_64:
+        raise MalformedInput(
+            "it cannot be converted", why="it is not of x86-64, or does not say of what"
+        )
+    if not any(thread.registers for thread in snapshot.threads):
+        raise MalformedInput("it cannot be converted", why="it has no thread with registers")
+
+
+def _write(fd: int, snapshot: Snapshot, target_format: DumpFormat, *, compress: bool) -> None:
+    out = CompressedWriter(PlainFile(fd).write_at) if compress else PlainFile(fd)
+    with closing(out):
+        if target_format is DumpFormat.CORE:
+            write_core(snapshot, out)
+        else:
+            write_minidump(snapshot, _derive_types(snapshot), out)
+        out.finish()
+
+
+def _derive_types(snapshot: Snapshot) -> MinidumpType:
+    """What the new dump has, of what can be told."""
+    total = sum(memory.size for memory in snapshot.memory)
+    types = FULL if total > _FULL_BYTES else MINI | MinidumpType.WITH_FULL_MEMORY_INFO
+    if snapshot.handles is None:
+        types &= ~MinidumpType.WITH_HANDLE_DATA
+    if any(thread.registers and thread.registers.extended for thread in snapshot.threads):
+        types |= MinidumpType.WITH_AVX_XSTATE_CONTEXT
+    if snapshot.token is not None:
+        types |= MinidumpType.WITH_TOKEN_INFORMATION
+    return types

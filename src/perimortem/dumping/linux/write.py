@@ -1,0 +1,189 @@
+"""Capture, then the writer of the format; they meet only in the snapshot."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import time
+from contextlib import closing, suppress
+from dataclasses import replace
+from functools import partial as bind
+from pathlib import Path
+
+assert sys.platform == "linux"
+
+from perimortem.capture.linux.exit_stop import ExitStop
+from perimortem.capture.linux.snapshot import Capture, capture
+from perimortem.dumping.compressed import CompressedWriter
+from perimortem.dumping.linux.output import SparseFile
+from perimortem.dumping.naming import partial_path, publish
+from perimortem.dumping.output import PlainFile
+from perimortem.dumping.progress import Progress, TellProgress
+from perimortem.dumping.record import read_record
+from perimortem.elfcore.writer import write_core
+from perimortem.errors import CaptureFailed, ProcessGone
+from perimortem.minidump.writer import write_minidump
+from perimortem.model.crash import Crash
+from perimortem.model.dump import DumpFormat, DumpOptions, DumpResult, Pause
+from perimortem.model.process import ProcessRef
+from perimortem.model.snapshot import Snapshot
+
+KEEP_FREE_SHARE = 20
+"""A dump leaves at least a twentieth of the disk free, or 1 GiB of a large one."""
+_KEEP_FREE_MAX = 1 << 30
+_STREAMS_ESTIMATE = 1 << 20
+_NICENESS = 10
+_AT_EXIT_S = 60
+"""So long a process may stand at its end. Arbitrary, as other dumps have it."""
+
+
+def write_dump(
+    process: ProcessRef,
+    path: Path,
+    options: DumpOptions,
+    crash: Crash | None = None,
+    *,
+    at_exit: bool = False,
+    recorder: Path | None = None,
+    tell_progress: TellProgress | None = None,
+    steps_back: bool = False,
+) -> DumpResult:
+    """Dump ``process`` to ``path``, which must not exist; the result names what is missing.
+
+    ``crash``: what its handler told; the dump then has an exception, and the thread as it was then.
+
+    ``at_exit``: wait until it is about to end, and dump it then; it ends when the dump is there.
+
+    ``steps_back``: once the target runs again, leave the processors to it (nice), for good.
+
+    The file appears under its name only when it is whole. Raises ProcessGone, AccessDenied, or
+    CaptureFailed (disk full, size limit, another tracer); then no file is left.
+    """
+    if not at_exit:
+        return _write(process, path, options, crash, None, recorder, tell_progress, steps_back)
+    stop = ExitStop(process.pid)
+    try:
+        if not stop.await_exit():
+            raise ProcessGone(f"process {process.pid} has ended")
+        signal.alarm(_AT_EXIT_S)  # then we end, and the kernel lets it end
+        return _write(process, path, options, crash, stop, recorder, tell_progress, steps_back)
+    finally:
+        stop.release()
+
+
+def _write(
+    process: ProcessRef,
+    path: Path,
+    options: DumpOptions,
+    crash: Crash | None,
+    at_exit: ExitStop | None,
+    recorder: Path | None,
+    tell_progress: TellProgress | None,
+    steps_back: bool,
+) -> DumpResult:
+    partial = partial_path(path, os.getpid())
+    record = read_record(recorder, process, options.types)
+    try:
+        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _write_error(path, error) from error
+    try:
+        try:
+            with capture(process, options, crash, at_exit) as captured:
+                snapshot = replace(captured.snapshot, record=record)
+                total = sum(memory.size for memory in snapshot.memory)
+                if steps_back and captured.pause is not Pause.STOP:
+                    with suppress(OSError):
+                        os.nice(_NICENESS)
+                _check_space(path, _held_bytes(process.pid, total))
+                _write_file(fd, snapshot, captured, options, _report(tell_progress, total))
+            size = os.fstat(fd).st_size
+        finally:
+            os.close(fd)
+        final = publish(partial, path)
+    except OSError as error:
+        raise _write_error(path, error) from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return DumpResult(
+        path=str(final),
+        types=captured.types,
+        size_bytes=size,
+        target_paused_ms=round(captured.paused_ms, 3),
+        thread_count=len(snapshot.threads),
+        soft_errors=tuple(snapshot.soft_errors),
+        pause=captured.pause,
+    )
+
+
+def _write_file(
+    fd: int,
+    snapshot: Snapshot,
+    captured: Capture,
+    options: DumpOptions,
+    tell_progress: bind[None] | None,
+) -> None:
+    out: CompressedWriter | SparseFile
+    if options.compress:
+        out = CompressedWriter(PlainFile(fd).write_at, tell_progress)
+    else:
+        out = SparseFile(fd, tell_progress)
+    with closing(out):
+        if options.format is DumpFormat.CORE:
+            write_core(snapshot, out)
+        else:
+            write_minidump(snapshot, captured.types, out)
+        out.finish()
+
+
+def _report(tell_progress: TellProgress | None, total_bytes: int) -> bind[None] | None:
+    if tell_progress is None:
+        return None
+    return bind(_tell, tell_progress, total_bytes, time.monotonic())
+
+
+def _tell(tell_progress: TellProgress, total_bytes: int, since: float, position: int) -> None:
+    done = min(position, total_bytes)
+    tell_progress(Progress(done, total_bytes, time.monotonic() - since))
+
+
+def _held_bytes(pid: int, chosen_bytes: int) -> int:
+    """What was mapped and never touched takes no room: holes."""
+    held = 0
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+            for line in file:
+                if line.startswith(("VmRSS:", "VmSwap:")):
+                    held += int(line.split()[1]) << 10
+    except (OSError, ValueError, IndexError):
+        return chosen_bytes
+    return min(held, chosen_bytes)
+
+
+def _check_space(path: Path, memory_bytes: int) -> None:
+    facts = os.statvfs(path.parent)
+    free = facts.f_bavail * facts.f_frsize
+    keep = min(facts.f_blocks * facts.f_frsize // KEEP_FREE_SHARE, _KEEP_FREE_MAX)
+    needed = memory_bytes + _STREAMS_ESTIMATE
+    if free - needed < keep:
+        raise CaptureFailed(
+            f"no dump was written to {path.parent}",
+            why=f"it needs {needed >> 20} MiB, {free >> 20} MiB are free, {keep >> 20} MiB stay so",
+            remedy="free some space, take a smaller type, or set PERIMORTEM_DATA_DIR",
+        )
+
+
+def _write_error(path: Path, error: OSError) -> CaptureFailed:
+    if error.errno == errno.EEXIST:
+        return CaptureFailed(
+            f"cannot write {path}", why="it exists already", remedy="name another file with -o"
+        )
+    if error.errno == errno.EFBIG:
+        return CaptureFailed(
+            f"cannot write {path}",
+            why="the dump is larger than the limit set for it",
+            remedy="take a smaller type",
+        )
+    return CaptureFailed(f"cannot write {path}", why=error.strerror or str(error))

@@ -1,0 +1,48 @@
+"""Write the JSON schemas in docs/ from the types in perimortem.documents; with --check, compare them.
+
+python tools/generate_schemas.py [--check]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import msgspec
+
+from perimortem.documents.examination import Examination
+from perimortem.documents.report import Report
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+TYPES = {
+    "report.schema.json": (Report, "The report of `perimortem run --report`, `show --json`"),
+    "examination.schema.json": (Examination, "`perimortem analyze --json`, `stack --json`"),
+}
+
+
+def make_schema(document: type, title: str) -> str:
+    """JSON Schema 2020-12, as text."""
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": title,
+        **msgspec.json.schema(document),
+    }
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def main() -> int:
+    stale = []
+    for name, (document, title) in TYPES.items():
+        path, text = DOCS / name, make_schema(document, title)
+        if "--check" not in sys.argv:
+            path.write_text(text)
+        elif not path.exists() or path.read_text() != text:
+            stale.append(name)
+    if stale:
+        print(f"not as the types have it: {', '.join(stale)} (python tools/generate_schemas.py)")
+    return bool(stale)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
