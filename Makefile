@@ -2,8 +2,11 @@
 
 PYTHON ?= python3
 VENV   ?= .venv
+# Tests at once; most of them wait for programs that run.
+JOBS   ?= 3
 BIN    := $(VENV)/bin
 SOURCES := $(shell find src native -type f -not -name '*.pyc')
+PRODUCT := $(VENV)/.product
 STAMP  := $(VENV)/.installed
 TOOLS  := $(VENV)/.tools
 NATIVE  = $(shell $(BIN)/python -c "from perimortem.agent.library import find_library; print(find_library().parent)")
@@ -20,22 +23,26 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
+$(PRODUCT): $(BIN)/python pyproject.toml $(SOURCES)
+	$(BIN)/python -m pip install --quiet '.[stacks,lines,zstd]'
+	@touch $@
+
 $(STAMP): $(BIN)/python pyproject.toml $(SOURCES)
 	$(BIN)/python -m pip install --quiet '.[test]'
-	@touch $@
+	@touch $@ $(PRODUCT)
 
 $(TOOLS): $(STAMP)
 	$(BIN)/python -m pip install --quiet '.[test,dev]'
-	@touch $@
+	@touch $@ $(STAMP) $(PRODUCT)
 
-examples/bin/silent-death: examples/silent-death/server.c examples/silent-death/gpu_rt.c $(STAMP)
+examples/bin/silent-death: examples/silent-death/server.c examples/silent-death/gpu_rt.c $(PRODUCT)
 	@mkdir -p examples/bin
 	$(CC) -shared -fPIC -O1 -g -o examples/bin/libgpu_rt.so examples/silent-death/gpu_rt.c
 	$(CC) -O1 -g -I$(NATIVE)/include -o $@ examples/silent-death/server.c \
 	  -Lexamples/bin -lgpu_rt -L$(NATIVE) -l:libperimortem.so.0 -lpthread \
 	  -Wl,-rpath,$(abspath examples/bin) -Wl,-rpath,$(NATIVE)
 
-run: $(STAMP) ## Set up, and watch a bundled program die (CMD="..." for another command)
+run: $(PRODUCT) ## Set up, and watch a bundled program die (CMD="..." for another command)
 ifdef CMD
 	$(BIN)/perimortem run -- $(CMD)
 else
@@ -48,19 +55,21 @@ programs: $(STAMP) ## Build the programs that the tests crash, hang and kill
 	@$(MAKE) --no-print-directory -C tests/programs NATIVE=$(NATIVE)
 
 test: $(STAMP) programs ## Set up, and run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not exclusive"
+	$(BIN)/python -m pytest -m exclusive
 
 fast-tests: $(STAMP)
-	$(BIN)/python -m pytest -q tests/unit
+	$(BIN)/python -m pytest -q -n $(JOBS) tests/unit
 
 check: $(TOOLS) fast-tests ## ruff, mypy --strict for linux and win32, import-linter, fast tests
-	$(BIN)/ruff check src tools tests bench
-	$(BIN)/ruff format --check src tools tests bench
+	$(BIN)/ruff check src tools tests bench examples
+	$(BIN)/ruff format --check src tools tests bench examples
 	$(BIN)/mypy --platform linux
 	$(BIN)/mypy --platform win32
 	$(BIN)/lint-imports
 	$(BIN)/python tools/generate_headers.py --check
 	$(BIN)/python tools/generate_schemas.py --check
+	$(BIN)/python tools/check_dead_code.py
 
 bench: $(TOOLS) programs ## Measure ratios against peers, side by side in one run
 	$(BIN)/python -m bench

@@ -59,13 +59,3 @@ class LaunchFailed(PerimortemError):
 
 class StoreError(PerimortemError):
     """The incident store cannot be opened or written."""
-
-
-class UnsupportedPlatform(PerimortemError):
-    """This operating system is not supported for what was asked."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__(
-            f"cannot {what} on this operating system",
-            why="this version has no way to do it",
-        )

@@ -21,6 +21,7 @@ from perimortem.wire.layout import FrameKind, Outcome
 
 pytestmark = [
     pytest.mark.system,
+    pytest.mark.exclusive,
     pytest.mark.skipif(os.geteuid() != 0, reason="core_pattern takes root"),
 ]
 

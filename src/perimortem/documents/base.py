@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -16,8 +15,3 @@ Hex = Annotated[str, Meta(pattern=r"^0x[0-9a-f]+$")]
 
 class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A part of a document: it cannot be changed, and has no other keys than these."""
-
-
-def read_time(text: str) -> datetime:
-    """A :data:`Time` as a datetime with its time zone."""
-    return datetime.fromisoformat(text)

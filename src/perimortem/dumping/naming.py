@@ -12,7 +12,6 @@ from perimortem.model.dump import DumpFormat, DumpOptions
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]")
 _NAME = re.compile(r"(?P<name>.+)-(?P<time>\d+)-(?P<pid>\d+)(?P<ending>(\.[a-z]+)+)")
-DUMP_ENDINGS = (".dmp", ".dmp.zst", ".core", ".core.zst")
 _SECONDS_MAX = 1000
 _RENAMES, _RENAME_PAUSE_S = 10, 0.1
 

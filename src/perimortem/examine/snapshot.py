@@ -15,7 +15,7 @@ from perimortem.analysis.waits import derive_waits, find_cycles
 from perimortem.examine.disassemble import decode_instruction
 from perimortem.examine.options import ExamineOptions
 from perimortem.model.examination import Examination
-from perimortem.model.python_stack import PythonFrame, PythonThread
+from perimortem.model.python_stack import PythonThread
 from perimortem.model.snapshot import Snapshot
 from perimortem.model.stack import ThreadStack
 from perimortem.symbols.cache import SymbolCache, find_cache_dir
@@ -97,10 +97,6 @@ def _without_sleepers(
         tid: replace(lock, owner_tid=None) if lock.owner_tid in sleepers else lock
         for tid, lock in locks.items()
     }
-
-
-def _is_wait(frame: PythonFrame) -> bool:
-    return frame.function.rpartition(".")[2] == "wait" and frame.file.endswith("threading.py")
 
 
 @contextmanager

@@ -23,7 +23,3 @@ def choose_rights(types: MinidumpType) -> int:
     if types & MinidumpType.WITH_HANDLE_DATA:
         rights |= kernel32.PROCESS_DUP_HANDLE
     return rights
-
-
-def name_rights(rights: int) -> str:
-    return ", ".join(name for bit, name in NAMES.items() if rights & bit)
