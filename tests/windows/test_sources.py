@@ -91,7 +91,7 @@ def test_an_end_that_etw_told_is_found_by_pid_and_creation_time():
 def test_without_etw_the_status_is_unknown_and_why():
     watch = GoneExitWatch(ProcessRef(4711, 99), _source("it is refused"))
     assert watch.collect_exit(0).kind is ExitKind.UNKNOWN
-    assert "it is refused" in watch.evidence[0].fact
+    assert watch.facts[0].values["why"] == "it is refused"
     watch.close()
 
 

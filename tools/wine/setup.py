@@ -30,6 +30,7 @@ DONOR = "panda3d==1.10.16"
 """Its wheel holds the library, the extension modules and the C runtime of CPython for Windows."""
 PACKAGES = (
     "click",
+    "msgspec",
     "cxxfilt",
     "rust-demangler",
     "platformdirs",

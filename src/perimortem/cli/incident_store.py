@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
+from perimortem.cli.store_limits import read_limits
 from perimortem.config.resolve import Resolved
 from perimortem.monitor.incident_store import DatabaseStore
 from perimortem.monitor.settings import Settings
 from perimortem.store.database import Store
 from perimortem.store.ledger import DumpLedger
-from perimortem.store.retention import Limits
-
-_MAX_USE_BYTES = 2 << 30
-_MAX_USE_SHARE = 0.10
-_KEEP_FREE_SHARE = 0.05
 
 
 @contextmanager
@@ -25,24 +19,3 @@ def open_incident_store(settings: Settings, resolved: Resolved) -> Iterator[Data
     with Store(settings.store_path) as store:
         limits = read_limits(resolved, settings.dumps_dir)
         yield DatabaseStore(store, DumpLedger(store, settings.dumps_dir, limits))
-
-
-def read_limits(resolved: Resolved, dumps_dir: Path) -> Limits:
-    """Shares are of the file system that the dumps lie on."""
-    total = shutil.disk_usage(dumps_dir).total
-    max_use, keep_free = resolved["max-use"], resolved["keep-free"]
-    default_use_bytes, default_free_bytes = find_default_limits(dumps_dir)
-    return Limits(
-        default_use_bytes if max_use is None else max_use.of(total),
-        default_free_bytes if keep_free is None else keep_free.of(total),
-        resolved["max-age"],
-        resolved["dumps-per-hour"],
-    )
-
-
-def find_default_limits(directory: Path) -> tuple[int, int]:
-    """max-use and keep-free where neither is set, in bytes; ``directory`` need not exist yet."""
-    while not directory.exists() and directory != directory.parent:
-        directory = directory.parent
-    total = shutil.disk_usage(directory).total
-    return min(_MAX_USE_BYTES, int(total * _MAX_USE_SHARE)), int(total * _KEEP_FREE_SHARE)

@@ -62,7 +62,7 @@ def command(path: Path | None, as_json: bool) -> int:
 def _render_limit(name: str) -> str:
     """What holds where nothing is set: it depends on the disk."""
     from perimortem.cli.data_dir import find_configured_data_dir
-    from perimortem.cli.incident_store import find_default_limits
+    from perimortem.cli.store_limits import find_default_limits
     from perimortem.report.units import format_size
 
     max_use_bytes, keep_free_bytes = find_default_limits(find_configured_data_dir())

@@ -32,7 +32,7 @@ dump was removed. The newest dump of each kind of crash is never removed."""
 @json_option
 def command(as_json: bool, dry_run: bool, **options: Any) -> int:
     """Remove the oldest dumps until the store keeps its bounds; and what broken runs left behind."""
-    from perimortem.cli.incident_store import read_limits
+    from perimortem.cli.store_limits import read_limits
     from perimortem.cli.output import echo_json
     from perimortem.cli.settings import build_settings
     from perimortem.config.resolve import resolve

@@ -1,0 +1,77 @@
+"""What each command imports: start-up is paid by every watched program."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {
+    "asyncio", "ctypes", "dataclasses", "difflib", "email", "hashlib", "http", "json", "logging",
+    "msgspec", "multiprocessing", "platformdirs", "psutil", "pystack", "drgn", "symbolic", "capstone",
+    "rich", "sqlite3", "ssl", "socket", "subprocess", "tempfile", "threading", "tomllib", "unittest",
+    "urllib", "xml", "zstandard",
+}  # fmt: skip
+"""Libraries, and what of the standard library takes a millisecond or more."""
+_SETTINGS = {"dataclasses", "platformdirs", "tempfile", "tomllib", "urllib"}
+"""``urllib`` is pathlib's own; ``tempfile`` that of platformdirs."""
+ALLOWED = {
+    ("--help",): set(),
+    ("explain", "137"): {"dataclasses", "urllib"},
+    ("config",): _SETTINGS,
+    ("list",): _SETTINGS | {"sqlite3"},
+    ("run", "-q", "--no-stacks", "--", "true"): _SETTINGS
+    | {"ctypes", "difflib", "hashlib", "logging", "socket", "sqlite3", "subprocess"},
+}
+"""What each may load besides what `import click` does."""
+CODE = """
+import atexit, json, sys
+path = sys.argv.pop(1)
+atexit.register(lambda: open(path, "w").write(json.dumps(sorted(sys.modules))))
+from perimortem.cli.main import main
+main()
+"""
+
+
+BASE = """
+import json, sys, click
+open(sys.argv[1], "w").write(json.dumps(sorted(sys.modules)))
+"""
+
+
+def list_modules(arguments, tmp_path, monkeypatch):
+    monkeypatch.setenv("PERIMORTEM_RUN_DIR", str(tmp_path / "run"))
+    monkeypatch.setenv("PERIMORTEM_DATA_DIR", str(tmp_path / "data"))
+    path = tmp_path / "modules.json"
+    code = (
+        CODE
+        if arguments
+        else "import json, sys, click; open(sys.argv[1], 'w').write(json.dumps(sorted(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path), *arguments], capture_output=True)
+    return set(json.loads(path.read_text()))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="each system has modules of its own")
+@pytest.mark.parametrize("arguments", ALLOWED, ids=" ".join)
+def test_a_command_loads_no_heavy_module_that_it_does_not_need(arguments, tmp_path, monkeypatch):
+    base = list_modules((), tmp_path, monkeypatch)
+    loaded = list_modules(arguments, tmp_path, monkeypatch)
+    heavy = {name for name in HEAVY if name in loaded and name not in base}
+    assert heavy - ALLOWED[arguments] == set()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="each system has modules of its own")
+def test_the_commands_load_few_of_our_own_modules(tmp_path, monkeypatch):
+    """Growth is a decision: raise the number only with a reason."""
+    limits = {
+        ("--help",): 4,
+        ("explain", "137"): 14,
+        ("run", "-q", "--no-stacks", "--", "true"): 200,
+    }
+    for arguments, limit in limits.items():
+        loaded = list_modules(arguments, tmp_path, monkeypatch)
+        own = sorted(name for name in loaded if name.startswith("perimortem"))
+        assert len(own) <= limit, (len(own), own)
