@@ -23,9 +23,9 @@ PAIRS = {
 """The folders of both sides, by ``PACKAGE/MODULE.py`` without the side."""
 CHOOSERS = {
     "collector/__init__.py",
-    "dump/__init__.py",
+    "dumping/__init__.py",
     "examine/__init__.py",
-    "dump/write.py",
+    "dumping/write.py",
     "exits/sources.py",
     "monitor/platform/__init__.py",
     "proc/__init__.py",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from perimortem.documents.base import Document, Hex
 from perimortem.model.evidence import Confidence
@@ -67,7 +67,7 @@ class Access(Document, frozen=True):
     kind: str
     address: Hex
     size_bytes: int | None
-    expression: str
+    expression: str | None
     registers: dict[str, Hex]
 
 
@@ -112,8 +112,8 @@ class Wait(Document, frozen=True):
     address: Hex
     name: str | None
     owner_tid: int | None
-    has_limit: bool | None
-    detail: str | None
+    has_limit: bool
+    detail: str
     text: str
 
 
@@ -150,5 +150,9 @@ class Examination(Document, frozen=True):
     notes: list[str]
     paused_ms: float | None
     thread_count: Annotated[
-        int | None, Meta(description="Of an incident: how many there were; the dump has them all.")
-    ] = None
+        int | UnsetType,
+        Meta(description="In an incident: how many threads there were; the dump has them all."),
+    ] = UNSET
+    file: Annotated[
+        str | UnsetType, Meta(description="By `perimortem analyze`: the file as it was named.")
+    ] = UNSET
