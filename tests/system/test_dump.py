@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, await_true
 
-from perimortem.capture.linux.freeze import Freeze
+from perimortem.capture.linux.freeze import PtraceStop
 from perimortem.dumping.naming import dump_name, publish
 from perimortem.dumping.write import write_dump
 from perimortem.errors import CaptureFailed, ProcessGone
@@ -103,7 +103,7 @@ def test_no_signal_is_lost_through_200_dumps(start, tmp_path):
          str(program.pid)]
     )  # fmt: skip
     for _ in range(200):
-        with Freeze(program.pid) as freeze:
+        with PtraceStop(program.pid) as freeze:
             assert freeze.stopped == [program.pid]
     sender.wait(timeout=60)
     pending = Path(f"/proc/{program.pid}/status")
@@ -279,9 +279,9 @@ def test_a_missing_right_is_named(start, programs):
     program = start("many_threads", 1)
     script = (
         "import os, sys; os.setgid(65534); os.setuid(65534)\n"
-        "from perimortem.capture.linux.freeze import Freeze\n"
+        "from perimortem.capture.linux.freeze import PtraceStop\n"
         "from perimortem.errors import AccessDenied\n"
-        "try:\n    with Freeze(int(sys.argv[1])):\n        print('it was frozen')\n"
+        "try:\n    with PtraceStop(int(sys.argv[1])):\n        print('it was frozen')\n"
         "except AccessDenied as error:\n    print(error)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(_readable_copy())}
@@ -322,7 +322,7 @@ def test_no_call_ends_with_eintr_because_of_us(start, restarts):
     tasks = Path(f"/proc/{program.pid}/task")
     await_true(lambda: len(list(tasks.iterdir())) == 6)
     for _ in range(50):
-        with Freeze(program.pid, restarts_calls=restarts) as freeze:
+        with PtraceStop(program.pid, restarts_calls=restarts) as freeze:
             assert len(freeze.stopped) == 6
         await_true(lambda: all(") S " in (t / "stat").read_text() for t in tasks.iterdir()))
     program.popen.terminate()

@@ -14,10 +14,12 @@ SPAN_NS = 100_000_000
 PID = 10
 
 
-def thread(tid=PID, wait=None, run_ms=0, ready_ms=0, slices=0, name="main", words="", late_ms=0):
+def thread(
+    tid=PID, wait=None, run_ms=0, ready_ms=0, slices=0, name="main", description="", late_ms=0
+):
     """``late_ms``: so long after the look began it was looked at."""
     ns = (ms * 10**6 for ms in (late_ms, run_ms, ready_ms))
-    return ThreadSample(tid, name, wait, words, *ns, slices)
+    return ThreadSample(tid, name, wait, description, *ns, slices)
 
 
 def judge(first, second, names=("work",), slept_ns=0):

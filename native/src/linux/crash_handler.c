@@ -43,7 +43,7 @@ static pmr_lock change_lock = PMR_UNLOCKED;
 static _Atomic int is_installed;
 static _Atomic int owner_pid;
 static _Atomic int has_own_handlers;
-static _Atomic unsigned lets_itself_in; /* a bit for each signal */
+static _Atomic unsigned is_reentrant; /* a bit for each signal */
 static uint32_t answer_timeout_ms = PMR_ANSWER_TIMEOUT_MS;
 
 int pmr_is_crash_signal(int number) {
@@ -69,7 +69,7 @@ static void set_mask(int how, const sigset_t *set) {
 }
 
 /* Whether a signal was made by an instruction that will make it again when we return to it. */
-static int comes_again(int number, const siginfo_t *info) {
+static int will_refault(int number, const siginfo_t *info) {
   return info->si_code > 0 &&
          (number == SIGSEGV || number == SIGBUS || number == SIGILL || number == SIGFPE);
 }
@@ -82,7 +82,7 @@ static void set_default(int number) {
 }
 
 /* To whoever stands in the table now, after our return. */
-static void send_again(const pmr_fault *fault) {
+static void reraise_queued(const pmr_fault *fault) {
   sigset_t held;
   long pid = PMR_RAW0(SYS_getpid), tid = PMR_RAW0(SYS_gettid);
   sigemptyset(&held);
@@ -93,16 +93,16 @@ static void send_again(const pmr_fault *fault) {
     PMR_RAW3(SYS_tgkill, pid, tid, fault->number);
 }
 
-static void let_travel(const pmr_fault *fault) {
+static void chain_or_reraise(const pmr_fault *fault) {
   /* The first process of a namespace is deaf to what it sends itself. */
-  if (!comes_again(fault->number, fault->info) && PMR_RAW0(SYS_getpid) == 1)
+  if (!will_refault(fault->number, fault->info) && PMR_RAW0(SYS_getpid) == 1)
     PMR_RAW1(SYS_exit_group, 128 + fault->number);
   set_default(fault->number);
-  if (!comes_again(fault->number, fault->info)) send_again(fault);
+  if (!will_refault(fault->number, fault->info)) reraise_queued(fault);
 }
 
 /* One thread reports; whoever crashes meanwhile waits for that, for it ends them all. */
-static _Atomic int reporter_tid;
+static _Atomic int dumping_tid;
 static _Atomic int is_reported;
 static pmr_crash_note fatal_note;
 static unsigned char message[PMR_CRASH_MESSAGE_SIZE];
@@ -112,7 +112,7 @@ static void pause_ms(long ms) {
   PMR_RAW5(SYS_ppoll, 0, 0, &wait, 0, 0);
 }
 
-static void await_reporter(void) {
+static void wait_for_dump_done(void) {
   uint64_t deadline_ns = pmr_precise_now_ns() + (uint64_t)(answer_timeout_ms + 1000) * 1000000u;
   while (!atomic_load(&is_reported) && pmr_precise_now_ns() < deadline_ns) pause_ms(5);
   for (int i = 0; i < 50; i++) pause_ms(10); /* it goes first: the process ends by what was reported */
@@ -149,8 +149,8 @@ static int is_sent_by_itself(const siginfo_t *info) {
 
 static void report(const pmr_fault *fault) {
   int tid = (int)PMR_RAW0(SYS_gettid), expected = 0;
-  if (!atomic_compare_exchange_strong(&reporter_tid, &expected, tid)) {
-    if (expected != tid) await_reporter(); /* else: our own handler crashed */
+  if (!atomic_compare_exchange_strong(&dumping_tid, &expected, tid)) {
+    if (expected != tid) wait_for_dump_done(); /* else: our own handler crashed */
     return;
   }
   pmr_fault root;
@@ -185,7 +185,7 @@ static void handle(int number, siginfo_t *info, void *context) {
   pmr_fault fault = {number, info, context};
   if (!is_deaf_to(number, info)) {
     if (is_owner()) report(&fault);
-    let_travel(&fault);
+    chain_or_reraise(&fault);
   }
   errno = saved_errno;
 }
@@ -213,7 +213,7 @@ static void call(const struct sigaction *action, int number, siginfo_t *info, vo
 }
 
 /* A handler that is to be called once (SA_RESETHAND): the default action that then holds is ours. */
-static void handle_once(int number, siginfo_t *info, void *context) {
+static void handle_resethand(int number, siginfo_t *info, void *context) {
   struct sigaction action = wanted[number];
   if (is_owner()) {
     want_default(number);
@@ -226,25 +226,25 @@ static void handle_once(int number, siginfo_t *info, void *context) {
 
 static int put_once_in_place(int number, const struct sigaction *action) {
   struct sigaction ours = *action;
-  ours.sa_sigaction = handle_once;
+  ours.sa_sigaction = handle_resethand;
   ours.sa_flags = (action->sa_flags & ~(int)SA_RESETHAND) | SA_SIGINFO;
   return __sigaction(number, &ours, NULL);
 }
 
 /* Before a handler that surely ends the process: it is reported first, and then goes there. */
-static void handle_before(int number, siginfo_t *info, void *context) {
+static void handle_first_chance(int number, siginfo_t *info, void *context) {
   allow_unaligned_access();
   int saved_errno = errno;
   pmr_fault fault = {number, info, context};
   if (is_owner()) report(&fault);
   __sigaction(number, &wanted[number], NULL);
-  if (!comes_again(number, info)) send_again(&fault);
+  if (!will_refault(number, info)) reraise_queued(&fault);
   errno = saved_errno;
 }
 
 static int is_ours(const struct sigaction *action) {
-  return action->sa_sigaction == handle || action->sa_sigaction == handle_once ||
-         action->sa_sigaction == handle_before;
+  return action->sa_sigaction == handle || action->sa_sigaction == handle_resethand ||
+         action->sa_sigaction == handle_first_chance;
 }
 
 /* What stands in the kernel for what the program asked for, and reads back so. */
@@ -253,15 +253,15 @@ static int is_as_wanted(int number, const struct sigaction *now) {
                           now->sa_sigaction == wanted[number].sa_sigaction);
 }
 
-int pmr_lets_itself_in(int number) { return atomic_load(&lets_itself_in) >> number & 1; }
+int pmr_is_reentrant(int number) { return atomic_load(&is_reentrant) >> number & 1; }
 
 static void note_handler(int number, const struct sigaction *action) {
   if (is_ignored(action) || is_default(action)) return;
   atomic_store(&has_own_handlers, 1);
   if (action->sa_flags & SA_NODEFER)
-    atomic_fetch_or(&lets_itself_in, 1u << number);
+    atomic_fetch_or(&is_reentrant, 1u << number);
   else
-    atomic_fetch_and(&lets_itself_in, ~(1u << number));
+    atomic_fetch_and(&is_reentrant, ~(1u << number));
 }
 
 static int put_in_place(int number, const struct sigaction *action) {
@@ -303,10 +303,10 @@ void pmr_note_taken_fault(uintptr_t stack_pointer) {
   static _Atomic int busy;
   pmr_fault root;
   if (!atomic_load(&is_installed) || !atomic_load(&has_own_handlers) || !is_owner()) return;
-  if (atomic_load(&reporter_tid) || atomic_exchange(&busy, 1)) return;
+  if (atomic_load(&dumping_tid) || atomic_exchange(&busy, 1)) return;
   uint64_t mask = 0;
   PMR_RAW4(SYS_rt_sigprocmask, SIG_BLOCK, 0, &mask, 8);
-  if (pmr_find_signal_frame(stack_pointer, mask, &root) && !atomic_load(&reporter_tid)) {
+  if (pmr_find_signal_frame(stack_pointer, mask, &root) && !atomic_load(&dumping_tid)) {
     pmr_fill_crash(&fatal_note, &root);
     write_down(PMR_CRASH_STATE_TAKEN);
   }
@@ -325,7 +325,7 @@ static void begin_child(void) {
   if (!atomic_load(&is_installed)) return;
   change_lock = (pmr_lock)PMR_UNLOCKED;
   atomic_store(&owner_pid, getpid());
-  atomic_store(&reporter_tid, 0);
+  atomic_store(&dumping_tid, 0);
   atomic_store(&is_reported, 0);
 }
 
@@ -339,7 +339,7 @@ static void stand_before_existing(int number, const struct sigaction *existing) 
   if (pmr_hooks_sigaction() || !is_faulthandler) return;
   struct sigaction ours = *existing;
   wanted[number] = *existing;
-  ours.sa_sigaction = handle_before;
+  ours.sa_sigaction = handle_first_chance;
   ours.sa_flags |= SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
   __sigaction(number, &ours, NULL);
 }

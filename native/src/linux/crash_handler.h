@@ -16,7 +16,7 @@ PERIMORTEM_API int pmr_want_action(int number, const struct sigaction *action, s
 PERIMORTEM_API int pmr_has_handler_for(int number);
 
 /* Whether the last handler of the program's own for it asked that it be not held back (SA_NODEFER). */
-int pmr_lets_itself_in(int number);
+int pmr_is_reentrant(int number);
 
 /* The program leaves: if that is in a handler of its own for a fault, the fault is written down. */
 PERIMORTEM_API void pmr_note_taken_fault(uintptr_t stack_pointer);

@@ -45,7 +45,7 @@ static int is_fault_frame(const unsigned char *frame, uint64_t mask) {
   memcpy(&number, frame + INFO_AT, sizeof number);
   memcpy(&code, frame + INFO_AT + 8, sizeof code);
   if (flags >= 64 || !pmr_is_crash_signal(number) || code <= 0) return 0;
-  return (mask >> (number - 1) & 1) || pmr_lets_itself_in(number);
+  return (mask >> (number - 1) & 1) || pmr_is_reentrant(number);
 }
 
 static void keep(const unsigned char *frame, pmr_fault *fault) {

@@ -23,7 +23,7 @@ static LPTOP_LEVEL_EXCEPTION_FILTER previous_filter;
 static void *vectored_handler;
 static uint32_t answer_timeout_ms = PMR_ANSWER_TIMEOUT_MS;
 
-static _Atomic uint32_t reporter_tid;
+static _Atomic uint32_t dumping_tid;
 static _Atomic int is_reported;
 static unsigned char message[PMR_CRASH_MESSAGE_SIZE];
 
@@ -79,7 +79,7 @@ static void tell_monitor(const pmr_crash_note *note) {
 /* One thread reports; whoever crashes meanwhile waits for that, for it ends them all. */
 static int is_first(void) {
   uint32_t tid = GetCurrentThreadId(), expected = 0;
-  if (atomic_compare_exchange_strong(&reporter_tid, &expected, tid)) return 1;
+  if (atomic_compare_exchange_strong(&dumping_tid, &expected, tid)) return 1;
   if (expected == tid) return 0; /* our own handler crashed, or the overflow comes to the filter, too */
   uint64_t deadline_ms = pmr_now_ms() + answer_timeout_ms + 1000;
   while (!atomic_load(&is_reported) && pmr_now_ms() < deadline_ms) Sleep(5);
@@ -103,7 +103,7 @@ static LONG WINAPI on_vectored(EXCEPTION_POINTERS *pointers) {
 
 static LONG WINAPI on_unhandled(EXCEPTION_POINTERS *pointers) {
   LONG wish = EXCEPTION_CONTINUE_SEARCH;
-  if (previous_filter && !atomic_load(&reporter_tid)) {
+  if (previous_filter && !atomic_load(&dumping_tid)) {
     /* Whoever was here before us goes first; it may mend it, or end the process itself. */
     pmr_crash_note *note = pmr_crash_area();
     fill(note, pointers);

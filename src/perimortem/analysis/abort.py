@@ -112,7 +112,7 @@ class GivingUp:
     evidence: tuple[Evidence, ...]
 
 
-def has_given_up(context: CrashContext) -> bool:
+def has_abort_reason(context: CrashContext) -> bool:
     """Whether it stands in a call that ends the program; a signal from outside comes anywhere."""
     frames = takewhile(lambda frame: not frame.is_signal, context.stack.frames[:_ENDING_FRAMES])
     names = [_plain(frame.function) for frame in frames if frame.function]
@@ -122,7 +122,7 @@ def has_given_up(context: CrashContext) -> bool:
     )
 
 
-def derive_giving_up(context: CrashContext) -> GivingUp:
+def derive_abort_reason(context: CrashContext) -> GivingUp:
     """By the functions on the stack of the thread that did it."""
     names = context.names()
     kind, text = ReasonKind.ABORT, _describe_end(names)

@@ -172,8 +172,10 @@ def _request_fact(request: Request, seen: Observations) -> Fact:
             before_s=before_s,
             is_windows=seen.exit.source is ExitSource.PROCESS_HANDLE,
         )
-    if request.words:
-        return observed(FactCode.CONSOLE_EVENT, "console", event=request.words, before_s=before_s)
+    if request.console_event:
+        return observed(
+            FactCode.CONSOLE_EVENT, "console", event=request.console_event, before_s=before_s
+        )
     if request.from_terminal:
         return observed(FactCode.TERMINAL_SIGNAL, "siginfo", signal=signal, before_s=before_s)
     way = "traced" if request.is_traced else "group" if request.to_group else "passed-on"

@@ -81,7 +81,7 @@ def _derive_kind(
     before: ThreadSample | None, now: ThreadSample, run_share: float, ready_share: float
 ) -> tuple[HangKind, str]:
     if now.wait in _AS_A_WHOLE:
-        return now.wait, now.words
+        return now.wait, now.description
     if run_share >= _BUSY_SHARE:
         return HangKind.BUSY, f"ran {min(1.0, run_share):.0%} of the time"
     if ready_share >= _STARVED_SHARE or (now.wait is None and _has_not_run(before, now)):
@@ -90,8 +90,8 @@ def _derive_kind(
         return HangKind.BUSY, f"ran {run_share:.0%} of the time"
     has_stood = before is not None and before.wait is now.wait and before.slices == now.slices
     if not has_stood and now.wait is HangKind.LOCK:
-        return HangKind.WAITING, f"{now.words}, again and again"
-    return now.wait, now.words
+        return HangKind.WAITING, f"{now.description}, again and again"
+    return now.wait, now.description
 
 
 def _has_not_run(before: ThreadSample | None, now: ThreadSample) -> bool:
@@ -104,7 +104,7 @@ def describe_cause(cause: HangCause) -> str:
         return _PHRASES[cause.kind]
     thread = cause.culprit
     name = f"{thread.name} " if thread.name else ""
-    words = f": {thread.words}" if thread.words else ""
+    words = f": {thread.description}" if thread.description else ""
     return f"{_PHRASES[cause.kind]}: thread {name}({thread.tid}){words}"
 
 

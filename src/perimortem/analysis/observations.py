@@ -25,7 +25,7 @@ class Request:
     """Sent by ourselves, as --on-hang asked."""
     is_traced: bool = False
     """Seen in the kernel's trace of signals, not by us."""
-    words: str = ""
+    console_event: str = ""
     """What it is called where it is no signal: "Ctrl-C", "the closing of its console"."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perimortem.analysis.abort import derive_giving_up, has_given_up
+from perimortem.analysis.abort import derive_abort_reason, has_abort_reason
 from perimortem.analysis.access import (
     decode_instruction,
     derive_access,
@@ -127,7 +127,7 @@ class _Deriving:
             if address is not None:
                 return self._make_fault(address)
         is_sent = flags == 0 or flags > 0x7FFFFFFF
-        if code == _ABRT and (self._is_own_signal(flags) or has_given_up(self._context)):
+        if code == _ABRT and (self._is_own_signal(flags) or has_abort_reason(self._context)):
             return self._make_giving_up()
         if is_sent:
             return self._make(ReasonKind.OTHER, f"{signal_name(code)} was sent to it")
@@ -233,7 +233,7 @@ class _Deriving:
         return self._make(ReasonKind.DIVISION, text)
 
     def _make_trap(self) -> Reason:
-        given_up = derive_giving_up(self._context)
+        given_up = derive_abort_reason(self._context)
         if given_up.kind is not ReasonKind.ABORT:
             return self._make(given_up.kind, given_up.text, None, list(given_up.evidence))
         if self._exception.code == _TRAP and self._exception.flags in _DEBUGGERS_TRAPS:
@@ -261,7 +261,7 @@ class _Deriving:
         )
 
     def _make_giving_up(self) -> Reason:
-        given_up = derive_giving_up(self._context)
+        given_up = derive_abort_reason(self._context)
         return Reason(
             kind=given_up.kind,
             text=given_up.text,

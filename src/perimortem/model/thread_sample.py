@@ -34,7 +34,7 @@ class ThreadSample:
     name: str
     wait: HangKind | None
     """What it waits for; None: it runs or is ready to."""
-    words: str
+    description: str
     """The same in words: the system call, the place in the kernel."""
     at_ns: int
     """When its counters were read, by the monotonic clock."""
@@ -62,7 +62,7 @@ class ThreadActivity:
     tid: int
     name: str
     kind: HangKind
-    words: str
+    description: str
     run_ms: float
     ready_ms: float
 

@@ -209,7 +209,7 @@ def _render_activity(thread: ThreadActivity) -> dict[str, Any]:
         "tid": thread.tid,
         "name": thread.name,
         "kind": thread.kind.value,
-        "text": thread.words,
+        "text": thread.description,
         "run_ms": round(thread.run_ms, 1),
         "ready_ms": round(thread.ready_ms, 1),
     }

@@ -22,7 +22,7 @@ assert sys.platform == "linux"
 
 from perimortem.binary.proc_maps import find_region, parse_maps
 from perimortem.capture.linux import native, ptrace
-from perimortem.capture.linux.freeze import Freeze
+from perimortem.capture.linux.freeze import PtraceStop
 from perimortem.capture.linux.memory_room import read_memory_room
 from perimortem.capture.linux.native import InjectionError
 from perimortem.capture.linux.threads import find_living_thread
@@ -88,7 +88,7 @@ class Clone:
     """``pid`` stands still with the memory of that moment, until :meth:`close`."""
 
     def __init__(
-        self, freeze: Freeze, registers: dict[int, Registers | None], facts: CloneFacts
+        self, freeze: PtraceStop, registers: dict[int, Registers | None], facts: CloneFacts
     ) -> None:
         """The threads of ``freeze`` stand still. Raises :class:`CannotClone`."""
         self._target_pid = freeze.pid
@@ -151,7 +151,7 @@ def reap_clone(pid: int, clone: int, *, has_seccomp: bool) -> bool:
 
 
 def _reap_in(pid: int, tid: int, clone: int, *, has_seccomp: bool) -> None:
-    with Freeze(pid, threads=[tid]) as freeze:
+    with PtraceStop(pid, threads=[tid]) as freeze:
         thread_registers = freeze.read_registers().get(tid)
         if tid in freeze.signalled or thread_registers is None:
             return

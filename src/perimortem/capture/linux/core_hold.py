@@ -17,8 +17,8 @@ from perimortem.errors import ProcessGone
 from perimortem.model.snapshot import Registers
 
 
-class CoreHold:
-    """As ``Freeze`` has it, but the kernel holds."""
+class CoreDumpStop:
+    """As ``PtraceStop`` has it, but the kernel holds."""
 
     paused_ns = 0
     """We add nothing to its pause."""
@@ -31,7 +31,7 @@ class CoreHold:
         self.running: list[int] = []
         self.soft_errors: list[str] = []
 
-    def __enter__(self) -> CoreHold:
+    def __enter__(self) -> CoreDumpStop:
         if not self._is_dumping():
             raise ProcessGone(f"process {self._pid} dumps core no more")
         try:

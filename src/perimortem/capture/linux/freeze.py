@@ -30,7 +30,7 @@ _ROUNDS_MAX = 16
 """Threads may be born while others are stopped; each round catches the new ones."""
 
 
-class Freeze:
+class PtraceStop:
     """All threads of ``pid``, stopped until :meth:`thaw`. Use as a context manager."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Freeze:
         """Seized thread to the signal that must be handed back (0 for none)."""
         self._since_ns = 0
 
-    def __enter__(self) -> Freeze:
+    def __enter__(self) -> PtraceStop:
         self._since_ns = time.perf_counter_ns()
         try:
             self._stop_all()

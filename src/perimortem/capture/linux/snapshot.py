@@ -25,10 +25,10 @@ from perimortem.capture.linux.choose_memory import (
 )
 from perimortem.capture.linux.clone import CannotClone, Clone, CloneFacts, check_clonable
 from perimortem.capture.linux.copied_memory import CopiedMemory
-from perimortem.capture.linux.core_hold import CoreHold
+from perimortem.capture.linux.core_hold import CoreDumpStop
 from perimortem.capture.linux.crashed_thread import return_to_crash
 from perimortem.capture.linux.exit_stop import ExitStop
-from perimortem.capture.linux.freeze import Freeze
+from perimortem.capture.linux.freeze import PtraceStop
 from perimortem.capture.linux.handles import collect_handles
 from perimortem.capture.linux.memory import LiveMemory
 from perimortem.capture.linux.redact import filter_memory, filter_paths
@@ -40,7 +40,7 @@ from perimortem.capture.linux.threads import (
     read_xstate,
 )
 from perimortem.capture.linux.token import collect_token
-from perimortem.capture.linux.unstopped import Unstopped
+from perimortem.capture.linux.unstopped import NoStop
 from perimortem.elfcore.link_map import AT_ENTRY, parse_auxv, read_dso_debug
 from perimortem.elfcore.modules import derive_modules
 from perimortem.errors import CaptureFailed, ProcessGone
@@ -77,7 +77,7 @@ _FILETIME_EPOCH_S = 11_644_473_600
 """1601-01-01 to 1970-01-01."""
 
 
-_Hold = Freeze | CoreHold | ExitStop | Unstopped
+StopStrategy = PtraceStop | CoreDumpStop | ExitStop | NoStop
 """What keeps the process still while it is read, if anything."""
 
 
@@ -89,7 +89,9 @@ with all of its memory."""
 class Capture:
     """A snapshot, how it was taken, and the pause it cost (known once the target runs again)."""
 
-    def __init__(self, snapshot: Snapshot, hold: _Hold, pause: Pause, types: MinidumpType) -> None:
+    def __init__(
+        self, snapshot: Snapshot, hold: StopStrategy, pause: Pause, types: MinidumpType
+    ) -> None:
         self.snapshot = snapshot
         self.pause = pause
         self.types = types
@@ -138,13 +140,13 @@ def capture(
 
 def _choose_hold(
     process: ProcessRef, options: DumpOptions, crash: Crash | None, at_exit: ExitStop | None
-) -> _Hold:
+) -> StopStrategy:
     if at_exit is not None:
         return at_exit
     if crash is not None and crash.core_notes is not None:
-        return CoreHold(process.pid, Path(crash.core_notes))
+        return CoreDumpStop(process.pid, Path(crash.core_notes))
     check_access(process.pid, is_traced=options.pause is not Pause.NONE)
-    return Unstopped(process.pid) if options.pause is Pause.NONE else Freeze(process.pid)
+    return NoStop(process.pid) if options.pause is Pause.NONE else PtraceStop(process.pid)
 
 
 @dataclass(frozen=True)
@@ -158,16 +160,16 @@ class _Before:
     cannot_clone: str = ""
 
 
-def _look_before(process: ProcessRef, options: DumpOptions, hold: _Hold) -> _Before:
+def _look_before(process: ProcessRef, options: DumpOptions, hold: StopStrategy) -> _Before:
     """Raises ProcessGone when there is no such process."""
-    if isinstance(hold, Freeze | Unstopped):
+    if isinstance(hold, PtraceStop | NoStop):
         read_status(process.pid)
     tid = find_living_thread(process.pid)
     smaps = _read_proc(process.pid, f"task/{tid}/smaps")
     if not options.types & BULK_TYPES:
         return _Before(parse_smaps(smaps, of_note=True))
     regions = parse_smaps(smaps)
-    if options.pause is not Pause.SNAPSHOT or not isinstance(hold, Freeze):
+    if options.pause is not Pause.SNAPSHOT or not isinstance(hold, PtraceStop):
         return _Before(regions)
     if sum(r.size for r in regions if r.readable and r.writable) <= ARENA_MAX:
         return _Before(regions)  # copied at once, as fast as it could be cloned
@@ -193,13 +195,13 @@ class _Taking:
         self,
         process: ProcessRef,
         options: DumpOptions,
-        hold: _Hold,
+        hold: StopStrategy,
         before: _Before,
         system: SystemFacts,
     ) -> None:
         self._process, self._options, self._hold, self._before = process, options, hold, before
         self._system = system
-        self._pause = Pause.NONE if isinstance(hold, Unstopped) else Pause.STOP
+        self._pause = Pause.NONE if isinstance(hold, NoStop) else Pause.STOP
         self._memories: list[LiveMemory] = []
         self._clone: Clone | None = None
         self._maps = b""
@@ -237,7 +239,7 @@ class _Taking:
         is_core = self._options.format is DumpFormat.CORE
         if is_core or self._options.types & MinidumpType.WITH_AVX_XSTATE_CONTEXT:
             for tid, found in registers.items():
-                if found is not None and isinstance(self._hold, Freeze | ExitStop):
+                if found is not None and isinstance(self._hold, PtraceStop | ExitStop):
                     registers[tid] = replace(found, extended=read_xstate(tid))
         return registers
 
@@ -308,7 +310,7 @@ class _Taking:
     def _clone_target(self, registers: dict[int, Registers | None]) -> None:
         """And let the target go; or go without the bulk of memory: who asked for a snapshot cannot bear
         the pause."""
-        assert isinstance(self._hold, Freeze)
+        assert isinstance(self._hold, PtraceStop)
         reason = self._before.cannot_clone
         if not self._hold.stopped:
             reason = "no thread of it could be stopped"

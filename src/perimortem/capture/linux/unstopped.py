@@ -20,8 +20,8 @@ _ASLEEP_FIELDS = 9
 """Number, six arguments, stack and instruction pointer."""
 
 
-class Unstopped:
-    """As ``Freeze`` has it, but nothing is held."""
+class NoStop:
+    """As ``PtraceStop`` has it, but nothing is held."""
 
     paused_ns = 0
 
@@ -31,7 +31,7 @@ class Unstopped:
         self.running: list[int] = []
         self.soft_errors: list[str] = []
 
-    def __enter__(self) -> Unstopped:
+    def __enter__(self) -> NoStop:
         try:
             self.running = sorted(int(name) for name in os.listdir(f"/proc/{self._pid}/task"))
         except OSError as error:

@@ -1,4 +1,4 @@
-"""A command on Windows, running: what its console and its job say."""
+"""A running command on Windows: the events of its console and its job."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from perimortem.system.windows.handle_selector import HandleSelector
 from perimortem.winapi.system_processes import forget_processes, list_processes_now
 
 _BIRTH_NS = 20_000_000
-"""A process that is announced has a thread by then, if it ever gets one. Arbitrary."""
+"""An announced process has a thread by then, if it ever gets one. Arbitrary."""
 
 
 class CommandLink:
-    """Made once the command runs; it notes what reaches the command."""
+    """Created once the command runs; it records what reaches the command."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class CommandLink:
         interrupts: Interrupts,
         helper_pids: Callable[[], set[int]],
     ) -> None:
-        """``helper_pids``: children of ours that are not the command's."""
+        """``helper_pids``: our own children that are not the command's."""
         self._command = command
         self._root = root
         self._timers = base.timers
@@ -53,17 +53,21 @@ class CommandLink:
         selector = base.selector
         if command.job is not None and isinstance(selector, HandleSelector):
             command.job.report_to(selector.port, selector.open_port_key(self._take_job_message))
-            discovery.take_orphans(base.clock.monotonic_ns())  # those that came before it reported
+            discovery.take_orphans(
+                base.clock.monotonic_ns()
+            )  # those that started before job events arrived
 
     def finish_output(self) -> None:
-        """Its output does not go through us."""
+        """Its output does not pass through us."""
 
     def _take_events(self, now_ns: int) -> None:
-        """What the console says, it says to all that are attached to it."""
+        """Console events reach every process that is attached to the console."""
         for event in self._command.console.receive():
-            # After a close nothing goes on: an exit some seconds later still is its answer.
+            # After a close nothing continues: an exit some seconds later is still its answer.
             number = SIGTERM if event.is_final else SIGINT
-            request = Request(number, None, event.at_ns, True, to_group=True, words=event.name)
+            request = Request(
+                number, None, event.at_ns, True, to_group=True, console_event=event.name
+            )
             for target in (self._root, *self._tree.living.values()):
                 target.note_request(request)
             if event.is_final:  # we may be ended before the target is
@@ -88,4 +92,4 @@ class CommandLink:
 
     def _take_late(self, now_ns: int) -> None:
         self._take_new(now_ns)
-        self._new_pids.clear()  # the next scan finds them, if there is anything to find
+        self._new_pids.clear()  # the next scan finds them, if they still exist
