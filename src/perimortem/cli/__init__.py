@@ -1,1 +1,1 @@
-"""The command line: options in, accounts out. Every command takes ``--json``."""
+"""The command line: options in, reports out. Every command takes ``--json``."""

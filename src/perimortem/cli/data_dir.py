@@ -9,6 +9,6 @@ from perimortem.store.paths import ensure_data_dir, find_data_dir
 
 
 def find_configured_data_dir(resolved: Resolved | None = None) -> Path:
-    """Made if need be; raises StoreError when it cannot be made or written."""
+    """Created if missing; raises StoreError if it cannot be created or written."""
     given = (resolved or resolve({}))["data-dir"]
     return ensure_data_dir(Path(given) if given else find_data_dir())

@@ -1,4 +1,4 @@
-"""Options and targets of the commands that take a dump or a process apart."""
+"""Options and targets of the commands that examine a dump or a process."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def symbol_options(function: _F) -> _F:
             type=click.Path(path_type=Path, file_okay=False, exists=True),
             multiple=True,
             metavar="DIR",
-            help="Where programs, libraries, .debug files (by build-id) and Breakpad's .sym files are "
-            "looked for first; may be given several times.",
+            help="Search this directory first for programs, libraries, .debug files (by build-id) and "
+            "Breakpad .sym files. May be repeated.",
         ),
         click.option(
             "--debuginfod",
             is_flag=True,
-            help="Ask debuginfod-find for missing debugging symbols ($DEBUGINFOD_URLS; the network).",
+            help="Ask debuginfod-find for missing debug symbols ($DEBUGINFOD_URLS; uses the network).",
         ),
-        click.option("--no-lines", is_flag=True, help="Functions only: faster."),
+        click.option("--no-lines", is_flag=True, help="Function names only: faster."),
         click.option("--no-python", is_flag=True, help="Native frames only."),
     )
     for option in reversed(options):
@@ -46,7 +46,7 @@ def symbol_options(function: _F) -> _F:
 def open_options(
     symbol_dirs: tuple[Path, ...], *, debuginfod: bool, no_lines: bool, no_python: bool
 ) -> Iterator[ExamineOptions]:
-    """What the options say, for as many examinations as there are."""
+    """The options, shared by any number of examinations."""
     from perimortem.examine.options import ExamineOptions
     from perimortem.symbols.files import ImageLibrary
 
@@ -60,7 +60,7 @@ def write_page(
     examination: dict[str, Any] | None,
     inventory: dict[str, Any] | None,
 ) -> None:
-    """The page as a file, whole or not at all; - is standard output."""
+    """Write the page to a file, completely or not at all; - is standard output."""
     from perimortem.cli.output import write_whole
     from perimortem.report.html.page import render_page
 
@@ -76,7 +76,7 @@ def write_page(
 def open_examination(
     what: str, options: ExamineOptions, *, twice: bool = False
 ) -> Iterator[Examination]:
-    """``what``: a file or a pid; ``twice``: two samples at a process."""
+    """``what``: a file or a pid; ``twice``: take two samples of a process."""
     from perimortem.errors import PerimortemError
     from perimortem.examine.dump_file import examine_dump
 
@@ -93,7 +93,7 @@ def open_examination(
         return
     if twice:
         raise PerimortemError(
-            f"{what} cannot be looked at twice", why="it is a dump", remedy="name a process id"
+            f"{what} cannot be sampled twice", why="it is a dump", remedy="name a process id"
         )
     with examine_dump(Path(what), options) as examination:
         yield examination

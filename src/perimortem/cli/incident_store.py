@@ -1,4 +1,4 @@
-"""The store with its bounds, as the settings have them."""
+"""The store, with the limits from the settings."""
 
 from __future__ import annotations
 

@@ -17,13 +17,13 @@ from perimortem.report.text import name_process, render_headline
 from perimortem.report.units import format_duration
 
 _WHOLE_ACCOUNTS_MAX = 3
-"""Of members of a tree; from then on a line each, or a crash loop would fill the terminal."""
+"""Ends of tree members printed in full; later ones get one line each, so that a crash loop does not
+flood the terminal."""
 _LINES_MAX = 20
 
 
 class ConsoleListener:
-    """Text on stderr. ``quiet`` leaves only the account of what was not a clean exit, ``is_silent``
-    nothing."""
+    """Text on stderr. ``quiet`` prints only reports of unclean ends; ``is_silent`` prints nothing."""
 
     def __init__(
         self, *, quiet: bool, as_json: bool, shares_terminal: bool, is_silent: bool = False
@@ -53,7 +53,7 @@ class ConsoleListener:
         self._say(
             f"watching {process.name}[{process.ref.pid}]{children}{agent}; "
             f"a hang is reported after {_describe_threshold(policy)}; "
-            "what this cannot see: perimortem run --help"
+            "what this cannot detect: perimortem run --help"
         )
         for source in sources:
             if source.warning:
@@ -70,7 +70,7 @@ class ConsoleListener:
 
     def on_unreported(self, incident: Incident) -> None:
         headline = render_headline(render_document(incident))
-        self._say(f"{headline}, while no monitor lived  (perimortem show {incident.number})")
+        self._say(f"{headline}, while no monitor was running  (perimortem show {incident.number})")
 
     def on_hang(self, target: Target, incident: Incident) -> None:
         hang = incident.hangs[-1].hang
@@ -102,13 +102,13 @@ class ConsoleListener:
             number = f"  (perimortem show {incident.number})" if incident.number else ""
             self._say(render_headline(render_document(incident)) + number)
         elif self._members_told == _LINES_MAX + 1:
-            self._say("further deaths among what comes from it are counted and told at the end")
+            self._say("further deaths of its descendants are counted and reported at the end")
 
     def on_watch_end(self, target: Target, incident: Incident) -> None:
         if target.open_hang:
             self.tell(incident)
         else:
-            self._say(f"{target.process.name}[{target.pid}] goes on; the watch has ended")
+            self._say(f"{target.process.name}[{target.pid}] keeps running; the watch has ended")
 
     def on_interrupt_ignored(self, targets: list[Target]) -> None:
         verb = "runs" if len(targets) == 1 else "run"
@@ -130,7 +130,7 @@ class ConsoleListener:
         self._status.show(list(targets), now_ns)
 
     def tell(self, incident: Incident) -> None:
-        """The account, or its JSON."""
+        """The report, or its JSON."""
         self._status.wipe()
         report = render_document(incident)
         if self._is_silent or (self._quiet and incident.verdict is Verdict.CLEAN_EXIT):
@@ -152,7 +152,7 @@ class ConsoleListener:
             names = ", ".join(name_process(process) for process in left[:5])
             more = f" and {len(left) - 5} more" if len(left) > 5 else ""
             verb = "still runs and is" if len(left) == 1 else "still run and are"
-            self._say(f"{names}{more} {verb} watched no more (--wait all watches on)")
+            self._say(f"{names}{more} {verb} no longer watched (use --wait all to keep watching)")
 
     def _say(self, text: str) -> None:
         if not self._quiet and not self._as_json:

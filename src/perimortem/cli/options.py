@@ -43,7 +43,7 @@ class Pid(click.IntRange):
     name = "PID"
 
     def __init__(self, remedy: str = "ps -e lists them") -> None:
-        """``remedy``: what to do instead of naming a process; {value} is what was given."""
+        """``remedy``: what to do instead of naming a process; {value} is the argument given."""
         super().__init__(min=1, max=0xFFFFFFFF)
         self._remedy = remedy
 
@@ -88,39 +88,39 @@ def dump_type_option(function: _F) -> _F:
 
 
 PAUSE_HELP = (
-    "What a dump may do to the process: stop (default) freezes it while memory is copied; snapshot "
-    "freezes it for the milliseconds of a copy-on-write clone and copies from that; none stops nothing "
-    "and does not attach: memory is read while it changes."
+    "Effect of a dump on the process: stop (default) freezes it while memory is copied; snapshot "
+    "freezes it for the milliseconds of a copy-on-write clone and copies from that; none neither stops "
+    "nor attaches: memory is read while it changes."
 )
 
 
 def watch_options(function: _F) -> _F:
-    """The limits and choices of `run` and `watch`; what is not given comes from the settings."""
+    """The limits and choices of `run` and `watch`; options not given come from the settings."""
     options = (
         click.option(
             "--threshold",
             type=Setting(read_thresholds, "[HEARTBEAT=]SECONDS"),
             multiple=True,
-            help="No beat for so long is a hang (default 10); may be given per heartbeat. Without a "
-            "name at least 3 for process, progress and python, which are looked at once a second; "
-            "by name at least 1.5.",
+            help="Seconds without a beat that count as a hang (default 10); may be given per heartbeat. "
+            "Without a name at least 3 for process, progress and python, which are sampled once a "
+            "second; by name at least 1.5.",
         ),
         click.option(
             "--grace",
             type=Setting(read_grace, "SECONDS"),
-            help="Time for the first beat of a heartbeat (default 60).",
+            help="Seconds allowed for the first beat of a heartbeat (default 60).",
         ),
         click.option(
             "--on-hang",
             type=click.Choice(ON_HANG),
-            help="What is done about a hang, after its dump: report (default), abort (SIGABRT, then "
+            help="Action on a hang, after its dump: report (default), abort (SIGABRT, then "
             "SIGKILL after 10 s), kill; on Windows both are TerminateProcess. The exit status is then "
             "124.",
         ),
         click.option(
             "--dump-type",
             type=Setting(read_dump_type, "TYPE"),
-            help="Dump taken of a crash or hang: none, mini (default), miniplus, triage, full, or a "
+            help="Dump to take of a crash or hang: none, mini (default), miniplus, triage, full, or a "
             "mask like 0x1105.",
         ),
         click.option(
@@ -129,18 +129,18 @@ def watch_options(function: _F) -> _F:
         click.option(
             "--no-stacks",
             is_flag=True,
-            help="Do not read the stacks of a hang, nor the dump of a crash.",
+            help="Do not examine the stacks of a hang or the dump of a crash.",
         ),
         click.option(
             "-q",
             "--quiet",
             is_flag=True,
-            help="Print only the account of an end that was not clean.",
+            help="Print only reports of unclean ends.",
         ),
         click.option(
             "--config",
             type=click.Path(path_type=Path, dir_okay=False, exists=True),
-            help="Settings as TOML (perimortem config shows which there are).",
+            help="Settings as TOML (perimortem config lists them).",
         ),
         json_option,
     )
@@ -150,7 +150,7 @@ def watch_options(function: _F) -> _F:
 
 
 def collect_flags(parameters: dict[str, Any]) -> dict[str, Any]:
-    """What was said on the command line, by the names of the settings; None was not said."""
+    """The options given on the command line, by setting name; None: not given."""
     thresholds: dict[str, float] = {}
     for given in parameters.get("threshold", ()):
         thresholds |= given
@@ -174,6 +174,6 @@ def collect_flags(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_report_path(path: Path | None) -> None:
-    """Before anything is started: a report that cannot be written is found out now."""
+    """Called before anything is started, so that an unwritable report path fails early."""
     if path is not None and (path.is_dir() or not path.parent.is_dir()):
         raise click.BadParameter(f"cannot write {path}", param_hint="--report")

@@ -1,4 +1,4 @@
-"""Where words go: accounts to stderr (stdout belongs to the target), with colour on a terminal."""
+"""Where messages go: reports to stderr (stdout belongs to the target), in colour on a terminal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _COLOURS = {
 
 
 def say(text: str, *, nl: bool = True) -> None:
-    """A line on stderr. Its reader may be gone, or it may be closed: the watch goes on."""
+    """A line on stderr. If its reader is gone or it is closed, the watch continues."""
     try:
         click.echo(text, err=True, nl=nl)
     except (OSError, ValueError, AttributeError):
@@ -30,7 +30,7 @@ def say(text: str, *, nl: bool = True) -> None:
 
 
 def echo_account(report: dict[str, Any], *, with_stacks: bool = True) -> None:
-    """The account of an incident, on stderr."""
+    """The report of an incident, on stderr."""
     headline = click.style(
         render_headline(report), fg=_COLOURS.get(report["verdict"], "red"), bold=True
     )
@@ -50,12 +50,12 @@ def echo_json(document: Any, *, err: bool = False) -> None:
 
 
 def write_report(path: Path, report: dict[str, Any]) -> None:
-    """Write the JSON report whole or not at all."""
+    """Write the JSON report, completely or not at all."""
     write_whole(path, json.dumps(report, indent=2) + "\n")
 
 
 def write_whole(path: Path, text: str) -> None:
-    """The file with all of it, or as it was before. Raises PerimortemError."""
+    """Replace the file atomically. Raises PerimortemError."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         partial.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""One line on a terminal that tells how far a long work is, and is gone when it is done."""
+"""A progress bar: one line on a terminal, removed when the work is done."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _BAR = 24
 
 
 class ProgressLine:
-    """Use as a context manager. Says nothing where there is no terminal."""
+    """Use as a context manager. Prints nothing without a terminal."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

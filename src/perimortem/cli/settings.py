@@ -1,4 +1,4 @@
-"""From resolved settings to what the monitor is asked to do."""
+"""From resolved settings to the monitor's configuration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from perimortem.recorder import find_run_dir
 
 
 def build_settings(resolved: Resolved) -> Settings:
-    """Raises StoreError when the data directory cannot be made or written."""
+    """Raises StoreError if the data directory cannot be created or written."""
     return Settings(
         run_dir=Path(resolved["run-dir"]).absolute() if resolved["run-dir"] else find_run_dir(),
         data_dir=find_configured_data_dir(resolved),

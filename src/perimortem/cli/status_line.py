@@ -1,4 +1,4 @@
-"""The live line on a terminal: one line on stderr that is wiped before anything else is said."""
+"""The live status line on a terminal: one line on stderr, wiped before anything else is printed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from perimortem.system import accepts_codes
 
 
 class StatusLine:
-    """Shown only when stderr is a terminal, and not where it would run into a target's output."""
+    """Shown only if stderr is a terminal and the target's output does not interfere."""
 
     def __init__(self, *, enabled: bool, shares_terminal: bool) -> None:
         """``shares_terminal``: the target writes to our stdout (`run`)."""
@@ -26,7 +26,7 @@ class StatusLine:
         self._is_shown = False
 
     def show(self, targets: list[Target], now_ns: int) -> None:
-        """The state of the first targets."""
+        """The state of the first few targets."""
         if not self.enabled:
             return
         parts = [_describe(target, now_ns) for target in targets[:3]]
@@ -44,7 +44,7 @@ class StatusLine:
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
-    """Python has no stream at all where the descriptor was closed."""
+    """Python has no stream object if the descriptor was closed."""
     return stream is not None and stream.isatty()
 
 

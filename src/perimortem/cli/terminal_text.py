@@ -1,6 +1,6 @@
-"""An account on a terminal: lines wrapped under themselves, what matters in colour.
+"""A report on a terminal: wrapped lines with hanging indents, key parts in colour.
 
-Only a terminal gets it; files and pipes get the text as it is. The text is made elsewhere, and pure.
+Files and pipes get the plain text. The text itself is rendered elsewhere, purely.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _STYLES = (
     (r"^  missing:? (?P<s>.*)", "yellow"),
     (r"(?P<s>frames [\d,]+-[\d,]+: .*)", "yellow"),
 )
-"""(what, its style); later ones prevail."""
+"""(pattern, style); later ones take precedence."""
 _HEAD = re.compile(r"  [a-z]{1,7}:? +|^ *#\d+ +| *")
 _CONTINUED = 2
 _NARROWEST = 30
-"""Columns for the text itself, below which nothing is wrapped under anything."""
+"""Columns left for the text, below which continuation lines are not indented."""
 
 
 def echo_text(text: str, *, err: bool = False) -> None:

@@ -1,1 +1,1 @@
-"""One module a command; each has ``command``."""
+"""One module per command; each defines ``command``."""

@@ -33,7 +33,7 @@ Examples:
     "page",
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
     metavar="FILE",
-    help="Write a page instead (of one dump): stacks, locks, modules, memory; one file, no network.",
+    help="Write an HTML page instead (one dump only): stacks, locks, modules, memory; no network.",
 )
 @json_option
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
@@ -46,13 +46,13 @@ def command(
     page: Path | None,
     as_json: bool,
 ) -> int:
-    """Say why a process crashed or hangs: what it did, to what memory, where, and whom to look at.
+    """Explain why a process crashed or hangs: what it did, which memory it touched, and where.
 
-    FILE is a minidump of any writer or an ELF core; a process id works, too. The signature is the same
-    for crashes of one cause. Of several files each has its account, or its JSON document.
+    FILE is a minidump from any writer or an ELF core; a process id also works. Crashes with the same
+    cause have the same signature. Given several files, each gets its own report or JSON document.
     """
     if page is not None and len(files) > 1:
-        raise click.UsageError("--html is of one dump")
+        raise click.UsageError("--html takes a single dump")
     failed = 0
     with open_options(
         symbol_dirs, debuginfod=debuginfod, no_lines=no_lines, no_python=no_python
@@ -66,7 +66,7 @@ def command(
 def _analyze(
     what: str, options: ExamineOptions, page: Path | None, *, as_json: bool, is_only: bool
 ) -> bool:
-    """Whether it could be read; of several files one that cannot be is named, and the others go on."""
+    """Whether it could be read. With several files, an unreadable one is reported and skipped."""
     from perimortem.cli.output import echo_json, say
     from perimortem.cli.terminal_text import echo_text
     from perimortem.errors import PerimortemError

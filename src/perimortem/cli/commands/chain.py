@@ -25,7 +25,7 @@ _TEXT_MAX = 256 << 20
 
 
 @click.command("chain", epilog=EXAMPLES)
-@click.option("--incidents", is_flag=True, help="Of our own incidents: which end came of which.")
+@click.option("--incidents", is_flag=True, help="Use stored incidents: which exit caused which.")
 @click.option(
     "--within",
     "within_s",
@@ -33,22 +33,22 @@ _TEXT_MAX = 256 << 20
     default=0.1,
     show_default=True,
     metavar="SECONDS",
-    help="With --incidents: an end so soon after another one may have come of it.",
+    help="With --incidents: an exit this soon after another may have been caused by it.",
 )
 @json_option
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True), required=False)
 def command(file: Path | None, incidents: bool, within_s: float, as_json: bool) -> int:
     """Follow reporters that report reporters (WerFault, systemd-coredump ...) to the first fault.
 
-    Without FILE in the processes of this machine. FILE is the text of a debugger's `!process 0 0`, with
-    command lines where it has them (`-` reads standard input).
+    Without FILE, examines the processes of this machine. FILE is the output of a debugger's
+    `!process 0 0`, with command lines if present (`-` reads standard input).
     """
     from perimortem.cli.output import echo_json
     from perimortem.cli.terminal_text import echo_text
     from perimortem.report.chain import render_chains, render_chains_text
 
     if math.isnan(within_s):
-        raise click.BadParameter("nan is no number of seconds", param_hint="--within")
+        raise click.BadParameter("nan is not a number of seconds", param_hint="--within")
     if incidents and file is not None:
         raise click.UsageError("--incidents takes no FILE")
     chains = _of_incidents(within_s) if incidents else _of_text(file) if file else _of_machine()

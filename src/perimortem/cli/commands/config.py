@@ -22,11 +22,11 @@ A file of settings:
   beat-from = ["sd-notify", "file:/var/log/server.log"]
 
 \b
-  [threshold]           # or one for each heartbeat
+  [threshold]           # or one per heartbeat
   default = 30
   render = 0.5
 
-Flags come first, then PERIMORTEM_THRESHOLD and its like, the file of --config (PERIMORTEM_CONFIG),
+Precedence: flags, environment (PERIMORTEM_THRESHOLD ...), the --config file (PERIMORTEM_CONFIG),
 ~/.config/perimortem/config.toml, /etc/perimortem/conf.d/*.toml, /etc/perimortem/config.toml (on Windows
 %LOCALAPPDATA%\\perimortem\\config.toml and %PROGRAMDATA%\\perimortem)."""
 
@@ -40,7 +40,7 @@ Flags come first, then PERIMORTEM_THRESHOLD and its like, the file of --config (
 )
 @json_option
 def command(path: Path | None, as_json: bool) -> int:
-    """Show every setting, its value, and where it came from."""
+    """Show every setting, its value, and where it comes from."""
     from perimortem.cli.output import echo_json
     from perimortem.config.resolve import resolve
 
@@ -60,7 +60,7 @@ def command(path: Path | None, as_json: bool) -> int:
 
 
 def _render_limit(name: str) -> str:
-    """What holds where nothing is set: it depends on the disk."""
+    """The defaults that depend on the disk."""
     from perimortem.cli.data_dir import find_configured_data_dir
     from perimortem.cli.store_limits import find_default_limits
     from perimortem.report.units import format_size

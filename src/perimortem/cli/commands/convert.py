@@ -20,14 +20,14 @@ Examples:
     "--format",
     "file_format",
     type=click.Choice([str(name) for name in DumpFormat]),
-    help="Of TARGET (default: core for a name that ends in .core or begins with core, else minidump).",
+    help="Format of TARGET (default: core if named *.core or core*, else minidump).",
 )
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
 def command(source: Path, target: Path, file_format: str | None) -> int:
-    """Write the dump SOURCE anew as TARGET: minidump or ELF core, zstd when it ends in .zst.
+    """Convert the dump SOURCE to TARGET: minidump or ELF core, compressed if TARGET ends in .zst.
 
-    Both ways, of x86-64. Windows dumps become cores, too: threads, registers and memory are kept.
+    x86-64, both ways. Windows dumps also convert to cores; threads, registers and memory are kept.
     """
     from perimortem.dumping.convert import convert
     from perimortem.report.units import format_size

@@ -12,9 +12,9 @@ from perimortem.cli.options import json_option
 @click.command("doctor", epilog="\b\nExamples:\n  perimortem doctor\n  perimortem doctor --json")
 @json_option
 def command(as_json: bool) -> int:
-    """Check what this machine and user may do; for each "no" the remedy.
+    """Check what this machine and user allow, with a remedy for each "no".
 
-    Exit status 1 when something is missing that the main job needs.
+    Exit status 1 if something essential is missing.
     """
     from perimortem.cli.output import echo_json
     from perimortem.monitor.doctor import Importance

@@ -41,11 +41,13 @@ Examples:
     default=DumpFormat.MINIDUMP.value,
     help="minidump (default), or core: an ELF core for gdb, lldb, drgn, pystack.",
 )
-@click.option("--compress", is_flag=True, help="By zstd; inspect and convert read it as it is.")
+@click.option(
+    "--compress", is_flag=True, help="Compress with zstd; inspect and convert can read it."
+)
 @click.option(
     "--include-dontdump",
     is_flag=True,
-    help="Also memory that the program has marked MADV_DONTDUMP (keys, memory of guests).",
+    help="Include memory that the program marked MADV_DONTDUMP (keys, guest memory).",
 )
 @json_option
 @click.argument("pid", type=Pid())
@@ -59,10 +61,10 @@ def command(
     include_dontdump: bool,
     as_json: bool,
 ) -> int:
-    """Write a dump of process PID, which runs on.
+    """Write a dump of the running process PID without ending it.
 
-    Its threads are stopped for the copy (a few milliseconds for a mini dump). Opens in lldb, WinDbg
-    and every tool that reads minidumps. Ctrl-C ends it; the process runs on, and no file is left.
+    Its threads are stopped during the copy (a few milliseconds for a mini dump). The dump opens in lldb,
+    WinDbg and every tool that reads minidumps. Ctrl-C cancels: the process runs on, no file is left.
     """
     from perimortem.cli.output import echo_json
     from perimortem.cli.progress_line import ProgressLine

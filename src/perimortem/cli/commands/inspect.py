@@ -43,18 +43,18 @@ class Number(click.ParamType[int]):
         except ValueError:
             number = -1
         if number < 0:
-            self.fail(f"'{value}' is no address or length (0x7ffe4a30, 256)")
+            self.fail(f"'{value}' is not an address or length (0x7ffe4a30, 256)")
         return number
 
 
 @click.command("inspect", epilog=EXAMPLES)
-@click.option("--all", "show_all", is_flag=True, help="Every row of every list.")
+@click.option("--all", "show_all", is_flag=True, help="Show every row of every list.")
 @click.option(
     "--stream",
     "streams",
     multiple=True,
     metavar="NAME",
-    help="Only this stream, by name or number.",
+    help="Show only this stream, by name or number.",
 )
 @json_option
 @click.argument("file", type=click.Path(path_type=Path))
@@ -70,10 +70,11 @@ def command(
     show_all: bool,
     as_json: bool,
 ) -> int:
-    """List what is in a minidump: header, flags, every stream (as WinDbg's .dumpdebug).
+    """List the contents of a minidump: header, flags, every stream (like WinDbg's .dumpdebug).
 
-    Reads minidumps of any writer, Windows or Linux, and of any size. A damaged stream is named, the rest
-    is listed. PART shows one thing: handles, modules, threads, memory; with ADDRESS [LENGTH] the bytes.
+    Reads minidumps from any writer, Windows or Linux, of any size. A damaged stream is reported, the
+    rest listed. PART selects one list: handles, modules, threads, memory; with ADDRESS
+    [LENGTH], a hex dump.
     """
     from perimortem.cli.output import echo_json
     from perimortem.dumping.open import open_bytes
@@ -98,7 +99,7 @@ def command(
 def _choose_streams(
     dump: MinidumpFile, part: str | None, streams: tuple[str, ...]
 ) -> set[int] | None:
-    """None: all. A name that nobody knows is refused."""
+    """None: all. Unknown names are rejected."""
     from perimortem.errors import PerimortemError
     from perimortem.report.minidump.document import find_stream_type
 

@@ -24,13 +24,13 @@ _UNITS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
 @click.command("list", epilog=EXAMPLES)
 @click.option("--since", metavar="TIME", help="Ended at or after: 30min, 1h, 2d, or a date.")
 @click.option("--until", metavar="TIME", help="Ended at or before.")
-@click.option("-a", "--all", "with_clean", is_flag=True, help="Also list clean exits.")
+@click.option("-a", "--all", "with_clean", is_flag=True, help="Include clean exits.")
 @json_option
 @click.argument("who", metavar="[PID|NAME]", required=False)
 def command(
     since: str | None, until: str | None, with_clean: bool, as_json: bool, who: str | None
 ) -> int:
-    """List incidents, the newest last."""
+    """List incidents, newest last."""
     from dataclasses import asdict
 
     from perimortem.cli.data_dir import find_configured_data_dir
@@ -58,7 +58,7 @@ def command(
 
 
 def _extend(row: dict[str, Any], report: dict[str, Any] | None) -> dict[str, Any]:
-    """A row with what its report says of who, where and why."""
+    """A row with the report's who, where and why."""
     examination = (report or {}).get("examination") or {}
     reason, signature = examination.get("reason"), examination.get("signature")
     return {
@@ -75,7 +75,7 @@ def _describe_nothing(who: str | None, *, with_clean: bool) -> str:
     if who is None:
         return "no incidents" + more
     if who.isdigit():
-        return f"no incidents of a process with the pid {who}{more}"
+        return f"no incidents of a process with pid {who}{more}"
     return f'no incidents of a process named "{who}"{more}; for a time use --since 1d'
 
 

@@ -12,7 +12,7 @@ from perimortem.cli.options import collect_flags, watch_options
 EXAMPLES = """\b
 Examples:
   perimortem monitor                    (serve until Ctrl-C)
-  perimortem monitor --exit-when-idle   (as a program starts it for itself)
+  perimortem monitor --exit-when-idle   (as started by a program for itself)
 
 \b
 In a program:
@@ -22,13 +22,13 @@ In a program:
 
 @click.command("monitor", epilog=EXAMPLES)
 @watch_options
-@click.option("--exit-when-idle", is_flag=True, help="End when the last program has gone.")
+@click.option("--exit-when-idle", is_flag=True, help="Exit when the last program has disconnected.")
 def command(config: Path | None, as_json: bool, exit_when_idle: bool, **options: Any) -> int:
-    """Serve programs that attach themselves by libperimortem, from start to end.
+    """Serve programs that attach themselves with libperimortem, from start to exit.
 
-    They tell their crashes over a local socket and wait for their dump; their heartbeats are watched.
-    There is one such monitor for each user (for each run directory). At its start it tells the crashes
-    that happened while there was none.
+    They report crashes over a local socket and wait for their dump; their heartbeats are watched.
+    There is one such monitor per user (per run directory). At startup it reports the crashes that
+    happened while no monitor was running.
     """
     from perimortem.cli.incident_store import open_incident_store
     from perimortem.cli.listener import ConsoleListener

@@ -19,20 +19,20 @@ Examples:
   perimortem run --beat-from sd-notify -- redis-server --supervised systemd
 
 \b
-Heartbeats, and what each cannot see:
-  process     stopped or frozen as a whole; nothing of what it does (always there)
-  progress    all threads wait for each other; not loops, not waits for network, child or signal
-              (always there; asked for by name: nothing at all runs in the whole tree)
-  agent       what the program beats itself with libperimortem (always, unless --no-agent)
-  sd-notify   WATCHDOG=1 of the program; not threads that the notifying one does not wait for
-  output      any byte printed; not silence that is meant
-  file:PATH   a file that changes; not whether what is written is progress
-  window      (Windows) a window that answers; not threads without one
-  On Windows progress is there by name only, sd-notify and output are not.
+Heartbeats, and what each cannot detect:
+  process     detects only a process that is stopped or frozen as a whole (always on)
+  progress    all threads waiting for each other; not loops, not waits for network, child or signal
+              (always on; if requested by name: nothing runs in the whole tree)
+  agent       beats that the program sends with libperimortem (always on, unless --no-agent)
+  sd-notify   the program's WATCHDOG=1; not threads that the notifying thread does not wait for
+  output      any byte printed; cannot tell intended silence from a hang
+  file:PATH   a file that changes; not whether the changes are progress
+  window      (Windows) a responsive window; not threads without one
+  On Windows, progress is available by name only; sd-notify and output are not available.
 
 \b
-Exit status: the command's own (on Windows all 32 bits), 128+n when signal n ended it, 124 when
---on-hang ended it, 125 when perimortem failed, 126 when the command cannot be executed, 127 when it was
+Exit status: the command's own (on Windows all 32 bits); 128+n if signal n ended it; 124 if
+--on-hang ended it; 125 if perimortem failed; 126 if the command cannot be executed; 127 if it was
 not found."""
 
 
@@ -46,39 +46,41 @@ not found."""
     "--beat-from",
     type=Setting(read_beat_source, "SOURCE"),
     multiple=True,
-    help="A further source of heartbeats: progress, sd-notify, output, window (Windows), file:PATH. "
+    help="Additional heartbeat source: progress, sd-notify, output, window (Windows), file:PATH. "
     "May be repeated.",
 )
 @click.option("--no-agent", is_flag=True, help="Preload nothing.")
 @click.option(
     "--no-crash-handler",
     is_flag=True,
-    help="Leave fatal signals alone: crashes are told by exit status and kernel only, without a dump.",
+    help="Do not handle fatal signals: crashes are reported by exit status and kernel only, no dump.",
 )
-@click.option("--no-follow", is_flag=True, help="Watch the command only, not what comes from it.")
+@click.option("--no-follow", is_flag=True, help="Watch the command only, not its descendants.")
 @click.option(
     "--wait",
     type=click.Choice(("command", "all")),
-    help="Watch until the command has ended (default), or all that came from it.",
+    help="Watch until the command has exited (default), or until all its descendants have.",
 )
 @click.option(
     "--capture-exit",
     is_flag=True,
-    help="Linux: dump the command on its way out, memory intact, even of SIGKILL and _exit. It is "
-    "traced all the while: TracerPid says so, and no debugger, nor a dump of a hang, gets in.",
+    help="Linux: dump the command as it exits, memory intact, even on SIGKILL and _exit. It is "
+    "traced the whole time: TracerPid shows it, and neither debuggers nor hang dumps can attach.",
 )
-@click.option("--pty", is_flag=True, help="Give it a pseudo-terminal for its output.")
+@click.option("--pty", is_flag=True, help="Give the command a pseudo-terminal for its output.")
 @click.option(
     "--propagate-signal",
     is_flag=True,
-    help="When a signal ended the command, die by the same one instead of leaving with 128+n.",
+    help="If a signal ended the command, die by the same signal instead of exiting with 128+n.",
 )
 @click.option(
     "--report",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the report as JSON (docs/report.schema.json) to this file.",
 )
-@click.option("--silent", is_flag=True, help="Print nothing: the report and the store have it.")
+@click.option(
+    "--silent", is_flag=True, help="Print nothing; the report and the store are still written."
+)
 @click.argument("argv", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
 def command(
     argv: tuple[str, ...],
@@ -88,11 +90,11 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> int:
-    """Run COMMAND, watch it and all that comes from it, and tell how it ended.
+    """Run COMMAND, watch it and all its descendants, and report how it ended.
 
-    Its input and output are untouched; the account goes to stderr and, with its dumps, into the
-    store (`perimortem list`). A hang is told when a heartbeat stops; nothing is killed unless
-    --on-hang says so.
+    Its input and output are untouched; the report goes to stderr and, with any dumps, into the store
+    (`perimortem list`). A hang is reported when a heartbeat stops; nothing is killed unless --on-hang
+    says so.
     """
     from perimortem.cli.incident_store import open_incident_store
     from perimortem.cli.listener import ConsoleListener

@@ -39,12 +39,12 @@ class _IncidentNumber(click.IntRange):
     "page",
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
     metavar="FILE",
-    help="Write a page instead: timeline, stacks, locks, modules, memory; one file, no network.",
+    help="Write an HTML page instead: timeline, stacks, locks, modules, memory; no network.",
 )
 @json_option
 @click.argument("number", metavar="[ID]", required=False, type=_IncidentNumber(min=1))
 def command(number: int | None, page: Path | None, as_json: bool) -> int:
-    """Show one incident with all its evidence, events and stacks; without ID the newest of `list`."""
+    """Show one incident with all its evidence, events and stacks; without ID, the newest in `list`."""
     from perimortem.cli.data_dir import find_configured_data_dir
     from perimortem.cli.output import echo_json
     from perimortem.cli.terminal_text import echo_text
@@ -74,10 +74,10 @@ def command(number: int | None, page: Path | None, as_json: bool) -> int:
 
 
 def _write_page(page: Path, report: dict[str, Any]) -> None:
-    """With all that its dump tells, where that is still there.
+    """With everything in its dump, if that still exists.
 
-    Of a crash the dump is taken apart anew: more may be known by now. A hang was looked at while it
-    lived, which its dump cannot tell better.
+    A crash dump is examined again, since more may be known by now. A hang was examined while the process
+    was alive; its dump cannot add to that.
     """
     from perimortem.cli.output import say
     from perimortem.errors import PerimortemError

@@ -24,9 +24,9 @@ Examples:
 @click.option(
     "--twice",
     is_flag=True,
-    help="Look at a process twice, 0.1 s apart: what has not moved is stuck, what has is slow.",
+    help="Sample a process twice, 0.1 s apart: threads that did not move are stuck, others are slow.",
 )
-@click.option("--full", is_flag=True, help="Every frame and every thread: nothing is folded.")
+@click.option("--full", is_flag=True, help="Show every frame and every thread; fold nothing.")
 @json_option
 @click.argument("what", metavar="FILE|PID")
 def command(
@@ -40,11 +40,11 @@ def command(
     full: bool,
     as_json: bool,
 ) -> int:
-    """Show the stacks of all threads of a dump, a core or a running process, and who waits for whom.
+    """Show the stacks of all threads of a dump, core or running process, and which waits for which.
 
-    A process stands for a few milliseconds while its stacks are copied (one of Python longer, unless
-    --no-python), and runs on. Native and Python frames are one stack. Each frame found by guessing says
-    so; what is missing is named.
+    A process is stopped for a few milliseconds while its stacks are copied (longer for Python, unless
+    --no-python) and then runs on. Native and Python frames form one stack. Frames found by heuristics
+    are marked; missing symbols and files are listed.
     """
     from perimortem.cli.output import echo_json
     from perimortem.cli.terminal_text import echo_text

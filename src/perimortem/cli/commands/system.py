@@ -13,7 +13,7 @@ from perimortem.model.dump import MinidumpType
 EXAMPLES = """\b
 Examples on Linux (as root):
   perimortem system install              (every program that dumps core)
-  perimortem system install --chain      (and systemd-coredump gets it as well)
+  perimortem system install --chain      (systemd-coredump still receives each core)
   perimortem system status
   perimortem system uninstall
 
@@ -23,32 +23,35 @@ On Windows:
   perimortem system uninstall server.exe
 
 \b
-Linux: kernel.core_pattern, by a helper that tells `perimortem monitor` (run it as a service, as root).
-Without a monitor each core goes where it would have gone before. What stood there is put back exactly.
-Windows: WER LocalDumps, for what no handler sees (fast-fail, heap corruption, stack overflow)."""
+Linux: sets kernel.core_pattern to a helper that notifies `perimortem monitor` (run it as a service, as
+root).
+Without a monitor each core goes where it went before. Uninstalling restores the old value exactly.
+Windows: WER LocalDumps, for crashes no handler sees (fast-fail, heap corruption, stack overflow)."""
 
 
 @click.group("system", epilog=EXAMPLES)
 def command() -> None:
-    """Have the system itself hand over a program that crashes, watched or not."""
+    """Make the system hand over every crashing program, watched or not."""
 
 
 @command.command("install")
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Windows: where the dumps go (default: the dumps of `perimortem list`).",
+    help="Windows: dump directory (default: the dumps of `perimortem list`).",
 )
 @click.option(
     "--count",
     type=click.IntRange(1, 1000),
     default=DUMP_COUNT_DEFAULT,
     show_default=True,
-    help="Windows: older ones are removed by the system.",
+    help="Windows: number of dumps kept; the system removes older ones.",
 )
-@click.option("--replace", is_flag=True, help="Linux: take the place of another's handler.")
-@click.option("--chain", is_flag=True, help="Linux: and pass each core on to it.")
-@click.option("--until-boot", is_flag=True, help="Linux: do not set it up again at the next boot.")
+@click.option("--replace", is_flag=True, help="Linux: replace an existing core handler.")
+@click.option(
+    "--chain", is_flag=True, help="Linux: also pass each core on to the existing handler."
+)
+@click.option("--until-boot", is_flag=True, help="Linux: do not reinstall at the next boot.")
 @dump_type_option
 @json_option
 @click.argument("program", required=False)
@@ -62,7 +65,7 @@ def install_command(
     until_boot: bool,
     as_json: bool,
 ) -> int:
-    """For the executable PROGRAM on Windows, for all on Linux. Doing it twice changes nothing."""
+    """For the executable PROGRAM on Windows, for all programs on Linux. Idempotent."""
     from perimortem.cli.data_dir import find_configured_data_dir
     from perimortem.cli.output import echo_json
     from perimortem.collector import install
@@ -81,7 +84,7 @@ def install_command(
     if as_json:
         echo_json({"program": name, "folder": str(path), "changed": changed})
     elif not changed:
-        click.echo(f"nothing to do: {whom} was set up so already")
+        click.echo(f"nothing to do: {whom} was already set up")
     elif name is None:
         click.echo(f"the kernel hands every program that dumps core to the monitor at {path}")
         click.echo("start it as a service: perimortem monitor", err=True)
@@ -93,7 +96,7 @@ def install_command(
 @command.command("status")
 @json_option
 def status_command(as_json: bool) -> int:
-    """Which programs are set up, by us or by others."""
+    """Show which programs are set up, by perimortem or by other software."""
     from dataclasses import asdict
 
     from perimortem.cli.output import echo_json
@@ -104,7 +107,7 @@ def status_command(as_json: bool) -> int:
         echo_json([asdict(rule) for rule in rules])
         return 0
     for rule in rules:
-        whose = "perimortem" if rule.is_ours else "somebody else"
+        whose = "perimortem" if rule.is_ours else "other software"
         bound = f", at most {rule.count}" if rule.count is not None else ""
         folder = f", {rule.folder}" if rule.folder else ""
         click.echo(f"{rule.program}  {rule.kind}{bound}{folder}  ({whose})")
@@ -117,7 +120,7 @@ def status_command(as_json: bool) -> int:
 @json_option
 @click.argument("program", required=False)
 def uninstall_command(program: str | None, as_json: bool) -> int:
-    """Take away what `install` wrote, and nothing else."""
+    """Remove what `install` wrote, and nothing else."""
     from perimortem.cli.output import echo_json
     from perimortem.collector import uninstall
     from perimortem.collector.rule import check_program_name
@@ -128,5 +131,5 @@ def uninstall_command(program: str | None, as_json: bool) -> int:
         echo_json({"program": name, "changed": changed})
     else:
         what = name or "core_pattern"
-        click.echo(f"{what} is as it was" if changed else f"nothing of ours was there for {what}")
+        click.echo(f"{what} is restored" if changed else f"nothing of ours was there for {what}")
     return 0

@@ -16,22 +16,26 @@ Examples:
   perimortem vacuum --max-age 7d --dry-run
 
 \b
-The bounds hold by themselves: they are looked at before each dump. Incidents stay; they say that their
-dump was removed. The newest dump of each kind of crash is never removed."""
+The limits are also enforced before each dump. Incidents are kept, marked as having lost their dump.
+The newest dump of each kind of crash is never removed."""
 
 
 @click.command("vacuum", epilog=EXAMPLES)
-@click.option("--max-use", type=Setting(read_size, "SIZE"), help="Keep so much: 500M, 2G, 10%.")
 @click.option(
-    "--keep-free", type=Setting(read_size, "SIZE"), help="Leave so much of the disk free."
+    "--max-use", type=Setting(read_size, "SIZE"), help="Keep at most this much: 500M, 2G, 10%."
 )
 @click.option(
-    "--max-age", type=Setting(read_time_span, "TIME"), help="Remove older ones: 12h, 30d."
+    "--keep-free", type=Setting(read_size, "SIZE"), help="Keep this much of the disk free."
 )
-@click.option("-n", "--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option(
+    "--max-age",
+    type=Setting(read_time_span, "TIME"),
+    help="Remove dumps older than this: 12h, 30d.",
+)
+@click.option("-n", "--dry-run", is_flag=True, help="Only print what would be removed.")
 @json_option
 def command(as_json: bool, dry_run: bool, **options: Any) -> int:
-    """Remove the oldest dumps until the store keeps its bounds; and what broken runs left behind."""
+    """Remove leftovers of interrupted runs, and the oldest dumps until the store fits its limits."""
     from perimortem.cli.store_limits import read_limits
     from perimortem.cli.output import echo_json
     from perimortem.cli.settings import build_settings

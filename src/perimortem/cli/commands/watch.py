@@ -18,7 +18,7 @@ Examples:
   perimortem watch --name redis-server        (waits until there is one)
   perimortem watch --name nginx --name 'php-fpm*' --unit postgresql
   perimortem watch --name 'worker-*' --threshold 5
-  perimortem watch --unit nginx --follow      (with its workers, and after each restart)
+  perimortem watch --unit nginx --follow      (including its workers, and after each restart)
   perimortem watch --beat-from file:/var/log/job.log 4711"""
 
 
@@ -29,25 +29,25 @@ Examples:
     "patterns",
     metavar="PATTERN",
     multiple=True,
-    help="Watch every process of that name (with * and ?). May be repeated.",
+    help="Watch every process with this name (with * and ?). May be repeated.",
 )
 @click.option(
     "--unit",
     "units",
     metavar="NAME",
     multiple=True,
-    help="Watch every process of a unit (systemd; a service of Windows). May be repeated.",
+    help="Watch every process of a unit (systemd; on Windows a service). May be repeated.",
 )
 @click.option(
     "--follow",
     is_flag=True,
-    help="Also what comes from them; and of a name or unit, those that come later.",
+    help="Also watch descendants; with --name or --unit, also processes that start later.",
 )
 @click.option(
     "--beat-from",
     type=Setting(read_beat_source, "SOURCE"),
     multiple=True,
-    help="A further source of heartbeats: progress, window (Windows), file:PATH.",
+    help="Additional heartbeat source: progress, window (Windows), file:PATH.",
 )
 @click.argument("pids", metavar="[PID]...", nargs=-1, type=Pid("did you mean: --name {value}"))
 def command(
@@ -58,11 +58,11 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> int:
-    """Watch processes that run already, until they end or Ctrl-C.
+    """Watch running processes until they end or Ctrl-C.
 
-    They are not stopped, traced or changed. Hangs are seen in processes that use libperimortem, and
-    on Linux where all threads wait for each other. There the exit status of a process that is not our
-    child needs 6.15 or root.
+    They are not stopped, traced or changed. Hangs are detected in processes that use libperimortem and,
+    on Linux, where all threads wait for each other. On Linux, reading the exit status of a process that
+    is not our child needs kernel 6.15 or root.
     """
     from dataclasses import replace
 
@@ -82,15 +82,15 @@ def command(
     resolved = resolve(collect_flags(options), config)
     wrong = [name for name in resolved["beat-from"] if name in NEEDS_LAUNCH]
     if wrong and options["beat_from"]:
-        raise UsageError(f"{wrong[0]} is not to be had of a process that runs already")
-    # Whom a `run` follows is for `run` to say; a watch follows when it is asked to.
+        raise UsageError(f"{wrong[0]} is not available for a process that already runs")
+    # `run` has its own follow option; `watch` follows only if asked to.
     settings = replace(build_settings(resolved), follow=options["follow"])
     wanted = Wanted(tuple(dict.fromkeys(pids)), patterns, units)
     wanted.check()
     found = wanted.find()
     if not found:
         if not resolved["quiet"] and not as_json:
-            click.echo(f"perimortem: {wanted} does not run now; waiting for it", err=True)
+            click.echo(f"perimortem: {wanted} is not running; waiting for it", err=True)
         found = wanted.wait()
     refuse_self(found, os.getpid())
     listener = ConsoleListener(quiet=resolved["quiet"], as_json=as_json, shares_terminal=False)
