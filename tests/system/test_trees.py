@@ -276,7 +276,7 @@ def test_what_is_left_running_is_named_and_left(perimortem):
     pid = int(result.stdout)
     os.kill(pid, 0)
     os.kill(pid, signal.SIGKILL)
-    assert f"sleep[{pid}] still runs and is watched no more" in result.stderr
+    assert f"sleep[{pid}] still runs and is no longer watched" in result.stderr
 
 
 def test_changed_uid_and_cleared_environment(perimortem):

@@ -70,7 +70,7 @@ def test_the_processes_of_a_unit_and_those_that_come_later(perimortem, start, un
     (unit / "cgroup.procs").write_text(str(second.pid))
     read_line_with(process.stderr, f"watching many_threads[{second.pid}]")
     process.send_signal(signal.SIGINT)
-    assert "goes on; the watch has ended" in process.communicate(timeout=20)[1]
+    assert "keeps running; the watch has ended" in process.communicate(timeout=20)[1]
     second.popen.kill()
     second.popen.wait()
 

@@ -64,7 +64,7 @@ def test_sources_that_windows_does_not_have_are_refused(perimortem, programs):
     for source in ("sd-notify", "output"):
         result = perimortem.call("run", "--beat-from", source, "--", programs / "beats.exe")
         assert result.returncode == 2, result.stderr
-        assert f"--beat-from {source} is not to be had" in result.stderr
+        assert f"--beat-from {source} is not available" in result.stderr
 
 
 def test_watch_holds_and_tells(perimortem, start):

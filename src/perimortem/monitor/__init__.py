@@ -1,1 +1,1 @@
-"""The monitor: the only place that wires exits, recorders, watch, dumps, stacks and store together."""
+"""The monitor: the only package that wires exits, recorders, watch, dumps, stacks and store together."""

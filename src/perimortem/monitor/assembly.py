@@ -1,6 +1,6 @@
-"""Put a monitor together from its parts, in the order in which they need each other.
+"""Assemble a monitor from its parts, in dependency order.
 
-A front end opens the base, makes its process tree and its crash server on it, and then asks for the
+A front end opens the base, builds its process tree and crash server on it, and then requests the
 engine, to which nothing is added afterwards.
 """
 
@@ -33,7 +33,7 @@ from perimortem.monitor.work import Work
 from perimortem.recorder import RecorderEvents
 
 _TRACE_AFTER_NS = 100_000_000
-"""A process that ends before that is not traced: most commands are short. Arbitrary."""
+"""A process that ends sooner is not traced: most commands are short. Arbitrary."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ def build_monitor(
     take_recorder: TakeRecorder = lambda _process, _now_ns: None,
     answer_crash: Callable[[Target], None] = lambda _target: None,
 ) -> Monitor:
-    """``take_recorder``: for recorders that belong to no target; ``answer_crash``: lets a process that
-    stands in its crash handler go on. ``stack`` closes ``system_log``,
-    ``recorder_events`` and what is opened here."""
+    """``take_recorder``: for recorders that belong to no target; ``answer_crash``: releases a process
+    that waits in its crash handler. ``stack`` closes ``system_log``, ``recorder_events`` and what is
+    opened here."""
     stack.callback(system_log.close)
     concluder = Concluder(host, base.clock, system_log)
     dumps = Dumps(settings, base.pool, store, base.timers, base.clock)
@@ -91,7 +91,7 @@ def build_monitor(
 
 def _arm_timers(base: Base, dumps: Dumps, system_log: SystemLog, listener: Listener) -> None:
     now_ns = base.clock.monotonic_ns()
-    # Once the target has had its start to itself.
+    # Delayed, so as not to compete with the target's start.
     base.timers.call_later(now_ns, lambda _now_ns: dumps.warm_up())
     base.timers.call_later(now_ns + _TRACE_AFTER_NS, lambda _now_ns: system_log.begin_trace())
     interval_ns = listener.status_interval_ns

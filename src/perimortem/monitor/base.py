@@ -1,4 +1,4 @@
-"""What every part of a monitor stands on."""
+"""What every part of a monitor builds on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Base:
 
 
 def open_base(stack: ExitStack) -> Base:
-    """On this machine's clocks and selector; ``stack`` closes it, and lets go of all targets."""
+    """Uses this machine's clocks and selector; ``stack`` closes it and releases all targets."""
     clock = SystemClock()
     selector = open_selector()
     timers = Timers()
@@ -33,7 +33,7 @@ def open_base(stack: ExitStack) -> Base:
 
     def close() -> None:
         pool.close()
-        selector.close()  # before what it waits for
+        selector.close()  # before the descriptors it waits for
         for target in targets:
             target.close()
 

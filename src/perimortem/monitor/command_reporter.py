@@ -1,4 +1,4 @@
-"""What `run` does with ends: the command's own comes last, with the tree; members' as they come."""
+"""How `run` reports ends: members' ends as they happen, the command's own last, with the tree."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from perimortem.monitor.tree import ProcessTree, describe_process
 from perimortem.store.ledger import Refusal, Reservation
 
 _SETTLE_NS = 200_000_000
-"""After a bad end of the command: time for those to end that end because of it. Arbitrary."""
+"""After a bad end of the command: grace period for processes that end as a consequence. Arbitrary."""
 ENDED_BY_POLICY_STATUS = 124
-"""As timeout(1) reports that it had to end a command."""
+"""As timeout(1) reports that it ended a command."""
 WATCH_INTERRUPTED_STATUS = 130
 """As shells report Ctrl-C."""
 
 
 class RunListener(Listener, InterruptListener, Protocol):
-    """What `run` notifies of besides what every watch does."""
+    """Notifications of `run` besides those of every watch."""
 
     def on_start(
         self,
@@ -49,14 +49,14 @@ class RunListener(Listener, InterruptListener, Protocol):
         *,
         follow: bool,
     ) -> None:
-        """The command runs."""
+        """The command is running."""
 
     def on_unreported(self, incident: Incident) -> None:
-        """A crash below a monitor that was killed itself."""
+        """A crash in the tree of a nested monitor that was itself killed."""
 
 
 class CommandReporter:
-    """Of one command."""
+    """For one command."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class CommandReporter:
     # Family
 
     def find_culprit(self, target: Target) -> Target:
-        """The process that the command announced as its main one (MAINPID), else by the tree."""
+        """The process that the command announced as its main one (MAINPID), else from the tree."""
         announced = self._tree.living.get(self._command.heartbeats.main_pid or 0)
         return announced or self._tree.find_culprit(target)
 
@@ -93,7 +93,7 @@ class CommandReporter:
         return self._tree.list_tree(target)
 
     def list_living(self) -> list[Target]:
-        """The command and its members, as far as they live."""
+        """The command and its members that are still alive."""
         members = [self._root, *self._tree.living.values()]
         return [target for target in members if target.is_alive]
 
@@ -102,7 +102,7 @@ class CommandReporter:
     def on_exit(self, target: Target, now_ns: int) -> None:
         if target is self._root:
             if self._settings.follow:
-                self._discovery.scan(now_ns)  # what it left behind is ours by now
+                self._discovery.scan(now_ns)  # its orphans are our children by now
             self._command.heartbeats.take_last_words(now_ns, set(self._tree.pids()))
 
     def report_end(self, target: Target, incident: Incident) -> None:
@@ -116,12 +116,12 @@ class CommandReporter:
         self._tree.note_end(target, incident)
 
     def report_release(self, target: Target, incident: Incident) -> None:
-        """The user has ended the watch."""
+        """The user ended the watch."""
         if target is self._root:
             self._incident = self._store.record(target, incident)
 
     def is_done(self) -> bool:
-        """The command has ended, what it announced as its main process, and what ends with it."""
+        """The command, its announced main process, and everything that ends with them have ended."""
         if self._incident is None or any(not t.is_alive for t in self._base.targets):
             return False
         if not self._tree.living:
@@ -132,7 +132,7 @@ class CommandReporter:
         return self._base.clock.monotonic_ns() >= self._settle_until_ns
 
     def finish(self, engine: Engine, concluder: Concluder) -> Incident:
-        """The command's incident, with the tree as it stands at the end."""
+        """The command's incident, with the final state of the tree."""
         now_ns = self._base.clock.monotonic_ns()
         left = []
         if self._settings.follow:
@@ -150,7 +150,7 @@ class CommandReporter:
         return incident
 
     def exit_status(self, incident: Incident) -> int:
-        """For our own exit."""
+        """Our own exit status."""
         if self._has_ended_by_policy:
             return ENDED_BY_POLICY_STATUS
         end = incident.exit
@@ -173,7 +173,7 @@ class CommandReporter:
     # --capture-exit
 
     def begin_exit_dump(self, dumps: Dumps) -> None:
-        """Have the command dumped at its exit, if that was asked for."""
+        """Have the command dumped at its exit, if requested."""
         if not self._settings.captures_exit or self._settings.dump is None:
             return
         root = self._root
@@ -190,7 +190,7 @@ class CommandReporter:
             self._exit_dump = begun
 
     def _drop_exit_dump(self, root: Target, incident: Incident) -> Incident:
-        """The dump of an end that was clean is not wanted."""
+        """Discards the dump of a clean exit."""
         for dump in root.drop_dumps():
             if dump.path is not None:
                 with suppress(OSError):

@@ -1,4 +1,4 @@
-"""From everything that was seen of a target to its incident.
+"""From everything observed of a target to its incident.
 
 ``Concluder`` collects what has to be read (recorder, system log); the rest of the file is pure.
 """
@@ -33,11 +33,11 @@ _RECENT_EVENTS = 20
 
 @dataclass(frozen=True)
 class WallClock:
-    """Converts CLOCK_MONOTONIC to wall clock nanoseconds, by the offset at one moment."""
+    """Converts CLOCK_MONOTONIC to wall clock nanoseconds, using the offset at one instant."""
 
     offset_ns: int
     now_ns: int
-    """The moment, wall clock."""
+    """The instant, wall clock."""
 
     @classmethod
     def read(cls, clock: Clock) -> WallClock:
@@ -56,10 +56,10 @@ class Collected:
     findings: SystemLogFindings
     host: Host
     wall: WallClock
-    """The moment of the verdict."""
+    """The time of the verdict."""
     monitor_pid: int
     is_goodbye_unknowable: bool = False
-    """Its runtime exits by a system call of its own (Go)."""
+    """Its runtime exits by a direct system call (Go)."""
 
 
 class Concluder:
@@ -71,7 +71,7 @@ class Concluder:
         self._system_log = system_log
 
     def conclude(self, target: Target) -> Incident:
-        """The incident as it stands now: final once the target has ended."""
+        """The incident as known now; final once the target has ended."""
         findings = self._find(target)
         recording = target.read_recording(self._clock.monotonic_ns())
         target.rename(derive_name(target))
@@ -86,9 +86,9 @@ class Concluder:
         return derive_incident(target, collected)
 
     def _find(self, target: Target) -> SystemLogFindings:
-        """What the system's log says; a plain exit is not looked up, for that takes time."""
+        """Findings of the system log. Skipped for a plain exit, since reading it takes time."""
         end = target.end
-        # A large code of Windows may be that of an exception that only the system knows to be one.
+        # On Windows a large code may be an exception's; only the system log can confirm it.
         is_plain = end is None or (
             end.kind is ExitKind.EXITED
             and (end.code or 0) <= 0xFFFF
@@ -104,22 +104,22 @@ class Concluder:
 
 
 def derive_name(target: Target) -> ProcessInfo:
-    """What it is called: where it died too soon after an exec to be asked, its recorder knows.
+    """The process's name. If it died right after an exec, before it could be read, its recorder has it.
 
-    The command itself keeps the name that it was started by, until it becomes another program."""
+    The command keeps the name it was started by until it executes another program."""
     name = target.recorder.name
     has_new_name = target.recorder.is_after_exec or not target.is_command
     if name is None or name == target.process.name or target.end is None or not has_new_name:
         return target.process
     if not target.recorder.is_after_exec:
         return replace(target.process, name=name)
-    # Program and arguments are those from before the exec: better none than wrong ones.
+    # Program and arguments are from before the exec: better none than wrong ones.
     command_line = target.process.command_line if target.is_command else ()
     return replace(target.process, name=name, executable=None, command_line=command_line)
 
 
 def derive_incident(target: Target, collected: Collected) -> Incident:
-    """The incident of ``target``, from what was noted in it and what was collected."""
+    """The incident of ``target``, from its recorded facts and what was collected."""
     recording, wall = collected.recording, collected.wall
     ended_ns = target.ended_ns if target.ended_ns is not None else wall.now_ns - wall.offset_ns
     end = complete_exit(
@@ -216,7 +216,7 @@ def _observe(target: Target, collected: Collected, end: Exit, ended_ns: int) -> 
 
 
 def _find_crash_sender(target: Target, crash: Crash | None) -> Sender | None:
-    """The other process that sent the signal; a note from the recorder alone does not name it."""
+    """The other process that sent the signal; a note from the recorder alone does not identify it."""
     if target.crash is not None or crash is None:
         return target.crash_sender
     if crash.sender_pid is None or crash.sender_pid in (0, target.pid):
@@ -229,7 +229,7 @@ def _gather_evidence(target: Target, conclusion: Conclusion) -> tuple[Fact, ...]
 
 
 def _merge_events(target: Target, recording: Recording | None) -> tuple[Event, ...]:
-    """The recorder's and the observer's, in the order of time."""
+    """The recorder's and the observer's events, in chronological order."""
     events = [*(recording.events if recording else ())]
     has_stats = any(event.name == "system.stats" for event in events)
     for source in target.sources:
@@ -238,13 +238,13 @@ def _merge_events(target: Target, recording: Recording | None) -> tuple[Event, .
 
 
 def choose_last_event(events: tuple[Event, ...]) -> Event | None:
-    """The program's own last event; "system.stats" is ours and counts when there is no other."""
+    """The program's own last event; "system.stats" is ours and counts only if there is no other."""
     own = [event for event in events if event.name != "system.stats"]
     return own[-1] if own else events[-1] if events else None
 
 
 def _find_test(last_event: Event | None) -> dict[str, str]:
-    """The test that pytest ran, by its plugin's last event (agent.pytest_plugin)."""
+    """The test that pytest was running, from its plugin's last event (agent.pytest_plugin)."""
     if last_event is None or last_event.name != "pytest.test":
         return {}
     try:

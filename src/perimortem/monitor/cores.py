@@ -1,4 +1,4 @@
-"""A process that the kernel holds to write its core: what it crashed of, by the notes of that."""
+"""A process that the kernel holds while dumping core: its crash, read from the core's notes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from perimortem.wire.layout import CORE_NOTES_NAME
 
 
 def read_core(run_dir: Path, pid: int, now_ns: int) -> Crash:
-    """Of the notes that the core helper has put into ``run_dir``. Raises MalformedInput, OSError."""
+    """From the notes that the core helper put into ``run_dir``. Raises MalformedInput, OSError."""
     path = run_dir / CORE_NOTES_NAME.format(pid=pid)
     if path.stat().st_size > HEAD_MAX:
         raise MalformedInput("the notes of a core are too large")

@@ -1,4 +1,4 @@
-"""What is done about a crash while the process stands in its handler: dump, answer, examine."""
+"""How a crash is handled while the process waits in its crash handler: dump, answer, examine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from perimortem.proc import guess_caller
 
 
 class CrashEffects:
-    """Of one watch."""
+    """For one watch."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class CrashEffects:
         *,
         collect_stacks: bool,
     ) -> None:
-        """``answer_crash``: lets the process go on."""
+        """``answer_crash``: releases the process."""
         self._work = work
         self._dumps = dumps
         self._answer_crash = answer_crash
@@ -37,7 +37,7 @@ class CrashEffects:
     def dump(self, target: Target) -> None:
         crash = target.crash
         assert crash is not None
-        # Every abort() is at one place of the C library.
+        # Every abort() has the same program counter, in the C library.
         caller = guess_caller(target.pid, crash.stack_pointer) if crash.code == SIGABRT else None
         key = derive_crash_key(target.process, crash, caller)
 
@@ -54,12 +54,12 @@ class CrashEffects:
         self._work.track(target, Awaited.CRASH_DUMP, cancel)
 
     def answer(self, target: Target) -> None:
-        """The process goes on before anything else is done; it has waited long enough."""
+        """Releases the process before anything else: it has waited long enough."""
         self._answer_crash(target)
         self._work.let_settle(target)
 
     def examine(self, target: Target) -> None:
-        """Why it crashed is read from its dump, and reported with its end."""
+        """The crash reason is read from its dump and reported with its end."""
         taken = self._taken.pop(target.ref)
         if taken.path is None or not self._collect_stacks:
             taken.discard_scratch()
@@ -78,6 +78,6 @@ class CrashEffects:
         self._work.examine(target, Awaited.CRASH_EXAMINATION, target.ref, question, done)
 
     def forget(self, target: Target) -> None:
-        """Nothing more is done about it."""
+        """Cancels all work on it."""
         if target.ref in self._taken:
             self._taken.pop(target.ref).discard_scratch()

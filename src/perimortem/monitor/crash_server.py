@@ -1,9 +1,9 @@
-"""The server of crash handlers: programs say hello, and that they crash.
+"""The crash server: programs register and report their crashes.
 
-The kernel says who speaks; a message is checked before anything is done about it. No client is waited
-for: what has not arrived is not read, and an answer that finds no room ends the connection. While its
-dump is taken the process stands in its handler; it is dumped once, and every further report of a crash
-gets the answer of the first.
+Clients are identified by the kernel (SCM_CREDENTIALS), and a message is validated before it is acted
+on. The server never blocks on a client: it reads only what has arrived, and an answer that does not fit
+the socket buffer ends the connection. A process waits in its crash handler while it is dumped; it is
+dumped once, and further crash reports get the answer to the first.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from perimortem.wire.frames import Message, WrongVersion, decode_message, encode
 from perimortem.wire.layout import FrameKind, Outcome
 
 CONNECTIONS_MAX = 2000
-"""More at once than programs on one machine crash together; each takes a descriptor. Arbitrary."""
+"""More than the programs of one machine that crash at once; each takes a descriptor. Arbitrary."""
 _MESSAGES_AT_ONCE = 16
 _ACCEPTED_AT_ONCE = 64
 
 FindTarget = Callable[[int, int], Target | None]
-"""find(pid, now_ns): the target that this process is, or is from now on; None: it is not ours."""
+"""find(pid, now_ns): the target of this process, new or existing; None: not ours."""
 
 
 @dataclass
@@ -43,11 +43,11 @@ class _Client:
     connection: Connection
     is_open: bool = True
     is_answer_due: bool = False
-    """It crashes and waits for its dump: the last to be turned away."""
+    """It crashed and waits for its dump; disconnected last."""
 
 
 class CrashServer:
-    """All connections of one listener, and the crashes that are reported over them."""
+    """All connections of one listener, and the crashes reported over them."""
 
     def __init__(
         self,
@@ -59,8 +59,8 @@ class CrashServer:
         find_target: FindTarget,
         find_core: FindTarget | None = None,
     ) -> None:
-        """``find_target``: the target that a message is from; ``find_core``: the target that dumps
-        core, where cores are collected; ``helper_pids``: processes of ours, whose cores are not."""
+        """``find_target``: the target that sent a message; ``find_core``: the target that dumps core,
+        if cores are collected; ``helper_pids``: our own processes, whose cores are not collected."""
         self._listener = listener
         self._selector = selector
         self._targets = targets
@@ -70,7 +70,7 @@ class CrashServer:
         self._find_core = find_core
         self._most = min(CONNECTIONS_MAX, descriptors_max() // 2)
         self._clients: dict[int, _Client] = {}
-        """By their waitable; in the order in which they came."""
+        """By waitable, oldest connection first."""
         self._answers: dict[ProcessRef, list[_Client]] = {}
         """The clients that wait for the dump of their process."""
         selector.register(listener.waitable(), self._accept)
@@ -79,13 +79,13 @@ class CrashServer:
         return len(self._clients)
 
     def close(self) -> None:
-        """Turn all away."""
+        """Disconnect all clients."""
         for client in list(self._clients.values()):
             self._drop(client)
         self._selector.unregister(self._listener.waitable())
 
     def answer(self, target: Target) -> None:
-        """Let the process go on: its dump is written, or there will be none."""
+        """Release the process: its dump is written, or there will be none."""
         outcome = Outcome.OK if any(dump.path for dump in target.dumps) else Outcome.NO_DUMP
         for client in self._answers.pop(target.ref, ()):
             client.is_answer_due = False
@@ -106,7 +106,7 @@ class CrashServer:
             self._selector.register(connection.waitable(), serve)
 
     def _make_room(self) -> bool:
-        """The client that has been here longest and waits for nothing goes."""
+        """Disconnects the oldest client that is not waiting for a dump."""
         idle = next((c for c in self._clients.values() if not c.is_answer_due), None)
         if idle is not None:
             self._drop(idle)
@@ -153,12 +153,12 @@ class CrashServer:
     def _take_core(
         self, client: _Client, received: Received, message: Message, now_ns: int
     ) -> None:
-        """Only root may speak for the kernel; and cores of our own processes are not collected."""
+        """Only root may report for the kernel; cores of our own processes are not collected."""
         pid = message.pid
         is_ours = pid in self._helper_pids() | {os.getpid()}
         find = self._find_core if received.is_root and not is_ours else None
         target = find(pid, now_ns) if find is not None else None
-        # The pid may have been given to another since.
+        # The pid may have been reused.
         if target is None or target.ref.start_time_ticks != message.start_time_ticks:
             self._refuse(client, Outcome.NOT_WATCHED)
             return
@@ -197,7 +197,7 @@ class CrashServer:
 
 
 def _find_sender(pid: int, crash: Crash) -> Sender | None:
-    """The other process that sent the signal. It may live in another namespace (0), or be gone."""
+    """The other process that sent the signal. It may be in another namespace (0), or gone."""
     numbers = list_numbers(pid)
     if crash.sender_pid is None or crash.sender_pid in numbers | {0}:
         return None

@@ -1,7 +1,7 @@
 """Find the members of process trees.
 
-An agent that came along says so by its recorder, at once; a member without one is found among the
-children of the living, once a second, and where the system announces it.
+A preloaded agent announces itself through its recorder, at once; a member without one is found among
+the children of living members, once a second, or when the system announces it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Discovery:
         helper_pids: Callable[[], set[int]] = set,
         list_orphans: Callable[[], list[int]] | None = None,
     ) -> None:
-        """``helper_pids``: children of ours that are no members; ``list_orphans``: members whose
+        """``helper_pids``: our own children that are not members; ``list_orphans``: members whose
         parents may be gone."""
         self._tree = tree
         self._settings = settings
@@ -55,7 +55,7 @@ class Discovery:
         self._known: set[ProcessRef] = set()
 
     def take_recorder(self, process: ProcessRef, now_ns: int) -> None:
-        """A recorder that belongs to no target has come into the run directory; is it a member's?"""
+        """A recorder that belongs to no target appeared in the run directory; is it a member's?"""
         if process in self._known or process in self._tree.roots:
             return
         try:
@@ -63,16 +63,16 @@ class Discovery:
         except (OSError, MalformedInput):
             return
         try:
-            # A monitor below us has recorders of its own, and its targets are in our tree, too.
+            # A nested monitor has recorders of its own, and its targets are in our tree too.
             if recorder.monitor_pid in (os.getpid(), *self._tree.pids()):
                 self._adopt(process, recorder.parent_pid, now_ns, recorder.process_name)
         finally:
             recorder.close()
 
     def scan(self, now_ns: int) -> None:
-        """Find members without an agent: children of those that are known, and orphans.
+        """Find members without an agent: children of known members, and orphans.
 
-        An orphan that has ended waits for us to take its status."""
+        An orphan that has ended waits for us to reap it."""
         self._scan_below(self._tree.pids(), now_ns)
         self.take_orphans(now_ns)
         self._forget()
@@ -80,24 +80,24 @@ class Discovery:
             member.rename(renew_process_info(member.process))
 
     def take_orphans(self, now_ns: int) -> None:
-        """Members that have lost their parent."""
+        """Members that lost their parent."""
         if self._list_orphans is not None:
             orphans = self._list_orphans()
             found = [pid for pid in orphans if self._take(pid, None, now_ns)]
             self._scan_below(found, now_ns)
 
     def take_new(self, pid: int, now_ns: int) -> bool:
-        """The system announces that this process descends from a member."""
+        """The system announced that this process descends from a member."""
         return self._take(pid, None, now_ns)
 
     def find(self, pid: int, now_ns: int) -> Target | None:
-        """The member with this pid; one that was not seen yet becomes one."""
+        """The member with this pid; a process not seen before becomes one."""
         if pid not in self._tree.living and self._descends_from_ours(pid):
             self._take(pid, None, now_ns)
         return self._tree.living.get(pid)
 
     def clean_up(self) -> None:
-        """At the end: remove recorders of ours whose processes died unnoticed."""
+        """At the end: remove our recorders whose processes died unnoticed."""
         for name in os.listdir(self._settings.run_dir):
             identity = read_name(name)
             facts = read_stat(identity[0]) if identity else None
@@ -127,7 +127,7 @@ class Discovery:
             waiting = [pid for parent, pid in children if self._take(pid, parent, now_ns)]
 
     def _take(self, pid: int, parent_pid: int | None, now_ns: int) -> bool:
-        """``parent_pid``: None for an orphan, whose end we must take even if it was long ago."""
+        """``parent_pid``: None for an orphan, which we must reap even if it ended long ago."""
         facts = read_stat(pid)
         is_late = facts is not None and facts.is_dead and parent_pid is not None
         if facts is None or pid in self._tree.living or is_late:
@@ -139,7 +139,7 @@ class Discovery:
     def _adopt(
         self, process: ProcessRef, parent_pid: int, now_ns: int, recorded_name: str | None
     ) -> bool:
-        """``recorded_name``: as its recorder has it; None when it has none."""
+        """``recorded_name``: the name in its recorder; None if it has none."""
         root_pids = {root.pid for root in self._tree.roots.values()}
         if process.pid in {1, os.getpid()} | root_pids | self._helper_pids():
             return False
@@ -154,7 +154,7 @@ class Discovery:
         try:
             exit_watch = open_exit_watch(process, is_child=False)
         except ProcessGone:
-            if recorded_name is None:  # its recorder may be on its way, and will say more
+            if recorded_name is None:  # its recorder may be about to appear, and has more
                 self._known.discard(process)
                 return False
             exit_watch = open_gone_watch(process)
@@ -185,7 +185,7 @@ class Discovery:
         return True
 
     def _is_clone(self, pid: int) -> bool:
-        """The clone that a dump worker takes a snapshot from: a worker traces it from its birth on."""
+        """The clone that a dump worker makes for a snapshot: the worker traces it from birth."""
         tracer = read_tracer(pid)
         if tracer is None:
             return False
@@ -198,7 +198,7 @@ class Discovery:
             os.unlink(recorder_path(self._settings.run_dir, process))
 
     def _forget(self) -> None:
-        """A pid with its start time comes once; what is long gone need not be known any more."""
+        """A (pid, start time) pair never recurs, so long-gone processes can be forgotten."""
         if len(self._known) > 8 * LIVING_MAX:
             self._known = {target.ref for target in self._tree.living.values()}
 

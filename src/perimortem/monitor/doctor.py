@@ -1,4 +1,4 @@
-"""What may this machine and this user do? The questions of every system, and how an answer looks."""
+"""What this machine and user permit: the checks common to all systems, and the type of a result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from perimortem.store.paths import ensure_data_dir, find_data_dir
 
 
 class Importance(StrEnum):
-    """What hangs on an answer."""
+    """How much depends on the check."""
 
     NEEDED = "needed"
     BETTER = "better"
@@ -20,7 +20,7 @@ class Importance(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """One question with its answer and, for a no, the remedy."""
+    """One check with its finding and, if it failed, the remedy."""
 
     name: str
     ok: bool

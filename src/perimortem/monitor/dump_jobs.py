@@ -1,4 +1,4 @@
-"""The job of a dump worker: one dump, and a smaller one if the worker dies over it."""
+"""The job of a dump worker: one dump, and a smaller one if the worker dies."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ WORKER = Path(dumping.__file__).with_name("worker.py")
 _ANSWER_MAX_BYTES = 1 << 20
 _PATIENCE_S = 2.0
 _AT_ONCE_MAX = max(2, min(8, os.cpu_count() or 1))
-"""A dump takes a processor; others wait for their turn."""
+"""A dump occupies a processor; others wait for their turn."""
 _AT_EXIT_MAX = 100
 
 Done = Callable[[DumpResult], None]
 Prepare = Callable[[], DumpRequest | None]
-"""The request, asked for when the dump's turn has come; None when there is none to be made."""
+"""Called when the dump's turn comes; returns the request, or None if no dump is needed."""
 
 
 def _choose_interpreter() -> str:
     """In a virtual environment on Windows sys.executable starts the real interpreter as its child:
-    ending it would not end the worker."""
+    terminating it would not terminate the worker."""
     if sys.platform == "win32":
         return str(getattr(sys, "_base_executable", "") or sys.executable)
     return sys.executable
 
 
 def _make_kind(at_once_max: int, *, has_spare: bool) -> WorkerKind:
-    """-I -S: without site-packages and user settings the worker starts fast."""
+    """-I -S: the worker starts fast without site-packages and user settings."""
     return WorkerKind(
         name="the dump worker",
         argv=(_choose_interpreter(), "-I", "-S", str(WORKER)),
@@ -59,13 +59,13 @@ def _make_kind(at_once_max: int, *, has_spare: bool) -> WorkerKind:
 
 DUMP_WORKER = _make_kind(_AT_ONCE_MAX, has_spare=True)
 SINGLE_DUMP_WORKER = _make_kind(1, has_spare=False)
-"""For one dump, after which no other is expected."""
+"""For one dump, with no other expected after it."""
 EXIT_DUMP_WORKER = _make_kind(_AT_EXIT_MAX, has_spare=False)
-"""Waits, as long as the target lives, for its exit."""
+"""Waits for the target's exit, however long it lives."""
 
 
 class DumpTask:
-    """One dump by one worker; a worker that dies is followed by another that takes a smaller dump."""
+    """One dump by one worker; if the worker dies, a second one takes a smaller dump."""
 
     def __init__(
         self,
@@ -79,14 +79,14 @@ class DumpTask:
         is_urgent: bool = False,
         tell_progress: TellProgress | None = None,
     ) -> None:
-        """Submit it; ``done`` is called once, unless ``prepare`` gives no request or it is cancelled."""
+        """Submit it; ``done`` is called once, unless ``prepare`` returns None or it is cancelled."""
         self._pool = pool
         self._prepare_request = prepare
         self._done = done
         self._tell_progress = tell_progress
         self._request: DumpRequest | None = None
         self._first_failure: str | None = None
-        """Of the attempt before this one."""
+        """From the previous attempt."""
         self._job = Job(
             kind=kind,
             held_pid=None if kind is EXIT_DUMP_WORKER else pid,
@@ -112,13 +112,13 @@ class DumpTask:
         return encode_request(replace(self._request, with_progress=with_progress))
 
     def _pass_progress(self, output: bytes) -> None:
-        """Of the last whole line, if it is a progress line."""
+        """From the last complete line, if it is a progress line."""
         progress = decode_progress(output[:-1].rpartition(b"\n")[2])
         if self._tell_progress is not None and progress is not None:
             self._tell_progress(progress)
 
     def _clean_up(self, answer: Answer) -> None:
-        """What a worker that has ended may leave: a part of a file; a target that it held."""
+        """Cleans up after a worker that ended: a partial file; a target that it held."""
         request = self._request
         assert request is not None
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""One dump, now: what `perimortem dump` does, through the same worker as every other dump."""
+"""One dump, now: implements `perimortem dump`, with the same worker as every other dump."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from perimortem.system import raise_own_limits
 
 _SIZE_LIMIT_BYTES = 1 << 40
 _DEADLINE_S = 24 * 3600.0
-"""The user sees how far it is, and can end it."""
+"""The user sees its progress and can cancel it."""
 
 
 def dump_process(
@@ -32,8 +32,8 @@ def dump_process(
 ) -> DumpResult:
     """Dump ``pid`` to ``output`` (a file, a directory, or None for the working directory).
 
-    Raises ProcessGone, AccessDenied or CaptureFailed before anything is touched; what goes wrong
-    later is in the result.
+    Raises ProcessGone, AccessDenied or CaptureFailed before anything is touched; later errors are in
+    the result.
     """
     raise_own_limits()
     process = find_process(pid)
@@ -72,7 +72,7 @@ def _choose_path(output: Path | None, name: str) -> Path:
     path = path.absolute()
     if path.exists():
         raise CaptureFailed(
-            f"cannot write {path}", why="it exists already", remedy="name another file with -o"
+            f"cannot write {path}", why="it already exists", remedy="name another file with -o"
         )
     if not path.parent.is_dir():
         raise CaptureFailed(f"cannot write {path}", why=f"there is no directory {path.parent}")

@@ -1,4 +1,4 @@
-"""Every dump that a watch takes: within the store's limits, which are asked when its turn has come."""
+"""Every dump of a watch: within the store's limits, which are checked when a dump's turn comes."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from perimortem.store.ledger import Refusal, Reservation
 
 _SCRATCH_LIMIT_BYTES = 64 << 20
 _STORM = 8
-"""More jobs that wait are a storm of crashes. Arbitrary."""
+"""More queued jobs than this count as a storm of crashes. Arbitrary."""
 
 
 @dataclass(frozen=True)
 class Taken:
-    """What came of a wish for a dump."""
+    """The outcome of a dump job."""
 
     result: DumpResult | None
-    """None where none was allowed."""
+    """None if no dump was allowed."""
     why_none: str | None = None
     """Why none was allowed, or kept."""
     scratch: Path | None = None
-    """A dump that is examined and then removed: one like it was kept before."""
+    """The dump is examined and then removed: a similar one was kept before."""
 
     @property
     def path(self) -> Path | None:
@@ -47,7 +47,7 @@ class Taken:
         return Path(self.result.path) if self.result and self.result.path else None
 
     def note_in(self, target: Target) -> None:
-        """It belongs to the incident of ``target``."""
+        """Belongs to the incident of ``target``."""
         if self.result is not None:
             target.note_dump(self.result)
         if self.why_none is not None:
@@ -61,19 +61,19 @@ class Taken:
 
 @dataclass(frozen=True)
 class Wish:
-    """A dump that is wanted."""
+    """A requested dump."""
 
     target: Target
-    """Whose incident it is for."""
+    """The target whose incident it belongs to."""
     process: ProcessInfo
-    """The process that is dumped."""
+    """The process to dump."""
     signature: str
-    """The same for dumps that would show the same."""
+    """Equal for dumps that would show the same."""
     crash: Crash | None = None
 
 
 class Dumps:
-    """Turns wishes into dumps."""
+    """Turns dump requests into dumps."""
 
     def __init__(
         self,
@@ -90,16 +90,16 @@ class Dumps:
         self._clock = clock
 
     def warm_up(self) -> None:
-        """A dump may be wanted any time now."""
+        """A dump may be requested at any time from now on."""
         if self._settings.dump is not None:
             self._pool.warm_up(DUMP_WORKER)
 
     def take(
         self, wish: Wish, is_gone: Callable[[], bool], done: Callable[[Taken], None]
     ) -> Callable[[], None]:
-        """``done`` is called once, now or later, unless what is returned, which cancels it, is called.
+        """``done`` is called once, now or later, unless the returned function is called to cancel it.
 
-        ``is_gone``: the process has ended before its turn came."""
+        ``is_gone``: whether the process ended before its turn came."""
         options = self._settings.dump
         if options is None:
             done(Taken(None))
@@ -118,7 +118,7 @@ class Dumps:
     def take_at_exit(self, target: Target, done: Callable[[Taken], None]) -> Reservation | Refusal:
         """Start a worker that traces ``target`` to its exit and dumps it then (--capture-exit)."""
         options = self._settings.dump or DumpOptions()
-        # How large it will be by then is not known.
+        # Its size at that time is not known.
         reservation = self.reserve(
             target.process, f"{target.process.name}: its exit", options, True
         )
@@ -169,7 +169,7 @@ class Dumps:
         )
 
     def choose_path(self, process: ProcessInfo, options: DumpOptions) -> Path:
-        """Where a dump of this process goes."""
+        """The path for a dump of this process."""
         unix_s = self._clock.realtime_ns() // 1_000_000_000
         name = dump_name(process.name, unix_s, process.ref.pid, choose_ending(options))
         return self._settings.dumps_dir / name
@@ -177,30 +177,30 @@ class Dumps:
     def reserve(
         self, process: ProcessInfo, signature: str, options: DumpOptions, may_grow: bool
     ) -> Reservation | Refusal:
-        """Ask the store."""
+        """Reserve space in the store."""
         is_full = bool(options.types & BULK_TYPES)
         expected = estimate_dump_bytes(process.ref.pid, is_full=is_full)
         return self._store.reserve_dump(signature, expected, may_grow=may_grow or is_full)
 
     def settle(self, target: Target, reservation: Reservation, result: DumpResult) -> None:
-        """Tell the store what came of it, once the target has been let go: it has waited long enough."""
+        """Settle the reservation, after the target was released: it has waited long enough."""
         self._timers.call_later(
             self._clock.monotonic_ns(),
             lambda _now_ns: self._store.settle_dump(target, reservation, result),
         )
 
     def forget(self, reservation: Reservation) -> None:
-        """It was not wanted after all."""
+        """Withdraws the reservation: the dump is not needed."""
         self._store.forget_dump(reservation)
 
     @property
     def may_take_scratch(self) -> bool:
-        """Stacks are read; and this is no storm, in which processes would wait for them too long."""
+        """Stacks are read, and this is no storm in which processes would wait too long for it."""
         return self._settings.collect_stacks and self._pool.waiting_count <= _STORM
 
 
 class _Request:
-    """One wish on its way."""
+    """One request in progress."""
 
     def __init__(
         self,
@@ -219,7 +219,7 @@ class _Request:
         self._why_not_kept: str | None = None
 
     def prepare(self) -> DumpRequest | None:
-        """Its turn has come; None when there is nothing to dump."""
+        """Its turn has come; None if there is nothing to dump."""
         wish = self._wish
         if self._is_gone():
             self._done(Taken(None, "not dumped: it ended before its turn came"))
@@ -236,7 +236,7 @@ class _Request:
         if not reservation.is_repeat or not self._dumps.may_take_scratch:
             self._done(Taken(None, self._why_not_kept))
             return None
-        # Its stacks are read all the same, from a dump that is not kept.
+        # Its stacks are still read, from a dump that is not kept.
         small = replace(self._options, types=MINI, compress=False)
         return self._dumps.make_request(wish, small, None)
 

@@ -1,4 +1,4 @@
-"""Carry out what the life cycle asks for. What comes of it is posted as an event."""
+"""Carry out the effects that the life cycle requests. Their results are posted as events."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def map_effects(
     exits: ExitEffects,
     listener: Listener,
 ) -> Mapping[Effect, Perform]:
-    """What carries out each effect. Nothing of it blocks."""
+    """The handlers of all effects. None of them blocks."""
 
     def cancel_work(target: Target) -> None:
         work.cancel_all(target)

@@ -1,8 +1,8 @@
-"""The monitor's one loop: what becomes ready, what is due, and what follows from it.
+"""The monitor's event loop: ready descriptors, due timers, and the resulting transitions.
 
 It waits in a selector and nowhere else: nothing that it calls blocks on a target, a worker or a client.
-It wakes for an event or for a deadline, and never to poll a healthy target's beats. Everything it works
-with is passed in; it knows no front end, no store and no operating system.
+It wakes for an event or for a deadline, and never to poll a healthy target's beats. All its dependencies
+are passed in; it knows no front end, no store and no operating system.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from perimortem.monitor.heartbeat_check import HeartbeatCheck
 from perimortem.monitor.lifecycle import Effect, Event, UnexpectedEvent
 
 _DRAIN_NS = 1_000_000_000
-"""How long after the last end others are still taken; processes may come for ever. Arbitrary."""
+"""How long after the last end others are still collected; new ones might keep coming. Arbitrary."""
 
 
 class Engine:
@@ -43,7 +43,7 @@ class Engine:
         self._is_stopping = False
 
     def stop(self) -> None:
-        """End the watch; targets run on."""
+        """End the watch; targets keep running."""
         self._is_stopping = True
 
     def run(
@@ -51,20 +51,20 @@ class Engine:
     ) -> None:
         """Until every target has ended, ``is_done`` says so, or :meth:`stop`.
 
-        ``waits_for_more``: the end of all is not the end, for others may come."""
+        ``waits_for_more``: keep going when no target is left, since others may appear."""
         drain_until_ns: int | None = None
         while not self._is_stopping:
             if not is_done() and (waits_for_more or len(self._targets)):
                 self.run_once()
                 continue
-            # Ends that came together with the last one are reported, too.
+            # Ends that coincide with the last one are reported, too.
             now_ns = self._clock.monotonic_ns()
             drain_until_ns = drain_until_ns or now_ns + _DRAIN_NS
             if now_ns > drain_until_ns or not self._take_ready(0):
                 return
 
     def run_once(self) -> None:
-        """One wait and everything that comes of it."""
+        """One wait and everything that follows from it."""
         due_ns = self._timers.next_due_ns()
         now_ns = self._clock.monotonic_ns()
         self._take_ready(None if due_ns is None else max(0.0, (due_ns - now_ns) / 1e9), due_ns)
@@ -75,17 +75,17 @@ class Engine:
         self._sample_due(now_ns)
 
     def release_all(self) -> None:
-        """The watch has ended: every target that is left is reported as it is."""
+        """The watch has ended: every remaining target is reported in its current state."""
         for target in self._targets:
             self._targets.post(target, Event.WATCH_ENDED)
         self.take_events()
 
     def take_events(self) -> None:
-        """Everything that has happened, and all that follows from it."""
+        """Processes all posted events and their consequences."""
         while (taken := self._targets.take_event()) is not None:
             target, event = taken
             if target.life.is_over:
-                continue  # it came too late to matter
+                continue  # it arrived too late to matter
             try:
                 effects = target.advance(event)
             except UnexpectedEvent as error:

@@ -1,4 +1,4 @@
-"""The job of an examiner: read the stacks of a live process, or what a dump says."""
+"""The job of an examiner: read the stacks of a live process, or examine a dump."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Done = Callable[[Document | None, str], None]
 
 
 def _environment() -> dict[str, str]:
-    """Without what a monitor above us may have preloaded: nothing that we start is watched."""
+    """Without the preloads of a monitor that watches us: our own helpers are not watched."""
     environment = {**os.environ, "DEBUGINFOD_URLS": "", "LC_ALL": "C.UTF-8"}
     environment.pop("LD_PRELOAD", None)
     return environment
@@ -45,12 +45,12 @@ EXAMINER = WorkerKind(
 def submit_examination(
     pool: WorkerPool, process: ProcessRef, question: bytes, done: Done, *, deadline_s: float
 ) -> Job:
-    """``question``: as ``examine.worker`` takes it; ``done`` is called once, unless it is cancelled."""
+    """``question``: as ``examine.worker`` takes it; ``done`` is called once, unless cancelled."""
     was_stopped = is_stopped(process)
 
     def clean_up(_answer: Answer) -> None:
         if not was_stopped and is_stopped(process):
-            let_run(process.pid)  # left so by a worker that went wrong
+            let_run(process.pid)  # a worker that failed may have left it stopped
 
     def finish(answer: Answer) -> None:
         document = None if answer.failure else _decode(answer.output)

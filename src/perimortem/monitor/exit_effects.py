@@ -1,4 +1,4 @@
-"""What is done about the end of a target: its status, the verdict, the report; or its release."""
+"""How the end of a target is handled: its status, the verdict, the report; or its release."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RETRY_MAX_NS = 50_000_000
 
 
 class ExitEffects:
-    """Of one watch."""
+    """For one watch."""
 
     def __init__(
         self,
@@ -37,16 +37,16 @@ class ExitEffects:
         self._reporter = reporter
         self._clock = clock
         self._pauses_ns: dict[ProcessRef, int] = {}
-        """Before a status is asked for again."""
+        """Before the status is read again."""
         self._concluded: dict[ProcessRef, int] = {}
         """The version of a target when its verdict was drawn."""
 
     def record(self, target: Target) -> Incident:
-        """What is known goes into the store now: we, too, may be gone the next moment."""
+        """Stores what is known now, in case we are killed the next moment."""
         return self._store.record(target, self._concluder.conclude(target))
 
     def collect_status(self, target: Target) -> None:
-        """A worker or a debugger that holds the dead process delays its status: ask again later."""
+        """A worker or a debugger that holds the dead process delays its status: retry later."""
         now_ns = self._clock.monotonic_ns()
         end = target.exit_watch.collect_exit(now_ns)
         if end is None:
@@ -66,7 +66,7 @@ class ExitEffects:
         self._work.post(target, Event.STATUS_KNOWN)
 
     def conclude(self, target: Target) -> None:
-        """The verdict is what the report's clock stops at; what is under way may still be added."""
+        """Draws the verdict, at the report's end time; pending work may still add to it."""
         target.set_verdict(self._concluder.conclude(target))
         self._concluded[target.ref] = target.version
 

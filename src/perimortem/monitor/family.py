@@ -1,4 +1,4 @@
-"""Which processes belong together: what a front end knows and the effects need."""
+"""Which processes belong together: known to the front end, needed by the effects."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Family(Protocol):
         """The process to examine when ``target`` is silent: a wrapper only waits for its child."""
 
     def list_tree(self, target: Target) -> list[Target]:
-        """Everything that lives of the tree that ``target`` belongs to, itself included."""
+        """Every living process of the tree that ``target`` belongs to, itself included."""
 
 
 class Alone:
-    """The family of processes that are watched without what came from them."""
+    """The family of processes that are watched without their descendants."""
 
     def find_culprit(self, target: Target) -> Target:
         return target
@@ -29,13 +29,13 @@ class Alone:
 
 
 class Reporter(Protocol):
-    """What a front end does with the end of a target."""
+    """How a front end handles the end of a target."""
 
     def on_exit(self, target: Target, now_ns: int) -> None:
-        """It has ended, and the verdict is about to be drawn: what it said last is to be read now."""
+        """It has ended and the verdict is about to be drawn: last chance to read its final output."""
 
     def report_end(self, target: Target, incident: Incident) -> None:
-        """The verdict, with all that was found out."""
+        """The verdict, with all findings."""
 
     def report_release(self, target: Target, incident: Incident) -> None:
-        """The watch ends before the target does; what is known of it."""
+        """The watch ends before the target does; reports what is known of it."""

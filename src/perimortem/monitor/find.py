@@ -1,4 +1,4 @@
-"""Find the processes that a watch was asked for: by pid, by name, by unit; waiting if need be."""
+"""Find the processes to watch, by pid, name or unit; wait for them if need be."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Wanted:
 
     @property
     def may_come(self) -> bool:
-        """More may appear that match."""
+        """More matching processes may appear."""
         return bool(self.patterns or self.units)
 
     def __str__(self) -> str:
@@ -36,16 +36,16 @@ class Wanted:
         return "a process " + " or ".join(parts) if parts else "the processes"
 
     def check(self) -> None:
-        """Raises UsageError where units are asked for and this system has none."""
+        """Raises UsageError if units are requested and this system has none."""
         if self.units and not has_units() and not self.find():
             raise UsageError(
                 f"there is no unit {self.units[0]}",
-                why="systemd does not run here",
+                why="systemd is not running",
                 remedy="watch by --name or by PID",
             )
 
     def find(self) -> list[int]:
-        """Those that match now, without ourselves and our parents."""
+        """Those that match now, excluding ourselves and our ancestors."""
         if self.pids:
             return list(self.pids)
         own = list_ancestors()
@@ -62,7 +62,7 @@ class Wanted:
 
 
 def _find_by_names(patterns: tuple[str, ...]) -> list[int]:
-    """Name or program file name matches, as file names do on this system (fnmatch)."""
+    """Name or program file name matches, like file names on this system (fnmatch)."""
     wanted = [os.path.normcase(pattern) for pattern in patterns]
     return [
         pid

@@ -1,4 +1,4 @@
-"""What is done about a hang: report it at once, then look into it: why, a dump, stacks."""
+"""How a hang is handled: report it at once, then examine it: cause, dump, stacks."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from perimortem.monitor.work import Work
 from perimortem.proc import SOURCE, describe_state, sample_threads
 
 _INDIRECT = ("output", "file:", "watchdog", "progress")
-"""Heartbeats that any process of a tree may owe."""
+"""Heartbeats that any process of a tree may send."""
 _BETWEEN_SAMPLES_NS = 100_000_000
 
 Record = Callable[[Target], Incident]
-"""Puts what is known of a target into the store."""
+"""Writes what is known of a target to the store."""
 
 
 class HangEffects:
-    """Of one watch."""
+    """For one watch."""
 
     def __init__(
         self,
@@ -57,8 +57,8 @@ class HangEffects:
         self._taken: dict[ProcessRef, Taken] = {}
 
     def begin(self, target: Target, change: HangDetected) -> None:
-        """Note a hang, with what the heartbeats' sources found out about it, and post it."""
-        # A heartbeat of this very process is about it and no other.
+        """Record a hang, with what the heartbeat sources found out about it, and post it."""
+        # A heartbeat of the process itself is about no other process.
         is_indirect = all(beat.name.startswith(_INDIRECT) for beat in change.hang.stopped)
         culprit = self._family.find_culprit(target) if is_indirect else target
         facts = tuple(fact for source in target.sources for fact in source.facts())
@@ -72,7 +72,7 @@ class HangEffects:
         self._work.post(target, Event.HANG_DETECTED)
 
     def end(self, target: Target, change: HangRecovered) -> None:
-        """Note that it beats again, and post that."""
+        """Record that it beats again, and post that."""
         record = target.open_hang
         if record is not None:
             target.update_hang(replace(record, hang=change.hang))
@@ -131,7 +131,7 @@ class HangEffects:
         self._listener.on_hang_examined(target, self._record(target))
 
     def forget(self, target: Target) -> None:
-        """Nothing more is done about it."""
+        """Cancels all further work on it."""
         self._samples.pop(target.ref, None)
         if target.ref in self._taken:
             self._taken.pop(target.ref).discard_scratch()

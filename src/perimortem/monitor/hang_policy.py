@@ -1,4 +1,4 @@
-"""`--on-hang`: end the tree of a process that hangs, once the hang was examined."""
+"""`--on-hang`: end the tree of a hung process, once the hang was examined."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _PATIENCE_NS = 10_000_000_000
 
 
 class HangPolicy:
-    """What hangs is aborted, so that it leaves a core where those are kept. Once it has ended, the rest
-    of its tree is asked to end; a parent asked before might end it in the middle of its dump. What
+    """The hung process is aborted, so that it leaves a core if cores are kept. Once it has ended, the
+    rest of its tree is asked to end; a parent asked earlier might end it in the middle of its dump. What
     has not ended in time is killed. Or all are killed at once."""
 
     def __init__(
@@ -42,7 +42,7 @@ class HangPolicy:
         self._clock = clock
         self._monitor_pid = monitor_pid
         self._put_off: list[tuple[set[ProcessRef], list[Target]]] = []
-        """The hung processes of a tree, and the rest of it, which is asked to end after them."""
+        """The hung processes of a tree, and the others, which are asked to end after them."""
 
     def end_tree(self, target: Target) -> None:
         """Request the end of everything that belongs to the tree of a hung process."""
@@ -57,7 +57,7 @@ class HangPolicy:
             self._put_off.append(({member.ref for member in now}, later))
 
     def note_end(self, target: Target) -> None:
-        """It has ended; the rest of its tree may be due."""
+        """It has ended; the others of its tree may be due."""
         for hung, rest in list(self._put_off):
             hung.discard(target.ref)
             if not hung:
@@ -84,7 +84,7 @@ class HangPolicy:
         )
 
     def _is_hung(self, target: Target) -> bool:
-        """It hangs, or a process that hangs waits for it."""
+        """It hangs, or waits for a process that hangs."""
         hangs = [other.open_hang for other in self._targets]
         return target.open_hang is not None or any(
             record is not None and record.examined.ref == target.ref for record in hangs

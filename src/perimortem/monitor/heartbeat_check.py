@@ -1,4 +1,4 @@
-"""Sample the heartbeats of a target and judge them: does it hang, has it recovered, when to return?"""
+"""Sample and judge the heartbeats of a target: is it hung, has it recovered, when to sample next?"""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from perimortem.proc import refresh_executable, renew_process_info
 
 OBSERVE_INTERVAL_NS = 1_000_000_000
 _OBSERVED_PER_S = 100
-"""Processes that their sources observe in a second; with more targets each is observed less often."""
+"""Processes observed by their sources per second; with more targets each is observed less often."""
 _HELD_SAMPLE_NS = 100_000_000
 
 
 class HeartbeatCheck:
-    """Samples one target at a time; a hang is handed over with what its sources know of it."""
+    """Samples one target at a time; a hang is posted with what its sources know of it."""
 
     def __init__(self, targets: Targets, pool: WorkerPool, clock: Clock) -> None:
         self._targets = targets
@@ -28,7 +28,7 @@ class HeartbeatCheck:
         self._observe_due_ns: dict[ProcessRef, int] = {}
 
     def check(self, target: Target, now_ns: int) -> HangDetected | HangRecovered | None:
-        """Sample it now, and arm the next sample."""
+        """Sample it now, and arm the timer for the next sample."""
         self._observe(target, now_ns)
         retry_ns = self._find_recorder(target)
         pulse = target.read_pulse(now_ns)
@@ -41,26 +41,26 @@ class HeartbeatCheck:
         return change
 
     def is_held(self, target: Target) -> bool:
-        """While our own inquiry stops the process, its silence is our doing."""
+        """While our own inquiry stops the process, it cannot beat."""
         if not target.life.is_idle:
             return True
         pids = {target.pid, *(record.examined.ref.pid for record in target.hangs[-1:])}
         return any(self._pool.holds(pid) for pid in pids)
 
     def take_recorder_event(self, target: Target, now_ns: int) -> None:
-        """Its recorder has changed: a heartbeat was registered, or an exec has made a new one."""
+        """Its recorder changed: a heartbeat was registered, or an exec created a new recorder."""
         if target.recorder.refresh():
             target.note_exec(renew_process_info(target.process))
         self._targets.sample_at(target, now_ns)
 
     def rebase(self, target: Target, now_ns: int) -> None:
-        """Time has passed in which we could not watch."""
+        """Accounts for time in which we could not watch."""
         target.watch.rebase(now_ns)
         if target.watch.due_ns < NEVER_NS:
             self._targets.sample_at(target, target.watch.due_ns)
 
     def forget(self, target: Target) -> None:
-        """It is sampled no more."""
+        """Stop sampling it."""
         self._observe_due_ns.pop(target.ref, None)
 
     def _arm(self, target: Target, pulse: Pulse | None, retry_ns: int | None, now_ns: int) -> None:
@@ -77,7 +77,7 @@ class HeartbeatCheck:
             self._targets.sample_at(target, due_ns)
 
     def _observe(self, target: Target, now_ns: int) -> None:
-        """At the sources' own pace; and before anything is judged, so that no beat is missed."""
+        """At the sources' own pace, and before anything is judged, so that no beat is missed."""
         is_due = now_ns >= self._observe_due_ns.get(target.ref, 0)
         is_doubtful = target.watch.state in (State.LATE, State.HUNG)
         if not target.sources or self.is_held(target) or not (is_due or is_doubtful):
@@ -87,7 +87,7 @@ class HeartbeatCheck:
         self._observe_due_ns[target.ref] = now_ns + OBSERVE_INTERVAL_NS * max(1, crowd)
 
     def _find_recorder(self, target: Target) -> int | None:
-        """How long to wait before looking for its recorder again; None when it is there or lost."""
+        """Delay before searching for its recorder again; None if it is open or lost."""
         if target.recorder_lost:
             return None
         if not target.recorder.is_open and not target.recorder.open():
@@ -97,9 +97,9 @@ class HeartbeatCheck:
         return None
 
     def _is_recorder_current(self, target: Target) -> bool:
-        """Before a hang is reported: is this still the recorder of the program that runs there?"""
+        """Before a hang is reported: does this recorder belong to the program that runs now?"""
         if target.recorder_lost or not target.recorder.is_open:
-            return True  # only what we see ourselves is judged
+            return True  # only our own observations are judged
         if target.recorder.refresh():
             target.watch.rebase(self._clock.monotonic_ns())
             return False

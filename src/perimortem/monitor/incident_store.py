@@ -1,4 +1,4 @@
-"""Record incidents as they come: a hang at once, so that nothing is lost if the monitor is."""
+"""Record incidents as they happen: a hang at once, so that it survives the monitor's death."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from perimortem.store.database import Store
 from perimortem.store.ledger import DumpLedger, Refusal, Reservation
 
 _START_JITTER_NS = 1_000_000_000
-"""The start of a process is known by ticks, and by two clocks."""
+"""Process start times are counted in ticks, and converted by two clocks."""
 
 
 class IncidentStore(Protocol):
-    """What a watch needs of the store."""
+    """What a watch needs from the store."""
 
     def record(self, target: Target, incident: Incident) -> Incident:
         """Add the incident of a target, or replace it by a fuller one; returns it with its number."""
@@ -31,10 +31,10 @@ class IncidentStore(Protocol):
         """Reserve room for a dump of about ``expected_bytes``; ``may_grow``: all there is room for."""
 
     def settle_dump(self, target: Target, reservation: Reservation, result: DumpResult) -> None:
-        """The dump that was reserved for has been written, or will not be."""
+        """The reserved dump has been written, or will not be."""
 
     def forget_dump(self, reservation: Reservation) -> None:
-        """It was not wanted after all."""
+        """Withdraws the reservation: the dump is not needed."""
 
 
 class NoStore:
@@ -56,7 +56,7 @@ class NoStore:
 
 
 class DatabaseStore:
-    """Writes to the database; its failure is a soft error of the incident, which is still reported."""
+    """Writes to the database; a failure is a soft error of the incident, which is still reported."""
 
     def __init__(self, store: Store, ledger: DumpLedger) -> None:
         self._store = store
@@ -92,7 +92,7 @@ class DatabaseStore:
             self._ledger.forget(reservation)
 
     def record_recovered(self, target: Target, incident: Incident) -> Incident:
-        """Instead of what another monitor recorded of it before that was killed."""
+        """Replaces what another monitor recorded of it before being killed."""
         since, until = (
             format_rfc3339(incident.started_at_ns + delta_ns)
             for delta_ns in (-_START_JITTER_NS, _START_JITTER_NS)

@@ -1,8 +1,8 @@
-"""Ctrl-C that the program does not answer.
+"""Ctrl-C that the program does not react to.
 
-The program has it first and alone: a REPL, an editor or a server that shuts down takes its own time.
-If it still runs a second later the user is told so; a second Ctrl-C within two seconds of that ends the
-watch, and a third one before the watch has ended kills what is watched.
+The program gets it first and alone: a REPL, an editor or a server that shuts down takes its own time.
+If it still runs a second later, the user is notified; a second Ctrl-C within two seconds of that ends
+the watch, and a third one before the watch has ended kills the targets.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from perimortem.monitor.target import Target
 from perimortem.monitor.timers import Timers
 
 _PATIENCE_NS = 1_000_000_000
-"""What answers Ctrl-C mostly does so in that time. Arbitrary."""
+"""Programs that react to Ctrl-C mostly do so within this time. Arbitrary."""
 _AGAIN_NS = 2_000_000_000
 
 
 class InterruptListener(Protocol):
-    """What the user is told."""
+    """The messages for the user."""
 
     def on_interrupt_ignored(self, targets: list[Target]) -> None:
-        """It was passed on a second ago, and these still run."""
+        """It was passed on a second ago, and these are still running."""
 
     def on_watch_ending(self, targets: list[Target]) -> None:
-        """The watch is about to end; these run on."""
+        """The watch is about to end; these keep running."""
 
     def on_kill(self, targets: list[Target]) -> None:
         """These were killed."""
@@ -39,15 +39,15 @@ class InterruptListener(Protocol):
 class _State(Enum):
     QUIET = auto()
     PASSED_ON = auto()
-    """The program has it; it may still answer."""
+    """The program received it and may still react."""
     IGNORED = auto()
-    """The user knows that it still runs."""
+    """The user was notified that it is still running."""
     ENDING = auto()
     """The watch ends soon."""
 
 
 class Interrupts:
-    """Of one watched command."""
+    """For one watched command."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What a front end is notified of, as it happens."""
+"""The notifications that a front end gets, as things happen."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from perimortem.monitor.targets import Targets
 
 
 class Listener(Protocol):
-    """Every call returns soon: the watch stands still meanwhile."""
+    """Every call must return quickly: the watch is blocked meanwhile."""
 
     status_interval_ns: int | None
     """How often :meth:`on_tick` is called; None: never."""
@@ -19,13 +19,13 @@ class Listener(Protocol):
         """A hang was detected; the incident is what is known so far."""
 
     def on_hang_examined(self, target: Target, incident: Incident) -> None:
-        """Its dump and stacks are there."""
+        """Its dump and stacks are available."""
 
     def on_recovery(self, target: Target) -> None:
         """The hang is over."""
 
     def on_end(self, target: Target, incident: Incident) -> None:
-        """A target, or a process that came from one, has ended; this is the verdict."""
+        """A target, or a descendant of one, has ended; this is the verdict."""
 
     def on_tick(self, targets: Targets, now_ns: int) -> None:
         """For a status line."""

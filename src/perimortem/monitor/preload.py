@@ -1,4 +1,4 @@
-"""Whether the agent comes into a program by itself."""
+"""Whether the agent is preloaded into a program."""
 
 from __future__ import annotations
 
@@ -13,4 +13,4 @@ class Preload:
     library: Path | None
     reason: str = ""
     is_for_program: bool = False
-    """Nothing is preloaded: the program itself loads the agent, or does not (Windows)."""
+    """Nothing is preloaded: the program loads the agent itself, or not at all (Windows)."""

@@ -20,12 +20,12 @@ class RecorderLink:
     def __init__(self, run_dir: Path, process: ProcessRef) -> None:
         self.path = recorder_path(run_dir, process)
         self.name: str | None = None
-        """What the process was called when its last program began (after an exec: that one's name)."""
+        """The process's name when its last program started (after an exec: that program's name)."""
         self.is_after_exec = False
-        """It has become another program."""
+        """It executed another program."""
         self._is_ours = True
         self.error: str | None = None
-        """Why the recorder cannot be read, once it could not."""
+        """Why the recorder cannot be read, once that failed."""
         self._process = process
         self._file: RecorderFile | None = None
         self._pause_ns = _FIRST_LOOKS_NS
@@ -35,15 +35,15 @@ class RecorderLink:
         return self._file is not None
 
     def retry_ns(self) -> int:
-        """How long to wait before looking for the file again: ever longer, up to 30 s.
+        """Delay before searching for the file again: growing, up to 30 s.
 
-        Only a net below inotify, which tells at once."""
+        Only a fallback for inotify, which notifies at once."""
         pause_ns = self._pause_ns
         self._pause_ns = min(pause_ns * 2, _LAST_LOOKS_NS)
         return pause_ns
 
     def read_pulse(self, now_ns: int) -> Pulse | None:
-        """The heartbeats; None while it is not open, or when it is damaged (``error``)."""
+        """The heartbeats; None if it is not open or is damaged (``error``)."""
         if self._file is None:
             return None
         try:
@@ -53,7 +53,7 @@ class RecorderLink:
             return None
 
     def refresh(self) -> bool:
-        """After an exec the process has a new file under the same name: take that one."""
+        """After an exec the process has a new file under the same name: use that one."""
         if self._file is None or not self._file.is_replaced():
             return False
         self.close()
@@ -61,11 +61,11 @@ class RecorderLink:
         return True
 
     def is_mapped(self) -> bool:
-        """Does the program that runs now still carry this recorder?"""
+        """Does the program that runs now still have this recorder?"""
         return self._file is not None and self._file.is_mapped()
 
     def read_recording(self, now_ns: int) -> Recording | None:
-        """Everything the target left, after its end."""
+        """The complete contents, after the target's end."""
         if self._file is None:
             self.open()
         else:
@@ -79,10 +79,10 @@ class RecorderLink:
             return None
 
     def remove(self) -> None:
-        """The story is told and kept: the file has served."""
+        """The incident is reported and stored: the file is no longer needed."""
         had_file = self._file is not None
         self.close()
-        if had_file and self._is_ours:  # else another monitor below us will want it
+        if had_file and self._is_ours:  # else a nested monitor still needs it
             try:
                 os.unlink(self.path)
             except OSError:
@@ -94,7 +94,7 @@ class RecorderLink:
             self._file = None
 
     def open(self) -> bool:
-        """Look for the file; True when it is there and belongs to the process."""
+        """Search for the file; True if it exists and belongs to the process."""
         try:
             self._file = RecorderFile(self.path, self._process)
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Be notified of recorders that appear or change in the run directory."""
+"""Notifies of recorders that appear or change in the run directory."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ TakeRecorder = Callable[[ProcessRef, int], None]
 
 
 def open_recorder_events(run_dir: Path) -> RecorderEvents | None:
-    """From now on recorders that appear are noticed; None where inotify has nothing left for us: then
-    they are looked for by and by. To be opened before a program is started that makes one."""
+    """From now on new recorders are noticed; None if inotify has no resources left: then they are
+    polled for. To be opened before a program that creates one is started."""
     try:
         return RecorderEvents(run_dir)
     except OSError:
@@ -26,7 +26,7 @@ def open_recorder_events(run_dir: Path) -> RecorderEvents | None:
 
 
 class RecorderWatch:
-    """Passes what is said of a target's recorder to the check of its heartbeats."""
+    """Forwards changes of a target's recorder to its heartbeat check."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class RecorderWatch:
         assert self._events is not None
         try:
             names = list(self._events.receive())
-        except OSError:  # the directory is gone: from now on recorders are looked for by and by
+        except OSError:  # the directory is gone: from now on recorders are polled for
             self.close()
             return
         for name in names:

@@ -1,4 +1,4 @@
-"""`perimortem run`: start a command, watch it and all that comes from it, report how it ended."""
+"""`perimortem run`: start a command, watch it and all its descendants, report how it ended."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ _SCAN_INTERVAL_NS = 1_000_000_000
 
 @dataclass(frozen=True)
 class RunResult:
-    """What came of a command."""
+    """The outcome of a command."""
 
     incident: Incident
     exit_status: int
-    """For our own exit: the target's code, 128+n for signal n, 124 when --on-hang ended it."""
+    """Our own exit status: the target's code, 128+n for signal n, 124 when --on-hang ended it."""
 
 
 def run_command(
@@ -80,7 +80,7 @@ def _watch_command(
     store: DatabaseStore,
     stack: ExitStack,
 ) -> RunResult:
-    # What must be there before the command: its parent's ears, its streams, the crash socket.
+    # What must exist before the command starts: signal relay, streams, the crash socket.
     sockets = wire.open_own_listener(settings.run_dir) if settings.use_crash_handler else None
     if sockets is not None:
         stack.callback(sockets.close)
@@ -175,7 +175,7 @@ def _open_root(
 
 
 def _name_by_command(info: ProcessInfo, command: Command, argv: tuple[str, ...]) -> ProcessInfo:
-    """Between fork and exec it still looks like us; what was asked for is what it is."""
+    """Between fork and exec it still has our name; use that of the requested command."""
     return ProcessInfo(
         info.ref,
         printable(command.name),

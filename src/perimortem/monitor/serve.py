@@ -1,4 +1,4 @@
-"""`perimortem monitor`: serve programs that attach themselves by libperimortem."""
+"""`perimortem monitor`: serve programs that attach themselves with libperimortem."""
 
 from __future__ import annotations
 
@@ -45,25 +45,25 @@ from perimortem.system import raise_own_limits, refuse_own_core
 from perimortem.wire.layout import SERVICE_SOCKET_NAME
 
 _FIRST_CLIENT_NS = 30_000_000_000
-"""How long one that was started for a program waits for its first message. Arbitrary."""
+"""How long a monitor that a program started waits for the first message. Arbitrary."""
 
 
 class ServeListener(Listener, Protocol):
-    """What `monitor` notifies of besides what every watch does."""
+    """Notifications of `monitor` besides those of every watch."""
 
     def on_serve(self, address: str) -> None:
-        """Programs may come."""
+        """Programs may connect."""
 
     def on_unreported(self, incident: Incident) -> None:
-        """A crash of the time when no monitor lived."""
+        """A crash that happened while no monitor was running."""
 
 
 def serve(
     settings: Settings, listener: ServeListener, store: DatabaseStore, *, exit_when_idle: bool
 ) -> None:
-    """Serve until INT or TERM; with ``exit_when_idle`` until the last program has gone.
+    """Serve until INT or TERM; with ``exit_when_idle`` until the last program has disconnected.
 
-    Raises :class:`~perimortem.wire.AlreadyServed` when another monitor does, AccessDenied.
+    Raises :class:`~perimortem.wire.AlreadyServed` if another monitor already serves, AccessDenied.
     """
     ensure_run_dir(settings.run_dir)
     raise_own_limits()
@@ -115,7 +115,7 @@ def serve(
 
 
 class _Programs:
-    """The programs that have come, as targets."""
+    """The programs that have connected, as targets."""
 
     def __init__(self, base: Base, settings: Settings) -> None:
         self._base = base
@@ -124,7 +124,7 @@ class _Programs:
 
     @property
     def are_gone(self) -> bool:
-        """There were some, and all have gone; or none came in time."""
+        """Programs connected and all have gone; or none connected in time."""
         return self._had_client and not len(self._base.targets)
 
     def stop_waiting(self, _now_ns: int) -> None:
@@ -132,7 +132,7 @@ class _Programs:
         self._had_client = True
 
     def take_over(self) -> None:
-        """What a monitor before us watched and what still runs."""
+        """Targets of a previous monitor that are still running."""
         for process in list_recorders(self._settings.run_dir):
             monitor_pid = read_monitor_pid(self._settings.run_dir, process)
             is_alone = monitor_pid == 0 or (monitor_pid and read_stat(monitor_pid) is None)
@@ -150,7 +150,7 @@ class _Programs:
             return None
 
     def find_core(self, pid: int, now_ns: int) -> Target | None:
-        """A process that dumps core, unless a monitor of its own has dumped it already."""
+        """A process that dumps core, unless a monitor of its own has already dumped it."""
         target = self.find(pid, now_ns)
         if target is None:
             return None
@@ -185,7 +185,7 @@ class _Programs:
 
 
 class _Reporter:
-    """Each end is recorded and reported as it comes."""
+    """Each end is recorded and reported when it happens."""
 
     def __init__(self, listener: ServeListener, store: DatabaseStore) -> None:
         self._listener = listener

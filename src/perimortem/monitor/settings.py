@@ -1,4 +1,4 @@
-"""What a watch is asked to do."""
+"""The settings of a watch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from perimortem.model.dump import DumpOptions
 
 
 class OnHang(StrEnum):
-    """What is done about a hang, once it has been looked into."""
+    """The action on a hang, once it has been examined."""
 
     REPORT = "report"
     ABORT = "abort"
@@ -30,15 +30,15 @@ class Settings:
     collect_stacks: bool = True
     use_agent: bool = True
     use_crash_handler: bool = True
-    """Have programs tell their crashes."""
+    """Have programs report their crashes."""
     follow: bool = True
-    """Watch what comes from the target, too."""
+    """Also watch the target's descendants."""
     beat_from: tuple[str, ...] = ()
-    """Further heartbeats: "progress" (strict), "sd-notify", "output", "file:PATH"."""
+    """Additional heartbeats: "progress" (strict), "sd-notify", "output", "file:PATH"."""
     force_pty: bool = False
     on_hang: OnHang = OnHang.REPORT
     captures_exit: bool = False
-    """Trace the command to its end, and dump it on its way out."""
+    """Trace the command until it exits, and dump it then."""
     wait_for_all: bool = False
     """Watch until the last process of the tree has ended."""
     dump_size_limit_bytes: int = 64 << 30

@@ -1,4 +1,4 @@
-"""Keep our directories clean: at the start of each watch, once."""
+"""Clean our directories, once at the start of each watch."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from perimortem.proc import read_stat
 from perimortem.recorder.sweep import read_name, sweep_recorders
 
 _PARTIAL_S = 3600
-"""No worker writes for so long: what it left is of a monitor that was killed. Arbitrary."""
+"""No worker writes for this long: such a file was left by a monitor that was killed. Arbitrary."""
 
 
 def sweep(run_dir: Path) -> int:
-    """Remove recorders of processes that are gone and told; returns how many."""
+    """Remove recorders of processes that are gone and reported; returns how many."""
     alive: dict[int, int] = {}
     try:
         names = os.listdir(run_dir)
@@ -31,7 +31,7 @@ def sweep(run_dir: Path) -> int:
 
 
 def _sweep_sockets(run_dir: Path, names: list[str]) -> None:
-    """Of monitors that were killed."""
+    """Left by monitors that were killed."""
     for name in names:
         pid = name.removesuffix(".sock")
         if name != pid and pid.isdecimal() and read_stat(int(pid)) is None:

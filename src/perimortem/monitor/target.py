@@ -1,6 +1,6 @@
-"""One watched process: what it is, what was seen of it, and where it is in its life cycle.
+"""One watched process: its identity, what was observed of it, and its life cycle phase.
 
-Only its own methods change it. Sequences grow and are never cut but as stated; ``None`` means unknown.
+Only its own methods change it. Sequences only grow, except where noted; ``None`` means unknown.
 """
 
 from __future__ import annotations
@@ -28,34 +28,34 @@ from perimortem.monitor.lifecycle import Awaited, Effect, Event, Life, advance
 from perimortem.monitor.recorder_link import RecorderLink
 
 _FACTS_MAX = 200
-"""Of one process: what hangs again and again says the same each time. Arbitrary."""
+"""Per process: a process that hangs repeatedly says the same each time. Arbitrary."""
 _HANGS_KEPT = 200
-"""The first and the last of a process. Arbitrary."""
+"""The first and the last ones of a process. Arbitrary."""
 _REQUESTS_KEPT = 200
 
 
 @dataclass(frozen=True)
 class HangRecord:
-    """A hang and what was found out about it."""
+    """A hang and the findings about it."""
 
     hang: Hang
     facts: tuple[str, ...]
     """What its heartbeat sources found out about the silence."""
     state: str | None
-    """What the kernel said of its main thread when it was detected; the cause replaces it."""
+    """The kernel's state of its main thread at detection; superseded by the cause."""
     examined: ProcessInfo
     """The process whose dump and stacks are taken: a wrapper that waits has nothing to show."""
     cause: HangCause | None = None
-    """By two samples; None until the second."""
+    """From two samples; None until the second."""
     examination: dict[str, Any] | None = None
     """A document of docs/examination.schema.json."""
 
     def describe(self) -> str | None:
-        """What is known of its threads, as text."""
+        """The state of its threads, as text."""
         is_known = self.cause is not None and self.cause.kind is not HangKind.UNKNOWN
         known = describe_cause(self.cause) if self.cause and is_known else self.state
         if self.facts and self.cause and self.cause.kind is HangKind.LOCK:
-            known = None  # its sources have said that already, and more
+            known = None  # its sources have already said that, and more
         return "; ".join([*self.facts, *([known] if known else [])]) or None
 
 
@@ -80,9 +80,9 @@ class Target:
         dumps: Iterable[DumpResult] = (),
     ) -> None:
         """``sources``: heartbeats that do not come from its recorder; ``is_command``: False for a
-        process that descends from the one that was asked for; ``is_met_dead``: it had ended before we
-        could hold it; ``has_crash_handler``: it was started with one, if it carries the agent;
-        ``labels``: RANK and its like."""
+        descendant of the requested process; ``is_met_dead``: it had ended before we could hold it;
+        ``has_crash_handler``: it was started with one, if it carries the agent; ``labels``: RANK
+        and such."""
         self.process = process
         self.exit_watch = exit_watch
         self.recorder = recorder
@@ -101,23 +101,23 @@ class Target:
         self.facts: list[Fact] = list(facts)
         self.soft_errors: list[str] = []
         self.has_beaten = False
-        """Its recorder has been read: whatever exec lay between us and the program is over."""
+        """Its recorder has been read: any exec between us and the program is over."""
         self.recorder_lost: str | None = None
-        """Why the recorder means nothing any more (exec without the agent, damaged)."""
+        """Why the recorder is no longer valid (exec without the agent, damaged)."""
         self.crash: Crash | None = None
         """What its crash handler reported."""
         self.crash_sender: Sender | None = None
         """The other process that sent the signal of the crash."""
         self.examination: dict[str, Any] | None = None
-        """What the dump of its crash says: docs/examination.schema.json."""
+        """What the dump of its crash shows: docs/examination.schema.json."""
         self.end: Exit | None = None
         self.ended_ns: int | None = None
         self.is_ended_by_policy = False
-        """We signalled it to end, because --on-hang asks for that."""
+        """We signalled it to end, because of --on-hang."""
         self.incident: Incident | None = None
         """The verdict on its end."""
         self.number: int | None = None
-        """Of its incident in the store."""
+        """The number of its incident in the store."""
         self._changes = 0
 
     @property
@@ -140,14 +140,14 @@ class Target:
 
     @property
     def open_hang(self) -> HangRecord | None:
-        """The hang that lasts, if one does."""
+        """The current hang, if any."""
         if self.hangs and self.hangs[-1].hang.recovered_ns is None:
             return self.hangs[-1]
         return None
 
     @property
     def tids(self) -> set[int]:
-        """Threads that were seen."""
+        """The threads seen so far."""
         seen = {self.pid}
         for source in self.sources:
             if isinstance(source, ProcessStateBeat):
@@ -156,13 +156,13 @@ class Target:
 
     @property
     def version(self) -> int:
-        """Changes whenever something is noted that belongs into its incident."""
+        """Changes whenever something that belongs in its incident is recorded."""
         return self._changes
 
     # Life
 
     def advance(self, event: Event) -> tuple[Effect, ...]:
-        """Take ``event``; returns what is to be done. Raises UnexpectedEvent."""
+        """Apply ``event``; returns the effects to carry out. Raises UnexpectedEvent."""
         self.life, effects = advance(self.life, event)
         return effects
 
@@ -190,30 +190,30 @@ class Target:
             source.observe(now_ns)
 
     def disregard_until(self, until_ns: int, now_ns: int) -> None:
-        """We held the process: its silence so far, and what moves in it until then, is our doing."""
+        """We held the process: its silence so far, and activity until then, is our doing."""
         self.watch.rebase_but_stopped(now_ns)
         for source in self.sources:
             source.disregard(until_ns)
 
     def note_first_beat(self, process: ProcessInfo) -> None:
-        """Its recorder was read for the first time; ``process``: as it is by now."""
+        """Its recorder was read for the first time; ``process``: with its current name."""
         self.has_beaten = True
         self.process = process
 
     def note_exec(self, process: ProcessInfo) -> None:
-        """It has become another program, which has a recorder of its own."""
+        """It executed another program, which has a recorder of its own."""
         self.recorder_lost = None
         self.has_beaten = False
         self.process = process
 
     def lose_recorder(self, why: str) -> None:
-        """From now on the recorder says nothing about this target; noted once."""
+        """From now on the recorder says nothing about this target; recorded once."""
         if self.recorder_lost is None:
             self.recorder_lost = why
             self.note(observed(FactCode.RECORDER_LOST, "recorder", why=why))
 
     def read_recording(self, now_ns: int) -> Recording | None:
-        """Everything that its recorder holds; a recorder from before an exec is given up here."""
+        """Everything in its recorder; a recorder from before an exec is dropped here."""
         recording = self.recorder.read_recording(now_ns)
         if recording is not None and recording.pulse.exec_ns is not None and self.end is not None:
             self.lose_recorder("the last program that it became by exec carries no agent")
@@ -222,26 +222,26 @@ class Target:
     # Facts
 
     def rename(self, process: ProcessInfo) -> None:
-        """The same process under the name that it has now."""
+        """The same process under its current name."""
         self.process = process
 
     def label(self, name: str, value: str) -> None:
         self.labels[name] = value
 
     def note(self, fact: Fact) -> None:
-        """One more piece of evidence."""
+        """Adds one piece of evidence."""
         self._changes += 1
         if len(self.facts) < _FACTS_MAX:
             self.facts.append(fact)
 
     def note_soft_error(self, text: str) -> None:
-        """Less was done than was asked; noted once."""
+        """Less was done than requested; recorded once."""
         if text not in self.soft_errors:
             self._changes += 1
             self.soft_errors.append(text)
 
     def note_request(self, request: Request) -> None:
-        """A signal that was seen going to it; a later word on the same one replaces the first."""
+        """A signal that was seen going to it; a later report of the same signal replaces the first."""
         self.withdraw_request(request)
         self.requests.append(request)
         del self.requests[:-_REQUESTS_KEPT]
@@ -275,21 +275,21 @@ class Target:
         return dropped
 
     def note_crash(self, crash: Crash, sender: Sender | None, process: ProcessInfo) -> None:
-        """Its crash handler has reported; ``process``: as it was called then."""
+        """Its crash handler has reported; ``process``: with its name at that time."""
         self._changes += 1
         self.crash, self.crash_sender, self.process = crash, sender, process
 
     def note_examination(self, document: dict[str, Any]) -> None:
-        """What the dump of its crash says."""
+        """What the dump of its crash shows."""
         self._changes += 1
         self.examination = document
 
     def note_ended(self, now_ns: int) -> None:
-        """Its end was seen; how it ended is not known yet."""
+        """Its end was seen; its status is not known yet."""
         self.ended_ns = now_ns
 
     def note_exit(self, end: Exit) -> None:
-        """How it ended."""
+        """Its exit status."""
         self._changes += 1
         self.end = end
         self.watch.end()

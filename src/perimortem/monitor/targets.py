@@ -1,4 +1,4 @@
-"""The targets of one watch, and the queue of what happens to them."""
+"""The targets of one watch, and the queue of their events."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class SampleKey:
 
 
 class Targets:
-    """Everything under watch by its key. Whatever happens to a target is posted here, and taken by the
-    engine alone, in this order."""
+    """All watched processes by key. Every event of a target is posted here, and taken by the engine
+    alone, in this order."""
 
     def __init__(self, selector: Selector, timers: Timers, clock: Clock) -> None:
         self._selector = selector
@@ -66,7 +66,7 @@ class Targets:
         self._events.append((target, event))
 
     def take_event(self) -> tuple[Target, Event] | None:
-        """The next thing that has happened; None when there is nothing."""
+        """The next event; None if there is none."""
         return self._events.popleft() if self._events else None
 
     def sample_at(self, target: Target, due_ns: int) -> None:
@@ -77,13 +77,13 @@ class Targets:
         self._timers.disarm(SampleKey(target.ref))
 
     def take_due_samples(self) -> list[Target]:
-        """The targets whose heartbeats are to be sampled now."""
+        """The targets whose heartbeats are due for sampling."""
         due, self._due = self._due, []
         return [target for target in due if target.is_alive]
 
     def _note_exit(self, target: Target, now_ns: int) -> None:
         if not target.is_alive:
-            return  # released in the same moment
+            return  # released at the same time
         # Ready from now on: it must not wake us again.
         self._selector.unregister(target.exit_watch.waitable())
         target.note_ended(now_ns)

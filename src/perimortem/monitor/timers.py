@@ -11,14 +11,14 @@ Call = Callable[[int], None]
 
 
 class Timers:
-    """Calls by key. Arming a key again replaces what was armed before; an old entry of the heap is
-    skipped when it comes up. Times are CLOCK_MONOTONIC nanoseconds."""
+    """Calls by key. Rearming a key replaces its previous timer; the stale heap entry is skipped when it
+    comes up. Times are CLOCK_MONOTONIC nanoseconds."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, Hashable]] = []
         self._armed: dict[Hashable, tuple[int, Call]] = {}
         self._sequence = itertools.count()
-        """Keys need not be comparable; of two that are due together the first armed comes first."""
+        """Keys need not be comparable; timers due together fire in the order they were armed."""
 
     def __len__(self) -> int:
         return len(self._armed)
@@ -34,15 +34,15 @@ class Timers:
             heapq.heappush(self._heap, (due_ns, next(self._sequence), key))
 
     def disarm(self, key: Hashable) -> None:
-        """Nothing happens if it was not armed."""
+        """No effect if it was not armed."""
         self._armed.pop(key, None)
 
     def call_later(self, due_ns: int, call: Call) -> None:
-        """The same under a key of its own, for what is never disarmed."""
+        """The same under a unique key, for what is never disarmed."""
         self.arm(object(), due_ns, call)
 
     def call_every(self, interval_ns: int, first_ns: int, call: Call) -> None:
-        """Again and again, ``interval_ns`` after the last time; what was missed is not made up for."""
+        """Repeatedly, ``interval_ns`` after the last time; missed calls are not made up for."""
         key = object()
 
         def repeat(now_ns: int) -> None:
@@ -62,7 +62,7 @@ class Timers:
         return None
 
     def take_due(self, now_ns: int) -> Iterator[Call]:
-        """Every call whose time has come; each is disarmed as it is handed out."""
+        """Every call that is due; each is disarmed as it is returned."""
         while (due_ns := self.next_due_ns()) is not None and due_ns <= now_ns:
             _, _, key = heapq.heappop(self._heap)
             yield self._armed.pop(key)[1]

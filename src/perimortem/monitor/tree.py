@@ -1,6 +1,6 @@
-"""The process trees of a watch: who belongs to them, how many there were, and how they ended.
+"""The process trees of a watch: their members, how many there were, and how they ended.
 
-``discovery`` finds the members. Short-lived processes pass by the thousand: a member takes a target
+``discovery`` finds the members. Thousands of short-lived processes may pass: a member takes a target
 while it lives, and a line afterwards if there is anything to report.
 """
 
@@ -20,29 +20,29 @@ from perimortem.monitor.targets import Targets
 from perimortem.proc import is_waiting_for_child
 
 LIVING_MAX = 2000
-"""Members watched at once; further ones are counted. A fork bomb is reported, not followed."""
+"""Members watched at once; more are only counted. A fork bomb is reported, not followed."""
 _REMEMBERED_MAX = 1000
 _INCIDENTS_MAX = 100
-"""Members with an incident of their own in one watch; further ones stand in the report only."""
+"""Members with an incident of their own in one watch; more appear in the report only."""
 
 
 class ProcessTree:
-    """The roots are the processes that were asked for; members descend from them."""
+    """The roots are the requested processes; members descend from them."""
 
     def __init__(self, targets: Targets) -> None:
         self.process_count = 0
         """Members so far, watched or not."""
         self.unwatched_count = 0
         self.roots: dict[ProcessRef, Target] = {}
-        """Those that have not been reported."""
+        """Members not yet reported."""
         self.living: dict[int, Target] = {}
-        """Members by their pid."""
+        """Members by pid."""
         self._targets = targets
         self._ended: list[TreeProcess] = []
         self._incident_count = 0
 
     def add_root(self, target: Target) -> None:
-        """Watch a process that was asked for."""
+        """Watch a requested process."""
         self.roots[target.ref] = target
         self._targets.add(target)
 
@@ -57,12 +57,12 @@ class ProcessTree:
         self._targets.add(target)
 
     def add_unwatched(self) -> None:
-        """There is one more, which is not watched."""
+        """Counts one more, which is not watched."""
         self.process_count += 1
         self.unwatched_count += 1
 
     def pids(self) -> list[int]:
-        """Everything that lives and surely is what we think, roots first."""
+        """All living members whose identity is certain, roots first."""
         return [t.pid for t in (*self.roots.values(), *self.living.values()) if t.is_alive]
 
     def note_end(self, target: Target, incident: Incident) -> None:
@@ -80,7 +80,7 @@ class ProcessTree:
             ]
 
     def deserves_incident(self, target: Target, incident: Incident) -> bool:
-        """Whether a member's end goes into the store as an incident of its own."""
+        """Whether a member's end is stored as an incident of its own."""
         if (
             is_dump_worker(target.process.command_line)
             or not is_significant(incident)
@@ -115,13 +115,13 @@ class ProcessTree:
         return target
 
     def list_tree(self, target: Target) -> list[Target]:
-        """Everything that lives below the root that ``target`` descends from, and that root."""
+        """All living processes below the root that ``target`` descends from, and that root."""
         root = self._find_root(target)
         members = (*self.roots.values(), *self.living.values())
         return [t for t in members if t.is_alive and self._find_root(t) is root]
 
     def _find_root(self, target: Target) -> Target:
-        """The root above it; with one root alone every member is its, wherever its parents went."""
+        """The root above it; if there is only one root, every member is its, even when reparented."""
         if len(self.roots) == 1:
             return next(iter(self.roots.values()))
         by_pid = {t.pid: t for t in (*self.living.values(), *self.roots.values())}
@@ -135,13 +135,13 @@ class ProcessTree:
 
 
 def is_dump_worker(command_line: tuple[str, ...]) -> bool:
-    """Of a monitor below us: it ends its dump workers as it likes."""
+    """Belongs to a nested monitor, which ends its dump workers as it likes."""
     end = os.path.join(*PurePath(WORKER).parts[-3:])
     return any(argument.endswith(end) for argument in command_line)
 
 
 def is_significant(incident: Incident) -> bool:
-    """An end that is worth a report of its own; children that fail are their parents' business."""
+    """An end that deserves its own report; children that fail are their parents' concern."""
     return incident.verdict in VIOLENT or bool(incident.hangs)
 
 

@@ -1,6 +1,6 @@
-"""Report crashes that were not reported while no monitor lived to do it; each once.
+"""Report crashes that happened while no monitor was running; each once.
 
-A monitor may be killed in the middle of a crash. The note lies in the recorder, a dump that was finished
+A monitor may be killed in the middle of a crash. The note remains in the recorder, and a finished dump
 under its final name; the next monitor makes an incident of them.
 """
 
@@ -38,7 +38,7 @@ _AT_ONCE_MAX = 1000
 
 
 def list_recorders(run_dir: Path) -> list[ProcessRef]:
-    """Every process that left one, or has one."""
+    """Every process that left a recorder, or has one."""
     try:
         names = os.listdir(run_dir)
     except OSError:
@@ -57,7 +57,7 @@ def is_alive(process: ProcessRef) -> bool:
 
 
 def read_monitor_pid(run_dir: Path, process: ProcessRef) -> int | None:
-    """The monitor of this process by its recorder; 0: it has none of its own, None: unreadable."""
+    """The pid of its monitor, from its recorder; 0: it has none of its own, None: unreadable."""
     link = RecorderLink(run_dir, process)
     try:
         recorder = RecorderFile(link.path, process)
@@ -70,10 +70,10 @@ def read_monitor_pid(run_dir: Path, process: ProcessRef) -> int | None:
 def report_unreported(
     settings: Settings, store: DatabaseStore, host: Host, *, reports_own: bool = False
 ) -> list[Incident]:
-    """Make incidents of crashes that were not reported, and remove their recorders.
+    """Make incidents of unreported crashes, and remove their recorders.
 
-    ``reports_own``: also those of programs that had no monitor of their own, which are the business of
-    the one that serves all."""
+    ``reports_own``: also for programs that had no monitor of their own, which are the responsibility
+    of `perimortem monitor`."""
     reported: list[Incident] = []
     for process in list_recorders(settings.run_dir):
         if len(reported) >= _AT_ONCE_MAX:
@@ -110,7 +110,7 @@ def _report(
         collected = Collected(recording, SystemLogFindings(), host, wall, os.getpid())
         kept = store.record_recovered(target, derive_incident(target, collected))
         with suppress(OSError):
-            if kept.number is None:  # the store failed: for the next monitor
+            if kept.number is None:  # the store failed: left for the next monitor
                 claimed.rename(link.path)
             else:
                 claimed.unlink()
@@ -128,7 +128,7 @@ def _is_significant(recording: Recording) -> bool:
 def _restore_target(
     process: ProcessRef, link: RecorderLink, recording: Recording, settings: Settings
 ) -> Target:
-    """As if it had been watched: its end is that of the last thing that it noted."""
+    """As if it had been watched: its end is taken from the last thing that it recorded."""
     note = recording.exit_note
     end = Exit(ExitKind.UNKNOWN, ExitSource.NONE)
     if recording.crash is not None and recording.crash.is_fatal:
@@ -154,13 +154,13 @@ def _restore_target(
 
 
 def _find_dumps(dumps_dir: Path, pid: int, recording: Recording) -> list[DumpResult]:
-    """Finished by a worker whose monitor could not note it any more."""
+    """Finished by a worker whose monitor ended before recording it."""
     found = []
     for path in sorted(dumps_dir.glob(f"*-{pid}.*")):
         try:
             facts = path.stat()
             if facts.st_mtime_ns < recording.created_at_ns:
-                continue  # of another process with that pid
+                continue  # belongs to another process with that pid
             found.append(_describe_dump(path, facts.st_size))
         except (OSError, MalformedInput):
             continue
@@ -183,5 +183,5 @@ def _describe_dump(path: Path, size: int) -> DumpResult:
             size_bytes=size,
             target_paused_ms=0.0,
             thread_count=threads,
-            soft_errors=("taken by a monitor that ended before it could note it",),
+            soft_errors=("taken by a monitor that ended before it could record it",),
         )

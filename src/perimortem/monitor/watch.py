@@ -1,4 +1,4 @@
-"""`perimortem watch`: watch processes that run already."""
+"""`perimortem watch`: watch processes that already run."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ from perimortem.proc import collect_host, collect_process_info, find_process
 from perimortem.system import raise_own_limits
 
 OBSERVED_MAX = 100
-"""With more targets the further ones are watched by their ends and their own heartbeats only."""
+"""Targets beyond this number are watched by their ends and their own heartbeats only."""
 _LOOK_INTERVAL_NS = 1_000_000_000
 
 
 _CRASHES = (Verdict.CRASH, Verdict.SILENT_CRASH)
 _WHY_NO_DUMP = (
-    "no dump: from outside a crash is seen only when the process is gone; to have one, start it by "
+    "no dump: from outside a crash is seen only once the process is gone; to get one, start it with "
     "`perimortem run`, have it load libperimortem, or let the system collect crashes (perimortem "
     "system install)"
 )
 
 
 class WatchListener(Listener, Protocol):
-    """What `watch` notifies of besides what every watch does."""
+    """Notifications of `watch` besides those of every watch."""
 
     def on_attach(
         self, process: ProcessInfo, sources: tuple[BeatSource, ...], has_recorder: bool
@@ -71,7 +71,7 @@ def watch_processes(
 ) -> WatchResult:
     """Watch ``pids`` until all have ended, or until INT or TERM ends the watch.
 
-    With ``settings.follow`` also what comes from them, and what else comes that matches ``wanted``.
+    With ``settings.follow`` also their descendants, and later processes that match ``wanted``.
     Raises ProcessGone or AccessDenied for a pid that cannot be held; then nothing is watched.
     """
     raise_own_limits()  # each target takes two
@@ -107,7 +107,7 @@ def watch_processes(
 
 
 class _Attaching:
-    """Takes processes under watch."""
+    """Puts processes under watch."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class _Attaching:
         self._listener = listener
 
     def attach_all(self, pids: list[int]) -> None:
-        """Of names and units all that can be had; of pids, every one."""
+        """For names and units, all that can be held; for pids, every one."""
         is_small = len(pids) <= OBSERVED_MAX
         refusal: PerimortemError | None = None
         for pid in pids:
@@ -140,7 +140,7 @@ class _Attaching:
             raise refusal
 
     def look_around(self, now_ns: int) -> None:
-        """New processes that match, and children of those that are watched."""
+        """New processes that match, and children of watched ones."""
         for pid in self._wanted.find() if self._wanted.may_come else ():
             with suppress(PerimortemError):
                 process = find_process(pid)
@@ -164,7 +164,7 @@ class _Attaching:
 
 
 class _Reporter:
-    """Each end is recorded and reported as it comes."""
+    """Each end is recorded and reported when it happens."""
 
     def __init__(self, tree: ProcessTree, listener: WatchListener, store: IncidentStore) -> None:
         self._tree = tree

@@ -1,4 +1,4 @@
-"""What is under way for each target: timers, dumps, examinations; each can be cancelled."""
+"""Work in progress for each target: timers, dumps, examinations; each can be cancelled."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from perimortem.monitor.lifecycle import Awaited, Event
 from perimortem.monitor.target import Target
 
 SETTLE_NS = 500_000_000
-"""For this long after we let a process go, what moves in it may still be our doing. Arbitrary."""
+"""For this long after we release a process, its activity may still be our doing. Arbitrary."""
 
 
 @dataclass(frozen=True)
 class _Key:
-    """One thing that is awaited of one target."""
+    """One pending operation for one target."""
 
     ref: ProcessRef
     awaited: Awaited
 
 
 class Work:
-    """Begins, cancels and posts. A key stands for one thing at a time."""
+    """Begins, cancels and posts. Each key has at most one operation at a time."""
 
     def __init__(self, base: Base, examine_deadline_s: float) -> None:
         self._base = base
@@ -55,7 +55,7 @@ class Work:
         self._cancels[_Key(target.ref, awaited)] = cancel
 
     def cancel(self, target: Target, awaited: Awaited) -> None:
-        """Nothing comes of it any more; it may be over already."""
+        """Cancels it; it may already be over."""
         key = _Key(target.ref, awaited)
         self._base.timers.disarm(key)
         cancel = self._cancels.pop(key, None)

@@ -1,6 +1,6 @@
-"""Workers: processes that each answer one question about a target and end. Nothing here waits for them.
+"""Workers: processes that each answer one request about a target and exit. Nothing here blocks on them.
 
-A worker reads its question from standard input and writes its answer to standard output. It has a
+A worker reads its request from standard input and writes its answer to standard output. It has a
 deadline, its answer has a size limit, and whatever a broken target does to it, the monitor goes on. A
 process is held by one worker at a time; further jobs for it wait for their turn.
 """
@@ -31,7 +31,7 @@ class Worker(Protocol):
         """Ready when there is something to :meth:`read`."""
 
     def ask(self, question: bytes) -> None:
-        """Write the question and close its standard input."""
+        """Write the request and close its standard input."""
 
     def read(self) -> bytes | None:
         """A part of the answer, empty at its end; None: nothing yet."""
@@ -39,7 +39,7 @@ class Worker(Protocol):
     def kill(self) -> None: ...
 
     def end(self, patience_s: float) -> int:
-        """Its status; after ``patience_s`` it is made to end."""
+        """Its status; after ``patience_s`` it is killed."""
 
 
 class Launch(Protocol):
@@ -62,7 +62,7 @@ class WorkerKind:
     """Ctrl-C does not reach it."""
     answer_max_bytes: int
     patience_s: float
-    """How long it may take to end once it has answered."""
+    """How long it may take to exit once it has answered."""
     at_once_max: int
     has_spare: bool = False
     """One is started before it is needed."""
@@ -70,33 +70,33 @@ class WorkerKind:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a job."""
+    """The outcome of a job."""
 
     output: bytes
     failure: str | None
-    """Why the output is not to be trusted; None when the worker ended by itself."""
+    """Why the output cannot be trusted; None if the worker ended by itself."""
     status: int
     worker_pid: int
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One question for one worker."""
+    """One request for one worker."""
 
     kind: WorkerKind
     held_pid: int | None
-    """The process that the worker may stop; None when it does not."""
+    """The process that the worker may stop; None if it stops none."""
     deadline_s: float | None
     prepare: Callable[[], bytes | None]
-    """The question, asked for when the job's turn has come; None when it is no longer wanted."""
+    """Called when the job's turn comes; returns the request, or None if it is no longer wanted."""
     clean_up: Callable[[Answer], None]
-    """Called once after the worker has ended, however that came."""
+    """Called once after the worker has ended, for whatever reason."""
     done: Callable[[Answer], None]
-    """Called once after that, unless the job was cancelled or its question was not wanted."""
+    """Called once after that, unless the job was cancelled or its request was not wanted."""
     on_output: Callable[[bytes], None] = lambda _output: None
     """Called with all output so far whenever there is more."""
     is_urgent: bool = False
-    """Goes before jobs that are not."""
+    """Takes precedence over other jobs."""
 
 
 @dataclass(eq=False)
@@ -122,10 +122,10 @@ class WorkerPool:
         self._is_starting = False
 
     def warm_up(self, kind: WorkerKind) -> None:
-        """Start the spare; a job then begins without waiting for an interpreter."""
+        """Start the spare worker, so that a job need not wait for an interpreter."""
         spare = self._spares.get(kind)
         if spare is None or not spare.is_running:
-            with contextlib.suppress(OSError):  # no descriptors, no memory: tried again at need
+            with contextlib.suppress(OSError):  # no descriptors, no memory: retried on demand
                 self._spares[kind] = self._start(kind)
 
     def submit(self, job: Job) -> None:
@@ -138,7 +138,7 @@ class WorkerPool:
         self._start_waiting()
 
     def cancel(self, job: Job) -> None:
-        """End it, if it has not ended; it is cleaned up and not done."""
+        """Cancel it, if it has not ended; ``clean_up`` is called, ``done`` is not."""
         if job in self._waiting:
             self._waiting.remove(job)
         for running in [r for r in self._running if r.job is job]:
@@ -152,7 +152,7 @@ class WorkerPool:
 
     @property
     def waiting_count(self) -> int:
-        """Jobs whose turn has not come."""
+        """Jobs that are queued."""
         return len(self._waiting)
 
     def pids(self) -> set[int]:
@@ -161,7 +161,7 @@ class WorkerPool:
         return {worker.pid for worker in workers}
 
     def close(self) -> None:
-        """End all. Their targets are let go by the workers, by the kernel, or by the clean-up."""
+        """End all. Their targets are released by the workers, by the kernel, or by the clean-up."""
         self._waiting.clear()
         for running in list(self._running):
             self._stop(running, "was ended with the watch", patience_s=0)
@@ -175,7 +175,7 @@ class WorkerPool:
 
     def _start_waiting(self) -> None:
         if self._is_starting:
-            return  # a job that failed at once; the loop below goes on by itself
+            return  # a job that failed at once; the loop below continues anyway
         self._is_starting = True
         try:
             while (job := next(filter(self._may_start, self._waiting), None)) is not None:
@@ -217,13 +217,13 @@ class WorkerPool:
 
     def _read(self, running: _Running) -> None:
         if running not in self._running:
-            return  # ended in the same moment, by another event
+            return  # already ended, by another event
         part = running.worker.read()
         if part is None:
             return
         running.output += part
         if len(running.output) > running.job.kind.answer_max_bytes:
-            self._finish(running, "said too much and was ended", patience_s=0)
+            self._finish(running, "wrote too much output and was ended", patience_s=0)
         elif part:
             running.job.on_output(running.output)
         else:
@@ -236,7 +236,7 @@ class WorkerPool:
         answer = self._stop(running, why, patience_s=patience_s)
         running.job.done(answer)
         self._start_waiting()
-        if running.job.kind.has_spare:  # not before: it would take a processor from the work
+        if running.job.kind.has_spare:  # not before: it would compete with the job for a processor
             self.warm_up(running.job.kind)
 
     def _stop(self, running: _Running, why: str | None, *, patience_s: float) -> Answer:

@@ -1,6 +1,6 @@
-"""What differs most about watching a command: how it is started, and what reaches it through us.
+"""The most system-specific part of watching a command: starting it, and relaying signals to it.
 
-This file alone chooses the system.
+Only this file selects the system.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A command on Linux, made ready: started as if we were not there."""
+"""A command on Linux, prepared: started as if we were not there."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from perimortem.wire.layout import SOCKET_VARIABLE
 
 
 class Command:
-    """What must be there before the program is; :meth:`start` starts it."""
+    """What must exist before the program runs; :meth:`start` starts it."""
 
     preload_source = "ELF file"
 
     def __init__(
         self, argv: tuple[str, ...], settings: Settings, address: str | None, now_ns: int
     ) -> None:
-        """``address``: where crashes are reported. Raises LaunchFailed when there is no such program."""
+        """``address``: where crashes are reported. Raises LaunchFailed if there is no such program."""
         self._argv = argv
         self._settings = settings
         self._address = address
         self._stack = ExitStack()
         self.program = find_program(argv[0])
-        self.name = os.path.basename(argv[0])[:15] or argv[0]  # as the kernel will call it
+        self.name = os.path.basename(argv[0])[:15] or argv[0]  # as the kernel will name it
         self.preload = (
             choose_preload(self.program, argv[1:])
             if settings.use_agent
@@ -71,7 +71,7 @@ class Command:
                 stderr=self.heartbeats.stderr,
             ),
         )
-        # Reaped by us: nothing is left for Popen to wait for.
+        # We reap it: nothing is left for Popen to wait for.
         self._stack.callback(setattr, launched.popen, "returncode", 0)
         return launched.process
 

@@ -1,4 +1,4 @@
-"""A command on Linux, running: signals, notifications and orphans reach it, or us, through this."""
+"""A running command on Linux: relays signals, notifications and orphans between it and us."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _GIVE_UP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class CommandLink:
-    """Made once the command runs; it passes on what reaches us and is meant for the command."""
+    """Created once the command runs; it relays what reaches us and is meant for the command."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class CommandLink:
         interrupts: Interrupts,
         helper_pids: Callable[[], set[int]],
     ) -> None:
-        """``helper_pids``: children of ours that are not the command's."""
+        """``helper_pids``: our own children that are not the command's."""
         self._command = command
         self._root = root
         self._settings = settings
@@ -53,7 +53,7 @@ class CommandLink:
         self._helper_pids = helper_pids
         self._undecided = Undecided(command.probe)
         self._is_given_up = False
-        """We were asked to end while the reader of our output did not read."""
+        """We were asked to end while the reader of our output was not reading."""
         base.selector.register(command.relay.fileno(), self._take_signals)
         base.selector.register(command.probe.fileno(), self._decide)
         notify = command.heartbeats.socket
@@ -67,7 +67,7 @@ class CommandLink:
         )
 
     def finish_output(self) -> None:
-        """Until everything is out; a reader of ours that does not read may be given up by a signal."""
+        """Until all output is written; a signal abandons a reader of ours that does not read."""
         heartbeats = self._command.heartbeats
         while not heartbeats.finish(_PATIENCE_S) and not self._is_given_up:
             self._is_given_up = any(r.signal in _GIVE_UP for r in self._command.relay.receive(0))
@@ -79,11 +79,11 @@ class CommandLink:
             if received.signal == signal.SIGCHLD:
                 self._reap()
             elif not received.from_terminal:
-                # The target may end of it before it is known whether it had it, too.
+                # The signal may end the target before it is known whether the target received it too.
                 self._note_request(received, to_group=True)
                 self._undecided.hold(received)
             elif received.signal == signal.SIGWINCH:
-                # The target had it before its own terminal could have the new size.
+                # The target received it before its own terminal could have the new size.
                 if self._command.heartbeats.resize():
                     self._pass_on(received)
             else:
@@ -102,7 +102,7 @@ class CommandLink:
             self._timers.arm(self._undecided, due_ns, self._decide)
 
     def _note_request(self, received: Received, *, to_group: bool) -> None:
-        """``to_group``: every process of the group had it by itself."""
+        """``to_group``: the whole process group received it directly."""
         request = Request(
             received.signal, received.sender, received.at_ns, received.from_terminal, to_group
         )
@@ -113,7 +113,7 @@ class CommandLink:
                 target.withdraw_request(request)
 
     def _pass_on(self, received: Received) -> None:
-        """To the command; once that has ended, to what is left of it."""
+        """To the command; once that has ended, to what is left of its tree."""
         left = [self._root] if self._root.end is None else self._tree.living.values()
         for target in left:
             with suppress(ProcessLookupError, PermissionError):
@@ -125,7 +125,7 @@ class CommandLink:
             self._targets.sample_at(self._root, now_ns)
 
     def _reap(self) -> None:
-        """A child has stopped or ended: ours is collected by its pidfd, orphans here."""
+        """A child stopped or ended: the command is reaped through its pidfd, orphans are reaped here."""
         if self._root.ended_ns is None:
             stop_with(self._root.exit_watch.waitable())
         if self._settings.follow:

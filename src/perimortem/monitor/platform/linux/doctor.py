@@ -1,4 +1,4 @@
-"""What may this machine and this user do? Each answer is tried, not looked up where it can be."""
+"""What this machine and user permit. Where possible, checks try it rather than look it up."""
 
 from __future__ import annotations
 
@@ -102,11 +102,11 @@ def _check_exit_info() -> Check:
     release = os.uname().release
     numbers = [int(part) for part in release.split("-")[0].split(".")[:2] if part.isdigit()]
     if supported and numbers >= [6, 15]:
-        return better(name, True, "PIDFD_GET_INFO tells the status of any process")
+        return better(name, True, "PIDFD_GET_INFO gives the status of any process")
     return better(
         name,
         False,
-        f"Linux {release} does not tell the status of processes that are not our children",
+        f"Linux {release} does not report the status of processes that are not our children",
         "Linux 6.15, or root for the proc connector; 'perimortem run' always knows",
     )
 
@@ -134,7 +134,7 @@ def _check_kernel_log() -> Check:
             f"/dev/kmsg: {error.strerror}; out-of-memory kills look like any SIGKILL",
             "run as root, or sysctl kernel.dmesg_restrict=0",
         )
-    return better("kernel log", True, "faults and out-of-memory kills are told with their pid")
+    return better("kernel log", True, "faults and out-of-memory kills are logged with their pid")
 
 
 def _check_tracefs() -> Check:
@@ -144,10 +144,12 @@ def _check_tracefs() -> Check:
         return better(
             "tracefs",
             False,
-            f"who sends a SIGKILL cannot be traced: {error.strerror or error}",
+            f"the sender of a SIGKILL cannot be traced: {error.strerror or error}",
             "run as root, outside of containers",
         )
-    return better("tracefs", True, "who sends a fatal signal is traced, in an instance of our own")
+    return better(
+        "tracefs", True, "senders of fatal signals are traced, in our own tracefs instance"
+    )
 
 
 def _check_core_pattern() -> Check:
@@ -180,7 +182,7 @@ def _check_stack_tools() -> Check:
     helpers = {
         "pystack": "Python frames: pip install 'perimortem[stacks]'",
         "drgn": "files and lines: pip install 'perimortem[lines]'",
-        "capstone": "instructions in words: pip install 'perimortem[lines]'",
+        "capstone": "disassembly: pip install 'perimortem[lines]'",
     }
     missing = [remedy for name, remedy in helpers.items() if importlib.util.find_spec(name) is None]
     there = [name for name in helpers if importlib.util.find_spec(name) is not None]

@@ -1,4 +1,4 @@
-"""We are asked to end the watch: Ctrl-C, a service manager, a terminal that goes away."""
+"""Requests to end the watch: Ctrl-C, a service manager, a terminal that goes away."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class EndRequests:
-    """From now on they come here."""
+    """From now on they arrive here."""
 
     def __init__(self) -> None:
         self._relay = SignalRelay(_ENDING)
 
     def waitable(self) -> int:
-        """Ready when the watch shall end."""
+        """Ready when the watch should end."""
         return self._relay.fileno()
 
     def close(self) -> None:
-        """The watch has ended and everything is kept."""
+        """The watch has ended and everything is stored."""
         self._relay.close()

@@ -1,4 +1,4 @@
-"""How we end when the target has ended."""
+"""How we exit when the target has ended."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from perimortem.model.exits import Exit
 
 
 def end_like(end: Exit) -> None:
-    """End by the signal that ended the target, so that a supervisor sees it; returns where there was
-    none, or where that cannot be (pid 1)."""
+    """Die by the signal that ended the target, so that a supervisor sees it; returns if there was none,
+    or if that is impossible (pid 1)."""
     import resource
 
     number = end.signal

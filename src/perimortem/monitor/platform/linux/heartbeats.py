@@ -1,4 +1,4 @@
-"""The heartbeats of a command that do not come from its agent: which there are, and their wiring."""
+"""The heartbeats of a command that do not come from its agent: the list, and their wiring."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from perimortem.proc import read_stat
 
 _ANCESTORS_MAX = 64
 _LAST_WORDS_S = 1.0
-"""So long the verdict waits for our own reader to take what was printed. Arbitrary."""
+"""How long the verdict waits for our own reader to take what was printed. Arbitrary."""
 
 
 class Heartbeats:
-    """Made before the command is started, for it needs its environment and streams."""
+    """Created before the command starts, since it needs its environment and streams."""
 
     def __init__(self, settings: Settings, now_ns: int) -> None:
         wanted = settings.beat_from
@@ -51,18 +51,20 @@ class Heartbeats:
         self._judges_output = "output" in wanted
 
     def extend(self, environment: dict[str, str]) -> dict[str, str]:
-        """What the command must know of us."""
+        """The environment variables that the command needs to reach us."""
         if self.socket is None:
             return environment
         environment = {**environment, "NOTIFY_SOCKET": self.socket.name}
-        environment.pop("WATCHDOG_PID", None)  # it names us, and the program would take itself out
+        environment.pop(
+            "WATCHDOG_PID", None
+        )  # it names us, so the program would disable its watchdog
         environment.setdefault("WATCHDOG_USEC", str(self._watchdog_ns // 1000))
         return environment
 
     def begin(
         self, process: ProcessRef, now_ns: int, tree_pids: Callable[[], list[int]]
     ) -> list[BeatSource]:
-        """The command runs."""
+        """The command is running."""
         strict_pids = tree_pids if self._is_strict else None
         sources: list[BeatSource] = [
             ProcessStateBeat(process, now_ns),
@@ -78,7 +80,7 @@ class Heartbeats:
         return sources
 
     def take_notifications(self, now_ns: int, tree: set[int]) -> None:
-        """Of any process of the tree; of a stranger none."""
+        """For any process of the tree; none for a stranger."""
         assert self.socket is not None
         assert self._notified is not None
         for pid, said in self.socket.receive():
@@ -89,22 +91,22 @@ class Heartbeats:
                 self.main_pid = said.main_pid
 
     def resize(self) -> bool:
-        """The terminal has another size; True when the command's own terminal now has it, too."""
+        """The terminal was resized; True once the command's own terminal has the new size, too."""
         return self._output is not None and self._output.resize()
 
     def take_last_words(self, now_ns: int, tree: set[int]) -> None:
-        """The command has ended, and what it said last may still be on its way."""
+        """The command has ended, and its last output may still be in transit."""
         if self.socket is not None:
             self.take_notifications(now_ns, tree)
         if self._output is not None:
             self._output.finish(_LAST_WORDS_S)
 
     def finish(self, timeout_s: float) -> bool:
-        """Whether everything that it printed is out by now."""
+        """Whether all its output has been written."""
         return self._output is None or self._output.finish(timeout_s)
 
     def soft_errors(self) -> list[str]:
-        """What was not taken."""
+        """Notifications that were rejected."""
         refused = self.socket.refused if self.socket else 0
         return [f"{refused} notifications were too long and not read"] if refused else []
 
@@ -120,7 +122,7 @@ def _given_watchdog_ns() -> int | None:
 
 
 def _descends_from(pid: int, tree: set[int]) -> bool:
-    """A sender that is gone already knew the socket's secret name: it is believed."""
+    """A sender that is gone already knew the socket's secret name, so it is trusted."""
     for _ in range(_ANCESTORS_MAX):
         if pid in tree:
             return True

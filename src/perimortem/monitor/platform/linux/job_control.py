@@ -15,8 +15,8 @@ _FOR_THE_TERMINAL = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 def stop_with(pidfd: int) -> bool:
     """Stop ourselves if our child has just stopped as a job of a terminal; returns after SIGCONT.
 
-    The target stops first and in its own time: an editor puts the terminal in order before. Without a
-    terminal nobody would wake us again; then a stop is the target's alone.
+    The target stops first and in its own time: an editor restores the terminal before. Without a
+    terminal nothing would resume us; then only the target is stopped.
     """
     try:
         info = os.waitid(os.P_PIDFD, pidfd, os.WSTOPPED | os.WNOHANG)
@@ -31,7 +31,7 @@ def stop_with(pidfd: int) -> bool:
 
 
 def _has_terminal() -> bool:
-    """A controlling terminal, of whose session our group is a job."""
+    """A controlling terminal in whose session our group is a job."""
     try:
         fd = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:

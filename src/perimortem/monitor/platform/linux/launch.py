@@ -49,9 +49,9 @@ def find_program(name: str) -> Path:
 
 
 def take_children() -> bool:
-    """Have SIGCHLD for ourselves; True when it was ignored, as the target shall find it again.
+    """Take over SIGCHLD; True if it was ignored, since the target must inherit that.
 
-    Some supervisors ignore it; then the kernel would reap the target before we can."""
+    Some supervisors ignore it; the kernel would then reap the target before we can."""
     was_ignored = signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     return was_ignored
@@ -59,7 +59,7 @@ def take_children() -> bool:
 
 @dataclass(frozen=True)
 class LaunchOptions:
-    """How the target shall find the world."""
+    """The signal state that the target must inherit."""
 
     environment: dict[str, str]
     signal_mask: set[signal.Signals]
@@ -81,7 +81,7 @@ def launch(argv: tuple[str, ...], options: LaunchOptions) -> Launched:
         )
     except OSError as error:
         raise _launch_error(argv[0], error) from error
-    facts = read_stat(popen.pid)  # there even when it has ended: nobody but us reaps it
+    facts = read_stat(popen.pid)  # present even when it has ended: only we reap it
     if facts is None:
         raise LaunchFailed(f"cannot watch {argv[0]}", why="/proc is not mounted", exit_status=125)
     return Launched(ProcessRef(popen.pid, facts.start_time_ticks), popen)
@@ -105,19 +105,19 @@ def _launch_error(name: str, error: OSError) -> LaunchFailed:
         return LaunchFailed(
             f"cannot run {name}",
             why="its interpreter or loader was not found",
-            remedy="look at its first line (#!), or at 'file' of it",
+            remedy="check its first line (#!), or run 'file' on it",
             exit_status=127,
         )
     if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN):
         return LaunchFailed(
             f"cannot run {name}",
             why=error.strerror or str(error),
-            remedy="raise the limit (ulimit -a shows them all)",
+            remedy="raise the limit (ulimit -a shows all limits)",
             exit_status=125,
         )
     if error.errno == errno.ENOEXEC:
         return LaunchFailed(
             f"cannot run {name}",
-            why="it is neither a program of this machine nor a script with #!",
+            why="it is neither a program for this machine nor a script with #!",
         )
     return LaunchFailed(f"cannot run {name}", why=error.strerror or str(error))

@@ -1,4 +1,4 @@
-"""The sources of heartbeats of a process that runs already."""
+"""The heartbeat sources of a process that already runs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from perimortem.beats.source import BeatSource
 from perimortem.model.process import ProcessRef
 
 NEEDS_LAUNCH = ("sd-notify", "output")
-"""Sources that must be there before the program is."""
+"""Sources that must exist before the program does."""
 
 
 def open_observers(
     process: ProcessRef, wanted: tuple[str, ...], now_ns: int, *, is_observed: bool
 ) -> list[BeatSource]:
-    """``is_observed``: False for one among so many that they are not looked at from outside."""
+    """``is_observed``: False if there are too many targets to observe this one from outside."""
     sources: list[BeatSource] = []
     if is_observed:
         strict_pids = (lambda: [process.pid]) if "progress" in wanted else None

@@ -1,4 +1,4 @@
-"""May the agent be preloaded into a program? Read from the program's ELF file, before it starts.
+"""Whether the agent can be preloaded into a program. Read from its ELF file, before it starts.
 
 A preload can stop a program from starting (a sanitizer's runtime, another libc), and a program with
 privileges ignores it; such a program is watched by its exit instead.
@@ -22,7 +22,7 @@ _SCRIPT_DEPTH = 4
 _WRAPPERS = frozenset(
     {"env", "nice", "nohup", "ionice", "chrt", "taskset", "setsid", "stdbuf", "setpriv", "numactl"}
 )
-"""They become, by exec in the same process, the program that their arguments name."""
+"""They exec the program that their arguments name, in the same process."""
 _SANITIZERS = ("libasan.", "libhwasan.", "libclang_rt.asan", "libclang_rt.hwasan")
 
 
@@ -47,7 +47,7 @@ def choose_preload(program: Path, arguments: tuple[str, ...] = ()) -> Preload:
 
 
 def _find_wrapped(arguments: tuple[str, ...]) -> Path | None:
-    """The first argument that names a program; options, their values and NAME=VALUE do not."""
+    """The first argument that names a program; skips options, their values and NAME=VALUE."""
     for argument in arguments:
         if argument.startswith("-") or "=" in argument:
             continue
@@ -60,9 +60,9 @@ def _find_wrapped(arguments: tuple[str, ...]) -> Path | None:
 def preload_environment(
     library: Path, run_dir: Path, monitor_pid: int, environment: dict[str, str], *, follow: bool
 ) -> dict[str, str]:
-    """The environment of the target: what it had, with the agent after its own preloads."""
+    """The environment of the target: its original one, with the agent after its own preloads."""
     before = [part for part in environment.get("LD_PRELOAD", "").split(":") if part]
-    if str(library) not in before:  # it is when we run below another monitor
+    if str(library) not in before:  # it is if we run under another monitor
         before.append(str(library))
     return {
         **environment,
@@ -75,7 +75,7 @@ def preload_environment(
 
 
 def _own_pid_namespace() -> str:
-    """In another one a pid means another process: the agent stays silent there."""
+    """In another namespace a pid means another process: the agent stays silent there."""
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -99,7 +99,7 @@ def _follow_scripts(program: Path) -> Path | None:
 
 
 def _refusal(image: Path) -> str:
-    """Why the agent stays out, or an empty string."""
+    """Why the agent cannot be preloaded, or an empty string."""
     try:
         with open(image, "rb") as file:
             fd = file.fileno()

@@ -1,9 +1,9 @@
 """Was a signal meant for the whole process group, or for us alone?
 
-`kill -TERM -PGID` and a supervisor that ends a control group reach the target by themselves; passing
+`kill -TERM -PGID` and a supervisor that ends a control group reach the target directly; passing
 such a signal on would deliver it twice, and many servers take the second as "at once". siginfo does not
-tell the two apart. So a child of ours listens in the same process group and control group: what it
-hears, too, went to everybody.
+distinguish the two. So a child of ours listens in the same process group and control group: a signal
+that it receives, too, was sent to all.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from typing import NoReturn
 assert sys.platform == "linux"
 
 PATIENCE_NS = 30_000_000
-"""A supervisor goes through a control group process by process. Arbitrary."""
+"""A supervisor signals a control group process by process. Arbitrary."""
 _DISMISSED = signal.SIGURG
-"""Ignored by whoever does not wait for it."""
+"""Ignored by any process that does not wait for it."""
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 
 
 class ProcessGroupProbe:
-    """Forked before anything else is started, and while we have one thread."""
+    """Forked before anything else is started, while we have one thread."""
 
     def __init__(self, signals: Iterable[int]) -> None:
-        """``signals``: blocked in us already."""
+        """``signals``: already blocked in this process."""
         wanted = set(signals)
         monitor_pid = os.getpid()
         self._fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -42,7 +42,7 @@ class ProcessGroupProbe:
         return self._fd
 
     def receive(self) -> list[int]:
-        """Signal numbers that it has heard."""
+        """Signal numbers that it received."""
         try:
             return list(os.read(self._fd, 512))
         except BlockingIOError:
@@ -60,7 +60,7 @@ def _listen(wanted: set[int], write_fd: int, monitor_pid: int) -> NoReturn:
     libc.prctl(_PR_SET_PDEATHSIG, _DISMISSED, 0, 0, 0)
     wanted = wanted | {_DISMISSED}
     libc.prctl(_PR_SET_NAME, b"pmr-group-probe", 0, 0, 0)
-    # Nothing of the target's streams may be held open here.
+    # The target's streams must not be kept open here.
     os.dup2(write_fd, 0)
     os.closerange(1, 65536)
     signal.pthread_sigmask(signal.SIG_BLOCK, wanted)

@@ -1,4 +1,4 @@
-"""Orphans of the tree come to us and are reaped: as a subreaper (prctl(2)), or as pid 1."""
+"""Orphans of the tree are reparented to us and reaped: as a subreaper (prctl(2)), or as pid 1."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def become_subreaper() -> None:
-    """A process that daemonizes stays below us: its exit status comes here and not to init."""
+    """A process that daemonizes stays below us: we get its exit status, not init."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def list_orphans() -> list[int]:
-    """Children of ours: those that we started, and those whose parents are gone."""
+    """Our children: those that we started, and those whose parents are gone."""
     return [child for _, child in list_children([os.getpid()])]
 
 
 def reap_orphans(spared: set[int]) -> int:
-    """Reap dead children but those in ``spared`` (watched, or helpers of ours); returns how many."""
+    """Reap dead children except those in ``spared`` (watched, or our own helpers); returns how many."""
     reaped = 0
     for pid in list_orphans():
         if pid in spared:

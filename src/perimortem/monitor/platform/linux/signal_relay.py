@@ -1,8 +1,7 @@
-"""Signals that reach us and are meant for the target: each is passed on exactly once.
+"""Signals that reach us and are meant for the target: each is relayed exactly once.
 
-Ctrl-C reaches the whole foreground group by itself (si_code SI_KERNEL): the target, which stays in
-our group, has it already. Of anything else only that is passed on which came to us alone
-(``process_group_probe``).
+Ctrl-C reaches the whole foreground group directly (si_code SI_KERNEL), including the target, which stays
+in our group. Any other signal is passed on only if it was sent to us alone (``process_group_probe``).
 """
 
 from __future__ import annotations
@@ -67,19 +66,19 @@ class SignalRelay:
         return self._fd
 
     def receive(self, now_ns: int) -> Iterator[Received]:
-        """Every signal that is waiting."""
+        """All pending signals."""
         while True:
             try:
                 raw = os.read(self._fd, _SIGINFO_BYTES)
             except BlockingIOError:
                 return
             number, _, code, pid, uid = _SIGINFO.unpack_from(raw)
-            # The code is shown as unsigned, with its upper half cut off for the kernel's own.
+            # The code is shown as unsigned, and the kernel's own have their upper half cut off.
             sender = Sender(pid, uid, _name_of(pid)) if code <= 0 and pid else None
             yield Received(number, code, sender, now_ns)
 
     def close(self) -> None:
-        """Take the signals as before. What came meanwhile is dropped: its target has ended."""
+        """Restore the signal handling. Signals received meanwhile are dropped: the target has ended."""
         for _ in self.receive(0):
             pass
         os.close(self._fd)
@@ -87,7 +86,7 @@ class SignalRelay:
 
 
 class Undecided:
-    """Signals of which it is not yet known whether the whole group had them."""
+    """Signals of which it is not yet known whether the whole group received them."""
 
     def __init__(self, ear: ProcessGroupProbe) -> None:
         self._ear = ear
@@ -98,11 +97,11 @@ class Undecided:
         self._waiting.append(received)
 
     def due_ns(self) -> int | None:
-        """When the next one is decided by itself."""
+        """When the next one is decided by timeout."""
         return min((r.at_ns + PATIENCE_NS for r in self._waiting), default=None)
 
     def listen(self, now_ns: int) -> None:
-        """Drop those that the ear has heard, too: they went to the whole group."""
+        """Drop those that the probe received, too: they were sent to the whole group."""
         self._heard += [(number, now_ns) for number in self._ear.receive()]
         self._heard = [(n, at_ns) for n, at_ns in self._heard if now_ns - at_ns <= PATIENCE_NS]
         for number, at_ns in list(self._heard):
@@ -112,7 +111,7 @@ class Undecided:
                 self._waiting.remove(match)
 
     def take_due(self, now_ns: int) -> list[Received]:
-        """Those that came to us alone."""
+        """Those that were sent to us alone."""
         due = [r for r in self._waiting if r.at_ns + PATIENCE_NS <= now_ns]
         self._waiting = [r for r in self._waiting if r not in due]
         return due

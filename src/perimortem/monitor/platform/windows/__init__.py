@@ -1,1 +1,1 @@
-"""A command under watch on Windows: its console, its job."""
+"""A watched command on Windows: its console, its job."""

@@ -1,4 +1,4 @@
-"""A command on Windows, made ready: it shares our console and stands in a job of ours."""
+"""A command on Windows, prepared: it shares our console and belongs to a job of ours."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from perimortem.wire.layout import SOCKET_VARIABLE
 
 
 class Command:
-    """What must be there before the program is; :meth:`start` starts it."""
+    """What must exist before the program runs; :meth:`start` starts it."""
 
     preload_source = "perimortem"
 
     def __init__(
         self, argv: tuple[str, ...], settings: Settings, address: str | None, now_ns: int
     ) -> None:
-        """``address``: where crashes are reported. Raises LaunchFailed when there is no such program."""
+        """``address``: where crashes are reported. Raises LaunchFailed if there is no such program."""
         self._argv = argv
         self._settings = settings
         self._address = address
@@ -63,7 +63,7 @@ class Command:
         self._stack.close()
 
     def _list_members(self) -> list[int]:
-        """Of the job, but the clones without threads that dumps are taken of."""
+        """The job's processes, except the threadless clones that dumps are taken from."""
         assert self.job is not None
         forget_processes()
         entries = list_processes_now()

@@ -1,9 +1,8 @@
-"""Ctrl-C, Ctrl-Break, a console that is closed, a session that ends: they come to us and to the target.
+"""Ctrl-C, Ctrl-Break, console close, logoff and shutdown: they reach us and the target alike.
 
-Windows sends the end of a session and a shutdown to services only: a monitor that runs in the session is
-not told. Everything attached to a console is told at once, each process in a new thread of its own.
-After a close Windows ends a process as soon as its handler returns: so ours waits until the incident is
-kept.
+Windows sends logoff and shutdown events to services only: a monitor in the session does not get them.
+Every process attached to a console is notified at once, each in a new thread of its own. After a close
+Windows ends a process as soon as its handler returns: so ours waits until the incident is stored.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from perimortem.clock import SystemClock
 from perimortem.winapi import kernel32
 
 _GRACE_S = 4.5
-"""Windows waits 5 s for a handler of a close."""
+"""Windows allows a close handler 5 s."""
 _NAMES = {
     kernel32.CTRL_C_EVENT: "Ctrl-C",
     kernel32.CTRL_BREAK_EVENT: "Ctrl-Break",
@@ -33,7 +32,7 @@ _FINAL = (kernel32.CTRL_CLOSE_EVENT, kernel32.CTRL_LOGOFF_EVENT, kernel32.CTRL_S
 
 @dataclass(frozen=True)
 class ConsoleEvent:
-    """One of CTRL_*_EVENT, when it came."""
+    """One of CTRL_*_EVENT, when it arrived."""
 
     number: int
     at_ns: int
@@ -49,7 +48,7 @@ class ConsoleEvent:
 
 
 class Console:
-    """From now on the console's events come here, and end nothing of ours."""
+    """From now on console events arrive here, and do not end us."""
 
     def __init__(self) -> None:
         self._event: int = kernel32.CreateEventW(None, True, False, None)
@@ -69,7 +68,7 @@ class Console:
             yield self._received.popleft()
 
     def take(self, number: int) -> int:
-        """Called by Windows in a thread of its own; 1: nobody else need act on it."""
+        """Called by Windows in a thread of its own; 1: handled."""
         event = ConsoleEvent(number, self._clock.monotonic_ns())
         self._received.append(event)
         kernel32.SetEvent(self._event)
@@ -78,7 +77,7 @@ class Console:
         return 1
 
     def close(self) -> None:
-        """What had to be kept is kept: a handler that waits may return."""
+        """Everything is stored: a waiting handler may return."""
         self._is_done.set()
         kernel32.SetConsoleCtrlHandler(self._handler, False)
         kernel32.CloseHandle(self._event)

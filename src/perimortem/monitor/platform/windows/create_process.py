@@ -37,8 +37,8 @@ def find_program(name: str) -> Path:
     if has_path and os.path.exists(name):
         raise LaunchFailed(
             f"cannot run {name}",
-            why="it is no program by its name",
-            remedy="%PATHEXT% lists the endings of programs",
+            why="its name does not end like a program's",
+            remedy="%PATHEXT% lists the extensions of programs",
         )
     if has_path:
         why, remedy = f"there is no file {name}", f"the working directory is {Path.cwd()}"
@@ -60,8 +60,8 @@ def _as_on_disk(path: Path) -> Path:
 def create_process(
     program: Path, argv: tuple[str, ...], job: Job | None
 ) -> tuple[ProcessRef, subprocess.Popen[bytes]]:
-    """Start ``argv``, in ``job`` before its first instruction, with our environment as it is: a copy of
-    it in Python has all names in capitals. Raises :class:`LaunchFailed`."""
+    """Start ``argv``, in ``job`` before its first instruction, with our environment unchanged: Python's
+    copy has all names in capitals. Raises :class:`LaunchFailed`."""
     is_script = program.suffix.lower() in _SCRIPTS
     if is_script:
         _refuse_commands(argv)
@@ -86,7 +86,7 @@ def create_process(
 
 
 def _refuse_commands(argv: tuple[str, ...]) -> None:
-    """cmd.exe reads the arguments of a batch file as commands again, and no quoting holds."""
+    """cmd.exe parses the arguments of a batch file as commands again, and no quoting prevents that."""
     for argument in argv[1:]:
         if set(argument) & _COMMAND_CHARACTERS:
             raise LaunchFailed(
@@ -107,9 +107,9 @@ def _launch_error(name: str, error: OSError) -> LaunchFailed:
     if code == _ERROR_ELEVATION_REQUIRED:
         return LaunchFailed(
             f"cannot run {name}",
-            why="it wants the rights of an administrator",
+            why="it requires administrator rights",
             remedy="run perimortem as administrator",
         )
     if code == _ERROR_BAD_EXE_FORMAT:
-        return LaunchFailed(f"cannot run {name}", why="it is no program of this Windows")
+        return LaunchFailed(f"cannot run {name}", why="it is not a program for this Windows")
     return LaunchFailed(f"cannot run {name}", why=error.strerror or str(error))

@@ -1,4 +1,4 @@
-"""What may this machine and this user do? Each answer is tried, not looked up where it can be."""
+"""What this machine and user permit. Where possible, checks try it rather than look it up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from perimortem.exits.windows.event_log import try_event_log
 from perimortem.monitor.doctor import Check, better, check_run_dir, check_store, needed
 from perimortem.winapi.token import enable_debug_privilege, is_elevated, read_integrity_level
 
-_ETW_REMEDY = "run as administrator; logman query -ets lists the sessions that there are"
+_ETW_REMEDY = "run as administrator; logman query -ets lists the running sessions"
 
 
 def examine() -> list[Check]:
@@ -53,7 +53,7 @@ def _check_snapshots() -> Check:
             "snapshots",
             False,
             "no PssCaptureSnapshot: a target is paused for the whole dump",
-            "Windows 8.1 or later has it",
+            "available since Windows 8.1",
         )
     return better("snapshots", True, "a target is paused for its clone only")
 
@@ -75,18 +75,16 @@ def _check_etw() -> Check:
     why = try_session()
     if why and why != IS_TAKEN:
         return better("exit codes of others", False, f"ETW: {why}", _ETW_REMEDY)
-    return better("exit codes of others", True, "ETW tells of processes that nobody holds")
+    return better("exit codes of others", True, "ETW reports the exit of any process")
 
 
 def _check_event_log() -> Check:
     why = try_event_log()
     if why:
         return better(
-            "words of Windows",
+            "event log",
             False,
-            f"event log: {why}",
-            "as administrator, or start the service EventLog",
+            f"cannot be read: {why}",
+            "run as administrator, or start the service EventLog",
         )
-    return better(
-        "words of Windows", True, "Application Error and Hang are read from the event log"
-    )
+    return better("event log", True, "Application Error and Hang are read from it")

@@ -1,4 +1,4 @@
-"""We are asked to end the watch: Ctrl-C, a console that is closed, the end of the session."""
+"""Requests to end the watch: Ctrl-C, console close, logoff."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from perimortem.monitor.platform.windows.console import Console
 
 
 class EndRequests:
-    """From now on they come here."""
+    """From now on they arrive here."""
 
     def __init__(self) -> None:
         self._console = Console()
 
     def waitable(self) -> int:
-        """Ready when the watch shall end."""
+        """Ready when the watch should end."""
         return self._console.waitable()
 
     def close(self) -> None:
-        """The watch has ended and everything is kept."""
+        """The watch has ended and everything is stored."""
         self._console.close()

@@ -1,4 +1,4 @@
-"""How we end when the target has ended: on Windows its exit code says all."""
+"""How we exit when the target has ended: on Windows its exit code is all there is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The heartbeats of a command that do not come from its agent: which there are, and their wiring."""
+"""The heartbeats of a command that do not come from its agent: the list, and their wiring."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from perimortem.model.process import ProcessRef
 from perimortem.monitor.settings import Settings
 
 _MISSING = {
-    "sd-notify": "the protocol is one of Linux",
+    "sd-notify": "the protocol exists on Linux only",
     "output": "not on Windows yet",
 }
 
 
 class Heartbeats:
-    """Made before the command is started."""
+    """Created before the command starts."""
 
     def __init__(self, settings: Settings, now_ns: int) -> None:
-        """Raises UsageError for a source that this system does not have."""
+        """Raises UsageError for a source that this system does not support."""
         self.main_pid: int | None = None
-        """The process that the command announced as its main one: nobody announces here."""
+        """The process that the command announced as its main one: not supported on Windows."""
         self._wanted = settings.beat_from
         for name in self._wanted:
             if name in _MISSING:
-                raise UsageError(f"--beat-from {name} is not to be had", why=_MISSING[name])
+                raise UsageError(f"--beat-from {name} is not available", why=_MISSING[name])
         if settings.force_pty:
-            raise UsageError("--pty is not to be had", why="not on Windows yet")
+            raise UsageError("--pty is not available", why="not on Windows yet")
 
     def begin(
         self, process: ProcessRef, now_ns: int, tree_pids: Callable[[], list[int]]
     ) -> list[BeatSource]:
-        """The command runs."""
+        """The command is running."""
         sources: list[BeatSource] = [ProcessStateBeat(process, now_ns)]
         if "progress" in self._wanted:
             sources.append(Progress(process.pid, now_ns, tree_pids))
@@ -48,10 +48,10 @@ class Heartbeats:
         return [*sources, *list_files(self._wanted, now_ns)]
 
     def take_last_words(self, now_ns: int, tree: set[int]) -> None:
-        """The command has ended: nothing is on its way here."""
+        """The command has ended: no output is in transit here."""
 
     def soft_errors(self) -> list[str]:
-        """What was not taken."""
+        """Notifications that were rejected."""
         return []
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
-"""A job object: it knows every process that comes from the command, whoever their parents are.
+"""A job object: it knows all descendants of the command, whatever their parents.
 
-Nothing is limited by it and nothing is ended with it.
+It imposes no limits and does not end its processes.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ class _ProcessIdList(ctypes.Structure):
 
 
 class Job:
-    """Without a name: nobody else can open it."""
+    """Unnamed: no other process can open it."""
 
     def __init__(self) -> None:
         self._handle: int | None = kernel32.CreateJobObjectW(None, None)
 
     def assign(self, process: int) -> bool:
-        """``process``: a handle. False where it is in a job that allows no other."""
+        """``process``: a handle. False if it is in a job that does not allow nesting."""
         return bool(self._handle and kernel32.AssignProcessToJobObject(self._handle, process))
 
     def report_to(self, port: int, key: int) -> bool:
-        """New processes are told to this completion port."""
+        """New processes are reported to this completion port."""
         association = kernel32.JOBOBJECT_ASSOCIATE_COMPLETION_PORT(key, port)
         return bool(
             self._handle
@@ -64,7 +64,7 @@ class Job:
         )
 
     def list_pids(self) -> list[int]:
-        """Its processes that live, at most 4,096."""
+        """Its live processes, at most 4,096."""
         found = _ProcessIdList()
         size = ctypes.sizeof(found)
         if not self._handle:
@@ -77,7 +77,7 @@ class Job:
         return [int(pid) for pid in found.ProcessIdList[: found.NumberOfProcessIdsInList]]
 
     def close(self) -> None:
-        """Its processes go on."""
+        """Its processes keep running."""
         if self._handle:
             kernel32.CloseHandle(self._handle)
             self._handle = None

@@ -1,4 +1,4 @@
-"""The sources of heartbeats of a process that runs already."""
+"""The heartbeat sources of a process that already runs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from perimortem.beats.windows.window import Window
 from perimortem.model.process import ProcessRef
 
 NEEDS_LAUNCH = ("sd-notify", "output")
-"""Sources that must be there before the program is, or that this system does not have."""
+"""Sources that must exist before the program does, or that this system does not support."""
 
 
 def open_observers(
     process: ProcessRef, wanted: tuple[str, ...], now_ns: int, *, is_observed: bool
 ) -> list[BeatSource]:
-    """``is_observed``: False for one among so many that they are not looked at from outside."""
+    """``is_observed``: False if there are too many targets to observe this one from outside."""
     sources: list[BeatSource] = []
     if is_observed:
         sources.append(ProcessStateBeat(process, now_ns))
