@@ -183,14 +183,14 @@ def test_streams_that_lie_over_each_other_or_the_head_are_named():
     content = struct.pack("<I", 0) * 4
     document = describe_dump(open_dump(minidump_of((3, content), (5, (16, 72)), (4, (8, 0)))))
     problems = "\n".join(document["problems"])
-    assert "stream 1 (MemoryListStream) lies over stream 0 (ThreadListStream)" in problems
-    assert "the header lies over stream 2 (ModuleListStream)" in problems
+    assert "stream 1 (MemoryListStream) overlaps stream 0 (ThreadListStream)" in problems
+    assert "the header overlaps stream 2 (ModuleListStream)" in problems
 
 
 def test_a_stream_that_comes_twice_is_named():
     content = struct.pack("<I", 0)
     document = describe_dump(open_dump(minidump_of((3, content), (3, content))))
-    assert document["problems"] == ["stream 1: a second ThreadListStream; readers take the first"]
+    assert document["problems"] == ["stream 1: a second ThreadListStream; readers use the first"]
 
 
 def test_ranges_that_overlap_or_lie_outside_are_counted():

@@ -1,4 +1,4 @@
-"""Chains of reporters as JSON document and for a person. Pure."""
+"""Chains of reporters, as a JSON document and as text. Pure."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from perimortem.text import printable
 
 SCHEMA_VERSION = 1
 _SHOWN = 6
-"""Of a long chain: so many at its beginning, and half as many at its end."""
+"""Entries shown at the beginning of a long chain; half as many at its end."""
 _FAULTS_SHOWN = 10
 
 
 def render_chains(chains: Chains) -> dict[str, Any]:
-    """Every key is always there."""
+    """Every key is always present."""
     return {
         "schema_version": SCHEMA_VERSION,
         "process_count": len(chains.processes),
@@ -54,10 +54,10 @@ def _render_process(process: ListedProcess) -> dict[str, Any]:
 
 
 def render_chains_text(chains: Chains) -> str:
-    """The first faults, each with its chain; what is missing; what to do."""
+    """The first faults, each with its chain; what is missing; what to do next."""
     count = len(chains.processes)
     if not chains.first_faults:
-        lines = [f"no chain: of {count:,} processes none is there because of another one's fault"]
+        lines = [f"no chain: none of {count:,} processes exists because another one crashed"]
     else:
         lines = []
     for fault in chains.first_faults[:_FAULTS_SHOWN]:
@@ -65,7 +65,7 @@ def render_chains_text(chains: Chains) -> str:
         lines.append("")
     more = len(chains.first_faults) - _FAULTS_SHOWN
     if more > 0:
-        lines += [f"{more:,} more first faults: --json lists them all", ""]
+        lines += [f"{more:,} more first faults: use --json to list all", ""]
     lines += [f"  missing {printable(note)}" for note in chains.notes]
     lines += [f"  next    {printable(line)}" for line in chains.advice]
     return "\n".join(lines).rstrip("\n") + "\n"

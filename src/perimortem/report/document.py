@@ -26,7 +26,7 @@ _THREADS_MAX = 20
 
 
 def render_document(incident: Incident) -> dict[str, Any]:
-    """The report; every key is always there, ``None`` means unknown."""
+    """The report; every key is always present, ``None`` means unknown."""
     return {
         "schema_version": SCHEMA_VERSION,
         "id": incident.number,
@@ -175,7 +175,7 @@ def _render_event(event: Event | None, at_ns: int | None) -> dict[str, Any] | No
 
 
 def _payload(text: str) -> Any:
-    """The payload as JSON when it is JSON, else as the text that it is."""
+    """The payload as JSON if it is JSON, else as text."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -229,7 +229,7 @@ def render_dump(dump: DumpResult) -> dict[str, Any]:
 
 
 def _render_command(incident: Incident) -> dict[str, Any]:
-    """The incident's own process, first of the list."""
+    """The incident's own process, first in the list."""
     target = _render_target(incident)
     return {
         "pid": target["pid"],

@@ -1,4 +1,4 @@
-"""An incident for a person: the first lines answer what, where, who, when, last. Pure.
+"""An incident as text: the first lines answer what, where, who, when, last. Pure.
 
 Works on the JSON document, so that a stored incident reads the same as a fresh one.
 """
@@ -44,9 +44,9 @@ def render_headline(report: dict[str, Any]) -> str:
 
 
 def render_account(report: dict[str, Any], *, full: bool = False, with_stacks: bool = True) -> str:
-    """The account. ``full`` adds the evidence, all recent events and whole stacks (``show``).
+    """The report. ``full`` adds the evidence, all recent events and whole stacks (``show``).
 
-    ``with_stacks`` is False when they have just been shown, at the hang.
+    ``with_stacks`` is False if they were just shown, at the hang.
     """
     lines: list[str] = []
     if report.get("first_death"):
@@ -87,7 +87,7 @@ def _add(lines: list[str], label: str, text: str) -> None:
 
 
 def _repeats(lines: list[str], label: str) -> bool:
-    """A label is written once for lines that follow each other."""
+    """A label is written once for consecutive lines."""
     for line in reversed(lines):
         if not line.startswith(_INDENT):
             return line.startswith(f"  {label:<8}")
@@ -95,7 +95,7 @@ def _repeats(lines: list[str], label: str) -> bool:
 
 
 def _where(report: dict[str, Any]) -> list[str]:
-    """The place, and the frames that lead to it, from the one that is to be looked at."""
+    """The place, and the frames that lead to it, starting at the one to examine."""
     examination = report.get("examination")
     crashed = (
         next((t for t in examination["threads"] if t["crashed"]), None) if examination else None
@@ -135,7 +135,7 @@ def describe_who(report: dict[str, Any]) -> str:
 
 
 def describe_last(report: dict[str, Any]) -> list[str]:
-    """The heartbeat that says most, and the last event."""
+    """The most telling heartbeat, and the last event."""
     lines = []
     beat = report["last_heartbeat"]
     if beat:
@@ -180,7 +180,7 @@ _STATS: dict[str, Callable[[float], str]] = {
 
 
 def name_process(process: dict[str, Any]) -> str:
-    """ "rank 3 (python[4711])": by its label where it has one."""
+    """ "rank 3 (python[4711])": by its label if it has one."""
     name = f"{printable(process['name'])}[{process['pid']}]"
     labels = process["labels"]
     label = next((f"{_LABELS[key]} {labels[key]}" for key in _LABELS if key in labels), "")
@@ -211,7 +211,7 @@ def _others(report: dict[str, Any], *, full: bool) -> list[str]:
     others = report["processes"][1:]
     bad = [p for p in others if p["verdict"] not in _UNREMARKABLE and p["ended_at"]]
     running = [p for p in others if p["ended_at"] is None]
-    # "where" of a clean exit is there only if neither the program nor its runtime chose to leave.
+    # A clean exit has "where" only if neither the program nor its runtime chose to leave.
     ended = [p for p in others if p["verdict"] == "clean-exit" and p["where"]]
     counted = [f"{len(bad)} crashed or were killed"] if bad else []
     counted += [f"{len(ended)} left with status 0 through a library"] if ended else []
@@ -247,7 +247,7 @@ def _hint(process: dict[str, Any]) -> str:
 
 
 def describe_hang(hang: dict[str, Any]) -> str:
-    """When what stopped beating, and what its threads did."""
+    """What stopped beating and when, and what its threads did."""
     names = ", ".join(printable(beat["name"]) for beat in hang["stopped"])
     lived = ", ".join(printable(name) for name in hang["still_beating"])
     last = parse_time(hang["last_beat_at"]).strftime("%H:%M:%S.%f")[:-3]
@@ -319,7 +319,7 @@ def _details(report: dict[str, Any]) -> list[str]:
 
 
 def _telling_events(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The program's own, and of the agent's once-a-second statistics the last."""
+    """The program's own events, and only the last of the agent's once-a-second statistics."""
     stats = [event for event in events if event["name"] == "system.stats"]
     return [event for event in events if event["name"] != "system.stats" or event is stats[-1]]
 

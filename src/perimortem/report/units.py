@@ -1,4 +1,4 @@
-"""Times, sizes and counts as people write them. Pure."""
+"""Times, sizes and counts for display. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def parse_time(text: str) -> datetime:
 
 
 def describe_pause(pause: str, paused_ms: float) -> str:
-    """How long the target stood, and why no longer."""
+    """How long the target was paused, and how."""
     if pause == Pause.NONE:
         return "target not stopped"
     how = " (snapshot)" if pause == Pause.SNAPSHOT else ""

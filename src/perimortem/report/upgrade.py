@@ -1,7 +1,7 @@
 """Reports that an earlier version wrote, as this version reads them. Pure.
 
-Version 1 knew evidence, where and the exits of a tree as sentences only. They are kept as such: what
-they meant is not guessed from their words.
+Version 1 had evidence, where and the exits of a tree as sentences only. They are kept as such; their
+meaning is not guessed from the text.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SOURCE = "the verdict of an earlier version"
 
 
 def upgrade_report(report: dict[str, Any]) -> dict[str, Any]:
-    """The report in the current version; itself when it is that."""
+    """The report in the current version; itself if it already is."""
     if report.get("schema_version") != 1:
         return report
     return {
@@ -53,7 +53,7 @@ def _make_where(text: str | None) -> dict[str, Any] | None:
 
 
 def _upgrade_process(process: dict[str, Any], end: dict[str, Any] | None) -> dict[str, Any]:
-    """``end``: its exit, where the report has it whole."""
+    """``end``: its exit, if the report has it complete."""
     text = process["exit"]
     unknown = {
         "kind": "running" if process["ended_at"] is None else "unknown",
@@ -72,7 +72,7 @@ def _upgrade_process(process: dict[str, Any], end: dict[str, Any] | None) -> dic
 
 
 def _make_who(report: dict[str, Any]) -> dict[str, Any]:
-    """By the sender and the verdict alone."""
+    """From the sender and the verdict alone."""
     sender, signal = report["exit"]["sender"], report["exit"]["signal"]
     kind, how = _WHO_BY_VERDICT.get(report["verdict"], ("unknown", "status-unknown"))
     text = {"itself": "itself", "kernel": "the kernel: out of memory"}.get(kind, "unknown")

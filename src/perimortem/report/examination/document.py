@@ -16,11 +16,11 @@ from perimortem.unwind.fold import find_folds
 
 SCHEMA_VERSION = 1
 FRAMES_MAX = 2000
-"""Of one stack; of a deeper one the first and the last, what lies between is counted."""
+"""Per stack; of a deeper one the first and the last frames are kept, those between are counted."""
 
 
 def render_examination(examination: Examination, *, frames_max: int = FRAMES_MAX) -> dict[str, Any]:
-    """Every key is always there, ``None`` means unknown."""
+    """Every key is always present, ``None`` means unknown."""
     snapshot = examination.snapshot
     names = {stack.tid: stack.name for stack in examination.stacks}
 

@@ -1,4 +1,4 @@
-"""What a process had: modules, mappings, descriptors, for the tables of a page. Pure."""
+"""The modules, mappings and descriptors of a process, for the tables of a page. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _REGIONS_MAX, _HANDLES_MAX = 4000, 2000
 
 
 def render_inventory(snapshot: Snapshot) -> dict[str, Any]:
-    """Long lists are cut; their counts are not."""
+    """Long lists are truncated; their counts are not."""
     handles = snapshot.handles
     return {
         "modules": [_render_module(module) for module in snapshot.modules],
@@ -62,7 +62,7 @@ def _rights(region: Region) -> str:
 
 
 def _sum_kinds(snapshot: Snapshot) -> list[dict[str, Any]]:
-    """Bytes of address space by what they are for, the most first."""
+    """Bytes of address space by use, largest first."""
     pointers = [
         thread.registers.general.get("rsp", thread.registers.general.get("sp", 0))
         for thread in snapshot.threads

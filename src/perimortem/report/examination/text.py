@@ -1,4 +1,4 @@
-"""The document of an examination for a person. Pure."""
+"""The document of an examination as text. Pure."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ _INDENT = " " * 10
 _OF_LITTLE_TRUST = {"scan": "  [found by search]"}
 _LIBRARIES = ("std::", "__gnu_cxx::", "core::", "alloc::", "boost::")
 _AGENT = "perimortem"
-"""Its thread explains nothing."""
+"""Marks a thread that explains nothing."""
 
 
 def render_stacks(document: dict[str, Any], *, tid: int | None = None, full: bool = False) -> str:
-    """Who waits for whom, then every thread but the agent's own; those with the same stack as one.
+    """Which thread waits for which, then every thread but the agent's own; equal stacks are merged.
 
-    ``full``: each by itself.
+    ``full``: every thread separately.
     """
     lines: list[str] = []
     for deadlock in document["deadlocks"]:
@@ -37,14 +37,14 @@ def render_stacks(document: dict[str, Any], *, tid: int | None = None, full: boo
 
 
 def list_deadlock(document: dict[str, Any], deadlock: dict[str, Any]) -> list[str]:
-    """ "deadlock of 2 threads:", and whom each of them waits for."""
+    """ "deadlock of 2 threads:", and what each of them waits for."""
     waits = {wait["tid"]: wait["text"] for wait in document["waits"]}
     head, _, _ = deadlock["text"].partition(":")
     return [f"{head}:", *(waits[tid] for tid in deadlock["tids"] if tid in waits)]
 
 
 def render_frames(thread: dict[str, Any], *, full: bool = False) -> list[str]:
-    """ "#0  0x7f12 pause+0x32 in libc.so.6", with what repeats folded."""
+    """ "#0  0x7f12 pause+0x32 in libc.so.6", with repeated frames folded."""
     lines: list[str] = []
     folds = [] if full else list(thread["folds"])
     width = len(str(max(0, thread["frame_count"] - 1)))
@@ -80,7 +80,7 @@ def _render_frame(frame: dict[str, Any], width: int) -> list[str]:
     number = f"#{frame['number']}"
     head = f"{number:<{width + 1}} "
     lines = []
-    # What was inlined stands above: it is the inner call.
+    # Inlined functions come first: they are the inner calls.
     for line in frame["inlined"]:
         lines.append(f"{head} {line['function'] or '?'} at {line['file']}:{line['line']} (inlined)")
         head = " " * (width + 2)
@@ -93,7 +93,7 @@ def _render_frame(frame: dict[str, Any], width: int) -> list[str]:
 
 
 def describe_innermost(frame: dict[str, Any]) -> str:
-    """Where it stands in the source: in the function that was inlined last, if that is no library's."""
+    """Its place in the source: in the innermost inlined function, unless that belongs to a library."""
     for line in frame["inlined"]:
         if line["function"] and not line["function"].startswith(_LIBRARIES):
             place = f"{line['function']} at {line['file']}:{line['line']}"
@@ -102,7 +102,7 @@ def describe_innermost(frame: dict[str, Any]) -> str:
 
 
 def describe_trust(frame: dict[str, Any]) -> str:
-    """ "  [found by search]"; empty for what may be believed."""
+    """ "  [found by search]"; empty for a trustworthy frame."""
     return _OF_LITTLE_TRUST.get(frame["trust"], "")
 
 
@@ -135,9 +135,9 @@ def _head(group: list[dict[str, Any]]) -> str:
 
 
 def group_threads(threads: list[dict[str, Any]], apart: set[int]) -> list[list[dict[str, Any]]]:
-    """Threads whose frames are the same, in the order of the first of them; a crashed one first.
+    """Threads with equal frames, in the order of the first of them; a crashed one first.
 
-    ``apart``: those that are told one by one.
+    ``apart``: threads that are shown separately.
     """
     groups: dict[object, list[dict[str, Any]]] = {}
     for thread in threads:
@@ -152,13 +152,13 @@ def group_threads(threads: list[dict[str, Any]], apart: set[int]) -> list[list[d
 
 
 def _tells(wait: dict[str, Any]) -> bool:
-    """Others wait as threads at rest do."""
+    """The other waits are those of idle threads."""
     is_lock = wait["kind"] in ("mutex", "rwlock", "futex")
     return wait["owner_tid"] is not None or (is_lock and wait["detail"] != "")
 
 
 def render_analysis(document: dict[str, Any], *, name: str) -> str:
-    """What happened, where, who is to be looked at; the stack of the thread that crashed."""
+    """What happened, where, the likely culprit; the stack of the crashed thread."""
     lines: list[str] = []
     reason, signature = document["reason"], document["signature"]
     if reason is not None:
@@ -171,7 +171,7 @@ def render_analysis(document: dict[str, Any], *, name: str) -> str:
     elif document["deadlocks"]:
         _add_deadlocks(lines, "what", document)
     else:
-        _add(lines, "what", "no crash: a dump of a process that ran on")
+        _add(lines, "what", "no crash: a dump of a running process")
     if signature is not None:
         blamed = _blamed(document)
         if blamed is not None:
@@ -224,7 +224,7 @@ def _thread(document: dict[str, Any], tid: int) -> str:
 
 
 def _add(lines: list[str], label: str, text: str) -> None:
-    """A label is written once for lines that follow each other."""
+    """A label is written once for consecutive lines."""
     head = f"  {label:<8}"
     for line in reversed(lines):
         if not line.startswith(_INDENT):

@@ -1,1 +1,1 @@
-"""One self-contained page of an incident, or of a dump: no network, dark and light, wide and narrow."""
+"""A self-contained page for an incident or a dump: no network, dark and light, wide and narrow."""

@@ -1,4 +1,4 @@
-"""HTML elements that escape what they hold: names and arguments of a process are hostile input. Pure."""
+"""HTML elements that escape their content: names and arguments of a process are hostile input. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _VOID = frozenset({"meta", "input", "br"})
 
 
 class Markup(str):
-    """Text that is HTML already."""
+    """Text that is already HTML."""
 
     __slots__ = ()
 
@@ -20,7 +20,7 @@ Content = str | None | Iterable["str | None"]
 def element(name: str, /, *content: Content, **attributes: str | bool | None) -> Markup:
     """``<name ...>content</name>``. Plain text is escaped, :class:`Markup` is not.
 
-    Attributes: ``class_`` is class, ``_`` becomes ``-``; True stands alone, None and False are left out.
+    Attributes: ``class_`` is class, ``_`` becomes ``-``; True stands alone, None and False are omitted.
     """
     words = [name]
     for key, value in attributes.items():
@@ -35,7 +35,7 @@ def element(name: str, /, *content: Content, **attributes: str | bool | None) ->
 
 
 def join(*content: Content) -> Markup:
-    """One after the other."""
+    """Concatenates."""
     parts: list[str] = []
     for part in content:
         if part is None:

@@ -1,4 +1,4 @@
-"""Who waits for whom, as a picture: each circle of locks as a column with its way back. Pure."""
+"""The wait-for graph as a picture: each lock cycle as a column with its way back. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _WIDTH, _BOX, _STEP, _LEFT = 380, 34, 84, 48
 
 
 def render_lock_graph(examination: dict[str, Any]) -> Markup | None:
-    """None when nobody waits in a circle."""
+    """None if there is no cycle."""
     if not examination["deadlocks"]:
         return None
     waits = {wait["tid"]: wait for wait in examination["waits"]}
@@ -84,7 +84,7 @@ def _draw(tids: list[int], waits: dict[int, dict[str, Any]], names: dict[int, st
         parts,
         viewBox=f"0 0 {_WIDTH} {height + (18 if len(tids) == 1 else 0)}",
         role="img",
-        aria_label=f"a circle of {len(tids)} threads that wait for each other",
+        aria_label=f"a cycle of {len(tids)} threads that wait for each other",
         class_="locks",
     )
 

@@ -1,4 +1,4 @@
-"""The whole page. Pure but for its own style and script, which are files beside it."""
+"""The whole page. Pure, except that its style and script are read from files beside it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def render_page(
     examination: dict[str, Any] | None,
     inventory: dict[str, Any] | None,
 ) -> str:
-    """``report`` and ``examination`` as their schemas in docs have them; at least one of the two."""
+    """``report`` and ``examination`` follow their schemas in docs; at least one of the two is given."""
     missing = {m["module"]: m["text"] for m in examination["missing"]} if examination else {}
     parts = [
         render_summary(report, examination),
@@ -76,7 +76,7 @@ def _title(report: dict[str, Any] | None, examination: dict[str, Any] | None) ->
 
 
 def _render_stacks(report: dict[str, Any] | None) -> Markup | None:
-    """Of hangs whose dump is gone the text that was kept."""
+    """For hangs whose dump is gone, the text that was kept."""
     texts = [hang["stacks"] for hang in report["hangs"] if hang["stacks"]] if report else []
     if not texts:
         return None

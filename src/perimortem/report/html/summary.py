@@ -13,7 +13,7 @@ _GOOD = ("clean-exit", "stopped")
 
 
 def render_header(report: dict[str, Any] | None, examination: dict[str, Any] | None) -> Markup:
-    """The verdict, whose it is, and how long it had lived."""
+    """The verdict, the process, and how long it had lived."""
     if report is not None:
         verdict, target = report["verdict"], report["target"]
         name = f"{target['name']}[{target['pid']}]" if target["pid"] else target["name"]
@@ -79,7 +79,7 @@ def _list_reasons(examination: dict[str, Any] | None) -> list[tuple[str, Markup 
             detail += f", {reason['instruction']}"
         lines.append(element("div", element("code", detail)))
         if reason["message"] and reason["message"] not in reason["text"]:
-            lines.append(element("div", f"It said: {reason['message']}"))
+            lines.append(element("div", f"Message: {reason['message']}"))
         rows.append(("Why", join(lines)))
     for deadlock in examination["deadlocks"]:
         lines = [element("div", line) for line in list_deadlock(examination, deadlock)]
@@ -107,7 +107,7 @@ def _render_place(
 
 
 def _render_place_of_hang(examination: dict[str, Any]) -> Markup | None:
-    """Where the threads of a deadlock stand: the innermost frame of the program's own."""
+    """Where the threads of a deadlock stand: the program's own innermost frame of each."""
     tids = {tid for deadlock in examination["deadlocks"] for tid in deadlock["tids"]}
     program = (examination["program"] or "").replace("\\", "/").rsplit("/", 1)[-1]
     lines = []

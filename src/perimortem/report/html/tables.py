@@ -10,7 +10,7 @@ from perimortem.report.units import format_size
 
 
 def render_inventory_tables(inventory: dict[str, Any], missing: dict[str, str]) -> Markup:
-    """``missing``: by module, what of it was not found."""
+    """``missing``: by module, what was not found."""
     return join(
         _render_modules(inventory["modules"], missing),
         _render_memory(inventory),

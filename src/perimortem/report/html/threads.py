@@ -1,4 +1,4 @@
-"""Threads with their stacks: those with the same stack as one. Pure."""
+"""Threads with their stacks; equal stacks are merged. Pure."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def _render_frame(frame: dict[str, Any]) -> list[Markup]:
 
 
 def render_missing(examination: dict[str, Any]) -> Markup | None:
-    """What would have told more."""
+    """What limited the examination."""
     lines = [f"{m['module']}: {m['text']}" for m in examination["missing"]] + examination["notes"]
     if not lines:
         return None
@@ -154,7 +154,7 @@ def render_missing(examination: dict[str, Any]) -> Markup | None:
 def render_evidence(
     report: dict[str, Any] | None, examination: dict[str, Any] | None
 ) -> Markup | None:
-    """Every fact, with its source and how sure it is."""
+    """Every fact, with its source and confidence."""
     facts = list(report["evidence"]) if report is not None else []
     if examination is not None and examination["reason"] is not None:
         facts += examination["reason"]["evidence"]

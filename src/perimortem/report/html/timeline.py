@@ -1,4 +1,4 @@
-"""Heartbeats and events up to the end, each on a track of its own. Pure."""
+"""Heartbeats and events up to the end, each on its own track. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from perimortem.report.units import format_duration, parse_time
 
 _SPAN_MIN_S, _SPAN_MAX_S = 2.0, 3600.0
 _BEYOND_STALEST = 1.6
-"""The picture begins so much earlier than the oldest of the last beats. Arbitrary."""
+"""How much earlier than the oldest of the last beats the timeline starts. Arbitrary."""
 
 
 class _Axis:
@@ -33,7 +33,7 @@ class _Axis:
 
 
 def render_timeline(report: dict[str, Any]) -> Markup | None:
-    """None when nothing has ever beaten or been said."""
+    """None if there is neither a beat nor an event."""
     if not report["heartbeats"] and not report["recent_events"]:
         return None
     axis = _choose_axis(report)
@@ -46,7 +46,7 @@ def render_timeline(report: dict[str, Any]) -> Markup | None:
     events = [event for event in report["recent_events"] if event["at"]]
     if events:
         ticks = (axis.tick(parse_time(e["at"]), _kind(e), _describe(e)) for e in events)
-        tracks.append(_track("events", join(ticks), "what it said"))
+        tracks.append(_track("events", join(ticks), "logged by the program"))
     span_s = (axis.end - axis.start).total_seconds()
     end = "end" if report["ended_at"] else "now"
     return element(
@@ -70,7 +70,7 @@ def render_timeline(report: dict[str, Any]) -> Markup | None:
             element("i", class_="key beats"), " beating ",
             element("i", class_="key silent"), " silent within its limit ",
             element("i", class_="key stale"), " beyond it ",
-            element("i", class_="key hang"), " told as a hang",
+            element("i", class_="key hang"), " reported as a hang",
             class_="legend",
         ),
         _render_events(events),
@@ -99,14 +99,16 @@ def _render_beat(axis: _Axis, beat: dict[str, Any], report: dict[str, Any]) -> M
     for hang in report["hangs"]:
         if any(stopped["name"] == beat["name"] for stopped in hang["stopped"]):
             over = parse_time(hang["recovered_at"]) if hang["recovered_at"] else axis.end
-            parts.append(axis.bar(parse_time(hang["detected_at"]), over, "hang", "told as a hang"))
+            parts.append(
+                axis.bar(parse_time(hang["detected_at"]), over, "hang", "reported as a hang")
+            )
     state = "stale" if beat["stale"] else "fresh"
     words = f"{beat['age_s']:.1f} s of {beat['threshold_s']:g} s, {state}"
     return _track(beat["name"], join(parts), words)
 
 
 def _render_gone_beat(axis: _Axis, stopped: dict[str, Any], hang: dict[str, Any]) -> Markup:
-    """Of a heartbeat that hung once and is no more there at the end."""
+    """For a heartbeat that hung once and no longer existed at the end."""
     last = parse_time(hang["last_beat_at"])
     limit = min(axis.end, last + timedelta(seconds=stopped["threshold_s"]))
     over = parse_time(hang["recovered_at"]) if hang["recovered_at"] else axis.end
@@ -114,7 +116,7 @@ def _render_gone_beat(axis: _Axis, stopped: dict[str, Any], hang: dict[str, Any]
         axis.bar(axis.start, last, "beats", "beating"),
         axis.bar(last, limit, "silent", "silent, within its limit"),
         axis.bar(limit, max(limit, over), "stale", "silent beyond its limit"),
-        axis.bar(parse_time(hang["detected_at"]), over, "hang", "told as a hang"),
+        axis.bar(parse_time(hang["detected_at"]), over, "hang", "reported as a hang"),
     )
     return _track(stopped["name"], join(parts), "closed before the end")
 

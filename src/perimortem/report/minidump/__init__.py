@@ -1,1 +1,1 @@
-"""Any minidump, listed: ``document`` as JSON, ``text`` as WinDbg's .dumpdebug has it. Pure."""
+"""Any minidump, listed: ``document`` as JSON, ``text`` like WinDbg's .dumpdebug. Pure."""

@@ -1,4 +1,4 @@
-"""What every describer of a stream gets, gives, and needs. Pure."""
+"""The interface of the stream describers, and their helpers. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FILETIME_EPOCH_S = 11_644_473_600
 
 
 def format_filetime(value: int) -> str | None:
-    """100 ns since 1601 as RFC 3339; None for zero and for what no calendar holds."""
+    """100 ns since 1601 as RFC 3339; None for zero and for dates outside the calendar."""
     seconds = value // 10_000_000 - _FILETIME_EPOCH_S
     if value == 0 or not 0 <= seconds < 1 << 36:
         return None
@@ -30,6 +30,6 @@ def decode_utf16(raw: bytes) -> str:
 
 
 def decode_lines(raw: bytes) -> str:
-    """Text of several lines; zeros, as between the words of a command line, are spaces."""
+    """Multi-line text; NULs, as between the arguments of a command line, become spaces."""
     text = raw.replace(b"\0", b" ").decode("utf-8", "backslashreplace")
     return "\n".join(printable(line) for line in text.expandtabs(8).splitlines())

@@ -1,8 +1,8 @@
 """A minidump as a JSON document: what ``inspect`` shows (docs/dump.schema.json). Pure.
 
-A damaged stream becomes ``{"error": ...}`` in its place; the others are read all the same. Data that
-were asked for (the header's flags) and are not there are named in ``missing``; what lies over something
-else, or twice in the file, in ``problems``. Of a list only as many rows are made as are shown.
+A damaged stream becomes ``{"error": ...}``; the others are still read. Data that were requested (the
+header's flags) and are absent are listed in ``missing``; overlapping and duplicate data in
+``problems``. Only the rows that are shown are built.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _DESCRIBERS = {**SDK_STREAMS, **FOREIGN_STREAMS, **OWN_STREAMS, **TEXT_STREAMS}
 def describe_dump(
     dump: MinidumpFile, *, limit: int | None = None, only: set[int] | None = None
 ) -> dict[str, Any]:
-    """Header, streams in the order of the directory, what is missing and what is wrong.
+    """Header, streams in directory order, what is missing and what is wrong.
 
-    ``limit``: rows of each list; ``only``: types of streams.
+    ``limit``: rows per list; ``only``: stream types.
     """
     header = dump.header
     return {
@@ -56,7 +56,7 @@ def describe_dump(
 def _describe_streams(
     dump: MinidumpFile, limit: int | None, only: set[int] | None
 ) -> list[dict[str, Any]]:
-    """Streams that lie over each other could have the same bytes listed without end."""
+    """Overlapping streams could have the same bytes listed without end."""
     left = _SHARED_MAX * dump.size
     streams = []
     for entry in dump.streams:
@@ -72,7 +72,7 @@ def _describe_streams(
 
 
 def find_stream_type(dump: MinidumpFile, text: str) -> int | None:
-    """By its name, with or without "Stream" at its end, or by number; None when there is no such one."""
+    """By name, with or without the suffix "Stream", or by number; None if there is no such stream."""
     try:
         return int(text, 0)
     except ValueError:
@@ -118,7 +118,7 @@ def _describe_missing(dump: MinidumpFile) -> list[str]:
 
 
 def _describe_problems(dump: MinidumpFile) -> list[str]:
-    """Streams that share bytes with the head or with each other, and types that come twice."""
+    """Streams that share bytes with the header or with each other, and types that occur twice."""
     problems = []
     directory_end = dump.header.stream_directory_rva + len(dump.streams) * Directory.size()
     places = [(0, Header.size(), "the header")] if dump.streams else []
@@ -130,12 +130,12 @@ def _describe_problems(dump: MinidumpFile) -> list[str]:
     end, last = 0, ""
     for start, stop, name in sorted(places):
         if start < end:
-            problems.append(f"{name} lies over {last}")
+            problems.append(f"{name} overlaps {last}")
         if stop > end:
             end, last = stop, name
     seen: set[int] = set()
     for entry in dump.streams:
         if entry.type in seen and entry.type != StreamType.UnusedStream:
-            problems.append(f"stream {entry.index}: a second {entry.name}; readers take the first")
+            problems.append(f"stream {entry.index}: a second {entry.name}; readers use the first")
         seen.add(entry.type)
     return problems[:_PROBLEMS_MAX]

@@ -44,7 +44,7 @@ def _describe_assertion(
     raw = dump.read_stream(entry)
     size = 2 * _ASSERTION_CHARACTERS
     if len(raw) < 3 * size + 8:
-        raise MalformedInput(f"{entry.name} is cut")
+        raise MalformedInput(f"{entry.name} is truncated")
     line, kind = struct.unpack_from("<II", raw, 3 * size)
     return {
         "assertion": {
@@ -133,7 +133,7 @@ def _describe_crashpad(dump: MinidumpFile, entry: StreamEntry, limit: int | None
 
 
 def _read_counted(dump: MinidumpFile, rva: int, size: int, kind: type[Any]) -> list[Any]:
-    """A 32-bit count and so many records; none for an empty place."""
+    """A 32-bit count and that many records; none for an empty location."""
     if size < 4:
         return []
     raw = dump.read_bytes(rva, min(size, 1 << 24))

@@ -1,4 +1,4 @@
-"""Memory of a dump as people read it: sixteen bytes a line, in hex and in characters. Pure."""
+"""Memory of a dump as a hex dump: sixteen bytes a line, in hex and in characters. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LINE = 16
 
 
 def render_memory(memory: Memory, address: int, size: int) -> Iterator[str]:
-    """Lines; what is not in the dump is shown as ??."""
+    """Lines; bytes that are not in the dump are shown as ??."""
     at, end = address, address + size
     while at < end:
         line_end = min(end, (at // _LINE + 1) * _LINE)
@@ -21,7 +21,7 @@ def render_memory(memory: Memory, address: int, size: int) -> Iterator[str]:
 def _render_line(memory: Memory, at: int, end: int) -> str:
     data = memory.read(at, end - at)
     cells = [f"{byte:02x}" for byte in data]
-    while len(cells) < end - at:  # a hole: look behind it, byte by byte
+    while len(cells) < end - at:  # a hole: continue behind it, byte by byte
         byte = memory.read(at + len(cells), 1)
         cells.append(byte.hex() or "??")
     text = "".join(

@@ -1,4 +1,4 @@
-"""Streams of ours, and those that Mozilla and we share. Pure."""
+"""Streams of our own, and those that we share with Mozilla. Pure."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def _read_json(raw: bytes, entry: StreamEntry) -> Any:
 
 
 def _make_printable(value: Any) -> Any:
-    """Names and texts of a stranger's file are shown, never sent raw to a terminal."""
+    """Names and texts of an untrusted file are escaped, never sent raw to a terminal."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, list):
         return [_make_printable(item) for item in value]
     if isinstance(value, dict):
         return {printable(key): _make_printable(item) for key, item in value.items()}
-    if isinstance(value, float) and not isfinite(value):  # no JSON
+    if isinstance(value, float) and not isfinite(value):  # not valid JSON
         return None
     return value
 

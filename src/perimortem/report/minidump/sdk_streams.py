@@ -177,7 +177,7 @@ def _count_outside(base: int, sizes: list[int], file_size: int) -> int:
 
 
 def _count_overlaps(addresses: list[int], sizes: list[int]) -> int:
-    """Ranges that begin before the one below them ends."""
+    """Ranges that start before the previous one ends."""
     if any(map(gt, addresses, addresses[1:])):
         pairs = sorted(zip(addresses, sizes, strict=True))
         addresses = [address for address, _ in pairs]

@@ -1,4 +1,4 @@
-"""A minidump listed in the spirit and order of WinDbg's ``.dumpdebug``. Pure."""
+"""A minidump listed in the style and order of WinDbg's ``.dumpdebug``. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TEXT_LINES_MAX = 20
 def render_dump(document: dict[str, Any], *, limit: int = _ROWS_MAX, with_head: bool = True) -> str:
     """The listing of ``describe_dump``'s document; at most ``limit`` rows a stream.
 
-    ``with_head``: the header before, and after it what is missing or wrong.
+    ``with_head``: the header first, and at the end what is missing or wrong.
     """
     if not with_head:
         return "".join(render_rows(stream, limit) for stream in document["streams"])
@@ -56,12 +56,12 @@ def _render_stream(stream: dict[str, Any], limit: int) -> list[str]:
 
 
 def render_rows(stream: dict[str, Any], limit: int) -> str:
-    """One stream alone, as its part of the listing."""
+    """A single stream, as its part of the listing."""
     return "\n".join(_render_stream(stream, limit)) + "\n"
 
 
 def _cut(rows: list[str], limit: int, count: int | None = None) -> list[str]:
-    """``count``: of all rows, when ``rows`` has fewer already."""
+    """``count``: the number of all rows, if ``rows`` is already cut."""
     more = (len(rows) if count is None else count) - min(limit, len(rows))
     return [*rows[:limit], f"  ... {more} more (--all, or --json)"] if more > 0 else rows
 
@@ -127,7 +127,7 @@ def _ranges(stream: dict[str, Any], limit: int) -> list[str]:
         outside = stream["outside_file"]
         lines.append(f"  ERROR: {outside} ranges have data outside the file; was it cut?")
     if stream["overlapping"]:
-        lines.append(f"  {stream['overlapping']} ranges overlap the one below them")
+        lines.append(f"  {stream['overlapping']} ranges overlap the previous one")
     return lines
 
 
@@ -200,7 +200,7 @@ def _misc(stream: dict[str, Any], _limit: int) -> list[str]:
 
 
 def _fields(key: str) -> Callable[[dict[str, Any], int], list[str]]:
-    """A dictionary, a line for each entry."""
+    """A dictionary, one line per entry."""
 
     def render(stream: dict[str, Any], limit: int) -> list[str]:
         return _cut([f"  {name} {value}" for name, value in stream[key].items()], limit)

@@ -20,7 +20,7 @@ def _describe_text(dump: MinidumpFile, entry: StreamEntry, _limit: int | None) -
 def _describe_environment(
     dump: MinidumpFile, entry: StreamEntry, limit: int | None
 ) -> dict[str, Any]:
-    """Names alone: values hold passwords."""
+    """Names only: values may hold passwords."""
     raw = dump.read_stream(entry)
     names = [
         printable(pair.partition(b"=")[0].decode("utf-8", "backslashreplace"))
