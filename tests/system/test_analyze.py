@@ -35,7 +35,7 @@ FAULTS = {
     "call-null": ("jump-to-nowhere", r"call of a null pointer, called by call_back", "call_back"),
     "call-nowhere": ("jump-to-nowhere", r"jump to 0x7ead0000beef, where no memory is", "call_back"),
     "call-heap": ("not-executable", r"no code but the heap", "call_back"),
-    "file-cut": ("file-cut", r"the file was cut", "write_byte"),
+    "file-cut": ("file-cut", r"the file was truncated", "write_byte"),
     "abort": ("abort", r"abort\(\)", "main"),
 }  # fmt: skip
 

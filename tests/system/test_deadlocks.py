@@ -246,7 +246,7 @@ def test_a_thread_that_glibc_has_parked(perimortem, start):
 
     def find_parked():
         waits = look(perimortem, running.pid)["waits"]
-        return [wait for wait in waits if "never have its mutex" in wait["text"]]
+        return [wait for wait in waits if "never get its mutex" in wait["text"]]
 
     await_true(find_parked)
     (parked,) = find_parked()

@@ -125,7 +125,7 @@ def reporter(pid, reports=None, created=None, parent=None, name="WerFault.exe"):
 def test_a_circle_of_pids_is_cut_and_told():
     chains = derive_chains([reporter(1, 2), reporter(2, 3), reporter(3, 1), reporter(9, 3)])
     assert len(chains.links) == 3
-    assert any("circle" in note for note in chains.notes)
+    assert any("cycle" in note for note in chains.notes)
     assert len(chains.first_faults) == 1
 
 

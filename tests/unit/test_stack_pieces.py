@@ -159,7 +159,7 @@ def test_what_has_not_moved_is_told():
     other = stack(frame("b"), frame("main"))
     assert compare_samples([still], [still], 100)[0].notes == ("the same stack 100 ms before",)
     assert compare_samples([moved], [stack(frame("bb"), frame("main"))], 100)[0].notes == (
-        "it moves: of 2 frames 1 are as 100 ms before",
+        "it moves: 1 of 2 frames are as 100 ms before",
     )
     assert compare_samples([], [other], 100)[0].notes[0].startswith("new")
 

@@ -1,6 +1,6 @@
-"""A program that gave up by itself: who called it off, and what was said. Pure.
+"""Why a program aborted itself: which function did it, and with what message. Pure.
 
-glibc keeps its last words in ``__abort_msg`` (struct abort_msg_s: an int size, then the text), a C++
+glibc keeps its abort message in ``__abort_msg`` (struct abort_msg_s: an int size, then the text), a C++
 exception in flight lies before its object (struct __cxa_exception of the Itanium ABI).
 """
 
@@ -42,7 +42,7 @@ _RULES: tuple[tuple[re.Pattern[str], ReasonKind, str], ...] = tuple(
         (
             r"__cxa_pure_virtual|_purecall",
             ReasonKind.ABORT,
-            "a pure virtual function was called: the object is being made or is gone",
+            "a pure virtual function was called: the object is under construction or already destroyed",
         ),
         (
             r"(std::|core::panicking::|std::panicking::).*panic.*|rust_panic.*|rust_begin_unwind|"
@@ -53,13 +53,13 @@ _RULES: tuple[tuple[re.Pattern[str], ReasonKind, str], ...] = tuple(
         (
             r"runtime\.(fatalpanic|throw|fatalthrow|dieFromSignal|crash).*",
             ReasonKind.PANIC,
-            "the Go runtime gave up",
+            "the Go runtime aborted",
         ),
         (r"_?Py_FatalError.*", ReasonKind.ABORT, "Python: a fatal error"),
         (
             r"V8_Fatal|v8::base::OS::Abort|node::(OnFatalError|Abort|Assert).*",
             ReasonKind.ABORT,
-            "V8 or Node.js gave up",
+            "V8 or Node.js aborted",
         ),
         (
             r"QMessageLogger::fatal.*|qFatal.*|qt_assert.*",
@@ -90,11 +90,11 @@ _THROWING = re.compile(
 )
 _GNU_EXCEPTION_CLASSES = (b"GNUCC++\0"[::-1], b"GNUCC++\1"[::-1])
 _WITH_MESSAGE = ("St13runtime_error", "St11logic_error")
-"""Their message lies behind the pointer to their functions; of other types nobody knows where."""
+"""Their message follows the pointer to their vtable; for other types its place is unknown."""
 _BASES_MAX = 16
 _MANGLED = re.compile(r"\*?[A-Za-z0-9_$.]+")
 _TYPE_BEFORE, _PRIMARY_BEFORE, _HANDLERS_BEFORE, _OBJECT_BEHIND = 80, 80, 40, 32
-"""Of _Unwind_Exception: the exception's type_info lies before, its object behind it."""
+"""Offset in _Unwind_Exception: the exception's type_info lies before, its object behind it."""
 _SEARCHED_BYTES = 16 << 10
 _MESSAGE_MAX = 2048
 _ENDING_FRAMES = 16
@@ -113,7 +113,7 @@ class GivingUp:
 
 
 def has_abort_reason(context: CrashContext) -> bool:
-    """Whether it stands in a call that ends the program; a signal from outside comes anywhere."""
+    """Whether it is in a call that ends the program; a signal from outside can arrive anywhere."""
     frames = takewhile(lambda frame: not frame.is_signal, context.stack.frames[:_ENDING_FRAMES])
     names = [_plain(frame.function) for frame in frames if frame.function]
     return any(
@@ -123,7 +123,7 @@ def has_abort_reason(context: CrashContext) -> bool:
 
 
 def derive_abort_reason(context: CrashContext) -> GivingUp:
-    """By the functions on the stack of the thread that did it."""
+    """From the functions on the stack of the thread that did it."""
     names = context.names()
     kind, text = ReasonKind.ABORT, _describe_end(names)
     evidence = []
@@ -135,14 +135,14 @@ def derive_abort_reason(context: CrashContext) -> GivingUp:
             break
     message = read_abort_message(context)
     if message is not None:
-        evidence.append(Evidence(f"its last words: {message}", "__abort_msg", Confidence.OBSERVED))
+        evidence.append(Evidence(f"abort message: {message}", "__abort_msg", Confidence.OBSERVED))
         kind, text = _refine(kind, text, message)
     thrown, what = None, None
     if kind is ReasonKind.UNCAUGHT_EXCEPTION and any(_THROWING.match(name) for name in names):
         thrown, what = find_thrown(context)
         text = "uncaught C++ exception; its type is not in the dump"
         if thrown is None and any(_RETHROWING.match(name) for name in names):
-            text = "a C++ exception was thrown on, and no handler was there, or no exception"
+            text = "a C++ exception was rethrown without a handler, or without an active exception"
     if thrown is not None:
         text = f"uncaught C++ exception {thrown}" + (f": {what}" if what else "")
         message = message or what
@@ -162,12 +162,12 @@ def _describe_end(names: list[str]) -> str:
 
 
 def _plain(name: str) -> str:
-    """Without parameters, and without the hash that Rust puts behind."""
+    """Without parameters, and without Rust's hash suffix."""
     return re.sub(r"::h[0-9a-f]{16}$", "", name.split("(", 1)[0] if "(" in name[1:] else name)
 
 
 def _refine(kind: ReasonKind, text: str, message: str) -> tuple[ReasonKind, str]:
-    """The message may tell more than the names of a stripped library."""
+    """The message may say more than the names of a stripped library."""
     if "stack smashing detected" in message:
         return ReasonKind.STACK_SMASHING, "stack smashing: a function overran a buffer on its stack"
     if "Assertion `" in message or "Assertion '" in message:
@@ -187,7 +187,7 @@ def _is_heap(message: str) -> bool:
 
 
 def read_abort_message(context: CrashContext) -> str | None:
-    """What glibc printed before it called abort."""
+    """The message that glibc printed before it called abort."""
     for module in context.snapshot.modules:
         is_libc = base_name(module.path).startswith(("libc.so", "libc-"))
         if (
@@ -210,11 +210,11 @@ def read_abort_message(context: CrashContext) -> str | None:
 
 
 def find_thrown(context: CrashContext) -> tuple[str | None, str | None]:
-    """(type, what() as far as it can be read) of the C++ exception that nobody caught.
+    """(type, what() as far as it can be read) of the uncaught C++ exception.
 
-    A pointer to its header is on the stack of whoever looks for a handler: it is known by the name that
-    every compiler puts there. One that was caught long ago may lie about as well, but has no handler any
-    more; of what nobody catches, std::terminate counts as one.
+    While it searches for a handler, the unwinder has a pointer to the header on its stack; the header is
+    recognized by the name that every compiler puts there. One that was caught long ago may still be in
+    memory, but no longer has a handler; for an uncaught one, std::terminate counts as its handler.
     """
     throwing = [f for f in context.stack.frames if f.function and _THROWING.match(f.function)]
     if not throwing:
@@ -242,7 +242,7 @@ def find_thrown(context: CrashContext) -> tuple[str | None, str | None]:
 
 
 def _find_primary(context: CrashContext, address: int) -> int | None:
-    """The header that has the type: of std::rethrow_exception another one, which this one points to."""
+    """The header that has the type: std::rethrow_exception makes a second one, which points to it."""
     if context.read(address, 8) == _GNU_EXCEPTION_CLASSES[0]:
         return address
     thrown = _read_word(context, address - _PRIMARY_BEFORE)
@@ -251,7 +251,7 @@ def _find_primary(context: CrashContext, address: int) -> int | None:
 
 
 def _read_type_name(context: CrashContext, type_info: int | None) -> str | None:
-    """The mangled one of a std::type_info."""
+    """The mangled name of a std::type_info."""
     name_at = _read_word(context, type_info + 8) if type_info else None
     name = _read_text(context, name_at) if name_at else None
     return name if name is not None and _MANGLED.fullmatch(name) else None
@@ -289,7 +289,7 @@ def _read_word(context: CrashContext, address: int) -> int | None:
 
 
 def _read_message(context: CrashContext, address: int) -> str | None:
-    """What may be anything, and long."""
+    """For text that may be anything, and long."""
     raw = context.read(address, _MESSAGE_MAX).split(b"\0", 1)[0]
     return printable(raw.decode("utf-8", "backslashreplace")) or None
 

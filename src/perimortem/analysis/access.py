@@ -1,4 +1,4 @@
-"""What the faulting instruction did to memory: which operand, at which address. Pure."""
+"""The memory access of the faulting instruction: which operand, at which address. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _POPS = ("pop", "ret", "leave")
 
 
 def decode_instruction(context: CrashContext, pc: int) -> Instruction | None:
-    """The one at ``pc``, if its bytes are known and a disassembler is there."""
+    """The instruction at ``pc``, if its bytes are known and a disassembler is available."""
     code = context.read(pc, _CODE_MAX)
     return context.decode(code, pc) if code else None
 
@@ -21,9 +21,9 @@ def decode_instruction(context: CrashContext, pc: int) -> Instruction | None:
 def derive_access(
     context: CrashContext, instruction: Instruction | None, fault_address: int | None
 ) -> Access | None:
-    """The operand that fits to the fault; ``fault_address`` None: the processor did not tell.
+    """The operand that matches the fault; ``fault_address`` None: the processor gave none.
 
-    Without an instruction only what the exception itself says.
+    Without an instruction, only what the exception itself says.
     """
     told = _told_kind(context)
     if instruction is None:
@@ -37,7 +37,7 @@ def derive_access(
         inside = fault_address - address if fault_address is not None else None
         is_hit = not is_canonical(address) if inside is None else 0 <= inside < max(1, operand.size)
         if is_hit:
-            # The operand tells more than the exception: a read that goes on to write is both.
+            # The operand says more than the exception: a read that then writes is both.
             kind = AccessKind.WRITE if operand.writes else AccessKind.READ
             kind = kind if told is AccessKind.UNKNOWN else told
             return Access(kind, address, operand.size, _express(operand), _values(context, operand))
@@ -55,7 +55,7 @@ def locate_operands(context: CrashContext, instruction: Instruction | None) -> l
 def _derive_implied(
     context: CrashContext, instruction: Instruction, fault_address: int | None, told: AccessKind
 ) -> Access | None:
-    """The stack, which instructions use without naming it."""
+    """The stack, which instructions use implicitly."""
     name = instruction.text.split(" ", 1)[0]
     register = "rbp" if name == "leave" else "rsp"
     pointer = context.registers.general.get(register)
@@ -71,7 +71,7 @@ def _derive_implied(
 
 
 def is_canonical(address: int) -> bool:
-    """48 bits with sign, as processors with four levels of pages want them."""
+    """48 bits with sign, as processors with four-level paging require."""
     return address < 1 << 47 or address >= (1 << 64) - (1 << 47)
 
 
@@ -104,7 +104,7 @@ def _locate(context: CrashContext, instruction: Instruction, operand: MemoryOper
 
 
 def read_register(general: dict[str, int], register: str) -> int | None:
-    """By any name of it that has 32 or 64 bits: eax, rax, r8d."""
+    """By any of its 32-bit or 64-bit names: eax, rax, r8d."""
     if register in general:
         return general[register]
     wide = "r" + register[1:] if register.startswith("e") else register.removesuffix("d")

@@ -1,4 +1,4 @@
-"""From a list of processes to the first fault: who reports whom, followed to its end. Pure."""
+"""From a list of processes to the first fault: follow each reporter to what it reports. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NOTES_MAX = 20
 
 
 def derive_chains(listed: Iterable[ListedProcess], notes: Iterable[str] = ()) -> Chains:
-    """``notes``: what was amiss with the list itself."""
+    """``notes``: defects of the list itself."""
     processes = {process.pid: process for process in listed}
     told = list(notes)
     links = []
@@ -27,7 +27,7 @@ def derive_chains(listed: Iterable[ListedProcess], notes: Iterable[str] = ()) ->
         if link is not None:
             links.append(link)
     causes, broken = _break_circles(links)
-    told += [f"a circle of pids, which have come again, is cut at {pid}" for pid in broken]
+    told += [f"the cycle at {pid} is cut: pids were reused" for pid in broken]
     links = [link for link in links if link.pid in causes]
     faults = _find_faults(causes, processes)
     told += _describe_missing(faults)
@@ -49,9 +49,7 @@ def _find_link(
     pid = reporter.find_pid(process.command_line) if process.command_line else None
     if pid is not None and pid != process.pid:
         if _is_younger(processes.get(pid), process):
-            notes.append(
-                f"{process.pid} reports {pid}, which is younger: that pid is another's now"
-            )
+            notes.append(f"{process.pid} reports {pid}, which is younger: that pid was reused")
             return None
         words = f"its command line says so: {process.command_line}"
         return Link(process.pid, pid, Relation.COMMAND_LINE, Confidence.OBSERVED, words)
@@ -59,11 +57,9 @@ def _find_link(
         return None
     parent = processes.get(process.parent_pid)
     if _is_younger(parent, process):
-        notes.append(f"the parent of {process.pid} is younger than it: that pid is another's now")
+        notes.append(f"the parent of {process.pid} is younger than it: that pid was reused")
         return None
-    words = (
-        f"{process.name} is started by the process that it reports; its command line is not told"
-    )
+    words = f"{process.name} is started by the process that it reports; its command line is unknown"
     return Link(process.pid, process.parent_pid, Relation.PARENT, Confidence.ASSUMED, words)
 
 
@@ -74,9 +70,9 @@ def _is_younger(cause: ListedProcess | None, effect: ListedProcess) -> bool:
 
 
 def _break_circles(links: list[Link]) -> tuple[dict[int, int], list[int]]:
-    """{pid: cause}, without circles; and where those were cut.
+    """{pid: cause}, without cycles; and where those were cut.
 
-    A link that is only assumed is cut before one that was observed.
+    An assumed link is cut before an observed one.
     """
     causes: dict[int, int] = {}
     confidence: dict[int, Confidence] = {}
@@ -134,7 +130,7 @@ def _find_faults(causes: dict[int, int], processes: dict[int, ListedProcess]) ->
 def _describe_missing(faults: list[FirstFault]) -> list[str]:
     return [
         f"the chain of {fault.count} goes back to process {fault.pid} ({fault.pid:#x}), which is not in "
-        "the list: it has ended, or the list is not whole"
+        "the list: it has ended, or the list is incomplete"
         for fault in faults
         if fault.process is None
     ]
@@ -150,17 +146,17 @@ def _advise(
     if first.process is None:
         next_pid = first.chain[1] if len(first.chain) > 1 else first.pid
         advice.append(
-            f"look at {next_pid} ({next_pid:#x}): it is the first reporter that is there, and its "
-            f"command line and stack tell of {first.pid}"
+            f"examine {next_pid} ({next_pid:#x}): it is the first reporter that still exists, and its "
+            f"command line and stack describe {first.pid}"
         )
     elif first.pid in kinds:
         advice.append(
-            f"look at {first.process.name} {first.pid} ({first.pid:#x}): a reporter itself; its command "
-            "line tells of whom it reports"
+            f"examine {first.process.name} {first.pid} ({first.pid:#x}): a reporter itself; its command "
+            "line names the process that it reports"
         )
     else:
         advice.append(
-            f"look at {first.process.name} {first.pid} ({first.pid:#x}): the others follow from its "
+            f"examine {first.process.name} {first.pid} ({first.pid:#x}): the others follow from its "
             "fault"
         )
     stops = dict.fromkeys(kinds[pid].stop for pid in causes if pid in kinds)

@@ -1,4 +1,4 @@
-"""From everything that was observed of a target to the conclusion: verdict, evidence, where. Pure."""
+"""From everything observed of a target to the conclusion: verdict, evidence, where. Pure."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from perimortem.model.where import Where
 from perimortem.model.who import Who
 
 _ANSWER_WINDOW_S = {2: 2.0, 15: 15.0}
-"""An exit so soon after INT or TERM is its answer (a REPL takes Ctrl-C and goes on; a server takes its
-time to stop). HUP means "reload" to a daemon: only its own status counts. Arbitrary."""
+"""An exit this soon after INT or TERM is its answer (a REPL handles Ctrl-C and continues; a server takes
+its time to stop). HUP means "reload" to a daemon: only its own status counts. Arbitrary."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ class Conclusion:
     evidence: tuple[Fact, ...]
     who: Who
     crash: Crash | None
-    """The fault that it ended of."""
+    """The fault that ended it."""
 
 
 def conclude(seen: Observations) -> Conclusion:
-    """The verdict and what it rests on."""
+    """The verdict and its basis."""
     seen = add_traced(seen)
     beats = _derive_beats(seen)
     last_beat = choose_last_beat(beats)
@@ -104,7 +104,7 @@ _STATUS_KINDS = {
 def derive_status_kind(
     end: Exit, note: ExitNote | None = None, *, has_run: bool = False
 ) -> StatusKind:
-    """The column of the verdict table for an exit. ``has_run``: its agent has been heard of."""
+    """The column of the verdict table for an exit. ``has_run``: its agent has been seen."""
     if end.kind in _STATUS_KINDS:
         return _STATUS_KINDS[end.kind]
     if end.kind is ExitKind.EXITED:
@@ -134,9 +134,10 @@ def _derive_exception_kind(code: int | None, *, has_run: bool) -> StatusKind:
 
 
 def choose_last_beat(beats: tuple[BeatAge, ...]) -> BeatAge | None:
-    """The heartbeat that tells most: the stalest when one is stale, else the program's own newest.
+    """The most telling heartbeat: the stalest one if any is stale, else the program's own newest.
 
-    "process" and "progress" are seen from outside and say only that it was scheduled: they come last.
+    "process" and "progress" are observed from outside and show only that it was scheduled: they
+    come last.
     """
     stale = [beat for beat in beats if beat.stale]
     if stale:
@@ -193,7 +194,7 @@ def _derive_hang(seen: Observations) -> HangSeen:
 
 
 def _last_request(seen: Observations) -> Request | None:
-    """The request that this end answers; a signal that was handled and outlived is none."""
+    """The request that this end answers; a signal that was handled and survived does not count."""
     for request in reversed(seen.requests):
         if request.signal == seen.exit.signal or _is_answer_of_windows(seen.exit, request):
             return request
@@ -207,7 +208,7 @@ def _last_request(seen: Observations) -> Request | None:
 
 
 def _is_answer_of_windows(end: Exit, request: Request) -> bool:
-    """There a request leaves its mark in the exit code; what we end ourselves never comes to leave."""
+    """On Windows a request shows in the exit code; a process that we terminate never exits by itself."""
     if end.kind is ExitKind.EXCEPTION:
         return end.code in ntstatus.STOP_REQUESTS and request.signal in STOP_REQUEST
     return request.by_policy and end.kind is ExitKind.TERMINATED

@@ -1,4 +1,4 @@
-"""What the crash handler wrote down: whether it is how the process ended, and what it says. Pure."""
+"""The crash handler's note: whether it is how the process ended, and what it says. Pure."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from perimortem.model.process import ProcessInfo
 from perimortem.model.recording import ExitNote
 
 _HAS_ADDRESS = frozenset({7, 11})
-"""BUS and SEGV: the address is where the access went; of the others it is the instruction."""
+"""BUS and SEGV: the address is the one accessed; for the others it is the instruction's."""
 _PROGRAM_MAX = 200
 _TAKEN_NS = 10_000_000_000
-"""So long a handler of the program's own may take until it leaves, and the fault is why. Arbitrary."""
+"""How long the program's own handler may take until it leaves with the fault as cause. Arbitrary."""
 
 
 def is_cause(crash: Crash, end: Exit, note: ExitNote | None) -> bool:
-    """Whether this end is that of the crash; a process may outlive what looked like one.
+    """Whether this end is due to that crash; a process may survive what looked like one.
 
-    A handler of the program's own that took the fault and then left has not handled it: it ended of it.
+    If the program's own handler took the fault and then left, it did not handle it: it ended because
+    of it.
     """
     if not crash.is_fatal:
         if end.kind in (ExitKind.EXCEPTION, ExitKind.TERMINATED):
-            return end.code == crash.code  # whoever took it ended it by its own code
+            return end.code == crash.code  # another handler ended it with its own code
         return (
             note is not None
             and note.tid == crash.tid
@@ -35,9 +36,9 @@ def is_cause(crash: Crash, end: Exit, note: ExitNote | None) -> bool:
         return True
     codes = {crash.code, crash.nested_code}
     if end.kind is ExitKind.SIGNALED:
-        # Somebody who would not wait for the dump: it crashed all the same.
+        # A process that would not wait for the dump: it still crashed.
         return end.signal in codes or end.signal == SIGKILL
-    # The first process of a namespace cannot die by a signal of its own: its handler leaves for it.
+    # The first process of a namespace cannot die of its own signal: its handler exits instead.
     return end.code is not None and end.code - 128 in codes
 
 
@@ -59,7 +60,7 @@ def describe_crash(crash: Crash) -> str:
 
 
 def describe_place(crash: Crash) -> str:
-    """ "libgpu_rt.so+0x41d0a"; an address alone where no module is."""
+    """ "libgpu_rt.so+0x41d0a"; only an address if there is no module."""
     if crash.module is None:
         return f"no module, at {crash.program_counter:#x}"
     name = crash.module.replace("\\", "/").rsplit("/", 1)[-1]
@@ -73,9 +74,9 @@ _INTERPRETERS = re.compile(
 
 
 def name_program(process: ProcessInfo) -> str:
-    """Tells programs apart that run under one interpreter: "python train.py", "java -jar app.jar".
+    """Distinguishes programs under one interpreter: "python train.py", "java -jar app.jar".
 
-    The first argument that is no option names the program; of ``-m``, ``-jar`` and ``-c`` their own."""
+    The first argument that is not an option names the program, or that of ``-m``, ``-jar`` or ``-c``."""
     if not _INTERPRETERS.fullmatch(process.name) and not _INTERPRETERS.fullmatch(
         process.executable.replace("\\", "/").rsplit("/", 1)[-1] if process.executable else ""
     ):
@@ -92,9 +93,9 @@ def name_program(process: ProcessInfo) -> str:
 def derive_crash_key(
     process: ProcessInfo, crash: Crash, caller: tuple[str, int] | None = None
 ) -> str:
-    """The same for crashes of one program that look alike from outside: what, and where.
+    """Equal for crashes of one program that look alike from outside: what, and where.
 
-    ``caller``: (path, offset) of who led there, for what happens in a library for many reasons.
+    ``caller``: (path, offset) of the caller, for library functions that crash for many reasons.
     """
     place = describe_place(crash) if crash.module is not None else "no module"
     by = f", by {caller[0].rsplit('/', 1)[-1]}+{caller[1]:#x}" if caller is not None else ""

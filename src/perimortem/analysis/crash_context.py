@@ -1,4 +1,4 @@
-"""What reasons are drawn from: a snapshot, its stacks with names, and those who can be asked. Pure."""
+"""The input of crash reasons: a snapshot, its stacks with names, and lookup functions. Pure."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from perimortem.model.snapshot import Module, ReadMemory, Region, Registers, Sna
 from perimortem.model.stack import ThreadStack
 
 NULL_MAX = 0x10000
-"""So far from zero nothing is ever mapped; what is accessed there is a field of a null pointer."""
+"""Nothing is ever mapped this close to zero; an access there is to a field of a null pointer."""
 Decode = Callable[[bytes, int], Instruction | None]
-"""decode(code, address): the first instruction; None when no disassembler is there, or it is none."""
+"""decode(code, address): the first instruction; None without a disassembler, or if it is invalid."""
 FindSymbol = Callable[[Module, str], int | None]
 """The address of a symbol of a module, by its name."""
 Demangle = Callable[[str], str]
@@ -22,13 +22,13 @@ Demangle = Callable[[str], str]
 
 @dataclass(frozen=True)
 class CrashContext:
-    """``stack`` and ``registers``: of the thread that crashed."""
+    """``stack`` and ``registers``: of the crashed thread."""
 
     snapshot: Snapshot
     stack: ThreadStack
     registers: Registers
     read: ReadMemory
-    """Memory of the snapshot, and what of its modules cannot have changed."""
+    """Memory of the snapshot, and the parts of its modules that cannot have changed."""
     decode: Decode
     find_symbol: FindSymbol
     demangle: Demangle
@@ -45,7 +45,7 @@ class CrashContext:
         return next((m for m in self.snapshot.modules if m.base <= address < m.base + m.size), None)
 
     def names(self, limit: int = 64) -> list[str]:
-        """Functions of the crashed thread, the innermost first."""
+        """Functions of the crashed thread, innermost first."""
         return [frame.function for frame in self.stack.frames[:limit] if frame.function]
 
     def describe_place(self, address: int) -> str:
@@ -71,7 +71,7 @@ class CrashContext:
         return f"anonymous memory ({_format_rights(region)})"
 
     def describe_mapping(self, address: int) -> Evidence:
-        """What the map says of an address."""
+        """The mapping of an address, as evidence."""
         region = self.find_region(address)
         if region is None:
             return Evidence(f"no mapping holds {address:#x}", "maps", Confidence.OBSERVED)
@@ -87,6 +87,6 @@ def _format_rights(region: Region) -> str:
 
 
 def base_name(path: str) -> str:
-    """Of Unix and of Windows; a name of Unix may have a backslash in it."""
+    """For Unix and Windows paths; a Unix name may contain a backslash."""
     path = path if path.startswith("/") else path.replace("\\", "/")
     return path.rsplit("/", 1)[-1]

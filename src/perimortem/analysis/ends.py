@@ -1,6 +1,6 @@
-"""From incidents that ended close to each other to the one that was first. Pure.
+"""From incidents that ended close to each other to the first one. Pure.
 
-"B died because A died 20 ms before" is told by time alone, or by time and kinship: then it is surer.
+"B died because A died 20 ms before" rests on time alone, or on time and kinship, which is more certain.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class End:
 
 
 def derive_end_chains(ends: Iterable[End], within_s: float) -> Chains:
-    """Pids of the chains are numbers of incidents: pids come again."""
+    """Chains use incident numbers as pids, since real pids are reused."""
     ordered = sorted(
         (end for end in ends if end.verdict not in _UNREMARKABLE), key=lambda end: end.ended_s
     )
@@ -57,7 +57,7 @@ def derive_end_chains(ends: Iterable[End], within_s: float) -> Chains:
         cluster = [end] if end is not None else []
     faults.sort(key=lambda fault: -fault.count)
     advice = (
-        [f"look at incident {faults[0].pid}: perimortem show {faults[0].pid}"] if faults else []
+        [f"examine incident {faults[0].pid}: perimortem show {faults[0].pid}"] if faults else []
     )
     return Chains(processes, tuple(links), tuple(faults), (), tuple(advice))
 

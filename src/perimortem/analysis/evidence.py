@@ -1,4 +1,4 @@
-"""The facts of a verdict, each with its source and how sure it is. Pure."""
+"""The facts of a verdict, each with its source and confidence. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from perimortem.model.fact import Fact, FactCode, assumed, derived, observed
 from perimortem.model.recording import ExitNote
 
 _LOGGED_FAULTS = frozenset({4, 7, 8, 11})
-"""ILL, BUS, FPE, SEGV: the kernel logs them when no handler takes them."""
+"""ILL, BUS, FPE, SEGV: the kernel logs them if no handler takes them."""
 _REQUESTS_SHOWN = 3
 
 
@@ -202,7 +202,7 @@ def _kernel_facts(seen: Observations) -> list[Fact]:
 
 
 def _sender_facts(seen: Observations) -> list[Fact]:
-    """The end by a signal whose sender was not seen: what speaks for one or the other."""
+    """For an end by a signal whose sender was not seen: what speaks for one or the other."""
     findings, signal = seen.findings, seen.exit.signal
     if findings.oom_kill or findings.fault or findings.seccomp:
         return []

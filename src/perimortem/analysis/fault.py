@@ -1,4 +1,4 @@
-"""A fault of memory in words: what was touched, through what, and why that failed. Pure."""
+"""Explain a memory fault: what was accessed, through what, and why that failed. Pure."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from perimortem.model.snapshot import Architecture, Region
 _NEAR = 1 << 20
 _KERNEL = 1 << 63
 _NO_ADDRESS = 1 << 32
-"""Below that are indices; programs of 64 bits have their memory above."""
+"""Smaller values are indices; 64-bit programs have their memory above."""
 
 
 def classify_fault(
     context: CrashContext, access: Access, pc: int
 ) -> tuple[ReasonKind, str, list[Evidence]]:
-    """(kind, one sentence, what it rests on)."""
+    """(kind, one sentence, its evidence)."""
     address = access.address
     what = describe_access(access)
     if is_stack_overflow(context, access):
@@ -54,7 +54,7 @@ def describe_access(access: Access) -> str:
 
 
 def _has_null_base(context: CrashContext, access: Access) -> bool:
-    """Nothing but an offset, or an index that is no address, was added to zero."""
+    """Only an offset, or an index that is not an address, was added to zero."""
     is_small = context.snapshot.system.architecture is Architecture.X86
     limit = NULL_MAX if is_small else _NO_ADDRESS
     values = [value for _, value in access.registers]
@@ -67,9 +67,9 @@ def _classify_unmapped(
     address = access.address
     damage = _find_text(context, access)
     if damage is None and not is_canonical(address):
-        damage = "no address at all, a damaged pointer"
+        damage = "not a valid address, a damaged pointer"
     if damage is None and address >= _KERNEL:
-        damage = "an address of the kernel, which no program may use: a damaged pointer"
+        damage = "a kernel address, which no program may access: a damaged pointer"
     if damage is not None:
         return ReasonKind.NON_CANONICAL, f"{what}: {damage}", []
     if _has_null_base(context, access):
@@ -93,7 +93,7 @@ def _describe_null(access: Access) -> str:
 
 
 def _find_text(context: CrashContext, access: Access) -> str | None:
-    """Of 64 bits only where it is no address; 32 bits of letters may be one by chance."""
+    """On 64 bits only if it is not an address; 32 bits of letters may be one by chance."""
     is_small = context.snapshot.system.architecture is Architecture.X86
     if not is_small and is_canonical(access.address):
         return None
@@ -113,9 +113,7 @@ def _classify_protected(
         return ReasonKind.READ_ONLY, f"{what}, which is read-only: {place}", evidence
     if not region.readable:
         return ReasonKind.PROTECTED, f"{what}, which may not be accessed: {place}", evidence
-    text = (
-        f"{what}, in {place}, which is mapped now: it was not at the fault, or is guarded by a key"
-    )
+    text = f"{what}, in {place}, mapped now: it was not at the fault, or a protection key guards it"
     return ReasonKind.OTHER, text, evidence
 
 

@@ -1,9 +1,9 @@
-"""Which process of a tree died first, and who followed from it? Pure.
+"""Which process of a tree died first, and which deaths followed from it? Pure.
 
-Deaths belong to one cascade while no more than a minute lies between one and the next. Of the cascade
-that ends with the command, the first violent death counts (a crash, a kill, a hang that was ended).
-Where there is none a failed exit does, but only one that a parent can be seen to have answered: `grep`
-says "not found" by a status of 1, and shells go on.
+Deaths belong to one cascade if no more than a minute separates consecutive ones. In the cascade that
+ends with the command, the first violent death counts (a crash, a kill, a hang that was ended). If there
+is none, a failed exit does, but only one to which a parent visibly reacted: `grep` reports "not found"
+by a status of 1, and shells go on.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from perimortem.model.verdict import Verdict
 CASCADE_GAP_NS = 60_000_000_000
 """torchrun gives its other workers 30 s to end. Arbitrary beyond that."""
 _ANSWER_NS = 1_000_000_000
-"""A parent that fails so soon after its child is taken to have answered it. Arbitrary."""
+"""A parent that fails this soon after its child is assumed to have reacted to it. Arbitrary."""
 
 VIOLENT = frozenset(
     {Verdict.CRASH, Verdict.SILENT_CRASH, Verdict.KILLED, Verdict.OOM_KILL, Verdict.HANG}
@@ -27,7 +27,7 @@ _UNWANTED = VIOLENT | {Verdict.FAILED_EXIT, Verdict.STOPPED}
 
 
 def find_first_death(command: TreeProcess, others: Iterable[TreeProcess]) -> FirstDeath | None:
-    """None when the command ended well, or when nobody died before it."""
+    """None if the command ended well, or if no process died before it."""
     if command.ended_ns is None or command.verdict not in VIOLENT | {Verdict.FAILED_EXIT}:
         return None
     members = [p for p in others if p.ended_ns is not None and p.verdict in _UNWANTED]
@@ -50,8 +50,8 @@ def find_first_death(command: TreeProcess, others: Iterable[TreeProcess]) -> Fir
 
 
 def _order_ends(command: TreeProcess, members: list[TreeProcess]) -> dict[int, int]:
-    """When each ended, by its identity. Whom its parent has reaped ended before the parent did, whenever
-    we came to hear of it; so did who was dead when we first met him."""
+    """When each ended, by identity. A process reaped by its parent ended before the parent did, whenever
+    we noticed; so did one that was dead when we first saw it."""
     assert command.ended_ns is not None
     ended = {id(p): p.ended_ns or 0 for p in (command, *members)}
     for process in members:
@@ -69,7 +69,7 @@ def _order_ends(command: TreeProcess, members: list[TreeProcess]) -> dict[int, i
 def _find_cascade(
     command: TreeProcess, members: list[TreeProcess], ended: dict[int, int]
 ) -> list[TreeProcess]:
-    """Unwanted ends, in the order of time, without a gap up to the command's own."""
+    """Unwanted ends in chronological order, without a gap up to the command's own."""
     ends = sorted([*members, command], key=lambda p: (ended[id(p)], p is command))
     start = ends.index(command)
     while start > 0 and ended[id(ends[start])] - ended[id(ends[start - 1])] <= CASCADE_GAP_NS:
@@ -80,13 +80,13 @@ def _find_cascade(
 def _find_answered_failure(
     command: TreeProcess, cascade: list[TreeProcess], ended: dict[int, int]
 ) -> TreeProcess | None:
-    """Down from the command: the child whose failure its parent answered; or one rank among ranks."""
+    """Down from the command: the child whose failure its parent reacted to; or one rank among ranks."""
     ranks = [p for p in cascade if dict(p.labels).get("RANK")]
     failed_ranks = [p for p in ranks if p.verdict is Verdict.FAILED_EXIT]
     if len(ranks) > 1 and failed_ranks:
         return failed_ranks[0]
     answered = command
-    left = [p for p in cascade if p is not command]  # each is taken once: pids come again
+    left = [p for p in cascade if p is not command]  # by identity, since pids are reused
     while True:
         children = [
             p

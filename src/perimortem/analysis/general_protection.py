@@ -1,4 +1,4 @@
-"""What the processor refused without telling an address: a general protection fault, explained. Pure.
+"""Explain a general protection fault, for which the processor gives no address. Pure.
 
 Sources: Intel SDM volume 2, "Exceptions" of each instruction; volume 1, 3.3.7.1 (canonical addresses).
 """
@@ -25,7 +25,7 @@ _NEEDS_ALIGNMENT = re.compile(
 _PREFIX = re.compile(r"^((lock|rep|repe|repne|bnd|notrack|xacquire|xrelease) )+")
 _VECTOR = re.compile(r"\bxmm\d")
 _NEEDS_NONE = re.compile(r"(movu|movdqu|lddqu|mov[lhqds]|cvt|pcmp.stri|v|maskmov)")
-"""Of those with a vector register: AVX, and those that the manual frees of alignment."""
+"""Instructions with a vector register: AVX, and those that the manual exempts from alignment."""
 _BRANCH = re.compile(r"(call|jmp) (?:\w+ ptr )?(\w+)$")
 
 
@@ -34,7 +34,7 @@ def explain_general_protection(
 ) -> tuple[ReasonKind, str, Access | None]:
     """(kind, one sentence, the access if it was one)."""
     if instruction is None:
-        text = "general protection fault: an address that is none, or what a program may not do"
+        text = "general protection fault: an invalid address, or a forbidden instruction"
         return ReasonKind.OTHER, text, None
     name = _name_of(instruction)
     if _PRIVILEGED.fullmatch(name) or _PRIVILEGED_REGISTER.match(instruction.text):
@@ -46,7 +46,7 @@ def explain_general_protection(
     if target is not None and not is_canonical(target):
         how = "return" if name == "ret" else name.replace("jmp", "jump")
         words = _describe_value(target)
-        text = f"{how} to {target:#x}{words}: no address at all"
+        text = f"{how} to {target:#x}{words}: not a valid address"
         if name == "ret":
             text += "; the return address on the stack was overwritten"
         return ReasonKind.JUMP_TO_NOWHERE, text, Access(AccessKind.EXECUTE, target)
@@ -57,14 +57,14 @@ def explain_general_protection(
                 AccessKind.UNKNOWN, address
             )
             return *_explain_misaligned(context, name, access, alignment), access
-    text = "general protection fault: an address that is none, or what a program may not do"
+    text = "general protection fault: an invalid address, or a forbidden instruction"
     return ReasonKind.OTHER, text, None
 
 
 def _explain_misaligned(
     context: CrashContext, name: str, access: Access, alignment: int
 ) -> tuple[ReasonKind, str]:
-    """Of memory that is not there alignment is looked at first, and is not what is wrong."""
+    """The processor checks alignment first; if the memory is unmapped, that is the real cause."""
     region = context.find_region(access.address)
     if region is None and context.snapshot.regions:
         kind, text, _ = classify_fault(context, access, 0)
@@ -78,7 +78,7 @@ def _name_of(instruction: Instruction) -> str:
 
 
 def _find_target(context: CrashContext, instruction: Instruction) -> int | None:
-    """Where a branch goes: by a register, by memory, or by the word on the stack."""
+    """The target of a branch: from a register, from memory, or from the top of the stack."""
     if _name_of(instruction) in ("ret", "retq"):
         return _read_word(context, context.registers.general.get("rsp", 0))
     branch = _BRANCH.match(instruction.text)

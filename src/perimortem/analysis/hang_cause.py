@@ -11,7 +11,7 @@ from perimortem.model.thread_sample import (
 )
 
 _BUSY_SHARE = 0.3
-"""Of the time between the looks; two loops that share a processor have half of it each. Arbitrary."""
+"""Share of the time between samples; two loops that share a processor have half each. Arbitrary."""
 _STARVED_SHARE = 0.5
 _SUSPENDED_NS = 10_000_000
 _TELLING = (
@@ -24,15 +24,15 @@ _TELLING = (
     HangKind.LOCK,
     HangKind.NETWORK,
 )
-"""When the thread that should progress only waits for an event: who keeps it away? In this order."""
+"""If the thread that should progress only waits for an event: likely causes, in this order."""
 _AS_A_WHOLE = (HangKind.FROZEN, HangKind.STOPPED, HangKind.TRACED)
 
 
 def derive_cause(
     first: ProcessSample, second: ProcessSample, pid: int, stopped_names: tuple[str, ...]
 ) -> HangCause:
-    """``stopped_names``: of the heartbeats; a thread of such a name is the one that should have beaten,
-    else the main thread."""
+    """``stopped_names``: of the heartbeats; a thread with such a name is the one that should have
+    beaten, else the main thread."""
     span_ns = max(1, second.monotonic_ns - first.monotonic_ns)
     before = {thread.tid: thread for thread in first.threads}
     threads = tuple(_compare(before.get(thread.tid), thread) for thread in second.threads)
@@ -45,7 +45,7 @@ def derive_cause(
         return _make(suspect.kind, suspect, threads, span_ns, second)
     for kind in _TELLING:
         found = next((thread for thread in threads if thread.kind is kind), None)
-        # That others wait for locks of their own is how pools of threads rest.
+        # In idle thread pools, threads also wait for locks.
         if found is not None and kind not in (HangKind.LOCK, HangKind.NETWORK):
             return _make(kind, found, threads, span_ns, second)
     return _make(suspect.kind, suspect, threads, span_ns, second)
@@ -85,7 +85,7 @@ def _derive_kind(
     if run_share >= _BUSY_SHARE:
         return HangKind.BUSY, f"ran {min(1.0, run_share):.0%} of the time"
     if ready_share >= _STARVED_SHARE or (now.wait is None and _has_not_run(before, now)):
-        return HangKind.STARVED, "ready to run, and others were let run"
+        return HangKind.STARVED, "ready to run, but not scheduled"
     if now.wait is None:
         return HangKind.BUSY, f"ran {run_share:.0%} of the time"
     has_stood = before is not None and before.wait is now.wait and before.slices == now.slices
@@ -119,5 +119,5 @@ _PHRASES = {
     HangKind.TRACED: "held by a debugger",
     HangKind.FROZEN: "frozen by its cgroup",
     HangKind.SUSPENDED: "the machine was suspended",
-    HangKind.UNKNOWN: "the kernel does not tell what it does",
+    HangKind.UNKNOWN: "the kernel does not show what it does",
 }

@@ -1,4 +1,4 @@
-"""How a thread came to where no code is: by a call, a jump or a return. Pure."""
+"""How a thread got to an address without code: by a call, a jump or a return. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from perimortem.model.stack import FrameTrust
 
 
 def classify_jump(context: CrashContext, pc: int) -> tuple[ReasonKind, str, list[Evidence]]:
-    """(kind, one sentence, what it rests on) of a fault at the instruction that it stands at."""
+    """(kind, one sentence, its evidence) for a fault at the current instruction."""
     caller = context.stack.frames[1] if len(context.stack.frames) > 1 else None
     is_called = caller is not None and caller.trust is FrameTrust.BAD_CALL
     by = f", called by {caller.function}" if caller and is_called and caller.function else ""
@@ -51,9 +51,9 @@ def _classify_return(
 
 
 def _came_by_return(context: CrashContext, pc: int) -> bool:
-    """What was taken from the stack as return address still stands there, just below its end.
+    """A return address that was popped from the stack is still there, just below its end.
 
-    Of zero that proves nothing: memory that was never written is zero, too.
+    A zero proves nothing: memory that was never written is zero, too.
     """
     pointer = context.stack_pointer
     width = 4 if context.snapshot.system.architecture is Architecture.X86 else 8

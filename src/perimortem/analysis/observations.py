@@ -1,4 +1,4 @@
-"""What a conclusion is drawn from: everything that was seen of one target by its end."""
+"""The input of a conclusion: everything observed of one target by its end."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ class Request:
     at_ns: int
     from_terminal: bool
     to_group: bool = False
-    """It reached the target by itself."""
+    """It reached the target directly."""
     by_policy: bool = False
-    """Sent by ourselves, as --on-hang asked."""
+    """Sent by us, because of --on-hang."""
     is_traced: bool = False
-    """Seen in the kernel's trace of signals, not by us."""
+    """Seen in the kernel's signal trace, not by us."""
     console_event: str = ""
-    """What it is called where it is no signal: "Ctrl-C", "the closing of its console"."""
+    """The console event, if it is not a signal: "Ctrl-C", "the closing of its console"."""
 
 
 @dataclass(frozen=True)
 class Observations:
-    """What was seen of one target by its end, or by the end of the watch. Times CLOCK_MONOTONIC."""
+    """What was observed of one target by its end, or by the end of the watch. Times CLOCK_MONOTONIC."""
 
     exit: Exit
     ended_ns: int
@@ -41,24 +41,24 @@ class Observations:
     recording_error: str | None
     has_agent: bool
     leaves_unseen: bool
-    """It ends by a system call of its own (Go): that it said no goodbye means nothing."""
+    """It exits by a direct system call (Go): the absence of a goodbye means nothing."""
     watch: TargetWatch
     hang_open: bool
     hang_count: int
     requests: tuple[Request, ...]
     findings: SystemLogFindings
     monitor_pid: int = 0
-    """Ourselves: what we passed on is told by who sent it to us."""
+    """Our own pid: a signal that we passed on is attributed to the process that sent it to us."""
     crash: Crash | None = None
-    """What its crash handler told or wrote down."""
+    """What its crash handler reported or recorded."""
     has_crash_handler: bool = False
-    """Its agent stood before the default action of fatal signals."""
+    """Its agent handled fatal signals instead of the default action."""
     crash_sender: Sender | None = None
     """The other process that sent the signal of the crash."""
 
 
 def add_traced(seen: Observations) -> Observations:
-    """With the signals that the kernel traced, as requests; those that we passed on are known."""
+    """Adds the signals that the kernel traced, as requests, except those that we passed on."""
     traced = [
         Request(
             sent.signal,

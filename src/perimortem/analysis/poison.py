@@ -1,4 +1,4 @@
-"""Values that do not come about by themselves: fill patterns, and text taken for a pointer. Pure."""
+"""Values that do not occur by chance: fill patterns, and text used as a pointer. Pure."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _PATTERNS = {
     0xAAAAAAAA: "memory that was never initialised, or freed (0xaa)",
 }
 _REACH = 0x10000
-"""A field or an element behind such a pointer."""
+"""Allows for a field or an element behind such a pointer."""
 
 
 def find_pattern(value: int) -> str | None:
-    """What a pointer near ``value`` was filled with."""
+    """The fill pattern that a pointer near ``value`` was read from."""
     for pattern, meaning in _PATTERNS.items():
         for whole in (pattern << 32 | pattern, pattern):
             if 0 <= value - whole < _REACH:
@@ -34,7 +34,7 @@ def find_pattern(value: int) -> str | None:
 
 
 def read_as_text(value: int, pointer_bytes: int = 8) -> str | None:
-    """Letters that were taken for a pointer: a buffer was overrun, or text was cast."""
+    """Letters that were used as a pointer: a buffer was overrun, or text was cast."""
     raw = value.to_bytes(8, "little").rstrip(b"\0")
     if len(raw) >= (6 if pointer_bytes == 8 else 4) and all(0x20 <= byte < 0x7F for byte in raw):
         return raw.decode("ascii")

@@ -1,8 +1,8 @@
 """The text of a debugger's `!process 0 0` (WinDbg, kd) as a list of processes. Pure.
 
-Numbers are hex without a mark, as Cid and ParentCid are; command lines come from `!process ADDRESS ff`
-or `!peb`, and belong to the process that was asked about last. Text that was cut in the middle, that has
-other output in between, or typographic quotes of a web page is read as far as it goes.
+Numbers are hex without a prefix, as Cid and ParentCid are; command lines come from `!process ADDRESS ff`
+or `!peb`, and belong to the process that was queried last. Truncated text, interleaved other output and
+the typographic quotes of web pages are tolerated as far as possible.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _Record:
 
 
 def parse_process_list(lines: Iterable[str]) -> tuple[list[ListedProcess], list[str]]:
-    """(processes, what was not whole)."""
+    """(processes, defects of the list)."""
     records: dict[str, _Record] = {}
     current: _Record | None = None
     for line in lines:
@@ -50,7 +50,7 @@ def parse_process_list(lines: Iterable[str]) -> tuple[list[ListedProcess], list[
     found, notes = [], []
     for address, record in records.items():
         if record.pid is None:
-            notes.append(f"PROCESS {address}: its Cid is not told, the text was cut there")
+            notes.append(f"PROCESS {address}: no Cid, the text is truncated there")
             continue
         found.append(
             ListedProcess(
@@ -62,7 +62,7 @@ def parse_process_list(lines: Iterable[str]) -> tuple[list[ListedProcess], list[
             )
         )
         if not record.name and not record.command_line:
-            notes.append(f"process {record.pid:#x}: its image is not told")
+            notes.append(f"process {record.pid:#x}: its image is unknown")
     return found, notes
 
 

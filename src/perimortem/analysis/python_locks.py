@@ -1,14 +1,14 @@
-"""Which Python lock a thread waits for, and who holds it. Pure.
+"""Which Python lock a thread waits for, and which thread holds it. Pure.
 
-`threading.RLock` notes its owner; `threading.Lock` does not. But who is inside `with lock:` has the
-lock's bound ``__exit__`` among the values of its frame, so the data stack of the thread tells. A lock
-that was taken by ``acquire()`` alone leaves no such trace, nor does ``with`` in 3.14.
+`threading.RLock` records its owner; `threading.Lock` does not. But a thread inside `with lock:` has the
+lock's bound ``__exit__`` among the values of its frame, on its data stack. A lock acquired by
+``acquire()`` alone leaves no such trace, nor does ``with`` in 3.14.
 
 Sources: CPython 3.11 to 3.14: Modules/_threadmodule.c (lockobject, rlockobject), pycore_pystate.h and
 cpython/pystate.h (struct _ts, struct _stack_chunk), methodobject.h (PyCFunctionObject).
-Folklore: a thread that still waits in ``__enter__`` has ``__exit__`` of that lock on its stack already:
-it does not hold it; in 3.12 and later it has it on the C stack alone. Above the top of a data stack, and
-within a frame above what it uses, lie dead values, and their memory may be others' by now: a method that
+Folklore: a thread that still waits in ``__enter__`` already has ``__exit__`` of that lock on its stack:
+it does not hold it; in 3.12 and later it has it on the C stack only. Above the top of a data stack, and
+within a frame above what it uses, lie dead values, whose memory may have been reused: a method that
 another thread has as well proves nothing.
 """
 
@@ -24,13 +24,13 @@ from perimortem.model.snapshot import ReadMemory, Region, Thread
 _LOCK, _RLOCK = b"_thread.lock", b"_thread.RLock"
 _METHOD = b"builtin_function_or_method"
 _NAME_AT = 24
-"""Of PyTypeObject: tp_name."""
+"""Offset in PyTypeObject: tp_name."""
 _HEADER = 16
-"""Of every object: count, type."""
+"""Header of every object: count, type."""
 _STACK_BYTES = 16 << 10
-"""Of a C stack, from its pointer on: the calls that lead into the lock."""
+"""Bytes of a C stack, from its pointer on: the calls that lead into the lock."""
 _STATE_BYTES = 512
-"""Of struct _ts, in which the thread's identity and its data stack are."""
+"""Bytes of struct _ts, which contains the thread's identity and its data stack."""
 _STATE_REGISTERS = ("rbx", "rbp", "r12", "r13", "r14", "r15", "rdi", "rsi")
 _CHUNK_MAX = 16 << 20
 _CHUNKS_MAX = 64
@@ -44,18 +44,18 @@ _MARKS = 3
 
 @dataclass(frozen=True)
 class PythonLock:
-    """What one thread waits for. ``owner_tid`` None: not noted, and no `with` of another has it."""
+    """What one thread waits for. ``owner_tid`` None: unknown, no other thread's `with` has it."""
 
     address: int
     owner_tid: int | None
     is_by_with: bool = False
-    """Known by the `with` that its owner is inside of."""
+    """Derived from the `with` that its owner is inside of."""
 
 
 def find_python_locks(
     threads: Iterable[Thread], regions: tuple[Region, ...], read: ReadMemory
 ) -> dict[int, PythonLock]:
-    """By the thread that waits. ``read`` must reach the heap: a live process, or a full dump."""
+    """By waiting thread. ``read`` must reach the heap: a live process, or a full dump."""
     return _Search(tuple(threads), regions, read).run()
 
 
@@ -85,7 +85,7 @@ class _Search:
         return found
 
     def _find_waited(self, thread: Thread) -> tuple[int, bytes] | None:
-        """(lock object, name of its type): on the C stack, around what the futex call waits on."""
+        """(lock object, name of its type): on the C stack, around the address of the futex call."""
         assert thread.registers is not None
         futex = thread.registers.general["rdi"]
         fallback = None
@@ -96,7 +96,7 @@ class _Search:
             inside = self._read_word(word + _HEADER)
             if inside == futex:
                 return word, name
-            # From 3.14 on the lock is a byte in the object, and the wait is on something else.
+            # Since 3.14 the lock is a byte in the object, and the wait is on something else.
             if fallback is None and inside is not None and inside & 0xFF in (1, 3):
                 fallback = word, name
         return fallback
@@ -160,7 +160,7 @@ class _Search:
             top = base + _CHUNK_HEAD.size + count * 8
 
     def _find_data_stack(self, thread: Thread) -> tuple[int, int] | None:
-        """(chunk in use, its top): of the thread's state, to which registers or its C stack point."""
+        """(chunk in use, its top): from the thread's state, to which registers or its C stack point."""
         assert thread.registers is not None
         general = thread.registers.general
         identity = general.get("fs_base", 0).to_bytes(8, "little")
@@ -201,7 +201,7 @@ class _Search:
         return self._list_words(self._read(start, size))
 
     def _list_words(self, data: bytes) -> Iterator[int]:
-        """Those that point into private memory that can be written, each once."""
+        """Those that point into private writable memory, each once."""
         seen: set[int] = set()
         for (word,) in struct.iter_unpack("<Q", data[: len(data) // 8 * 8]):
             address = word & ~_MARKS
@@ -213,7 +213,7 @@ class _Search:
                 yield address
 
     def _name_of_type(self, address: int) -> bytes:
-        """tp_name of the type of the object there; b"" when it is no object."""
+        """tp_name of the type of the object there; b"" if it is not an object."""
         kind = self._read_word(address + 8)
         if kind is None or kind % 8:
             return b""

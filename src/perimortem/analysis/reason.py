@@ -52,7 +52,7 @@ _DEBUGGERS_TRAPS = (2, 3, 4)
 _NAMELESS_FRAMES = 8
 _NO_CALL = (1 << 64) - 1
 _REQUESTED = 0xFFFFFFFF
-"""Breakpad's code of a dump that was only asked for."""
+"""Breakpad's code for a dump that was only requested."""
 _ACCESS_VIOLATION, _IN_PAGE_ERROR, _STACK_OVERFLOW = 0xC0000005, 0xC0000006, 0xC00000FD
 _CXX_EXCEPTION = 0xE06D7363
 _WINDOWS_KINDS = {
@@ -93,7 +93,7 @@ def describe_signal(exception: ExceptionRecord) -> str:
     code = exception.flags & 0xFFFFFFFF
     word = _CODES.get(exception.code, {}).get(code) or _SENT.get(code)
     if not code and exception.code in _HAS_ADDRESS:
-        word = None  # SI_USER, or a writer that does not tell
+        word = None  # SI_USER, or a writer that does not record it
     text = signal_name(exception.code) + (f" ({word})" if word else "")
     is_fault = exception.code in _HAS_ADDRESS and 0 < code < _SI_KERNEL
     return text + (f" at {exception.address:#x}" if is_fault else "")
@@ -122,7 +122,7 @@ class _Deriving:
     def of_linux(self) -> Reason:
         code, flags = self._exception.code, self._exception.flags & 0xFFFFFFFF
         if flags == 0 and code in _HAS_ADDRESS:
-            # Sent by somebody; or a writer that does not tell si_code, and perhaps no address either.
+            # Sent by another process; or a writer that omits si_code, and perhaps the address too.
             address = self._find_fault_address()
             if address is not None:
                 return self._make_fault(address)
@@ -132,8 +132,8 @@ class _Deriving:
         if is_sent:
             return self._make(ReasonKind.OTHER, f"{signal_name(code)} was sent to it")
         if code == _SEGV or (code == _BUS and flags == _SI_KERNEL):
-            # A general protection fault, which is a SIGBUS when it goes through rsp or rbp, tells no
-            # address: it is that of the instruction's operand.
+            # A general protection fault (SIGBUS if through rsp or rbp) has no address: use that of
+            # the instruction's operand.
             return self._make_fault(None if flags == _SI_KERNEL else self._exception.address)
         if code == _BUS:
             return self._make_bus(flags)
@@ -146,9 +146,9 @@ class _Deriving:
         return self._make(ReasonKind.OTHER, self._words)
 
     def _is_own_signal(self, flags: int) -> bool:
-        """For a stack without names; where there are some, they tell.
+        """For a stack without names; with names, they decide.
 
-        Breakpad writes siginfo_t's union as the address: of a signal that was sent, by which pid.
+        Breakpad writes siginfo_t's union as the address: for a sent signal, the sender's pid.
         """
         if any(frame.function for frame in self._context.stack.frames[:_NAMELESS_FRAMES]):
             return False
@@ -156,7 +156,7 @@ class _Deriving:
         return flags == _SI_TKILL or (flags == 0 and sender == self._context.snapshot.pid)
 
     def _find_fault_address(self) -> int | None:
-        """Where this instruction must fault: it is no code, or names memory that is not there."""
+        """Where this instruction must fault: it is not code, or it accesses unmapped memory."""
         context = self._context
         region = context.find_region(self._pc)
         if context.snapshot.regions and (region is None or not region.executable):
@@ -176,7 +176,7 @@ class _Deriving:
             depth = len(self._context.stack.frames)
             return self._make(ReasonKind.STACK_OVERFLOW, f"stack overflow, {depth} frames deep")
         if code in (_ACCESS_VIOLATION, _IN_PAGE_ERROR) and len(parameters) >= 2:
-            # -1: not told, as for an address that is none.
+            # -1: unknown, as for a non-canonical address.
             is_told = parameters[1] != (1 << 64) - 1
             return self._make_fault(parameters[1] if is_told else None)
         if code == ntstatus.FAST_FAIL_STATUS:
@@ -184,7 +184,7 @@ class _Deriving:
             _, words = ntstatus.FAST_FAIL_CODES.get(subcode or -1, ("", "ended by __fastfail"))
             kind = ReasonKind.STACK_SMASHING if subcode == 2 else ReasonKind.FAST_FAIL
             return self._make(kind, f"fast-fail: {words}")
-        name, meaning = ntstatus.STATUSES.get(code, (f"{code:#010x}", "an exception nobody took"))
+        name, meaning = ntstatus.STATUSES.get(code, (f"{code:#010x}", "an unhandled exception"))
         if code == 0xC0000094:
             return self._make_division()
         return self._make(_WINDOWS_KINDS.get(code, ReasonKind.OTHER), f"{name}: {meaning}")
@@ -197,7 +197,7 @@ class _Deriving:
         kind, text, evidence = classify_fault(self._context, access, self._pc)
         if self._pc == access.address:
             access = Access(AccessKind.EXECUTE, access.address)
-            self._instruction = None  # what lies there is no code
+            self._instruction = None  # there is no code at this address
         return self._make(kind, text, access, evidence)
 
     def _make_bus(self, flags: int) -> Reason:
@@ -211,8 +211,10 @@ class _Deriving:
             return self._make(ReasonKind.OTHER, text, access)
         region = self._context.find_region(self._exception.address)
         if flags != _BUS_ADRERR or region is None or not (region.path or region.shared):
-            return self._make(ReasonKind.OTHER, f"{what}, which has nothing to give there", access)
-        text = f"{what}: the file was cut, or its disk is full"
+            return self._make(
+                ReasonKind.OTHER, f"{what}, which has no data at that address", access
+            )
+        text = f"{what}: the file was truncated, or its disk is full"
         return self._make(ReasonKind.FILE_CUT, text, access)
 
     def _make_arithmetic(self, flags: int) -> Reason:
@@ -242,7 +244,7 @@ class _Deriving:
             )
             return self._make(ReasonKind.TRAP, text)
         if self._exception.code == _TRAP and self._context.read(self._pc - 1, 1) == _BREAKPOINT:
-            self._pc -= 1  # it is told where it would go on
+            self._pc -= 1  # the reported address is that of the next instruction
             self._instruction = decode_instruction(self._context, self._pc)
         name = self._instruction.text.split(" ", 1)[0] if self._instruction else ""
         if name in _TRAPS or self._exception.code == _TRAP:

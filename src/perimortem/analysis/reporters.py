@@ -1,4 +1,4 @@
-"""Who reports whom: crash reporters by their names and command lines. Pure.
+"""Recognize crash reporters, and what they report, by name and command line. Pure.
 
 Sources: WerFault's arguments as seen in complete memory dumps (-u -p PID -s N; -pss -s N -p PID -ip
 PID); core(5) and the core_pattern of each package on Linux.
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from perimortem.model.chain import ListedProcess
 
 _NUMBER = r"(0[xX][0-9a-fA-F]{1,8}|0n[0-9]{1,10}|[0-9]{1,10})(?![0-9a-zA-Z])"
-"""A pid has 32 bits; what has more is none."""
+"""A pid has 32 bits; a larger number is not a pid."""
 _WER_OWN = re.compile(rf"(?:^|\s)[-/]ip\s+{_NUMBER}", re.IGNORECASE)
 _WER_PID = re.compile(rf"(?:^|\s)[-/]p\s+{_NUMBER}", re.IGNORECASE)
 _PID_OPTION = re.compile(r"(?:^|\s)(?:-p\s*|--pid[= ]|--attach[= ])([0-9]{1,10})(?:\s|$)")
@@ -29,12 +29,12 @@ def parse_number(text: str) -> int:
 
 @dataclass(frozen=True)
 class Reporter:
-    """One kind. ``stop``: the setting that ends a chain of them."""
+    """One kind of reporter. ``stop``: the setting that prevents a chain of them."""
 
     names: re.Pattern[str]
     find_pid: Callable[[str], int | None]
     is_child: bool
-    """It is started by the process that it reports, or by the system on its behalf as a child of it."""
+    """It is started by the process that it reports, or by the system as its child."""
     stop: str
 
 
@@ -59,7 +59,7 @@ def _find_argument(index: int) -> Callable[[str], int | None]:
 
 
 def _find_apport(command_line: str) -> int | None:
-    """-p1234 -s11 ..., of older versions 1234 11 ... ."""
+    """-p1234 -s11 ..., in older versions 1234 11 ... ."""
     match = re.search(r"(?:^|\s)-[pP]([0-9]{1,10})(?:\s|$)", command_line)
     return int(match[1]) if match else _find_argument(1)(command_line)
 
@@ -102,7 +102,7 @@ REPORTERS = (
         re.compile(r".*crashpad_handler(\.exe)?"),
         _find_option,
         True,
-        "a crashpad_handler without --monitor-self reports nobody of its own kind",
+        "a crashpad_handler without --monitor-self does not report its own crashes",
     ),
     Reporter(re.compile(r"drkonqi"), _find_option, True, "KDE_DEBUG=1 keeps KCrash from drkonqi"),
     Reporter(re.compile(r"gdb|lldb|dtrace"), _find_debugger, False, "end the debugger"),
@@ -114,6 +114,6 @@ REPORTERS = (
 
 
 def find_reporter(process: ListedProcess) -> Reporter | None:
-    """By its name."""
+    """By name."""
     name = process.name.replace("\\", "/").rsplit("/", 1)[-1]
     return next((r for r in REPORTERS if r.names.fullmatch(name)), None)

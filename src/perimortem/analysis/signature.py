@@ -1,6 +1,6 @@
-"""A stable signature of a crash, as crash-stats makes them: the same for the same cause. Pure.
+"""A stable signature of a crash, like those of crash-stats: equal for equal causes. Pure.
 
-Frames that only end a process or hand out memory are skipped; frames that say little by themselves are
+Frames that only end a process or allocate memory are skipped; frames that say little by themselves are
 kept and the next one is added. Names lose what changes between builds: parameters, template
 arguments, numbers of lambdas and clones, hashes.
 """
@@ -58,7 +58,7 @@ _NUMBERS = re.compile(r"#\d+")
 
 
 def derive_signature(stack: ThreadStack, reason: Reason | None) -> Signature:
-    """``stack``: of the thread that crashed, with its names."""
+    """``stack``: of the crashed thread, with names."""
     parts: list[str] = []
     blamed: int | None = None
     first_told: int | None = None
@@ -103,7 +103,7 @@ _IN_SIGNATURE = frozenset(
         ReasonKind.FAST_FAIL,
     }
 )
-"""Kinds whose innermost frame alone would throw different causes together."""
+"""Kinds whose innermost frame alone would merge different causes."""
 
 
 def normalise(frame: Frame) -> str:
@@ -121,7 +121,7 @@ def normalise(frame: Frame) -> str:
         name = name.replace("operator()", "operator\0")
         name = _collapse(name, "(", ")").replace("()", "").replace("operator\0", "operator()")
         name = re.sub(r"\s*(const|volatile|&|&&)$", "", name)
-        # A template's name begins with its type: "void f<>".
+        # A function template's name starts with its return type: "void f<>".
         if " " in name and "operator" not in name:
             name = name.rsplit(" ", 1)[-1]
     return _NUMBERS.sub("", name).replace("{anonymous}", "(anonymous)")
@@ -140,7 +140,7 @@ def _without_receiver(name: str) -> str:
 
 
 def _collapse(name: str, opening: str, closing: str) -> str:
-    """What is between brackets becomes nothing: f<int, g<char>> is f<>."""
+    """Removes what is between brackets: f<int, g<char>> is f<>."""
     if name.startswith(opening) or f"operator{opening}" in name:
         return name
     kept, depth = [], 0
@@ -159,7 +159,7 @@ def _collapse(name: str, opening: str, closing: str) -> str:
 
 
 def _without_bad_pc(frames: tuple[Frame, ...], reason: Reason | None) -> list[tuple[int, Frame]]:
-    """A jump to nowhere is the fault of who jumped."""
+    """A jump to nowhere is the fault of the frame that jumped."""
     numbered = list(enumerate(frames[:_FRAMES_LOOKED_AT]))
     is_bad = reason is not None and reason.kind in _OF_BAD_PC and frames and _is_nowhere(frames[0])
     is_bad = is_bad or (len(frames) > 1 and frames[1].trust is FrameTrust.BAD_CALL)
@@ -175,7 +175,7 @@ def _count_giving_up(frames: list[tuple[int, Frame]]) -> int:
     ended = 0
     for place, (_, frame) in enumerate(frames[:_GIVING_UP_MAX]):
         if frame.is_signal:
-            break  # what raised the signal did not fault in its handler
+            break  # the function that raised the signal did not fault in its handler
         if frame.function is not None and _ENDS.fullmatch(normalise(frame)):
             ended = place + 1
     return ended

@@ -1,4 +1,4 @@
-"""Whether a thread has used up its stack: by its stack pointer, not by the address alone. Pure."""
+"""Whether a thread has exhausted its stack: by its stack pointer, not by the address alone. Pure."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from perimortem.model.stack import FrameTrust
 
 _GUARD_MAX = 1 << 20
 _PROBED_BYTES = 4352
-"""So far below the stack pointer a function may touch its stack: the red zone, a probe of a page."""
+"""How far below the stack pointer a function may access its stack: the red zone, a page probe."""
 _FRAME_MAX = 1 << 30
-"""A function that needs so much leaves its stack at one step. Arbitrary."""
+"""A frame of this size can leave the stack in one step. Arbitrary."""
 _FRAMES_TOLD = 16
-"""Of a stack that could not be followed to its end fewer tell nothing."""
+"""For a stack that could not be walked to its end, fewer frames are not mentioned."""
 _LARGE_FRAME = 64 << 10
 
 
 def is_stack_overflow(context: CrashContext, access: Access) -> bool:
-    """The stack pointer has come to the end of its stack, and what was touched lies behind that.
+    """The stack pointer has reached the end of its stack, and the access was behind that.
 
-    Or it has left it at one step, for a frame larger than what was left: the caller's is still inside.
+    Or it left the stack in one step, for a frame larger than the rest: the caller's is still inside.
     """
     address, pointer = access.address, context.stack_pointer
     if pointer is None or pointer - address > _PROBED_BYTES:
@@ -43,7 +43,7 @@ def is_stack_overflow(context: CrashContext, access: Access) -> bool:
 
 
 def _find_stack(context: CrashContext) -> Region | None:
-    """The memory that the caller's part of the stack is in, if a caller is known."""
+    """The memory that holds the caller's part of the stack, if a caller is known."""
     caller = context.stack.frames[1] if len(context.stack.frames) > 1 else None
     if caller is None or caller.trust is FrameTrust.SCAN:
         return None

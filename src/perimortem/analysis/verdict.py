@@ -1,6 +1,6 @@
 """The verdict table: every combination of facts has exactly one row (docs/verdicts.md).
 
-Rows are disjoint on purpose, so their order does not matter and each can be argued alone;
+Rows are disjoint on purpose, so their order does not matter and each can be justified alone;
 tests/unit/test_verdict.py enumerates every combination and finds exactly one row for it.
 """
 
@@ -26,11 +26,11 @@ class StatusKind(StrEnum):
     SIGKILL = "SIGKILL or TerminateProcess"
     STOP_REQUEST = "INT, TERM, HUP, PIPE, Ctrl-C"
     OTHER_SIGNAL = "other signal"
-    """QUIT, USR1, USR2, real-time: nothing raises them but a sender."""
+    """QUIT, USR1, USR2, real-time: they are only ever sent."""
 
 
 class Goodbye(StrEnum):
-    """What the process said of its end."""
+    """What the process said about its end."""
 
     SAID = "said"
     FOREIGN = "ended by library or thread"
@@ -55,7 +55,7 @@ class HangSeen(StrEnum):
 
 
 class EndedBy(StrEnum):
-    """Who ended it, as far as it was seen."""
+    """Who ended it, as far as observed."""
 
     UNKNOWN = "not seen"
     ITSELF = "itself"

@@ -1,7 +1,7 @@
-"""What each thread waits for, and who has it: the wait-for graph, and circles in it. Pure.
+"""What each thread waits for, and who holds it: the wait-for graph, and its cycles. Pure.
 
 A thread that waits for a lock sits in futex(2): the call's arguments are in its registers, and glibc
-keeps the owner of a mutex beside it. The snapshot is of one instant, or no circle may be believed.
+keeps the owner of a mutex beside it. The snapshot must be of one instant, or no cycle can be trusted.
 Sources: nptl of glibc 2.17 to 2.41 (struct __pthread_mutex_s, __pthread_rwlock_arch_t, struct pthread),
 linux/futex.h.
 """
@@ -21,7 +21,7 @@ from perimortem.model.stack import Frame, Language, ThreadStack
 from perimortem.model.wait import LockCycle, ThreadWait, WaitKind
 
 NameData = Callable[[int], str | None]
-"""The variable that lies at an address."""
+"""The variable at an address."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class _CallLayout:
     pc: str
     enter: bytes
     load_number: bytes
-    """The instruction that says which call: for dumps that do not keep the number."""
+    """The instruction that loads the call number: for dumps that do not keep the number."""
 
 
 _LAYOUTS = {
@@ -47,22 +47,22 @@ _LAYOUTS = {
 }
 _NO_CALL = (1 << 64) - 1
 _LOOK_BACK = 64
-"""Between loading the number and the call itself. Arbitrary."""
+"""Bytes between loading the number and the call itself. Arbitrary."""
 _COMMAND = 0x7F
 _WAIT, _LOCK_PI, _WAIT_BITSET, _LOCK_PI2 = 0, 6, 9, 13
 _OWNER_BITS = 0x3FFFFFFF
 _CONTENDED = 2
 _OWNER_AT = 8
-"""Of __pthread_mutex_s: __lock, __count, __owner."""
+"""Fields of __pthread_mutex_s: __lock, __count, __owner."""
 _MUTEX_FIELDS_AT = (4, 12, 16)
-"""Of the same: __count, __nusers, __kind."""
+"""Likewise: __count, __nusers, __kind."""
 _MUTEX_KINDS = frozenset(kind | elision for kind in range(4) for elision in (0, 0x100, 0x200))
 _MUTEX_COUNT_MAX = 1 << 16
 _NAMELESS_FRAMES = 3
 _READERS_SHIFT = 3
 _WRITER_AT = 24
 _PHASE_AT, _WRITERS_AT = 8, 12
-"""Of __pthread_rwlock_arch_t: __cur_writer; __wrphase_futex and __writers_futex, which are waited on."""
+"""Fields of __pthread_rwlock_arch_t: __cur_writer; __wrphase_futex and __writers_futex (waited on)."""
 _TID_OF_PTHREAD = {Architecture.X86_64: 0x2D0}
 _FRAMES_LOOKED_AT = 16
 
@@ -85,7 +85,7 @@ _BY_NAME = (
     ),
 )
 _OUTER_FIRST = 2
-"""The name of these kinds may stand above one of the others: they are built on them."""
+"""These may be above one of the others on the stack: they are built on them."""
 
 
 def derive_waits(
@@ -96,9 +96,9 @@ def derive_waits(
     gil_holder: int | None = None,
     python_locks: Mapping[int, PythonLock] = MappingProxyType({}),
 ) -> list[ThreadWait]:
-    """One for each thread that waits for another, as far as it can be told.
+    """One for each thread that waits for another, as far as it can be determined.
 
-    ``python_locks``: of threads that wait for a lock of Python's, which is more than a futex.
+    ``python_locks``: for threads that wait for a Python lock, which is more than a futex.
 
     ``read``: the snapshot's memory, and code of modules that is not in it.
     """
@@ -133,7 +133,7 @@ def derive_waits(
 
 
 def find_cycles(waits: Iterable[ThreadWait]) -> list[LockCycle]:
-    """Every circle, once; those that a time limit will open are none."""
+    """Every cycle, once; one with a time limit does not count."""
     by_tid = {wait.tid: wait for wait in waits if wait.owner_tid is not None and not wait.has_limit}
     seen: set[int] = set()
     cycles = []
@@ -162,7 +162,7 @@ class _Reader:
         self._read = read
         self._layout, self._name_data, self._gil_holder = layout, name_data, gil_holder
         self._tids = {thread.tid: thread.tid for thread in snapshot.threads}
-        # In a pid namespace a process knows its threads by other numbers than we do.
+        # In a pid namespace a process knows its threads by other ids than we do.
         tid_at = _TID_OF_PTHREAD.get(snapshot.system.architecture)
         for thread in snapshot.threads if tid_at is not None else ():
             pointer = thread.registers.general.get("fs_base", 0) if thread.registers else 0
@@ -186,11 +186,11 @@ class _Reader:
         if kind is None and value == _CONTENDED and self._looks_like_mutex(address, stack.frames):
             kind = WaitKind.MUTEX
         if kind is WaitKind.MUTEX and not value:
-            return replace(wait, detail="where glibc parks a thread that can never have its mutex")
+            return replace(wait, detail="where glibc parks a thread that can never get its mutex")
         return self._describe(replace(wait, kind=kind or WaitKind.FUTEX), value, stack.frames)
 
     def _looks_like_mutex(self, address: int, frames: tuple[Frame, ...]) -> bool:
-        """In a stripped program: every field of struct __pthread_mutex_s is as if it were one."""
+        """For a stripped program: whether all fields are consistent with struct __pthread_mutex_s."""
         if any(frame.function is not None for frame in frames[:_NAMELESS_FRAMES]):
             return False
         fields = [self._read_number(address + offset) for offset in _MUTEX_FIELDS_AT]
@@ -206,14 +206,14 @@ class _Reader:
         if wait.kind is WaitKind.RWLOCK:
             return self._describe_rwlock(wait, value, frames)
         if wait.kind is WaitKind.GIL:
-            # It asks again every few milliseconds, and goes on waiting all the same.
+            # It retries every few milliseconds, but is still waiting.
             return replace(wait, owner_tid=self._gil_holder, has_limit=False)
         return self._complete(wait, None)
 
     def _describe_rwlock(
         self, wait: ThreadWait, value: int, frames: tuple[Frame, ...]
     ) -> ThreadWait:
-        # The first writer waits for the readers to go; the others wait to be the first.
+        # The first writer waits for the readers to leave; the others wait to be first.
         is_writer = any(f.function and "wrlock" in f.function for f in frames[:_FRAMES_LOOKED_AT])
         place = _WRITERS_AT if is_writer and value & 1 else _PHASE_AT
         start = wait.address - place
@@ -244,7 +244,7 @@ class _Reader:
         return int.from_bytes(data, "little") if len(data) == 4 else None
 
     def _read_futex_call(self, registers: Registers) -> tuple[int, int, int, int] | None:
-        """(address, operation, value, time limit) when it is in futex(2)."""
+        """(address, operation, value, time limit) if it is in futex(2)."""
         general, layout = registers.general, self._layout
         pc = general.get(layout.pc, 0)
         width = len(layout.enter)
@@ -253,7 +253,7 @@ class _Reader:
         if code[-width:] != layout.enter:
             return None
         if number == _NO_CALL and layout.load_number:
-            # The call itself stands behind the last number that was loaded.
+            # The call itself follows the last number that was loaded.
             if layout.load_number not in code:
                 return None
         elif number != layout.futex:
@@ -263,7 +263,7 @@ class _Reader:
 
 
 def _classify(frames: tuple[Frame, ...]) -> WaitKind | None:
-    """By the functions that it came through."""
+    """From the functions on its stack."""
     names = [
         frame.function
         for frame in frames[:_FRAMES_LOOKED_AT]

@@ -18,7 +18,7 @@ _WITNESSES = (
     FactCode.KERNEL_FAULT,
     FactCode.CRASH_SENT_BY_ITSELF,
 )
-"""Said by the process itself, or by the kernel about what it did."""
+"""Stated by the process itself, or by the kernel about what it did."""
 _LIMITS = frozenset({SIGXCPU, SIGXFSZ})
 _STATUS = "exit status"
 
@@ -27,7 +27,7 @@ def derive_who(
     end: Exit, verdict: Verdict, sender: Sender | None, facts: Sequence[Fact], *, has_crashed: bool
 ) -> Who:
     """``sender``: the process whose signal ended it, if it was seen; ``has_crashed``: its handler
-    reported the fault that it ended of."""
+    reported the fault that ended it."""
     by_code = {fact.code: fact for fact in facts}
     if end.kind in (ExitKind.RUNNING, ExitKind.NOT_STARTED) or verdict is Verdict.LAUNCH_FAILED:
         return _who_without_end(end, has_crashed=has_crashed)
