@@ -31,7 +31,7 @@ _ROWS = {
 
 
 def measure() -> Iterator[str]:
-    """A table in Markdown: README has it."""
+    """A table in Markdown: docs/performance.md has it."""
     columns = {"no dump": _live(None)}
     for types, name in ((MINI, "mini"), (FULL, "full")):
         for pause in Pause:
