@@ -69,6 +69,8 @@ check: $(TOOLS) fast-tests ## ruff, mypy --strict for linux and win32, import-li
 	$(BIN)/lint-imports
 	$(BIN)/python tools/generate_headers.py --check
 	$(BIN)/python tools/generate_schemas.py --check
+	$(BIN)/python tools/generate_cli_reference.py --check
+	$(BIN)/python tools/generate_api_reference.py --check
 	$(BIN)/python tools/check_dead_code.py
 
 bench: $(TOOLS) programs ## Measure ratios against peers, side by side in one run
