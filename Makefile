@@ -12,7 +12,7 @@ TOOLS  := $(VENV)/.tools
 NATIVE  = $(shell $(BIN)/python -c "from perimortem.agent.library import find_library; print(find_library().parent)")
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-windows fast-tests check bench curve fuzz test-deps wine-deps programs soak clean
+.PHONY: help run test test-windows fast-tests check bench curve fuzz docs man sanitize test-deps wine-deps programs soak clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -79,6 +79,14 @@ bench: $(TOOLS) programs ## Measure ratios against peers, side by side in one ru
 curve: $(TOOLS) programs ## Draw docs/performance.svg anew (some minutes, 17 GB of disk)
 	$(BIN)/python -m pip install --quiet '.[curve]'
 	$(BIN)/python -m bench.curve
+
+docs: $(PRODUCT) ## Build the documentation as a site, into build/site
+	$(BIN)/python -m pip install --quiet '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo build/site/index.html
+
+man: $(PRODUCT) ## Write the man pages, into build/man
+	$(BIN)/python tools/generate_man_pages.py build/man
 
 fuzz: $(TOOLS) ## Fuzz the readers of dumps for five minutes
 	$(BIN)/python -m pip install --quiet '.[fuzz]'

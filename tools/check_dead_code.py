@@ -14,9 +14,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PATHS = ["src", "tests", "bench", "tools", "examples"]
 ALLOWED = re.compile(
     r"'(pytest_\w+|_?\w*_command|command|list_commands|format_commands|resolve_command|convert|"
-    r"__\w+__|cli|test_\w+|fixture_\w+|main|is_attached|asked_to_stop)'"
+    r"__\w+__|cli|on_files|on_page_markdown|test_\w+|fixture_\w+|main|is_attached|asked_to_stop)'"
 )
-"""Called by pytest, click, Python itself, or the users of the library."""
+"""Called by pytest, click, mkdocs, Python itself, or the users of the library."""
 LINE = re.compile(r"(?P<place>.*:\d+): unused (function|class|method|property) (?P<name>'\w+') .*")
 
 

@@ -356,3 +356,37 @@ def test_a_report_of_version_1_is_still_shown(perimortem):
     assert shown["schema_version"] == 2
     assert shown["who"]["confidence"] == "derived"
     assert "_exit called in" in perimortem.call("show", 1).stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_of_a_shell_asks_by_the_documented_variable(perimortem, shell):
+    result = perimortem.call("completion", shell)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert f"_PERIMORTEM_COMPLETE={shell}_complete" in result.stdout
+
+
+def test_bash_takes_the_script(perimortem):
+    script = perimortem.call("completion", "bash").stdout
+    result = subprocess.run(
+        ["bash", "-c", f"{script}\ncomplete -p perimortem"], capture_output=True, text=True
+    )
+    assert result.stderr == ""
+    assert "-F _perimortem_completion perimortem" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("perimortem ru", ["plain,run"]),
+        ("perimortem run --on-hang ab", ["plain,abort"]),
+        ("perimortem run --propagate", ["plain,--propagate-signal"]),
+        ("perimortem completion f", ["plain,fish"]),
+    ],
+)
+def test_a_shell_is_told_what_a_word_may_become(perimortem, words, expected):
+    perimortem.environment |= {
+        "_PERIMORTEM_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
+    assert perimortem.call().stdout.splitlines() == expected

@@ -31,6 +31,7 @@ _COMMANDS = {
     "config": "Show every setting and where it came from.",
     "system": "Have the system itself dump a program that crashes.",
     "doctor": "Check what this machine and user may do, with remedies.",
+    "completion": "Print the script that completes commands in a shell.",
 }
 _ALIASES = {"dumpdebug": "inspect"}
 _OTHER_WORDS = {
