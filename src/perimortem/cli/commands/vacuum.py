@@ -36,9 +36,9 @@ The newest dump of each kind of crash is never removed."""
 @json_option
 def command(as_json: bool, dry_run: bool, **options: Any) -> int:
     """Remove leftovers of interrupted runs, and the oldest dumps until the store fits its limits."""
-    from perimortem.cli.store_limits import read_limits
     from perimortem.cli.output import echo_json
     from perimortem.cli.settings import build_settings
+    from perimortem.cli.store_limits import read_limits
     from perimortem.config.resolve import resolve
     from perimortem.monitor.sweep import sweep, sweep_partials
     from perimortem.report.units import format_size
