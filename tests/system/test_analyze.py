@@ -82,7 +82,7 @@ RIDDLES = {
     "abort_from_thread": ("other", r"^SIGABRT was sent to it", "abort_from_thread"),
     "raise_abort": ("abort", r"^it raised SIGABRT by itself", "raise_abort"),
     "return_to_null": ("jump-to-nowhere", r"^jump or return to 0x0", "return_to_null"),
-    "kernel_address": ("non-canonical", r"an address of the kernel", "kernel_address"),
+    "kernel_address": ("non-canonical", r"a kernel address", "kernel_address"),
     "own_fatal_error": ("abort", r"^it called abort\(\)$", "own_fatal_error"),
     "fault_in_handler": ("null-pointer", r"write of 1 byte to 0x20", "in_handler"),
     "abort_from_outside": ("other", r"^SIGABRT was sent to it", "wait_for"),
@@ -113,7 +113,7 @@ EXCEPTIONS = {
     "handled-then-trap": (None, r"^ud2"),
     "handled-then-raise": (None, r"^it raised SIGABRT by itself$"),
     "abort-while-handling": (None, r"^it called abort\(\)$"),
-    "rethrow-nothing": (None, r"no exception$"),
+    "rethrow-nothing": (None, r"without an active exception$"),
 }
 
 

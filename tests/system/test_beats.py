@@ -370,5 +370,7 @@ def test_a_heartbeat_that_flaps_does_not_fill_the_disk(perimortem):
         "for _ in range(40): say('WATCHDOG_USEC=1\\nWATCHDOG=1'); time.sleep(0.12)\n",
         ("--beat-from", "sd-notify", "--no-stacks"),
     )
-    assert len(report["dumps"]) == 3
+    # Three of each kind of hang: on a loaded machine it may be seen starved as well.
+    kinds = {hang["kind"] for hang in report["hangs"]}
+    assert 3 <= len(report["dumps"]) <= 3 * len(kinds)
     assert any("dumped 3 times in the last hour" in error for error in report["soft_errors"])

@@ -131,7 +131,7 @@ def test_a_crash_that_is_only_watched_says_why_there_is_no_dump(perimortem, star
     _, stderr = process.communicate(timeout=20)
     assert "CRASH" in stderr or "KILLED" in stderr
     if "CRASH" in stderr:
-        assert "no dump: from outside a crash is seen only when the process is gone" in stderr
+        assert "no dump: from outside a crash is seen only once the process is gone" in stderr
         assert "perimortem run" in stderr
 
 

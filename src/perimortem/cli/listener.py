@@ -53,7 +53,7 @@ class ConsoleListener:
         self._say(
             f"watching {process.name}[{process.ref.pid}]{children}{agent}; "
             f"a hang is reported after {_describe_threshold(policy)}; "
-            "what this cannot detect: perimortem run --help"
+            "what this cannot see: perimortem run --help"
         )
         for source in sources:
             if source.warning:
