@@ -1,4 +1,4 @@
-/* One system call in a stopped thread of another process, which heals itself if we die meanwhile.
+/* One system call in a stopped thread of another process, which recovers by itself if we die meanwhile.
  *
  * The thread gets the registers of a signal handler about to return: its instruction pointer at a stub
  *
@@ -6,14 +6,14 @@
  *     mov $15, %eax
  *     syscall                 rt_sigreturn
  *
- * and its stack pointer at a signal frame that holds all that it was. We stop it after the first call and
- * put everything back ourselves; if we are killed before that, the kernel lets it run on, and rt_sigreturn
- * puts everything back. Of a clone the child finds another frame on its stack, with the registers of a call
- * of exit_group: without us it ends. So there is no moment at which our death harms the target. The order
- * of the steps matters for that; the tests kill us between any two of them.
+ * and its stack pointer at a signal frame that holds its complete state. We stop it after the first call
+ * and restore everything ourselves; if we are killed before that, the kernel lets it run on, and
+ * rt_sigreturn restores everything. The child of a clone finds another frame on its stack, with the
+ * registers of a call of exit_group: without us it ends. So at no moment does our death harm the target.
+ * The order of the steps matters for that; the tests kill us between any two of them.
  *
  * Frame: struct rt_sigframe of arch/x86/include/asm/sigframe.h, struct sigcontext_64 and _fpx_sw_bytes of
- * asm/sigcontext.h. No allocation, no output, no wait but for the thread.
+ * asm/sigcontext.h. No allocation, no output, no waiting except for the thread.
  */
 #define _GNU_SOURCE
 
@@ -66,10 +66,10 @@
 #define WAIT_S 20
 
 static const uint8_t stub_code[PMR_STUB_BYTES] = {
-    0x0f, 0x05,                         /* syscall */
-    0xb8, 0x0f, 0x00, 0x00, 0x00,       /* mov $15, %eax */
-    0x0f, 0x05,                         /* syscall */
-    0x0f, 0x0b,                         /* ud2 */
+    0x0f, 0x05, /* syscall */
+    0xb8, 0x0f, 0x00, 0x00, 0x00, /* mov $15, %eax */
+    0x0f, 0x05, /* syscall */
+    0x0f, 0x0b, /* ud2 */
 };
 
 struct context {
@@ -127,7 +127,7 @@ static int read_memory(int fd, uint64_t address, void *data, size_t size) {
   return pread(fd, data, size, (off_t)address) == (ssize_t)size;
 }
 
-/* Until the next stop; its wait status, or -1 when the thread is gone or too slow. */
+/* Until the next stop; its wait status, or -1 if the thread is gone or too slow. */
 static int await_stop(pid_t tid) {
   uint64_t deadline = now_ns() + WAIT_S * 1000000000ull;
   unsigned turns = 0;
@@ -144,13 +144,13 @@ static int await_stop(pid_t tid) {
   }
 }
 
-/* Go on to the next stop at the entry or exit of a call. */
+/* Continue to the next stop at the entry or exit of a call. */
 static int run_to_call(pid_t tid) {
   if (ptrace(PTRACE_SYSCALL, tid, NULL, NULL) != 0) return -1;
   return await_stop(tid);
 }
 
-/* Is an abort of the sequence due when the thread returns? Then our stub must not come between. */
+/* Would the sequence be aborted when the thread returns? Then our stub must not intervene. */
 static int is_in_restartable_sequence(pid_t tid, int memory_fd, uint64_t rip) {
   struct {
     uint64_t area;
@@ -184,8 +184,8 @@ static int has_user_dispatch(pid_t tid) {
          configuration.mode != 0;
 }
 
-/* A call that the stop has cut short, entered again by the registers alone: rt_sigreturn does not know of
- * it (kernel: arch_do_signal_or_restart). */
+/* A call that the stop interrupted is restarted through the registers alone: rt_sigreturn does not do it
+* (kernel: arch_do_signal_or_restart). */
 static void restart_call(struct user_regs_struct *registers) {
   if ((int64_t)registers->orig_rax < 0) return;
   switch ((int64_t)registers->rax) {
@@ -195,7 +195,7 @@ static void restart_call(struct user_regs_struct *registers) {
       registers->rax = registers->orig_rax;
       registers->rip -= 2;
       break;
-    case -516: /* ERESTART_RESTARTBLOCK, which rt_sigreturn forgets */
+    case -516: /* ERESTART_RESTARTBLOCK, which rt_sigreturn drops */
       registers->rax = (uint64_t)-EINTR;
       break;
   }
@@ -205,7 +205,7 @@ static void fill_context(struct context *context, const struct user_regs_struct 
                          uint64_t mask) {
   memset(context, 0, sizeof *context);
   context->flags = CONTEXT_SEGMENT_SS | CONTEXT_STRICT_SS;
-  context->alternate_flags = 0x40; /* none of sigaltstack(2): the thread keeps the one it has */
+  context->alternate_flags = 0x40; /* none of sigaltstack(2): the thread keeps its own */
   context->r8 = registers->r8, context->r9 = registers->r9;
   context->r10 = registers->r10, context->r11 = registers->r11;
   context->r12 = registers->r12, context->r13 = registers->r13;
@@ -219,7 +219,7 @@ static void fill_context(struct context *context, const struct user_regs_struct 
   context->mask = mask;
 }
 
-/* The floating-point state as a signal frame has it; its size with the closing magic, 0 if it has none. */
+/* The floating-point state in the layout of a signal frame; its size with the closing magic, 0 if none. */
 static size_t fill_floating_point(pid_t tid, uint8_t *at, size_t room) {
   struct iovec vector = {xsave, sizeof xsave};
   if (ptrace(PTRACE_GETREGSET, tid, NT_X86_XSTATE, &vector) != 0 || vector.iov_len < 576 ||
@@ -237,8 +237,8 @@ static size_t fill_floating_point(pid_t tid, uint8_t *at, size_t room) {
   return vector.iov_len + 4;
 }
 
-/* The child's descriptors are the target's own table: it would keep that alive beyond the target's end.
- * It gets a table of its own, empty. Nothing is closed for the target. */
+/* The child's descriptors are the target's own table, which it would keep alive beyond the target's end.
+* It gets an empty table instead. Nothing is closed for the target. */
 static void drop_descriptors(pid_t child, uint64_t stub) {
   struct user_regs_struct registers;
   if (!read_registers(child, &registers)) return;
@@ -259,7 +259,7 @@ static int adopt_child(struct pmr_injection *injection, long options) {
   return 1;
 }
 
-/* From the entry of the call to a stop after it, of the kind that restarts what was cut short. */
+/* From the entry of the call to a stop after it, of the kind that restarts what was interrupted. */
 static int run_call(struct pmr_injection *injection, uint64_t after) {
   pid_t tid = injection->tid;
   struct user_regs_struct registers;
@@ -362,11 +362,11 @@ int pmr_inject(struct pmr_injection *injection) {
   error = PMR_INJECTION_GONE;
   if (!write_registers(tid, &changed)) goto restore_memory;
   STEP(6);
-  /* After the registers: were we killed between, the frame would bring back the mask, too. */
+  /* After the registers: if we were killed in between, the frame would restore the mask, too. */
   ptrace(PTRACE_SETSIGMASK, tid, sizeof all, &all);
   STEP(7);
   error = run_call(injection, injection->stub + 2);
-  if (error == PMR_INJECTION_STOPS) return error; /* it is let go by our end, and heals itself */
+  if (error == PMR_INJECTION_STOPS) return error; /* our exit releases it, and it recovers */
   ptrace(PTRACE_SETSIGMASK, tid, sizeof mask, &mask);
   STEP(12);
   write_registers(tid, &before);

@@ -1,14 +1,14 @@
 /* The kernel's core helper: `|.../core-helper %P %s %c %d %t %u %g %p %e` in core_pattern.
  *
  * Started by the kernel, as root, for each process that dumps core, with the core on standard input; the
- * kernel holds the process until we have ended. We copy the head of the core (registers, signal) into the run
- * directory, tell the monitor, and wait until it has its dump. Without a monitor the core goes where it would
- * have gone without us: to the handler, or into the file, that core_pattern named before.
+ * kernel holds the process until we exit. We copy the head of the core (registers, signal) into the run
+ * directory, notify the monitor, and wait until it has its dump. Without a monitor the core goes where it
+ * would have gone without us: to the handler, or into the file, that core_pattern named before.
  *
- * Beside us, in a directory that only root can write, lie:
+ * Files beside us, in a directory that only root can write:
  *   previous   the core_pattern before us
  *   run_dir    where the monitor listens
- *   chain      when it is there, the previous handler gets the core as well */
+ *   chain      if it exists, the previous handler gets the core as well */
 #define _GNU_SOURCE
 #include <elf.h>
 #include <errno.h>
@@ -55,7 +55,7 @@ static ssize_t read_file(const char *path, char *into, size_t size) {
   return length;
 }
 
-/* One beside us; 0 when it is not there. The line end is taken away. */
+/* A file beside us; 0 if it does not exist. The line end is removed. */
 static int read_beside(const char *name, char *into, size_t size) {
   char path[600];
   snprintf(path, sizeof path, "%s/%s", directory, name);
@@ -77,7 +77,7 @@ static int write_all(int fd, const unsigned char *data, size_t size) {
   return 1;
 }
 
-/* What has been read of the core. */
+/* The part of the core that has been read. */
 static unsigned char *head;
 static size_t head_size;
 
@@ -123,7 +123,7 @@ static int connect_to_monitor(char *run_dir, size_t size) {
   address.sun_family = AF_UNIX;
   int length = snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", run_dir,
                         PMR_SERVICE_SOCKET_NAME);
-  int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0); /* full: as if away */
+  int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0); /* full: as if absent */
   if (fd >= 0 && length < (int)sizeof address.sun_path &&
       connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
     return fd;
@@ -131,7 +131,7 @@ static int connect_to_monitor(char *run_dir, size_t size) {
   return -1;
 }
 
-/* Field 22 of /proc/PID/stat: with the pid it names the process for all time. */
+/* Field 22 of /proc/PID/stat: with the pid it identifies the process for all time. */
 static uint64_t read_start_time(void) {
   char path[64], text[1024];
   snprintf(path, sizeof path, "/proc/%s/stat", given[PID]);
@@ -141,7 +141,7 @@ static uint64_t read_start_time(void) {
   return at ? strtoull(at + 1, NULL, 10) : 0;
 }
 
-/* The notes go into a file, for they may be megabytes; only its place is told. */
+/* The notes may be megabytes, so they go into a file; the message holds only its path. */
 static int tell_monitor(int fd, const char *run_dir) {
   char path[700];
   pmr_frame frame, answer;
@@ -208,7 +208,7 @@ static void expand(const char *pattern, char *into, size_t size, int is_path) {
       into[at++] = *pattern;
       continue;
     }
-    /* As the kernel has it: a name must not lead elsewhere. */
+    /* As in the kernel: a name must not lead out of the directory. */
     if (is_path && (!strcmp(part, ".") || !strcmp(part, "..") || !*part)) part = "!";
     for (; *part && at + 1 < size; part++) into[at++] = is_path && *part == '/' ? '!' : *part;
   }
@@ -228,7 +228,7 @@ static void run_previous(char *pattern) {
   if (count) execv(arguments[0], arguments);
 }
 
-/* Whether the process sees the same files as we do, and bears the ids that it was started with. */
+/* Whether the process sees the same files as we do, and has the ids that it was started with. */
 static int is_of_this_world(uid_t user, gid_t group) {
   static const char *const places[] = {"root", "ns/mnt", "ns/user"};
   char path[64], text[4096], line[64];
@@ -248,7 +248,7 @@ static int is_of_this_world(uid_t user, gid_t group) {
   return strstr(text, line) != NULL;
 }
 
-/* A core file that is not its own alone would show the process's memory to others. */
+/* A core file that other users can open would expose the process's memory to them. */
 static int open_core_file(const char *path, uid_t user) {
   int flags = O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
   int fd = open(path, flags, 0600);
@@ -260,8 +260,8 @@ static int open_core_file(const char *path, uid_t user) {
   return -1;
 }
 
-/* As the kernel would: in the directory of the process, with its rights, within its limit. What is not
- * plain (setuid, another root or namespace) gets none. */
+/* As the kernel would: in the directory of the process, with its rights, within its limit. Special cases
+* (setuid, another root or namespace) get none. */
 static void write_core_file(const char *pattern) {
   char path[4096], number[8], place[64];
   unsigned long long limit = strtoull(given[LIMIT], NULL, 10);
@@ -293,7 +293,7 @@ static void write_core_file(const char *pattern) {
   }
 }
 
-/* What was read already, and the rest, into a pipe to the previous handler. */
+/* Pipe what was already read, and the rest, to the previous handler. */
 static void feed_previous(char *pattern) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return;
@@ -324,7 +324,7 @@ static void hand_over(void) {
 }
 
 int main(int count, char **arguments) {
-  struct rlimit smallest = {1, 1}; /* the kernel's mark: a core of ours is not piped to us again */
+  struct rlimit smallest = {1, 1}; /* the kernel's mark: our own core is not piped to us again */
   char run_dir[512], chain[4];
   if (count < ARGUMENTS) return 2;
   given = arguments;

@@ -1,4 +1,4 @@
-/* perimortem.h: say that you live, so that the monitor can tell when and how you stopped.
+/* perimortem.h: report that your program is alive, so that the monitor can tell when and how it stopped.
  *
  * Every function is thread-safe, never blocks on the monitor, never raises a signal and never ends
  * the program. Without a recorder (no directory, disk full, after fork) every call does nothing.
@@ -35,36 +35,36 @@ extern "C" {
  * else /tmp/perimortem-<uid>; on Windows else %LOCALAPPDATA%\\perimortem\\run. */
 PERIMORTEM_API int perimortem_open(void);
 
-/* Path of this process's recorder file, or NULL when there is none. */
+/* Path of this process's recorder file, or NULL if there is none. */
 PERIMORTEM_API const char *perimortem_recorder_path(void);
 
-/* Register (or find again) the heartbeat `name` (at most 31 bytes). It is judged hung when no beat
- * came for `threshold_s` seconds; 0 takes the monitor's default. Returns a handle for the calls
- * below, or -1 when there is no recorder or all 64 are taken; -1 is a valid handle that does
- * nothing. */
+/* Register (or look up) the heartbeat `name` (at most 31 bytes). It is judged hung when there was no
+* beat for `threshold_s` seconds; 0 takes the monitor's default. Returns a handle for the calls
+* below, or -1 if there is no recorder or all 64 are taken; -1 is a valid handle that does
+* nothing. */
 PERIMORTEM_API int perimortem_heartbeat(const char *name, double threshold_s);
 
-/* The work behind this heartbeat progresses. */
+/* Beat: the work behind this heartbeat progresses. */
 PERIMORTEM_API void perimortem_beat(int heartbeat);
 
-/* Not judged until perimortem_resume(): for a modal wait of unknown length. */
+/* Suspend the judgement until perimortem_resume(): for a modal wait of unknown length. */
 PERIMORTEM_API void perimortem_pause(int heartbeat);
 
-/* Judged again, counting from now. */
+/* Resume the judgement, counting from now. */
 PERIMORTEM_API void perimortem_resume(int heartbeat);
 
-/* Not judged for the next `seconds`: for a load whose length is known. */
+/* Suspend the judgement for the next `seconds`: for an operation of known length. */
 PERIMORTEM_API void perimortem_extend(int heartbeat, double seconds);
 
-/* This heartbeat has ended on purpose and is watched no more. */
+/* This heartbeat has ended on purpose and is no longer watched. */
 PERIMORTEM_API void perimortem_retire(int heartbeat);
 
 /* Write one event: a name (at most 31 bytes) and a JSON object as text (at most 456 bytes; a longer
- * one is replaced by its size). Returns 0, or -1 when it was not written whole. */
+* one is replaced by its size). Returns 0, or -1 if it was not written completely. */
 PERIMORTEM_API int perimortem_emit(const char *name, const char *json);
 
-/* This process is about to end on purpose. Called for you by exit() and by return from main; on
- * Windows by ExitProcess, when the program itself calls it. */
+/* This process is about to end on purpose (the orderly-exit marker). Called automatically by exit() and by
+* return from main; on Windows by ExitProcess, if the program itself calls it. */
 PERIMORTEM_API void perimortem_goodbye(int status);
 
 /* How perimortem_spawn_and_attach() finds the monitor; zero takes the default. */
@@ -72,18 +72,18 @@ typedef struct perimortem_options {
   /* Program and first arguments, ended by NULL; default: "perimortem" on PATH. */
   const char *const *monitor_command;
   double connect_timeout_s; /* default 5 */
-  double answer_timeout_s;  /* how long a crash waits for its dump; default 10 */
+  double answer_timeout_s;  /* how long a crashed process waits for its dump; default 10 */
 } perimortem_options;
 
 typedef struct perimortem_guard perimortem_guard;
 
 /* Open the recorder, find the monitor or start it, and install the crash handler: from now on a crash is
- * told to the monitor, waits until its dump is on disk, and then takes its way as without us. `options` may
- * be NULL. Returns NULL when it did not work; the program need not care: the reason is said once on
- * stderr, and perimortem_attach_error() tells it. May be called again: each guard is released once. */
+* reported to the monitor, waits until its dump is on disk, and then continues as it would without us.
+* `options` may be NULL. Returns NULL on failure, which the program may ignore: the reason is printed once
+* on stderr, and perimortem_attach_error() returns it. May be called again: each guard is released once. */
 PERIMORTEM_API perimortem_guard *perimortem_spawn_and_attach(const perimortem_options *options);
 
-/* Take the handler off with the last guard; the monitor is told. NULL does nothing. */
+/* Remove the crash handler with the last guard; the monitor is notified. NULL does nothing. */
 PERIMORTEM_API void perimortem_release(perimortem_guard *guard);
 
 /* Why the last perimortem_spawn_and_attach() failed, or NULL. */

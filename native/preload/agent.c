@@ -1,7 +1,7 @@
 /* The preloaded agent: opens the recorder of a watched process before main.
  *
  * Preload and settings stay in the environment, so that the agent follows an exec and, unless the
- * monitor was told not to follow, comes along into every child. Which program bears a preload is
+ * monitor was started with --no-follow, is loaded into every child. Which program supports a preload is
  * decided before each exec (exec_hooks.c). */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -25,7 +25,7 @@ int pmr_follows_children;
 
 static pid_t monitor;
 
-/* A daemon may outlive its monitor: what it starts then is nobody's. */
+/* A daemon may outlive its monitor: programs that it starts then are not watched. */
 static int is_watched(void) {
   if (monitor <= 0) return 0;
   if (monitor == getppid()) return 1;
@@ -36,7 +36,7 @@ static int is_watched(void) {
 static void permit_monitor(void) { prctl(PR_SET_PTRACER, monitor, 0, 0, 0); }
 
 /* In another pid namespace the monitor's pid means nothing to us, and ours nothing to it: no recorder then.
- * But its socket may be there, and through that the kernel tells it who we are. */
+* But its socket may be reachable, and through that the kernel identifies us. */
 static int is_in_other_namespace(void) {
   char here[64];
   const char *name = getenv("PERIMORTEM_PID_NAMESPACE");
@@ -46,7 +46,7 @@ static int is_in_other_namespace(void) {
   return strcmp(here, name) != 0;
 }
 
-/* Also where there is no recorder: the note goes in the message. */
+/* Also without a recorder: the note is sent in the message. */
 static void stand_before_crashes(void) {
   const char *socket_path = getenv("PERIMORTEM_SOCKET");
   if (!socket_path || !socket_path[0]) return;

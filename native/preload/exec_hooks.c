@@ -1,10 +1,10 @@
-/* Stand before exec: the recorder of an image that is replaced must not speak for the next one, and a
- * program that bears no preload (AddressSanitizer, another libc, a chroot) must not meet ours.
+/* Hooks of exec: the recorder of a replaced image must not speak for the next one, and a program that
+* does not support a preload (AddressSanitizer, another libc, a chroot) must not get ours.
  *
- * A mark in the recorder says that an exec was begun. If the new image carries the agent it makes a new
+ * A mark in the recorder says that an exec was begun. If the new image carries the agent it creates a new
  * recorder; if not, the mark stays, and the monitor knows that the goodbye of that image cannot be
- * known. The environment stays as it is where the next image bears us; else our library, and only
- * that, is taken out of LD_PRELOAD. Who clears the environment is taken at his word.
+ * known. If the next image supports us the environment is unchanged; else our library, and only that,
+ * is removed from LD_PRELOAD. A program that clears the environment keeps us out on purpose.
  *
  * All this may run in a vfork child or a signal handler: no allocation, no lock. */
 #define _GNU_SOURCE
@@ -51,16 +51,16 @@ void pmr_prepare_exec_hooks(void) {
   real_posix_spawnp = (spawn_function)(uintptr_t)dlsym(RTLD_NEXT, "posix_spawnp");
 }
 
-/* Another library's constructor may have been faster than ours. */
+/* Another library's constructor may have run before ours. */
 static void resolve_at_need(void) {
   if (!real_execve) pmr_prepare_exec_hooks();
 }
 
-/* The recorder when this is the watched process itself: not a fork (base is NULL there), and not a
- * vfork child, which runs in our memory under another pid. */
+/* The recorder if this is the watched process itself: not a fork (base is NULL there), and not a
+* vfork child, which runs in our memory under another pid. */
 static unsigned char *own_recorder(void) {
   unsigned char *base = pmr_base();
-  if (pmr_under_seccomp) return base; /* not even getpid may be asked then */
+  if (pmr_under_seccomp) return base; /* even getpid may be forbidden then */
   return base && ((pmr_header *)(void *)base)->pid == (uint32_t)getpid() ? base : NULL;
 }
 
@@ -70,7 +70,7 @@ static void mark_exec(unsigned char *base, uint64_t when_ns) {
 
 int pmr_has_failed_to_exec;
 
-/* This image goes on; in a forked child most likely to its _exit. */
+/* This image continues; in a forked child most likely to its _exit. */
 static void exec_failed(unsigned char *base) {
   pmr_has_failed_to_exec = 1;
   if (base) mark_exec(base, 0);
@@ -96,7 +96,7 @@ static int is_our_preload(const char *entry) {
   return strncmp(entry, PRELOAD, strlen(PRELOAD)) == 0 && strstr(entry, OWN_NAME) != NULL;
 }
 
-/* What an environment without us needs: 0 entries when we are not in it, or when it is too large. */
+/* The size of an environment without us: 0 entries if we are not in it, or if it is too large. */
 static void measure(char *const *environment, size_t *entries, size_t *preload_size) {
   *entries = 0;
   *preload_size = 0;
@@ -107,7 +107,7 @@ static void measure(char *const *environment, size_t *entries, size_t *preload_s
   if (*preload_size == 0) *entries = 0;
 }
 
-/* The program reads its environment past our hooks (Go): what it starts by itself gets no preload. */
+/* The program reads its environment past our hooks (Go): what it starts itself gets no preload. */
 void pmr_leave_environment(void) {
   for (char **entry = environ; entry && *entry; entry++)
     if (is_our_preload(*entry)) strip_preload(*entry, *entry);
@@ -127,8 +127,8 @@ static char *const *strip_environment(char *const *from, char **to, char *preloa
   return to;
 }
 
-/* Room for a large environment. After a vfork it is the parent's memory and stays there: few programs
- * have so many variables and start others that bear no preload. */
+/* Space for a large environment. After a vfork it is the parent's memory and stays allocated: few programs
+* have so many variables and start others that do not support a preload. */
 static char **map_room(size_t entries) {
   long room = pmr_real_syscall(SYS_mmap, 0, (long)(entries * sizeof(char *)), PROT_READ | PROT_WRITE,
                                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -136,7 +136,7 @@ static char **map_room(size_t entries) {
 }
 
 /* `environment` without us, in the frame of the calling function as long as it is small: a handler, or
- * a thread of a server, may run on a stack of 8 KiB. */
+* a thread of a server, may run on a stack of 8 KiB. */
 #define WITHOUT_US(environment, result)                                             \
   char *const *result = (environment);                                              \
   size_t entries_, preload_size_;                                                   \
@@ -147,8 +147,8 @@ static char **map_room(size_t entries) {
     if (room_) result = strip_environment(result, room_, alloca(preload_size_));    \
   }
 
-/* May the preload go along into the program at `path`? Under a filter not: the agent's start makes
- * system calls that it may punish. */
+/* May the preload stay for the program at `path`? Not under a seccomp filter: the agent's start makes
+* system calls that the filter may forbid. */
 static int goes_along(const unsigned char *own, const char *path) {
   if (pmr_under_seccomp || !(own || pmr_follows_children)) return 0;
   return pmr_bears_preload(path);
@@ -194,7 +194,7 @@ PERIMORTEM_API int execvp(const char *file, char *const argv[]) {
   return exec_on_path(file, argv, environ);
 }
 
-/* "/proc/self/fd/" and the number: the program that a descriptor stands for. */
+/* "/proc/self/fd/" and the number: the program that a descriptor refers to. */
 static const char *name_descriptor(int fd, char name[32]) {
   char digits[12];
   int count = 0;

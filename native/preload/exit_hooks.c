@@ -1,7 +1,7 @@
-/* Stand before the functions that end a process, and note thread and caller in the recorder.
+/* Hooks of the functions that end a process; record thread and caller in the recorder.
  *
  * The main thread leaving through the program's own code or its language runtime is a goodbye; a
- * library, or another thread, ending the process is not. Each hook then does what was asked. */
+ * library, or another thread, ending the process is not. Each hook then calls the real function. */
 #define _GNU_SOURCE
 #include "hooks.h"
 
@@ -46,7 +46,7 @@ void pmr_prepare_exit_hooks(void) {
 
 void pmr_begin_exit_hooks(void) { main_thread = pthread_self(); }
 
-/* Two threads at once, or a signal in between: one of them notes. Static, for small stacks. */
+/* Two threads at once, or a signal in between: only one records. Static, for small stacks. */
 static _Atomic uint32_t busy;
 static pmr_exit_note note;
 
@@ -79,13 +79,13 @@ static void publish_note(unsigned char *base) {
 static void note_exit(uint32_t kind, int status, void *return_address) {
   unsigned char *base = pmr_base();
   if (!base || pmr_is_leaving) return;
-  /* A vfork child shares our memory, recorder and all, but is not the process that ends. */
+  /* A vfork child shares our memory, including the recorder, but is not the process that ends. */
   if (!pmr_under_seccomp && ((pmr_header *)(void *)base)->pid != (uint32_t)getpid()) return;
   if (atomic_exchange(&busy, 1)) return;
 
   int saved_errno = errno;
   int is_main = pthread_equal(pthread_self(), main_thread);
-  /* A library forked, and its child, which could not exec, leaves by _exit as it must. */
+  /* A library forked, and its child, whose exec failed, must leave by _exit. */
   if (is_main && pmr_has_failed_to_exec && kind == PMR_EXIT_KIND_UNDERSCORE_EXIT &&
       ((pmr_header *)(void *)base)->flags & PMR_HEADER_FLAG_FORKED) {
     perimortem_goodbye(status);
@@ -103,7 +103,7 @@ static void note_exit(uint32_t kind, int status, void *return_address) {
   int wanted = caller.kind == PMR_EXIT_CALLER_VIRTUAL_MACHINE ||
                (is_main && (caller.kind == PMR_EXIT_CALLER_PROGRAM ||
                             caller.kind == PMR_EXIT_CALLER_RUNTIME));
-  /* exit() still runs the program's handlers; its goodbye is said by our own, among the last. */
+  /* exit() still runs the program's handlers; our own, among the last, writes the goodbye. */
   if (wanted && kind != PMR_EXIT_KIND_EXIT && kind != PMR_EXIT_KIND_ABORT)
     perimortem_goodbye(status);
   errno = saved_errno;
@@ -112,7 +112,7 @@ static void note_exit(uint32_t kind, int status, void *return_address) {
 
 PERIMORTEM_API __attribute__((noreturn)) void exit(int status) {
   note_exit(PMR_EXIT_KIND_EXIT, status, __builtin_return_address(0));
-  if (!real_exit) resolve(); /* another library's constructor was faster than ours */
+  if (!real_exit) resolve(); /* another library's constructor ran before ours */
   if (real_exit) real_exit(status);
   for (;;) syscall(SYS_exit_group, status);
 }
@@ -134,15 +134,15 @@ PERIMORTEM_API __attribute__((noreturn)) void _Exit(int status) {
   for (;;) syscall(SYS_exit_group, status);
 }
 
-/* The program's own handler for SIGABRT goes first, as ever. When it returns abort() sets the default
- * action past every hook: before that it is told here. */
+/* The program's own handler for SIGABRT runs first, as usual. When it returns, abort() sets the default
+* action past every hook: so the crash is reported here, before that. */
 static void raise_twice(void) {
   struct sigaction none;
   sigset_t abort_signal;
   if (!pmr_has_crash_handler() || !pmr_has_handler_for(SIGABRT)) return;
   sigemptyset(&abort_signal);
   sigaddset(&abort_signal, SIGABRT);
-  sigprocmask(SIG_UNBLOCK, &abort_signal, NULL); /* of this thread, whatever its name says */
+  sigprocmask(SIG_UNBLOCK, &abort_signal, NULL); /* for this thread only, whatever its name says */
   raise(SIGABRT);
   memset(&none, 0, sizeof none);
   none.sa_handler = SIG_DFL;

@@ -1,4 +1,4 @@
-/* The functions that the preload stands before, and what they share. */
+/* The functions that the preload hooks, and what the hooks share. */
 #ifndef PERIMORTEM_HOOKS_H
 #define PERIMORTEM_HOOKS_H
 
@@ -19,10 +19,10 @@ extern int pmr_under_seccomp;
 /* 1 once an exec of this process has failed. */
 extern int pmr_has_failed_to_exec;
 
-/* Take our library out of LD_PRELOAD in place: for a program whose execs pass by our hooks. */
+/* Remove our library from LD_PRELOAD in place: for a program whose execs bypass our hooks. */
 void pmr_leave_environment(void);
 
-/* 1 when children are watched, too. */
+/* 1 if children are watched, too. */
 extern int pmr_follows_children;
 
 #endif

@@ -1,7 +1,7 @@
-/* Read of an ELF file what the loader will make of it. The monitor decides the same for the first
- * program (monitor/preload.py); here it is decided for each exec of what we came along into.
+/* Read from an ELF file what the loader will do with it. The monitor decides the same for the first
+* program (monitor/preload.py); here it is decided for each exec of a program that carries the agent.
  *
- * A preload can stop a program from starting: a sanitizer's runtime wants to be first, another libc
+ * A preload can stop a program from starting: a sanitizer's runtime must come first, another libc
  * takes ours for its own and exits 127. A static program ignores it. */
 #define _GNU_SOURCE
 #include "image.h"
@@ -43,7 +43,7 @@ static int read_at(int fd, uint64_t offset, void *to, size_t size) {
   return offset <= INT64_MAX && pread(fd, to, size, (off_t)offset) == (ssize_t)size;
 }
 
-/* Text up to its NUL, cut to `size`; 0 when nothing could be read. */
+/* Text up to its NUL, cut to `size`; 0 if nothing could be read. */
 static int read_text(int fd, uint64_t offset, char *to, size_t size) {
   if (offset > INT64_MAX) return 0;
   ssize_t got = pread(fd, to, size - 1, (off_t)offset);
@@ -119,7 +119,7 @@ static int elf_bears_preload(int fd) {
 #endif
 }
 
-/* The interpreter of a script, in place in `line`; NULL when it is none. */
+/* The interpreter of a script, in place in `line`; NULL if it is not one. */
 static char *find_interpreter(char *line) {
   if (line[0] != '#' || line[1] != '!') return NULL;
   char *at = line + 2;

@@ -29,8 +29,8 @@ void pmr_prepare_seccomp_hooks(void) {
   real_syscall = (syscall_function)(uintptr_t)dlsym(RTLD_NEXT, "syscall");
 }
 
-/* A vfork child that sandboxes itself shares our memory, but its filter is not ours. Asked before the
- * filter is set, while any call is allowed. */
+/* A vfork child that sandboxes itself shares our memory, but its filter is not ours. Checked before the
+* filter is set, while any call is allowed. */
 static void note_seccomp(void) {
   unsigned char *base = pmr_base();
   if (!base || ((pmr_header *)(void *)base)->pid == (uint32_t)getpid()) {
@@ -41,7 +41,7 @@ static void note_seccomp(void) {
 }
 
 long pmr_real_syscall(long number, long a, long b, long c, long d, long e, long f) {
-  if (!real_syscall) pmr_prepare_seccomp_hooks(); /* another library's constructor was faster */
+  if (!real_syscall) pmr_prepare_seccomp_hooks(); /* another library's constructor ran before ours */
   return real_syscall(number, a, b, c, d, e, f);
 }
 
@@ -64,7 +64,7 @@ PERIMORTEM_API long syscall(long number, ...) {
   long d = va_arg(list, long), e = va_arg(list, long), f = va_arg(list, long);
   va_end(list);
   int sets_filter = (a == SECCOMP_SET_MODE_FILTER && c) || (a == SECCOMP_SET_MODE_STRICT && !b && !c);
-  if (number == SYS_seccomp && sets_filter) note_seccomp(); /* else somebody asks what there is */
+  if (number == SYS_seccomp && sets_filter) note_seccomp(); /* else it only queries what is available */
   if (number == SYS_execve) return execve((const char *)a, (char *const *)b, (char *const *)c);
   if (number == SYS_execveat)
     return execveat((int)a, (const char *)b, (char *const *)c, (char *const *)d, (int)e);

@@ -1,4 +1,4 @@
-/* The clock of beats and events: monotonic, so that a suspended machine ages no beat. */
+/* The clock of beats and events: monotonic, so that beats do not age while the machine is suspended. */
 #ifndef PERIMORTEM_CLOCK_H
 #define PERIMORTEM_CLOCK_H
 

@@ -1,4 +1,4 @@
-/* The note of a crash: where it lies, and how it becomes whole. */
+/* The crash note: where it is stored, and how it is completed. */
 #include "crash.h"
 
 #include "crc32.h"

@@ -1,5 +1,5 @@
-/* Eight bytes a step ("slicing by 8"): an event is some 150 bytes, and emit should cost less than
- * a datagram. */
+/* Eight bytes per step ("slicing by 8"): an event is some 150 bytes, and emit should cost less than
+* a datagram. */
 #include "crc32.h"
 
 #include <string.h>

@@ -1,6 +1,6 @@
 /* Events: fixed slots in a ring. A slot is claimed by fetch_add; its sequence word is cleared first
- * and stored last, and a CRC covers the rest, so a reader takes a whole event or none, whatever the
- * writer died in the middle of, and however often it was lapped. */
+* and stored last, and a CRC covers the rest, so a reader gets a whole event or none, wherever the
+* writer died, and however often it was lapped. */
 #include <stdio.h>
 #include <string.h>
 

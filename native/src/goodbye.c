@@ -1,4 +1,4 @@
-/* The mark of a wanted end. */
+/* The goodbye: the marker of an orderly exit. */
 #include "clock.h"
 #include "perimortem.h"
 #include "recorder.h"

@@ -1,4 +1,4 @@
-/* The head of a recorder file: written once, before anybody may read it. */
+/* The header of a recorder file: written once, before anything can read it. */
 #include <string.h>
 
 #include "clock.h"

@@ -20,7 +20,7 @@ static pmr_word *limit_word(unsigned char *base, int heartbeat) {
   return pmr_word_at(base, PMR_LIMITS_OFFSET + 8u * (uint32_t)heartbeat);
 }
 
-/* The mapping when the handle is good and there is a recorder, else NULL. */
+/* The mapping if the handle is valid and there is a recorder, else NULL. */
 static unsigned char *base_for(int heartbeat) {
   if ((unsigned)heartbeat >= PMR_MAX_HEARTBEATS) return NULL;
   return pmr_get_live()->base;
@@ -73,7 +73,7 @@ static char *name_at(unsigned char *base, int heartbeat) {
   return (char *)base + PMR_NAMES_OFFSET + PMR_HEARTBEAT_NAME_SIZE * heartbeat;
 }
 
-/* The slot of that name, or the next free one, or -1 when all are taken. */
+/* The slot with that name, or the next free one, or -1 if all are taken. */
 static int find_slot(unsigned char *base, const char *name, uint64_t count) {
   for (int i = 0; i < (int)count; i++)
     if (strcmp(name_at(base, i), name) == 0) return i;

@@ -1,4 +1,4 @@
-/* A lock for what is rare: opening the recorder, registering a heartbeat. */
+/* A lock for rare operations: opening the recorder, registering a heartbeat. */
 #ifndef PERIMORTEM_LOCK_H
 #define PERIMORTEM_LOCK_H
 

@@ -1,4 +1,4 @@
-/* The mapped recorder of this process, as the other C files see it. */
+/* The mapped recorder of this process: interface for the other C files. */
 #ifndef PERIMORTEM_RECORDER_H
 #define PERIMORTEM_RECORDER_H
 
@@ -31,7 +31,7 @@ static inline pmr_word *pmr_word_at(unsigned char *base, uint32_t offset) {
 /* Offset of a field of LiveWords from the start of the file. */
 #define PMR_LIVE(field) ((uint32_t)(PMR_LIVE_WORDS_OFFSET + offsetof(pmr_live_words, field)))
 
-/* Who writes a recorder. */
+/* The writer of a recorder. */
 typedef struct pmr_identity {
   uint32_t pid, parent_pid, monitor_pid, flags;
   uint64_t start_time_ticks, realtime_ns;
@@ -42,8 +42,8 @@ typedef struct pmr_identity {
 uint64_t pmr_file_size(uint32_t slot_count);
 void pmr_fill_header(unsigned char *base, uint32_t slot_count, const pmr_identity *identity);
 
-/* Stores into the mapping wake nobody. A touch of the file is seen by the monitor, so that a heartbeat
- * with a short threshold is watched from its first beat on. */
+/* Stores into the mapping wake no reader. Touching the file notifies the monitor, so that a heartbeat
+* with a short threshold is watched from its first beat on. */
 void pmr_tell_monitor(void);
 
 /* Create and map the recorder file; 0 or an errno value. `flags` are PMR_HEADER_FLAG_*. */
@@ -52,16 +52,16 @@ int pmr_create(uint32_t flags);
 /* Start the thread that beats "process" and emits "system.stats"; 0 or an errno value. */
 int pmr_start_sampler(void);
 
-/* Set while our own thread ends the process: the exit hooks look away. Exported, not public. */
+/* Set while our own thread ends the process: the exit hooks do nothing. Exported, not public. */
 extern PERIMORTEM_API int pmr_is_leaving;
 
 /* A flag of pmr_open beside PMR_HEADER_FLAG_*: a forked child gets a recorder of its own. */
 #define PMR_FOLLOW 0x80000000u
 
-/* In a forked child: nobody holds the lock of the registrations. */
+/* In a forked child: no thread holds the registration lock. */
 void pmr_forget_registrations(void);
 
-/* From now on forked children stay without a recorder (the program went under seccomp). */
+/* From now on forked children stay without a recorder (the program entered seccomp). */
 PERIMORTEM_API void pmr_stop_following(void);
 
 /* Open the recorder without the thread: for the preloaded agent. Exported, not public. */

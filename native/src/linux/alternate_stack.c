@@ -1,4 +1,4 @@
-/* Room for the largest register state of this processor, and for handlers that chain to each other. */
+/* Space for the largest register state of this processor, and for handlers that chain to each other. */
 #define _GNU_SOURCE
 #include "alternate_stack.h"
 
@@ -15,19 +15,19 @@
 
 #define PAGE 4096u
 /* Ours needs 16 KiB at most. Virtual machines and other reporters that are chained to need more; only
- * what is touched is ever there. */
+* the pages touched are ever allocated. */
 #define ROOM (64u * 1024)
 
 static pthread_key_t key;
 static int has_key;
 
-/* Asked of the auxiliary vector once: it lies on the first thread's stack, which may be overrun. */
+/* Read from the auxiliary vector once: it is on the first thread's stack, which may be overrun. */
 static size_t stack_size(void) {
   static size_t known;
   size_t size = __atomic_load_n(&known, __ATOMIC_RELAXED);
   if (size) return size;
   size_t least = getauxval(AT_MINSIGSTKSZ);
-  if (least < 2048) least = 8192; /* a kernel that does not tell: without AMX that is enough */
+  if (least < 2048) least = 8192; /* the kernel gives no size: without AMX that is enough */
   size = (least + ROOM + PAGE - 1) & ~(size_t)(PAGE - 1);
   __atomic_store_n(&known, size, __ATOMIC_RELAXED);
   return size;
@@ -46,7 +46,7 @@ void *pmr_make_alternate_stack(void) {
 
 void pmr_free_alternate_stack(void *mapping) { munmap(mapping, PAGE + stack_size()); }
 
-/* At the end of a thread. When it ends inside a handler, on this very stack, the stack stays. */
+/* At the end of a thread. If it ends inside a handler, on this very stack, the stack stays. */
 static void leave(void *mapping) {
   stack_t now, none = {.ss_flags = SS_DISABLE};
   if (sigaltstack(NULL, &now) != 0) return;

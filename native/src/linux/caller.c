@@ -26,16 +26,16 @@ typedef struct module_range {
 
 static module_range modules[MODULES_MAX];
 static int module_count;
-static uint64_t program_header; /* asked for once: the auxiliary vector lies on a stack that may be overrun */
+static uint64_t program_header; /* read once: the auxiliary vector is on a stack that may be overrun */
 static char program_path[512];
 
-/* A language runtime that leaves does so because the program in that language said so. */
+/* If a language runtime exits, the program in that language asked for it. */
 static const char *const runtimes[] = {
     "libpython", "libperl", "libruby", "libnode", "liblua",   "libtcl",
     "libguile",  "libphp",  "libR.so", "libc.so", "ld-linux",
 };
 
-/* These run the program's main on a thread of their own making, and leave from any thread. */
+/* These run the program's main on a thread that they create, and exit from any thread. */
 static const char *const virtual_machines[] = {"libjvm", "libjli", "libcoreclr", "libhostfxr",
                                                "libmono"};
 
@@ -131,7 +131,7 @@ static void find_in_maps(uintptr_t address, pmr_caller *caller) {
   static char line[640], module[512];
   uint64_t module_start = 0;
   module[0] = '\0';
-  /* By themselves: the C library's are points where a thread may be cancelled. */
+  /* Direct system calls: the C library's are thread cancellation points. */
   reader.fd = (int)PMR_RAW4(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
   reader.at = reader.size = 0;
   if (reader.fd < 0) return;
@@ -146,7 +146,7 @@ static void find_in_maps(uintptr_t address, pmr_caller *caller) {
       module_start = start;
     }
     if (start <= address && address < end) {
-      if (!path) break; /* code that belongs to no file */
+      if (!path) break; /* code without a file */
       caller->module = module;
       caller->module_offset = address - module_start;
       caller->kind = classify(module, 0);

@@ -1,4 +1,4 @@
-/* Whose code is at an address? Safe in a signal handler, on a small stack, under seccomp. */
+/* Which module contains an address? Safe in a signal handler, on a small stack, under seccomp. */
 #ifndef PERIMORTEM_CALLER_H
 #define PERIMORTEM_CALLER_H
 
@@ -19,8 +19,8 @@ int pmr_knows_modules(void);
 /* Whether the file of a module is Python, or its library. */
 int pmr_is_python(const char *path);
 
-/* `may_read` is 0 where a system call could be fatal (seccomp): then only remembered modules are
- * known. Not reentrant: the caller sees to it. */
+/* `may_read` is 0 if a system call could be fatal (seccomp): then only remembered modules are
+* known. Not reentrant: the caller must ensure that. */
 PERIMORTEM_API void pmr_find_caller(uintptr_t address, int may_read, pmr_caller *caller);
 
 #endif

@@ -1,12 +1,12 @@
-/* The handler of fatal signals: write down, tell the monitor, wait for its dump, let the signal travel on.
+/* The handler of fatal signals: record, report to the monitor, wait for its dump, chain or reraise.
  *
- * We stand in the kernel's table only where the program wants the default action: what it handles itself is
- * its own, with the mask, the stack and the flags that it asked for, exactly as without us. A handler of the
- * program's own that ends by the default action (signal(n, SIG_DFL), raise(n); or abort) comes to us then,
- * and the fault that it was called for is found on the stack (signal_frame.h).
- * docs/crash-handler.md tells the story from outside.
+ * We are installed only where the program wants the default action: signals that it handles itself are left
+ * to it, with the mask, the stack and the flags that it asked for, exactly as without us. If its own handler
+ * ends by the default action (signal(n, SIG_DFL), raise(n); or abort), that reaches us, and the fault that
+ * the handler was called for is found on the stack (signal_frame.h).
+ * docs/crash-handler.md describes the behaviour from outside.
  *
- * Everything that runs in a handler is async-signal-safe: system calls by themselves (raw.h), no lock that
+ * Everything that runs in a handler is async-signal-safe: direct system calls (raw.h), no lock that
  * the interrupted code could hold, no allocation, and little stack. */
 #define _GNU_SOURCE
 #include "crash_handler.h"
@@ -27,7 +27,7 @@
 #include "signal_frame.h"
 #include "wire.h"
 
-/* glibc's sigaction itself, past a hook that stands before it. */
+/* glibc's sigaction itself, bypassing any hook. */
 extern int __sigaction(int, const struct sigaction *, struct sigaction *);
 
 static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS};
@@ -35,15 +35,15 @@ static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SI
 #define CRASH_SIGNALS (sizeof crash_signals / sizeof *crash_signals)
 #define SIGNALS_MAX 32
 
-/* What the program asked for, where the kernel has something else: our handler for the default action, a
- * handler that is to be called once, or one that we go before. */
+/* The action that the program requested, if another is installed in the kernel: our handler for the default
+* action, the wrapper of an SA_RESETHAND handler, or the first-chance handler. */
 static struct sigaction wanted[SIGNALS_MAX];
 static pmr_lock change_lock = PMR_UNLOCKED;
 
 static _Atomic int is_installed;
 static _Atomic int owner_pid;
 static _Atomic int has_own_handlers;
-static _Atomic unsigned is_reentrant; /* a bit for each signal */
+static _Atomic unsigned is_reentrant; /* one bit per signal: SA_NODEFER */
 static uint32_t answer_timeout_ms = PMR_ANSWER_TIMEOUT_MS;
 
 int pmr_is_crash_signal(int number) {
@@ -60,15 +60,15 @@ static int is_ignored(const struct sigaction *action) {
   return !(action->sa_flags & SA_SIGINFO) && action->sa_handler == SIG_IGN;
 }
 
-/* A vfork child has our memory, and a table of handlers of its own; a raw fork has a copy of both. */
+/* A vfork child has our memory and its own signal actions; a raw fork has a copy of both. */
 static int is_owner(void) { return atomic_load(&owner_pid) == (int)PMR_RAW0(SYS_getpid); }
 
-/* Signals as the kernel takes them: the first word of a set. */
+/* The kernel's form of a signal set: its first word. */
 static void set_mask(int how, const sigset_t *set) {
   PMR_RAW4(SYS_rt_sigprocmask, how, set, 0, 8);
 }
 
-/* Whether a signal was made by an instruction that will make it again when we return to it. */
+/* Whether the interrupted instruction will raise the signal again when we return to it. */
 static int will_refault(int number, const siginfo_t *info) {
   return info->si_code > 0 &&
          (number == SIGSEGV || number == SIGBUS || number == SIGILL || number == SIGFPE);
@@ -81,41 +81,41 @@ static void set_default(int number) {
   __sigaction(number, &none, NULL);
 }
 
-/* To whoever stands in the table now, after our return. */
+/* Queued, so that it reaches the handler installed now, after our return. */
 static void reraise_queued(const pmr_fault *fault) {
   sigset_t held;
   long pid = PMR_RAW0(SYS_getpid), tid = PMR_RAW0(SYS_gettid);
   sigemptyset(&held);
   sigaddset(&held, fault->number);
-  set_mask(SIG_BLOCK, &held); /* until we have returned to where it came from */
+  set_mask(SIG_BLOCK, &held); /* until we have returned to the interrupted code */
   siginfo_t info = *fault->info;
   if (PMR_RAW4(SYS_rt_tgsigqueueinfo, pid, tid, fault->number, &info) != 0)
     PMR_RAW3(SYS_tgkill, pid, tid, fault->number);
 }
 
 static void chain_or_reraise(const pmr_fault *fault) {
-  /* The first process of a namespace is deaf to what it sends itself. */
+  /* The first process of a namespace ignores fatal signals that it sends itself. */
   if (!will_refault(fault->number, fault->info) && PMR_RAW0(SYS_getpid) == 1)
     PMR_RAW1(SYS_exit_group, 128 + fault->number);
   set_default(fault->number);
   if (!will_refault(fault->number, fault->info)) reraise_queued(fault);
 }
 
-/* One thread reports; whoever crashes meanwhile waits for that, for it ends them all. */
+/* One thread reports; others that crash meanwhile wait for it, since it ends the process. */
 static _Atomic int dumping_tid;
 static _Atomic int is_reported;
 static pmr_crash_note fatal_note;
 static unsigned char message[PMR_CRASH_MESSAGE_SIZE];
 
 static void pause_ms(long ms) {
-  struct timespec wait = {0, ms * 1000000}; /* the kernel leaves in it what was not waited */
+  struct timespec wait = {0, ms * 1000000}; /* the kernel updates it with the remaining time */
   PMR_RAW5(SYS_ppoll, 0, 0, &wait, 0, 0);
 }
 
 static void wait_for_dump_done(void) {
   uint64_t deadline_ns = pmr_precise_now_ns() + (uint64_t)(answer_timeout_ms + 1000) * 1000000u;
   while (!atomic_load(&is_reported) && pmr_precise_now_ns() < deadline_ns) pause_ms(5);
-  for (int i = 0; i < 50; i++) pause_ms(10); /* it goes first: the process ends by what was reported */
+  for (int i = 0; i < 50; i++) pause_ms(10); /* so that the process ends by the reported signal */
 }
 
 static void tell_monitor(void) {
@@ -165,20 +165,20 @@ static void report(const pmr_fault *fault) {
   atomic_store(&is_reported, 1);
 }
 
-/* What another sends to the first process of a namespace does not come, if that has no handler for it. */
+/* The first process of a namespace does not get another's signal that it has no handler for. */
 static int is_deaf_to(int number, const siginfo_t *info) {
   return PMR_RAW0(SYS_getpid) == 1 && info->si_code <= 0 &&
          !(number == SIGABRT && is_sent_by_itself(info));
 }
 
-/* A program that asked for faults of unaligned access (EFLAGS.AC) has not asked for ours. */
+/* A program that requested alignment faults (EFLAGS.AC) did not request ours. */
 static void allow_unaligned_access(void) {
 #ifdef __x86_64__
   __builtin_ia32_writeeflags_u64(__builtin_ia32_readeflags_u64() & ~(unsigned long long)ALIGNMENT_CHECK);
 #endif
 }
 
-/* For the default action. */
+/* Stands for the default action. */
 static void handle(int number, siginfo_t *info, void *context) {
   allow_unaligned_access();
   int saved_errno = errno;
@@ -212,7 +212,7 @@ static void call(const struct sigaction *action, int number, siginfo_t *info, vo
     action->sa_handler(number);
 }
 
-/* A handler that is to be called once (SA_RESETHAND): the default action that then holds is ours. */
+/* For an SA_RESETHAND handler: the default action that holds afterwards is our handler. */
 static void handle_resethand(int number, siginfo_t *info, void *context) {
   struct sigaction action = wanted[number];
   if (is_owner()) {
@@ -231,7 +231,7 @@ static int put_once_in_place(int number, const struct sigaction *action) {
   return __sigaction(number, &ours, NULL);
 }
 
-/* Before a handler that surely ends the process: it is reported first, and then goes there. */
+/* For a handler that surely ends the process: we report first, then it is called. */
 static void handle_first_chance(int number, siginfo_t *info, void *context) {
   allow_unaligned_access();
   int saved_errno = errno;
@@ -247,7 +247,7 @@ static int is_ours(const struct sigaction *action) {
          action->sa_sigaction == handle_first_chance;
 }
 
-/* What stands in the kernel for what the program asked for, and reads back so. */
+/* Whether the kernel's action stands for the one that the program requested and reads back. */
 static int is_as_wanted(int number, const struct sigaction *now) {
   return is_ours(now) || (!is_default(now) && !is_ignored(now) &&
                           now->sa_sigaction == wanted[number].sa_sigaction);
@@ -271,7 +271,7 @@ static int put_in_place(int number, const struct sigaction *action) {
   wanted[number] = *action;
   if (is_default(action)) return put_default_in_place(number, action->sa_flags);
   if (action->sa_flags & SA_RESETHAND) return put_once_in_place(number, action);
-  /* With SA_SIGINFO the kernel leaves on the stack what the handler was called for. */
+  /* With SA_SIGINFO the kernel leaves the handler's cause on the stack. */
   struct sigaction theirs = *action;
   theirs.sa_flags |= SA_SIGINFO;
   return __sigaction(number, &theirs, NULL);
@@ -282,7 +282,7 @@ int pmr_want_action(int number, const struct sigaction *action, struct sigaction
   struct sigaction previous;
   sigfillset(&every);
   sigprocmask(SIG_SETMASK, &every, &before);
-  int locks = is_owner(); /* in a copy of us nobody may be there to release it */
+  int locks = is_owner(); /* in a forked copy the lock's holder may not exist */
   if (locks) pmr_acquire(&change_lock);
   int result = __sigaction(number, NULL, &previous);
   if (result == 0 && is_as_wanted(number, &previous)) previous = wanted[number];
@@ -320,7 +320,7 @@ void pmr_set_monitor(const char *socket_path, uint32_t timeout_ms) {
   answer_timeout_ms = timeout_ms ? timeout_ms : PMR_ANSWER_TIMEOUT_MS;
 }
 
-/* In a forked child: whose crash it would be, and nobody is at it. */
+/* A forked child owns its crashes, and no thread of it is reporting one. */
 static void begin_child(void) {
   if (!atomic_load(&is_installed)) return;
   change_lock = (pmr_lock)PMR_UNLOCKED;
@@ -329,8 +329,8 @@ static void begin_child(void) {
   atomic_store(&is_reported, 0);
 }
 
-/* Where no hook stands before sigaction (a library that was loaded late) the handlers that are there stay
- * as they are; but Python's faulthandler is known to end the process by the default action. */
+/* If no hook intercepts sigaction (a library that was loaded late) existing handlers are left as they
+* are; but Python's faulthandler is known to end the process by the default action. */
 static void stand_before_existing(int number, const struct sigaction *existing) {
   pmr_caller caller;
   pmr_find_caller((uintptr_t)existing->sa_sigaction, 0, &caller);
@@ -370,7 +370,7 @@ int pmr_install_crash_handler(void) {
 void pmr_remove_crash_handler(void) {
   if (!atomic_exchange(&is_installed, 0)) return;
   for (size_t i = 0; i < CRASH_SIGNALS; i++) {
-    struct sigaction now; /* who replaced us meanwhile stays */
+    struct sigaction now; /* a handler that replaced ours meanwhile stays */
     if (__sigaction(crash_signals[i], NULL, &now) == 0 && is_ours(&now))
       __sigaction(crash_signals[i], &wanted[crash_signals[i]], NULL);
   }

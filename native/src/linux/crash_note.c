@@ -17,14 +17,14 @@ static uint64_t fill_registers(pmr_crash_note *note, const ucontext_t *context) 
   note->context_kind = PMR_CONTEXT_KIND_LINUX_X86_64;
   note->context_size = (uint32_t)general;
   memcpy(note->context, machine->gregs, general);
-  if (machine->fpregs) { /* the kernel begins every floating point state with the FXSAVE area */
+  if (machine->fpregs) { /* every floating point state of the kernel starts with the FXSAVE area */
     memcpy(note->context + general, machine->fpregs, floating);
     note->context_size += (uint32_t)floating;
   }
   note->stack_pointer = (uint64_t)machine->gregs[REG_RSP];
   return (uint64_t)machine->gregs[REG_RIP];
 #elif defined(__aarch64__)
-  /* regs[31], sp, pc and pstate follow each other. */
+  /* regs[31], sp, pc and pstate are contiguous. */
   note->context_kind = PMR_CONTEXT_KIND_LINUX_AARCH64;
   note->context_size = 34 * 8;
   memcpy(note->context, machine->regs, 34 * 8);
@@ -49,7 +49,7 @@ uint64_t pmr_fault_mask(const pmr_fault *fault) {
   return mask;
 }
 
-/* si_addr and the sender share their bytes: which is meant, signal and code tell (sigaction(2)). */
+/* si_addr and the sender share their bytes: signal and code decide which is valid (sigaction(2)). */
 static void fill_origin(pmr_crash_note *note, const pmr_fault *fault) {
   const siginfo_t *info = fault->info;
   if (info->si_code <= 0) {

@@ -1,8 +1,8 @@
-/* spawn_and_attach: find the monitor or start it, say who we are, and have crashes told to it.
+/* spawn_and_attach: find the monitor or start it, register, and have crashes reported to it.
  *
- * No descriptor stays open in the program: the monitor holds our pid, and a crash opens a socket of its
- * own. The monitor that is started is nobody's child: it is not waited for, gets no Ctrl-C of our
- * terminal, and sees none of our descriptors. */
+ * No descriptor stays open in the program: the monitor holds our pid, and a crash opens its own socket.
+ * A monitor that is started here is a daemon: it is not waited for, gets no Ctrl-C from our terminal,
+ * and inherits none of our descriptors. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -48,13 +48,13 @@ static char last_error[256];
 
 const char *perimortem_attach_error(void) { return last_error[0] ? last_error : NULL; }
 
-/* Said once: who starts a program a hundred times need not read it a hundred times in one. */
+/* Printed once: a program that attaches a hundred times should not print it a hundred times. */
 static void note_failure(const char *what, int error) {
   static int is_said;
   snprintf(last_error, sizeof last_error, "%s%s%s", what, error ? ": " : "",
            error ? strerror(error) : "");
   if (is_said++) return;
-  fprintf(stderr, "perimortem: crashes of this program are not told to a monitor: %s\n", last_error);
+  fprintf(stderr, "perimortem: crashes of this program are not reported to a monitor: %s\n", last_error);
 }
 
 static uint64_t deadline_after(double seconds) {
@@ -66,7 +66,7 @@ static void pause_between_tries(void) {
   nanosleep(&wait, NULL);
 }
 
-/* The file that `name` means, by PATH; 0 when there is none. */
+/* The file that `name` refers to, by PATH; 0 if there is none. */
 static int find_program(const char *name, char *path, size_t size) {
   if (strchr(name, '/')) return (size_t)snprintf(path, size, "%s", name) < size;
   const char *directories = secure_getenv("PATH");
@@ -79,7 +79,7 @@ static int find_program(const char *name, char *path, size_t size) {
   return 0;
 }
 
-/* Ours, but for what would have the monitor watched in its turn. */
+/* Our environment, without variables that would have the monitor watched itself. */
 static void make_environment(char **variables, char *run_dir) {
   static const char *const left_out[] = {
       "LD_PRELOAD=",        "PERIMORTEM_RUN_DIR=",       "PERIMORTEM_MONITOR_PID=",
@@ -97,8 +97,8 @@ static void make_environment(char **variables, char *run_dir) {
   variables[count] = NULL;
 }
 
-/* In the process that will be the monitor. Only system calls: other threads of the program may have held
- * any lock when we were copied. */
+/* In the process that becomes the monitor. Only system calls: other threads of the program may have held
+* any lock at the fork. */
 static void become_monitor(const char *path, char *const *arguments, char *const *variables) {
   unsigned long none = 0;
   PMR_RAW0(SYS_setsid);
@@ -112,13 +112,13 @@ static void become_monitor(const char *path, char *const *arguments, char *const
   PMR_RAW1(SYS_exit_group, 127);
 }
 
-/* 0 or an errno value; whether it came up, only its socket tells. */
+/* 0 or an errno value; whether it came up shows only at its socket. */
 static int start_monitor(const char *const *command, const char *directory) {
   static const char *const usual[] = {"perimortem", NULL};
   char path[4096], run_dir[512];
   char *arguments[ARGUMENTS_MAX + 3];
   int count = 0;
-  if (getauxval(AT_SECURE)) return EPERM; /* whoever called it would choose what it starts */
+  if (getauxval(AT_SECURE)) return EPERM; /* the caller could choose what we start */
   if (!command || !command[0]) command = usual;
   if (!find_program(command[0], path, sizeof path)) return ENOENT;
   while (command[count] && count < ARGUMENTS_MAX) {
@@ -132,7 +132,7 @@ static int start_monitor(const char *const *command, const char *directory) {
   char **variables = malloc(VARIABLES_MAX * sizeof *variables);
   if (!variables) return ENOMEM;
   make_environment(variables, run_dir);
-  /* Without SIGCHLD, and past the fork handlers of the program. */
+  /* Without SIGCHLD, and bypassing the program's fork handlers. */
   long child = pmr_raw(SYS_clone, 0, 0, 0, 0, 0, 0);
   if (child == 0) become_monitor(path, arguments, variables);
   int error = child < 0 ? (int)-child : 0;
@@ -141,7 +141,7 @@ static int start_monitor(const char *const *command, const char *directory) {
   return error;
 }
 
-/* One question, one answer of the expected kind; 0 or an errno value. */
+/* One request, one answer of the expected kind; 0 or an errno value. */
 static int exchange(uint16_t kind, uint16_t expected, uint64_t deadline_ns) {
   pmr_frame frame = pmr_make_frame(kind), answer;
   int fd = pmr_connect(deadline_ns);
@@ -153,12 +153,12 @@ static int exchange(uint16_t kind, uint16_t expected, uint64_t deadline_ns) {
   return error;
 }
 
-/* Nobody listens; or he was just leaving. */
+/* No monitor listens; or it was just exiting. */
 static int is_absent(int error) {
   return error == ENOENT || error == ECONNREFUSED || error == EPIPE || error == ECONNRESET;
 }
 
-/* The monitor of `run` if we are below one, else the one of this user, started where there is none. */
+/* The monitor of `run` if we are below one, else the one of this user, started if there is none. */
 static int find_monitor(const perimortem_options *options, uint64_t deadline_ns) {
   const char *given = secure_getenv("PERIMORTEM_SOCKET");
   char path[512];
@@ -175,7 +175,7 @@ static int find_monitor(const perimortem_options *options, uint64_t deadline_ns)
     if (!is_absent(error)) return error;
     uint64_t now_ns = pmr_precise_now_ns();
     if (now_ns >= deadline_ns) return ETIMEDOUT;
-    if (now_ns >= start_ns) { /* one that was started may have met one that was leaving */
+    if (now_ns >= start_ns) { /* the one we started may have met one that was exiting */
       error = start_monitor(options ? options->monitor_command : NULL, pmr_directory());
       if (error) return error;
       start_ns = now_ns + START_PATIENCE_NS;
@@ -192,13 +192,13 @@ static int attach(const perimortem_options *options) {
   uint64_t deadline_ns = deadline_after(connect_s < 3600 ? connect_s : 3600);
   int error = perimortem_open();
   if (error) {
-    note_failure("no recorder could be made", error);
+    note_failure("no recorder could be created", error);
     return error;
   }
   error = find_monitor(options, deadline_ns);
   if (!error) error = exchange(PMR_FRAME_KIND_PING, PMR_FRAME_KIND_PONG, deadline_ns);
   if (error) note_failure("no monitor answers, and none could be started", error);
-  /* Without a monitor a crash is still written down, for whoever looks later. */
+  /* Without a monitor a crash is still recorded, for a later monitor. */
   char socket_path[512];
   snprintf(socket_path, sizeof socket_path, "%s", pmr_socket_path());
   pmr_set_monitor(error ? NULL : socket_path, (uint32_t)((answer_s < 3600 ? answer_s : 3600) * 1e3));

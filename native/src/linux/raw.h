@@ -1,5 +1,5 @@
 /* System calls without the C library: no errno, no hook, no cancellation point, no lock. For the crash
- * handler, which may run in the middle of any of these. A failure is a negative errno value. */
+* handler, which may interrupt any of these. A failure is a negative errno value. */
 #ifndef PERIMORTEM_RAW_H
 #define PERIMORTEM_RAW_H
 

@@ -34,7 +34,7 @@ static char recorder_path[512], recorder_directory[400];
 static unsigned char *mapped_base;
 static uint64_t mapped_size;
 
-/* Read a small /proc file whole; the length, or -1. */
+/* Read a small /proc file completely; the length, or -1. */
 static ssize_t read_small(const char *path, char *buffer, size_t size) {
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return -1;
@@ -48,7 +48,7 @@ static ssize_t read_small(const char *path, char *buffer, size_t size) {
 static uint64_t read_start_time_ticks(void) {
   char text[1024];
   if (read_small("/proc/self/stat", text, sizeof text) <= 0) return 0;
-  /* /proc may be that of another pid namespace, in which we have another number. */
+  /* /proc may belong to another pid namespace, in which we have another pid. */
   if (strtol(text, NULL, 10) != getpid()) return 0;
   char *at = strrchr(text, ')');
   if (!at) return 0;
@@ -59,7 +59,7 @@ static uint64_t read_start_time_ticks(void) {
   return strtoull(at, NULL, 10);
 }
 
-/* Read once: a forked child has it from its parent. */
+/* Read once: a forked child inherits it. */
 static void read_boot_id(char into[16]) {
   static char boot_id[16];
   static int is_read;
@@ -95,8 +95,8 @@ static int find_directory(char *path, size_t size) {
   return length > 0 && (size_t)length < size ? 0 : ENAMETOOLONG;
 }
 
-/* The directory must be ours alone: anything else could be swapped under us. A forked child, which may
- * stand in a chroot by now, takes the very same one as its parent, and makes none. */
+/* The directory must be writable by us only: anything else could be swapped under us. A forked child, which
+* may be in a chroot by now, uses the very same one as its parent, and creates none. */
 static int open_directory(const char *path, int *directory_fd) {
   static dev_t known_device;
   static ino_t known_inode;
@@ -104,7 +104,7 @@ static int open_directory(const char *path, int *directory_fd) {
   if (!known_inode && mkdir(path, 0700) != 0 && errno != EEXIST) return errno;
   int fd = open(path, O_DIRECTORY | O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
   if (fd < 0) return errno;
-  /* By number: glibc offers fstat as a symbol only from 2.33 on. */
+  /* By number: glibc offers fstat as a symbol only since 2.33. */
   if (syscall(SYS_fstat, fd, &facts) != 0 || facts.st_uid != geteuid() ||
       (facts.st_mode & (S_IWGRP | S_IWOTH)) ||
       (known_inode && (facts.st_dev != known_device || facts.st_ino != known_inode))) {
@@ -118,7 +118,7 @@ static int open_directory(const char *path, int *directory_fd) {
 }
 
 static uint32_t choose_slot_count(uint32_t flags) {
-  /* A worker says little; and its parent may fork thousands. */
+  /* A small recorder: a worker emits little, and its parent may fork thousands. */
   if (flags & PMR_HEADER_FLAG_FORKED) return PMR_EVENT_SLOT_COUNT_FORKED;
   const char *given = getenv("PERIMORTEM_EVENT_SLOTS");
   unsigned long count = given ? strtoul(given, NULL, 10) : 0;
@@ -206,7 +206,7 @@ static int create_in(int directory_fd, uint32_t flags) {
   uint64_t ticks = read_start_time_ticks();
   unsigned char *base = NULL;
   char building[80], name[64];
-  if (ticks == 0) return ENOENT; /* no /proc: nobody could tell us from a later pid */
+  if (ticks == 0) return ENOENT; /* no /proc: we could not be told from a later process with our pid */
 
   snprintf(name, sizeof name, "%u-%llu.rec", (unsigned)getpid(), (unsigned long long)ticks);
   snprintf(building, sizeof building, ".%s.new", name);
@@ -222,7 +222,7 @@ static int create_in(int directory_fd, uint32_t flags) {
   }
   pmr_identity identity = identify(ticks, flags);
   pmr_fill_header(base, slots, &identity);
-  /* After exec in the same pid a file of that name is there: replaced whole, never truncated. */
+  /* After exec in the same pid a file of that name exists: replaced, never truncated. */
   if (renameat(directory_fd, building, directory_fd, name) != 0) {
     error = errno;
     munmap(base, size);
@@ -267,9 +267,9 @@ static void say_goodbye_at_exit(void) {
   perimortem_goodbye(status);
 }
 
-/* A forked child has the parent's mapping, which is not its own to write, and locks whose holders
- * were left behind. It gets a recorder here and no thread: one may be made in a child only where none
- * of the parent's was in the middle of anything. */
+/* A forked child has the parent's mapping, which it must not write, and locks whose holders do not
+* exist. It gets a recorder here and no thread: creating one in a child is safe only if no thread of the
+* parent was in the middle of anything. */
 static uint32_t flags_of_children;
 static _Atomic int is_opened, has_sampler;
 
@@ -281,7 +281,7 @@ static void begin_child(void) {
   if (mapped_base && !pmr_base()) {
     munmap(mapped_base, mapped_size);
     mapped_base = NULL;
-    /* A daemon may outlive its monitor: then nobody would ever take these files away. */
+    /* A daemon may outlive its monitor: then these files would never be removed. */
     if (monitor_pid && kill((pid_t)monitor_pid, 0) != 0 && errno == ESRCH) flags_of_children = 0;
     if (flags_of_children) pmr_create(flags_of_children);
   }

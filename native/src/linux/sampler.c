@@ -3,8 +3,8 @@
  *
  * It shows that the kernel schedules the process at all, and no more: a program whose every other
  * thread is deadlocked still beats "process". A preload alone starts no thread: many programs must
- * have one only (unshare, setns), lose glibc's single-threaded speed, or drop rights that a thread
- * would keep. For them the monitor looks from outside. */
+ * have only one (unshare, setns), lose glibc's single-threaded speed, or drop rights that a thread
+ * would keep. For them the monitor observes from outside. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -26,12 +26,12 @@
 
 int pmr_is_leaving;
 
-/* Counting a hundred thousand descriptors each second would be felt; beyond this it is a minimum. */
+/* Counting a hundred thousand descriptors each second would be felt; beyond this the count is a minimum. */
 #define FD_COUNT_MAX 16384
 
 static long count_descriptors(void) {
   _Alignas(8) char entries[4096];
-  long count = 0; /* the one that lists them is in our own table */
+  long count = 0; /* the descriptor that lists them is in our own table */
   int fd = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return 0;
   for (;;) {
@@ -49,11 +49,11 @@ static long count_descriptors(void) {
   return count;
 }
 
-/* 1 when the main thread has left by pthread_exit and only this thread remains: without it the
- * process would have ended. */
+/* 1 if the main thread has exited by pthread_exit and only this thread remains: without it the
+* process would have ended. */
 static int is_last_thread(char state, unsigned long threads) { return state == 'Z' && threads <= 2; }
 
-/* Returns 0, or 1 when the process has come to its end but for this thread. */
+/* Returns 0, or 1 if the process has ended except for this thread. */
 static int emit_stats(void) {
   char text[512], json[160];
   unsigned long threads = 0;
@@ -83,8 +83,8 @@ static int emit_stats(void) {
   return is_last_thread(state, threads);
 }
 
-/* Descriptors are per thread if asked for: ours must not take the numbers that the program expects
- * (close(0); open() gives 0), nor be closed and reused under us by its closefrom(). */
+/* A descriptor table of our own: our descriptors must not take the numbers that the program expects
+* (close(0); open() gives 0), nor be closed and reused under us by its closefrom(). */
 static int leave_descriptor_table(void) {
   if (syscall(SYS_unshare, CLONE_FILES) != 0) return 0;
 #ifndef SYS_close_range
@@ -98,7 +98,7 @@ static int leave_descriptor_table(void) {
 /* The main thread's own destructor (below) sets `leave`; the sampler answers with `gone`. */
 static _Atomic int leave, gone;
 
-/* Until `word` is set or the time is over; 0 when the kernel refuses to let us wait (seccomp). */
+/* Until `word` is set or the time is over; 0 if the kernel refuses to let us wait (seccomp). */
 static int wait_on(_Atomic int *word, int64_t timeout_ns) {
   struct timespec timeout = {timeout_ns / 1000000000, timeout_ns % 1000000000};
   if (timeout_ns <= 0) return 1;
@@ -128,22 +128,22 @@ static void *sample(void *own_table) {
     if (reads_proc && emit_stats() && !own_table) {
       pmr_is_leaving = 1;
       perimortem_goodbye(0);
-      exit(0); /* as glibc does when the last thread leaves */
+      exit(0); /* as glibc does when the last thread exits */
     }
     next_ns += 1000000000;
     if (next_ns < precise_now_ns()) next_ns = precise_now_ns() + 1000000000; /* after a stop */
     int may_wait = 1;
     while (may_wait && !atomic_load(&leave) && precise_now_ns() < next_ns)
       may_wait = wait_on(&leave, next_ns - precise_now_ns());
-    if (!may_wait) break; /* better no beat than a busy thread */
+    if (!may_wait) break; /* better no beat than a busy loop */
   }
   perimortem_retire(heartbeat);
   set(&gone);
   return NULL;
 }
 
-/* Runs when the main thread leaves by pthread_exit, not when it returns from main: then the last thread
- * of the program must be one of its own, for it flushes what was written and runs the exit handlers. */
+/* Runs when the main thread exits by pthread_exit, not when it returns from main: then the last thread must
+* be one of the program's own, since it flushes the output and runs the exit handlers. */
 static void stop_sampler(void *unused) {
   (void)unused;
   set(&leave);
@@ -160,7 +160,7 @@ int pmr_start_sampler(void) {
   pthread_attr_init(&attributes);
   pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   pthread_attr_setstacksize(&attributes, 256 * 1024); /* room for the program's static TLS */
-  /* A table of its own only where the main thread can tell it to leave in time. */
+  /* A table of its own only if the main thread can ask it to exit in time. */
   void *own_table = NULL;
   pthread_key_t key;
   if (syscall(SYS_gettid) == getpid() && pthread_key_create(&key, stop_sampler) == 0 &&

@@ -12,8 +12,8 @@
 
 #if defined(__x86_64__)
 
-/* struct rt_sigframe of the kernel: the address that the handler returns to (the restorer, always the same),
- * struct ucontext, siginfo. */
+/* struct rt_sigframe of the kernel: the handler's return address (the restorer, always the same),
+* struct ucontext, siginfo. */
 #define CONTEXT_AT 8u
 #define CONTEXT_SIZE 304u
 #define INFO_AT (CONTEXT_AT + CONTEXT_SIZE)
@@ -21,7 +21,7 @@
 #define CHUNK 8192u
 #define LOOKED_AT_MAX (1u << 20)
 
-/* As rt_sigaction(2) has it; the C library does not tell the restorer. */
+/* As in rt_sigaction(2); the C library does not return the restorer. */
 struct kernel_action {
   void *handler;
   unsigned long flags;
@@ -36,8 +36,8 @@ static union {
 static siginfo_t found_info;
 static ucontext_t found_context;
 
-/* What a handler that has returned left on the stack may still lie there, in a buffer that nobody has
- * written: but its signal is let through again. */
+/* A frame of a handler that has returned may still be on the stack, in an unwritten buffer; but its signal
+* is no longer blocked. */
 static int is_fault_frame(const unsigned char *frame, uint64_t mask) {
   int number, code;
   uint64_t flags;
@@ -69,7 +69,7 @@ static uint64_t find_restorer(void) {
 #define PAGE_FAULT 14
 #define IS_PROTECTION 1
 
-/* The call that sends a signal at once ends right before the place where it arrives. */
+/* A system call that sends an immediate signal ends right before the place where it arrives. */
 static int is_after_system_call(uint64_t program_counter) {
   static const unsigned char instruction[2] = {0x0f, 0x05};
   unsigned char before[2] = {0, 0};
@@ -94,7 +94,7 @@ int pmr_restore_late_fault(const pmr_fault *sent, pmr_fault *fault) {
   return 1;
 }
 
-/* Read as a file: a stack may end anywhere, and what is not there is an error, no fault. */
+/* Read as a file: a stack may end anywhere, and an unmapped page is an error, not a fault. */
 int pmr_find_signal_frame(uint64_t stack_pointer, uint64_t mask, pmr_fault *fault) {
   uint64_t restorer = find_restorer();
   int is_found = 0;
@@ -119,7 +119,7 @@ int pmr_find_signal_frame(uint64_t stack_pointer, uint64_t mask, pmr_fault *faul
 
 #else
 
-/* Elsewhere no restorer on the stack tells a frame: the signal that came last is the one that is told. */
+/* On other machines a restorer does not identify frames: the last signal is the one reported. */
 int pmr_find_signal_frame(uint64_t stack_pointer, uint64_t mask, pmr_fault *fault) {
   (void)stack_pointer;
   (void)mask;

@@ -1,5 +1,5 @@
-/* Stand before sigaction and its kin for the signals of a crash: where the program wants the default action
- * the kernel gets our handler, and the program reads back what it asked for. */
+/* Hooks of sigaction and related functions for the crash signals: if the program wants the default action
+* the kernel gets our handler, and the program reads back what it set. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -22,7 +22,7 @@ PERIMORTEM_API int sigaction(int number, const struct sigaction *action, struct 
   return is_ours(number) ? pmr_want_action(number, action, old) : __sigaction(number, action, old);
 }
 
-/* As signal(2) has it: with the flags of BSD, its own signal held back; or with those of System V. */
+/* Like signal(2): with BSD semantics, its own signal blocked; or with those of System V. */
 static handler set_handler(int number, handler wanted, int flags) {
   struct sigaction action, old;
   memset(&action, 0, sizeof action);
@@ -38,8 +38,8 @@ static handler set_handler(int number, handler wanted, int flags) {
   return result == 0 ? old.sa_handler : SIG_ERR;
 }
 
-/* Found before main, for signal() may be called where the loader must not be asked: inside a handler, or
- * while another thread is in dlopen. */
+/* Resolved before main, since signal() may be called where dlsym is unsafe: inside a handler, or
+* while another thread is in dlopen. */
 #define STAND_BEFORE(name, flags)                                                                  \
   static set_function real_##name;                                                                 \
   PERIMORTEM_API handler name(int number, handler wanted) {                                        \
@@ -56,7 +56,7 @@ STAND_BEFORE(ssignal, BSD_FLAGS)
 STAND_BEFORE(sysv_signal, SYSTEM_V_FLAGS)
 STAND_BEFORE(__sysv_signal, SYSTEM_V_FLAGS)
 
-/* These two change mask and action together: the C library does it, and we look at what came of it. */
+/* These two change mask and action together: the C library does it, and we check the result. */
 static set_function real_sigset;
 static int (*real_sigignore)(int);
 
@@ -95,7 +95,7 @@ __attribute__((constructor)) static void find_real(void) {
 }
 
 int pmr_hooks_sigaction(void) {
-  /* The one that the program itself is bound to: found from the front of the search order. */
+  /* The one that the program itself is bound to: found from the start of the search order. */
   void *first = dlsym(RTLD_DEFAULT, "sigaction");
   void *of_libc = dlsym(RTLD_NEXT, "sigaction");
   return first != NULL && first != of_libc;

@@ -1,6 +1,6 @@
-/* Stand before pthread_create: each new thread begins with a signal stack of its own, for a stack overflow
- * in a thread without one never reaches a handler. Threads made otherwise (raw clone, thrd_create) and
- * those that were there before us go without. */
+/* Hook of pthread_create: each new thread starts with its own signal stack, since a stack overflow
+* in a thread without one never reaches a handler. Threads created otherwise (raw clone, thrd_create) and
+* those that existed before us go without. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -15,7 +15,7 @@
 
 typedef int (*create_function)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 
-/* Lies at the foot of the signal stack until the thread has taken it. */
+/* At the bottom of the signal stack until the thread has taken it. */
 typedef struct beginning {
   void *(*routine)(void *);
   void *argument;

@@ -1,5 +1,5 @@
-/* A socket that is opened when it is needed: a descriptor kept for the day of the crash would be in the
- * way of programs that close or count theirs, and a forked child would hold it, too. */
+/* A socket that is opened on demand: a descriptor kept open for a crash would disturb programs that
+* close or count theirs, and a forked child would inherit it. */
 #define _GNU_SOURCE
 #include "wire.h"
 
@@ -23,7 +23,7 @@
 
 #define RETRY_NS 5000000
 
-/* Directory and name apart: a path that is too long for a socket is reached through the directory. */
+/* Directory and name separately: a path that is too long for a socket is reached through the directory. */
 static char directory[400], name[100], whole[512];
 
 uint64_t pmr_precise_now_ns(void) {
@@ -59,7 +59,7 @@ static char *put_number(char *at, unsigned number) {
   return at;
 }
 
-/* Fills `address`; a descriptor that must stay open until after the connect, or -1. */
+/* Fills `address`; returns a descriptor that must stay open until after the connect, or -1. */
 static int make_address(struct sockaddr_un *address) {
   address->sun_family = AF_UNIX;
   if (strlen(whole) < sizeof address->sun_path) {
@@ -78,8 +78,8 @@ static int open_socket(void) {
   return (int)PMR_RAW3(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 }
 
-/* No descriptor is left: a limit that may be raised is raised, else the highest goes. Whoever comes here
- * has crashed. */
+/* No descriptor is left: raise the limit if possible, else close the highest. The process has crashed
+* anyway. */
 static int make_room(void) {
   struct rlimit limit;
   if (PMR_RAW4(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &limit) != 0) return -EMFILE;
@@ -103,7 +103,7 @@ int pmr_connect(uint64_t deadline_ns) {
   if (fd < 0) return fd;
   int directory_fd = make_address(&address);
   long error;
-  /* EAGAIN: more are waiting to be accepted than the socket holds. */
+  /* EAGAIN: the socket's backlog is full. */
   while ((error = PMR_RAW3(SYS_connect, fd, &address, sizeof address)) == -EAGAIN &&
          pmr_precise_now_ns() < deadline_ns)
     pause_ns(RETRY_NS);
@@ -133,7 +133,7 @@ pmr_frame pmr_make_frame(uint16_t kind) {
   return frame;
 }
 
-/* 1 when `fd` is ready for `events`, 0 at the deadline. A stop of ours, or a signal, only interrupts. */
+/* 1 if `fd` is ready for `events`, 0 at the deadline. A ptrace stop, or a signal, only interrupts. */
 static int await(int fd, short events, uint64_t deadline_ns) {
   for (;;) {
     uint64_t now_ns = pmr_precise_now_ns();

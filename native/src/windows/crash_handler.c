@@ -1,9 +1,9 @@
-/* An exception that nobody takes: write down, tell the monitor, wait for its dump, let it travel on.
+/* For unhandled exceptions: record, report to the monitor, wait for its dump, continue the search.
  *
- * First-chance exceptions are none of our business: runtimes live on them. The unhandled-exception filter is
- * called when every frame has declined. Only a stack overflow is told from the vectored handler, for it
- * leaves too little stack for the system to come that far. Fast-fail and heap corruption pass every handler:
- * they belong to Windows Error Reporting. */
+ * First-chance exceptions are not ours to report: runtimes use them routinely. The unhandled-exception filter
+ * is called when every frame has declined. Only a stack overflow is reported from the vectored handler, since
+ * it leaves too little stack for the system to get to the filter. Fast-fail and heap corruption bypass every
+ * handler: they are left to Windows Error Reporting. */
 #include "crash_handler.h"
 
 #include <stdatomic.h>
@@ -15,7 +15,7 @@
 #include "../crc32.h"
 #include "wire.h"
 
-/* For the overflow's own report: this much of a thread's stack is kept back for it. */
+/* Stack reserved in each thread for reporting its own overflow. */
 #define STACK_GUARANTEE (64u * 1024)
 
 static _Atomic int is_installed;
@@ -76,14 +76,14 @@ static void tell_monitor(const pmr_crash_note *note) {
   CloseHandle(pipe);
 }
 
-/* One thread reports; whoever crashes meanwhile waits for that, for it ends them all. */
+/* One thread reports; others that crash meanwhile wait for it, since it ends the process. */
 static int is_first(void) {
   uint32_t tid = GetCurrentThreadId(), expected = 0;
   if (atomic_compare_exchange_strong(&dumping_tid, &expected, tid)) return 1;
-  if (expected == tid) return 0; /* our own handler crashed, or the overflow comes to the filter, too */
+  if (expected == tid) return 0; /* our own handler crashed, or the overflow reaches the filter, too */
   uint64_t deadline_ms = pmr_now_ms() + answer_timeout_ms + 1000;
   while (!atomic_load(&is_reported) && pmr_now_ms() < deadline_ms) Sleep(5);
-  Sleep(500); /* it goes first, so that the process ends by the exception that was reported */
+  Sleep(500); /* so that the process ends by the reported exception */
   return 0;
 }
 
@@ -104,7 +104,7 @@ static LONG WINAPI on_vectored(EXCEPTION_POINTERS *pointers) {
 static LONG WINAPI on_unhandled(EXCEPTION_POINTERS *pointers) {
   LONG wish = EXCEPTION_CONTINUE_SEARCH;
   if (previous_filter && !atomic_load(&dumping_tid)) {
-    /* Whoever was here before us goes first; it may mend it, or end the process itself. */
+    /* An existing filter is called first; it may fix the fault, or end the process itself. */
     pmr_crash_note *note = pmr_crash_area();
     fill(note, pointers);
     pmr_publish_crash(note, PMR_CRASH_STATE_TAKEN);
@@ -139,7 +139,7 @@ void pmr_remove_crash_handler(void) {
   if (vectored_handler) RemoveVectoredExceptionHandler(vectored_handler);
   vectored_handler = NULL;
   LPTOP_LEVEL_EXCEPTION_FILTER now = SetUnhandledExceptionFilter(previous_filter);
-  if (now != on_unhandled) SetUnhandledExceptionFilter(now); /* who replaced us meanwhile stays */
+  if (now != on_unhandled) SetUnhandledExceptionFilter(now); /* a filter that replaced ours stays */
 }
 
 void pmr_stand_before_crashes(void) {

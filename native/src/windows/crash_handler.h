@@ -1,10 +1,10 @@
-/* The last filter before the system's own report of a crash. */
+/* The last filter before the system's own crash report. */
 #ifndef PERIMORTEM_CRASH_HANDLER_H
 #define PERIMORTEM_CRASH_HANDLER_H
 
 #include <stdint.h>
 
-/* Where %PERIMORTEM_SOCKET% names a monitor: install the handler, and tell it crashes. */
+/* If %PERIMORTEM_SOCKET% names a monitor: install the handler, and report crashes to it. */
 void pmr_stand_before_crashes(void);
 
 /* How long a crash waits for its dump; 0: the default. */

@@ -1,4 +1,4 @@
-/* spawn_and_attach: find the monitor or start it, say who we are, and have crashes told to it. */
+/* spawn_and_attach: find the monitor or start it, register, and have crashes reported to it. */
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -34,10 +34,10 @@ static void note_failure(const char *what, DWORD error) {
   static int is_said;
   snprintf(last_error, sizeof last_error, "%s (error %lu)", what, error);
   if (is_said++) return;
-  fprintf(stderr, "perimortem: crashes of this program are not told to a monitor: %s\n", last_error);
+  fprintf(stderr, "perimortem: crashes of this program are not reported to a monitor: %s\n", last_error);
 }
 
-/* One for each run directory, as the monitor makes it: FNV-1a of its UTF-8 in lower case. */
+/* One per run directory, named as the monitor does: FNV-1a of its UTF-8 in lower case. */
 static void find_service_pipe(wchar_t *name, size_t size) {
   uint64_t digest = UINT64_C(0xCBF29CE484222325);
   char directory[3 * 1024];
@@ -50,7 +50,7 @@ static void find_service_pipe(wchar_t *name, size_t size) {
              PMR_SERVICE_SOCKET_NAME);
 }
 
-/* Quoted as the C runtime takes it apart again: backslashes count only before a quote. */
+/* Quoted for the C runtime's parser: backslashes count only before a quote. */
 static size_t put_argument(wchar_t *line, size_t at, const wchar_t *argument) {
   if (at && at < COMMAND_MAX - 2) line[at++] = L' ';
   if (at < COMMAND_MAX - 2) line[at++] = L'"';
@@ -90,7 +90,7 @@ static DWORD start_monitor(const char *const *command, HANDLE *monitor) {
   SetEnvironmentVariableW(L"PERIMORTEM_RUN_DIR", directory);
   DWORD flags = DETACHED_PROCESS | CREATE_BREAKAWAY_FROM_JOB;
   BOOL ok = CreateProcessW(NULL, line, NULL, NULL, FALSE, flags, NULL, NULL, &startup, &process);
-  if (!ok && GetLastError() == ERROR_ACCESS_DENIED) /* our job lets nobody out */
+  if (!ok && GetLastError() == ERROR_ACCESS_DENIED) /* our job allows no breakaway */
     ok = CreateProcessW(NULL, line, NULL, NULL, FALSE, DETACHED_PROCESS, NULL, NULL, &startup, &process);
   if (!ok) return GetLastError();
   CloseHandle(process.hThread);
@@ -114,7 +114,7 @@ static int is_absent(DWORD error) {
 
 static int is_starting(HANDLE monitor) { return monitor && WaitForSingleObject(monitor, 0) == WAIT_TIMEOUT; }
 
-/* Ask until one answers, and start one where there is none. */
+/* Retry until one answers, and start one if there is none. */
 static DWORD await_monitor(const char *const *command, uint64_t deadline_ms, HANDLE *monitor) {
   uint64_t start_ms = 0;
   for (;;) {
@@ -122,7 +122,7 @@ static DWORD await_monitor(const char *const *command, uint64_t deadline_ms, HAN
     if (!is_absent(error)) return error;
     uint64_t now_ms = pmr_now_ms();
     if (now_ms >= deadline_ms) return error;
-    /* One that was started may have met one that was leaving; while it runs a second would only slow it. */
+    /* The one we started may have met one that was exiting; while it runs a second would only slow it. */
     if (now_ms >= start_ms && !is_starting(*monitor)) {
       if (*monitor) CloseHandle(*monitor);
       *monitor = NULL;
@@ -158,13 +158,13 @@ static DWORD attach(const perimortem_options *options) {
   double connect_s = choose(options ? options->connect_timeout_s : 0, CONNECT_TIMEOUT_S);
   double answer_s = choose(options ? options->answer_timeout_s : 0, ANSWER_TIMEOUT_S);
   if (perimortem_open() != 0) {
-    note_failure("no recorder could be made", GetLastError());
+    note_failure("no recorder could be created", GetLastError());
     return ERROR_NOT_READY;
   }
   DWORD error = find_monitor(options, pmr_now_ms() + (uint64_t)(connect_s * 1e3));
   if (error) {
     note_failure("no monitor answers, and none could be started", error);
-    pmr_set_pipe_name(NULL); /* a crash is still written down, for whoever looks later */
+    pmr_set_pipe_name(NULL); /* a crash is still recorded, for a later monitor */
   }
   pmr_set_answer_timeout((uint32_t)(answer_s * 1e3));
   pmr_install_crash_handler();

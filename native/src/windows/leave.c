@@ -1,6 +1,6 @@
-/* Who leaves? ExitProcess tells every library (DLL_PROCESS_DETACH) on the thread that called it, so the
- * stack of that moment names the code that wanted to leave. TerminateProcess, an exception that nobody
- * takes and a fast-fail tell nobody: then there is no note, and that is a fact as well. */
+/* Which code exits? ExitProcess notifies every library (DLL_PROCESS_DETACH) on the thread that called it, so
+* the stack at that moment shows the code that wanted to exit. TerminateProcess, an unhandled exception and
+* a fast-fail notify no library: then there is no note, which is a fact as well. */
 #include "leave.h"
 
 #include <stdlib.h>
@@ -44,12 +44,12 @@ static int begins_with_any(const wchar_t *name, const wchar_t *const *prefixes) 
   return 0;
 }
 
-/* They carry every leave to its end, and never want one. */
+/* They are on the path of every exit, and never the cause of one. */
 static int is_carrier(const wchar_t *name) {
   static const wchar_t *const carriers[] = {L"ntdll.",   L"kernel32.", L"kernelbase.", L"ucrtbase",
                                             L"msvcrt.",  L"msvcr",     L"vcruntime",   L"msvcp",
                                             L"libgcc_s", L"libstdc++", L"libwinpthread",
-                                            /* .NET Framework, shims and checkers that stand before exit */
+                                            /* .NET Framework, shims and checkers that wrap exit */
                                             L"mscoree", L"apphelp.", L"aclayers.", L"acgenral.",
                                             L"verifier.", NULL};
   return begins_with_any(name, carriers);
@@ -65,8 +65,8 @@ static int is_virtual_machine(const wchar_t *name) {
   return begins_with_any(name, machines);
 }
 
-/* The function that an address lies in; a part that the linker has moved away belongs to another, which
- * its unwind information names (UNW_FLAG_CHAININFO). */
+/* The function that contains an address; a part that the linker has moved away belongs to another, which
+* its unwind information names (UNW_FLAG_CHAININFO). */
 static DWORD64 find_function(void *address) {
   DWORD64 base = 0;
   PRUNTIME_FUNCTION function = RtlLookupFunctionEntry((DWORD64)(uintptr_t)address, &base, NULL);
@@ -129,7 +129,7 @@ static void leave(unsigned char *base) {
   pmr_exit_note note;
   memset(&note, 0, sizeof note);
   note.kind = PMR_EXIT_KIND_EXIT_PROCESS;
-  note.status = -1; /* it is no argument of ours; the process's handle knows it */
+  note.status = -1; /* not passed to us; the process's handle knows it */
   note.tid = GetCurrentThreadId();
   note.is_main_thread = note.tid == main_thread;
   note.monotonic_ns = pmr_now_ns();

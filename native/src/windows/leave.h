@@ -1,8 +1,8 @@
-/* The note of who leaves, and the goodbye. */
+/* The exit note, and the goodbye. */
 #ifndef PERIMORTEM_LEAVE_H
 #define PERIMORTEM_LEAVE_H
 
-/* When the recorder is there: stay loaded to the end, and know what will be asked then. */
+/* Once the recorder exists: stay loaded to the end, and prepare what will be needed then. */
 void pmr_prepare_leave(void);
 
 #endif

@@ -1,4 +1,4 @@
-/* Facts about the own process, by Toolhelp and its times. */
+/* Facts about this process, by Toolhelp and its times. */
 #include "process.h"
 
 #include <string.h>
@@ -34,7 +34,7 @@ void pmr_read_own_name(char *into, uint32_t size) {
   strncpy(into, name, size - 1);
 }
 
-/* Counts the threads of this process; `oldest` takes the one that was created first. */
+/* Counts the threads of this process; `oldest` receives the one that was created first. */
 static uint32_t look_at_threads(uint32_t *oldest) {
   THREADENTRY32 entry;
   uint32_t count = 0;

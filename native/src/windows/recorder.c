@@ -1,7 +1,7 @@
 /* Create, size and map the recorder file of this process, on Windows.
  *
- * The file is mapped by us to write and by the monitor to read; as long as anybody maps it nobody can cut
- * it. It is built under another name and renamed when its head is whole. */
+ * We map the file for writing and the monitor maps it for reading; while it is mapped it cannot be
+ * truncated. It is built under another name and renamed once its header is complete. */
 #include "../recorder.h"
 
 #include <errno.h>
@@ -56,7 +56,7 @@ static int find_directory(wchar_t *path) {
   return error;
 }
 
-/* Each part of it that is not there yet. A path over 260 is refused by the call that meets it. */
+/* Creates its missing parts. A path over 260 is refused by the call that meets it. */
 static int make_directory(wchar_t *path) {
   for (wchar_t *at = path + 3; *at; at++) {
     if (*at != L'\\' && *at != L'/') continue;

@@ -10,7 +10,7 @@
 
 int pmr_is_leaving;
 
-/* Counting takes a list of all threads of the machine: once in so many samples. */
+/* Counting requires a list of all threads of the machine: once in this many samples. */
 #define THREADS_EVERY 10
 
 static void emit_stats(void) {
@@ -33,9 +33,9 @@ static void emit_stats(void) {
   perimortem_emit("system.stats", json);
 }
 
-/* Windows ends a process with its last thread, which must not be ours. Only when main's thread has left by
- * itself can that be: then the threads are counted. Its code becomes that of the process, as it would have
- * been if main's was the last to leave. */
+/* Windows ends a process with its last thread, which must not be ours. That can happen only if main's thread
+* has exited by itself: then the threads are counted. Its code becomes the process's exit code, as it would
+* have been if main's was the last to exit. */
 static void leave_if_last(HANDLE main_thread) {
   DWORD code = 0;
   if (!main_thread || WaitForSingleObject(main_thread, 0) != WAIT_OBJECT_0) return;
@@ -58,7 +58,7 @@ static DWORD WINAPI sample(void *main_thread) {
 }
 
 int pmr_start_sampler(void) {
-  /* Here it is still there. */
+  /* At this point it still exists. */
   HANDLE main_thread =
       OpenThread(SYNCHRONIZE | THREAD_QUERY_LIMITED_INFORMATION, FALSE, pmr_find_main_thread());
   HANDLE thread =

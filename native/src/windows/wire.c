@@ -20,7 +20,7 @@ HANDLE pmr_connect(uint64_t deadline_ms) {
     SetLastError(ERROR_FILE_NOT_FOUND);
     return INVALID_HANDLE_VALUE;
   }
-  /* Whoever owns the pipe may know who we are, but not act for us. */
+  /* The owner of the pipe may identify us, but not impersonate us. */
   DWORD flags = FILE_FLAG_OVERLAPPED | SECURITY_SQOS_PRESENT | SECURITY_IDENTIFICATION;
   for (;;) {
     pipe = CreateFileW(pipe_name, GENERIC_READ | GENERIC_WRITE, 0, NULL, OPEN_EXISTING, flags, NULL);
@@ -43,7 +43,7 @@ pmr_frame pmr_make_frame(uint16_t kind) {
   return frame;
 }
 
-/* Wait for what was begun; what is not done in time is called back, for it writes into our memory. */
+/* Wait for the pending operation; at the deadline it is cancelled, since it writes into our memory. */
 static DWORD complete(HANDLE pipe, OVERLAPPED *operation, DWORD *count, uint64_t deadline_ms) {
   uint64_t now_ms = pmr_now_ms();
   DWORD left_ms = now_ms < deadline_ms ? (DWORD)(deadline_ms - now_ms) : 0;

@@ -28,7 +28,7 @@ class Guard:
 
     def __init__(self, library: ctypes.CDLL | None, guard: int | None, error: str) -> None:
         self.error = error
-        """Why no monitor is told; empty when one is."""
+        """Why no monitor is notified of crashes; empty if one is."""
         self._library = library
         self._guard = guard
 
@@ -37,7 +37,7 @@ class Guard:
         return self._guard is not None
 
     def release(self) -> None:
-        """Take the handler off again; a second call does nothing."""
+        """Remove the crash handler; a second call does nothing."""
         if self._library is not None and self._guard is not None:
             self._library.perimortem_release(self._guard)
         self._guard = None
@@ -60,10 +60,10 @@ def spawn_and_attach(
     connect_timeout: float = 0.0,
     answer_timeout: float = 0.0,
 ) -> Guard:
-    """Find the monitor or start it, and have the crashes of this process told to it.
+    """Find or start the monitor, and have the crashes of this process reported to it.
 
-    ``monitor_command``: program and first arguments of the monitor; this Python with ``-m perimortem``
-    unless given. Times are in seconds, 0 takes the default (5 to connect, 10 for a crash to be dumped).
+    ``monitor_command``: program and first arguments of the monitor; defaults to this Python with
+    ``-m perimortem``. Times are in seconds, 0 takes the default (5 to connect, 10 to dump a crash).
     Never raises: ``Guard.error`` says why it did not work, and so does one line on stderr.
     """
     try:

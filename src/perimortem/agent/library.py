@@ -1,4 +1,4 @@
-"""Find the C library that lies in the package."""
+"""Find the C library inside the package."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _NATIVE = Path(__file__).resolve().parent.parent / "_native"
 
 
 def find_library() -> Path | None:
-    """libperimortem.so.0, on Windows perimortem.dll; None where it was not built.
+    """libperimortem.so.0, on Windows perimortem.dll; None if it was not built.
 
-    $PERIMORTEM_LIBRARY_DIR comes first."""
+    $PERIMORTEM_LIBRARY_DIR takes precedence."""
     return _find("perimortem.dll" if sys.platform == "win32" else "libperimortem.so.0")
 
 

@@ -1,8 +1,8 @@
-"""pytest under `perimortem run`: a heartbeat and an event for each test, so that a worker that vanishes,
-or hangs, names its test.
+"""pytest under `perimortem run`: a heartbeat and an event per test, so that a worker that vanishes or
+hangs identifies its test.
 
-Loaded by pytest's entry point; does nothing unless a monitor watches. The heartbeat ``pytest`` has a
-threshold of its own, for tests take longer than requests: `--threshold pytest=SECONDS` changes it.
+Loaded by pytest's entry point; does nothing unless a monitor watches. The heartbeat ``pytest`` has its
+own threshold, since tests take longer than requests: `--threshold pytest=SECONDS` changes it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PAYLOAD_TEXT_MAX = 300
 
 
 def pytest_configure(config: Config) -> None:
-    """Only in a process that is watched; a controller of xdist runs no test itself."""
+    """Only in a process that is watched; xdist's controller runs no tests itself."""
     if not os.environ.get("PERIMORTEM_MONITOR_PID"):
         return
     if getattr(config.option, "dist", "no") != "no" and not hasattr(config, "workerinput"):
@@ -44,7 +44,7 @@ class _Reporter:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: Item, nextitem: Item | None) -> Iterator[None]:
-        """One event as the test begins: the last one of a process names the test it died in."""
+        """One event at the start of each test: the last event of a process names the test it died in."""
         said = {"test": item.nodeid[-_PAYLOAD_TEXT_MAX:]}
         if self._worker:
             said["worker"] = self._worker

@@ -1,7 +1,7 @@
 """``attach()``: heartbeats and events from a Python program.
 
-A beat is one store of the clock into the mapped recorder: no call into C, no system call. Where the
-recorder cannot be made (no library, no directory, disk full) everything here does nothing, and
+A beat is one store of the clock into the mapped recorder: no call into C, no system call. If the
+recorder cannot be created (no library, no directory, disk full) everything here does nothing, and
 ``AgentSession.error`` says why.
 """
 
@@ -28,7 +28,7 @@ _BEATS_OFFSET = 512  # recorder.layout.BEATS_OFFSET; the agent imports nothing o
 
 _monotonic_ns = time.monotonic_ns
 _has_native_clock = sys.platform != "win32"
-"""Python's clock is the one of the recorder; on Windows it is another, by version."""
+"""Python's clock is the recorder's; on Windows that depends on the Python version."""
 
 
 class _Native:
@@ -54,16 +54,16 @@ _python_thread: threading.Thread | None = None
 
 
 class AgentSession:
-    """A named heartbeat of this process, and the calls of ``perimortem.h`` beside it."""
+    """A named heartbeat of this process, with the other calls of ``perimortem.h``."""
 
     def __init__(self, name: str, threshold_s: float, native: _Native | None, error: str) -> None:
         self.name = name
         self.error = error
-        """Why nothing is recorded; empty when it is."""
+        """Why nothing is recorded; empty if recording works."""
         self._native = native
         self._threshold_s = threshold_s
         self._handle = -1
-        # One 8-byte word. Until there is a recorder, beats go to a word of our own.
+        # One 8-byte word. Until there is a recorder, beats go to a private word.
         self._word = memoryview(bytearray(8)).cast("Q")
         if native is not None:
             self._handle = native.library.perimortem_heartbeat(_text(name), float(threshold_s))
@@ -75,7 +75,7 @@ class AgentSession:
         _sessions.append(self)
 
     def beat(self) -> None:
-        """The work progresses."""
+        """Report progress."""
         if _has_native_clock:
             self._word[0] = _monotonic_ns()
         else:
@@ -96,25 +96,25 @@ class AgentSession:
         return AgentSession(name, threshold, self._native, self.error)
 
     def pause(self) -> None:
-        """Not judged until :meth:`resume`: for a wait of unknown length."""
+        """Stop judging it until :meth:`resume`: for a wait of unknown length."""
         self._call("perimortem_pause")
 
     def resume(self) -> None:
-        """Judged again, counting from now."""
+        """Judge it again, counting from now."""
         self._call("perimortem_resume")
 
     def extend(self, seconds: float) -> None:
-        """Not judged for the next ``seconds``: for a load whose length is known."""
+        """Do not judge it for the next ``seconds``: for an operation of known length."""
         if self._native is not None:
             self._native.library.perimortem_extend(self._handle, float(seconds))
 
     def goodbye(self, status: int = 0) -> None:
-        """This process is about to end on purpose; said for you at a normal exit."""
+        """This process is about to end on purpose; called automatically at a normal exit."""
         if self._native is not None:
             self._native.library.perimortem_goodbye(int(status))
 
     def close(self) -> None:
-        """This heartbeat has ended on purpose and is watched no more."""
+        """This heartbeat has ended on purpose and is no longer watched."""
         self._call("perimortem_retire")
         if self in _sessions:
             _sessions.remove(self)
@@ -166,7 +166,7 @@ def attach(name: str = "main", threshold: float = 0.0) -> AgentSession:
 
 
 def attach_quietly(name: str, threshold: float) -> AgentSession | None:
-    """A heartbeat alone, without the thread that beats ``python``; None where there is no recorder."""
+    """Only a heartbeat, without the thread that beats ``python``; None without a recorder."""
     try:
         native = open_native()
         return AgentSession(name, threshold, native, "") if native and native.base else None
@@ -176,7 +176,7 @@ def attach_quietly(name: str, threshold: float) -> AgentSession | None:
 
 
 def open_native() -> _Native | None:
-    """The C library with this process's recorder; None where it was not built."""
+    """The C library with this process's recorder; None if it was not built."""
     global _native, _native_pid
     with _lock:
         if _native is None or _native_pid != os.getpid():
@@ -189,7 +189,7 @@ def open_native() -> _Native | None:
 
 
 def _load(path: str) -> ctypes.CDLL:
-    """On Windows the program may have loaded a copy of it already: that one has the recorder."""
+    """On Windows the program may already have loaded a copy: that one has the recorder."""
     if sys.platform == "win32":
         find = ctypes.WinDLL("kernel32").GetModuleHandleW
         find.restype, find.argtypes = ctypes.c_void_p, (ctypes.c_wchar_p,)
@@ -200,7 +200,7 @@ def _load(path: str) -> ctypes.CDLL:
 
 
 def _start_python_heartbeat(native: _Native) -> None:
-    """One thread for all sessions; a daemon, so that it never holds up the exit."""
+    """One thread for all sessions; a daemon, so that it never delays the exit."""
     global _python_thread
     if _python_thread is not None and _python_thread.is_alive():
         return
