@@ -1,4 +1,4 @@
-"""May we read this process, and if not, which right is missing? And is somebody else at it?"""
+"""May we read this process, and if not, which right is missing? Is another tracer attached?"""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ProcessStatus:
 
     @property
     def is_dead(self) -> bool:
-        """A zombie, and not just a leader that left by pthread_exit among living threads."""
+        """A zombie, and not just a leader that exited by pthread_exit while threads live."""
         return self.state in ("Z", "X") and self.thread_count <= 1
 
 
@@ -51,18 +51,18 @@ def read_status(pid: int) -> ProcessStatus:
 
 
 def check_access(pid: int, *, is_traced: bool = True) -> None:
-    """Refuse before anything is touched; the error says who is in the way or which right is missing.
+    """Refuse before anything is touched; the error names the obstacle or the missing right.
 
-    ``is_traced``: it is to be attached to, which a debugger would prevent.
+    ``is_traced``: whether it is to be attached to, which a debugger would prevent.
     """
     status = read_status(pid)
     if status.is_dead:
         raise ProcessGone(f"process {pid} has ended", why="it is a zombie")
     if status.core_dumping:
         raise CaptureFailed(
-            f"process {pid} is being dumped already",
+            f"process {pid} is already being dumped",
             why="the kernel is writing its core (CoreDumping: 1)",
-            remedy="look at its result: coredumpctl info, or the core file",
+            remedy="see the result: coredumpctl info, or the core file",
         )
     if status.tracer_pid and is_traced:
         raise CaptureFailed(
@@ -79,7 +79,7 @@ def check_access(pid: int, *, is_traced: bool = True) -> None:
 
 
 def denied_error(pid: int, error: OSError) -> AccessDenied:
-    """Why ptrace said no, in words (ptrace(2), "Ptrace access mode checking")."""
+    """Why ptrace was refused (ptrace(2), "Ptrace access mode checking")."""
     why, remedy = f"ptrace: {error.strerror}", "run perimortem as root"
     try:
         status = read_status(pid)
@@ -94,7 +94,7 @@ def denied_error(pid: int, error: OSError) -> AccessDenied:
         why = f"it runs as uid {status.uids[1]}, you are uid {me}, and CAP_SYS_PTRACE is missing"
         remedy = "run perimortem as that user or as root"
     elif scope == 3:
-        why = "kernel.yama.ptrace_scope is 3: nobody may trace"
+        why = "kernel.yama.ptrace_scope is 3: tracing is disabled"
         remedy = "it can be lifted only by a reboot with another setting"
     elif scope == 2 and not has_cap_sys_ptrace():
         why = "kernel.yama.ptrace_scope is 2 and CAP_SYS_PTRACE is missing"
@@ -110,7 +110,7 @@ def denied_error(pid: int, error: OSError) -> AccessDenied:
 
 
 def ptrace_scope() -> int | None:
-    """Yama's setting, or None where Yama is not built in."""
+    """Yama's setting, or None if Yama is not built in."""
     try:
         return int(_YAMA.read_text())
     except (OSError, ValueError):
@@ -118,7 +118,7 @@ def ptrace_scope() -> int | None:
 
 
 def has_cap_sys_ptrace() -> bool:
-    """Whether this process may trace processes of others."""
+    """Whether this process may trace processes of other users."""
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("CapEff:"):

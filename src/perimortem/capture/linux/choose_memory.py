@@ -1,6 +1,6 @@
-"""Which memory belongs in a dump, by the MINIDUMP_TYPE that was asked for. Pure.
+"""Which memory belongs in a dump, by the requested MINIDUMP_TYPE. Pure.
 
-docs/dumps.md has the table: each flag, what Windows does, what we do.
+docs/dumps.md has the table: each flag, what Windows does, what perimortem does.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from perimortem.model.snapshot import MemoryRange, Module, ReadMemory, Region, R
 
 RED_ZONE = 128
 STACK_MAX = 256 * 1024
-"""Of each stack, from its pointer on. A usual stack is a few KiB; a runaway one is cut, and said so."""
+"""Per stack, from its pointer on. A usual stack is a few KiB; a runaway one is cut, and noted."""
 STRUCK_STACK_MAX = 16 << 20
-"""Of the thread that crashed: one that has overflowed is to be seen whole; 8 MiB is the usual limit."""
+"""For the crashed thread: an overflowed stack should be complete; 8 MiB is the usual limit."""
 LAST_WORK_STACK = 8 << 10
-"""So much of its stack is searched for what its last calls have worked on: objects, messages."""
+"""How much of its stack is searched for what its last calls worked on: objects, messages."""
 STACK_TOP = 4096
-"""Of each stack, before the rest of any: the frames that tell most, whatever the number of threads."""
+"""Per stack, before the rest of any: the most useful frames, whatever the number of threads."""
 OVERFLOW_MAX = 1 << 20
 """How far below its stack a thread may have stepped; a guard area is no larger by default."""
 FRAME_MAX = 1 << 30
@@ -30,19 +30,19 @@ CODE_AROUND_PC = 256
 ARGUMENT_BEFORE, ARGUMENT_AFTER = 64, 192
 DATA_REGION_MAX = 4 << 20
 TOTAL_MAX = 96 << 20
-"""Of stacks, globals and what they point to, so that copying cannot hold the target for long."""
+"""Of stacks, globals and what they point to, so that copying cannot stop the target for long."""
 FILTERED_MAX = 16 << 20
 POINTED_STACK_MAX, POINTED_STACKS_MAX = 64 << 10, 4 << 20
-"""So much of each stack, and of all, is searched for pointers: the target stands meanwhile."""
+"""How much of each stack, and of all, is searched for pointers: the target is stopped meanwhile."""
 POINTED_BEFORE, POINTED_AFTER = 256, 768
-"""Around each address that a stack holds, as Windows takes them."""
+"""Around each address found on a stack, as Windows does."""
 THREAD_DATA_BEFORE, THREAD_DATA_AFTER = 1024, 3072
-"""Around the thread pointer: its last thread-local variables, and the library's struct pthread."""
+"""Around the thread pointer: its last thread-local variables, and glibc's struct pthread."""
 _PAGE = 4096
 _WORD = 8
 
 IterChanged = Callable[[Region], Iterable[MemoryRange]]
-"""Parts of a private mapping of a file that were written to."""
+"""Modified parts of a private file mapping."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Choice:
 
     ranges: list[MemoryRange]
     stacks: list[MemoryRange]
-    """Of these the words are filtered, if that was asked for."""
+    """The words of these are filtered, if requested."""
 
     @property
     def size(self) -> int:
@@ -84,7 +84,7 @@ def choose_memory(
         full = _choose_full(regions, modules, reason_to_omit, iter_changed, soft_errors)
         return Choice(_without(_merge(list(full)), secret), [])
     with_optional = not types & MinidumpType.WITHOUT_OPTIONAL_DATA
-    # In the order of their worth: what does not fit into the budget is the last of it.
+    # By importance: what exceeds the budget is at the end.
     chosen = list(linker)
     if with_optional or types & MinidumpType.WITH_MODULE_HEADERS:
         chosen += [MemoryRange(module.base, _PAGE) for module in modules]
@@ -131,7 +131,7 @@ def _choose_stack(
     most: int,
     soft_errors: list[str],
 ) -> list[MemoryRange]:
-    """From the stack pointer on; of a thread in a signal handler on a stack of its own both stacks."""
+    """From the stack pointer on; for a thread in a signal handler on an alternate stack, both stacks."""
     if thread.registers is None:
         return []
     pointer = thread.registers.general["rsp"]
@@ -140,7 +140,7 @@ def _choose_stack(
         stack = _find_overflown(thread.registers, regions)
     if stack is None:
         soft_errors.append(
-            f"thread {thread.tid}: its stack pointer {pointer:#x} is in no readable memory"
+            f"thread {thread.tid}: its stack pointer {pointer:#x} is not in readable memory"
         )
         return []
     start = max(stack.start, (pointer - RED_ZONE) // _WORD * _WORD)
@@ -154,9 +154,9 @@ def _choose_stack(
 def _choose_interrupted_stack(
     thread: Thread, regions: tuple[Region, ...], stack: Region, read: ReadMemory
 ) -> list[MemoryRange]:
-    """What lies under an alternate signal stack: the thread's own stack, from where it was interrupted.
+    """The stack under an alternate signal stack: the thread's own, from where it was interrupted.
 
-    The kernel has left the interrupted stack pointer on the alternate one: it is among the words there
+    The kernel left the interrupted stack pointer on the alternate stack: it is among the words there
     that point into the thread's own stack.
     """
     assert thread.registers is not None
@@ -171,7 +171,7 @@ def _choose_interrupted_stack(
     for home in homes:
         if not home.writable or home.shared:
             continue
-        # Pointers above struct pthread are of the C library's own lists, not of this stack.
+        # Pointers above struct pthread belong to the C library's own lists, not to this stack.
         end = thread_pointer if home.start <= thread_pointer < home.end else home.end
         lowest = min((word for word in words if home.start <= word < end), default=None)
         if lowest is not None:
@@ -191,8 +191,8 @@ def _find_overflown(registers: Registers, regions: tuple[Region, ...]) -> Region
 
 
 def _find_homes(registers: Registers, regions: tuple[Region, ...]) -> list[Region]:
-    """What may be the thread's own stack: glibc's struct pthread lies at the top of it; the kernel
-    names that of the first thread."""
+    """What may be the thread's own stack: glibc's struct pthread lies at its top; the kernel
+    names the stack of the first thread."""
     pointer = registers.general["fs_base"]
     home = find_region(regions, pointer) if pointer else None
     return [*([home] if home is not None else []), *(r for r in regions if r.path == "[stack]")]
@@ -209,7 +209,7 @@ def _choose_last_work(
     struck: Thread, regions: tuple[Region, ...], read: ReadMemory
 ) -> list[MemoryRange]:
     """What registers and the innermost frames of the crashed thread point to: its objects, an exception
-    in flight, the last words of the C library."""
+    in flight, the C library's abort message."""
     if struck.registers is None:
         return []
     pointer = struck.registers.general["rsp"]
@@ -219,7 +219,7 @@ def _choose_last_work(
 
 
 def _choose_arguments(threads: list[Thread]) -> Iterator[MemoryRange]:
-    """What the first argument of a system call points to: a lock that is waited for, with its owner."""
+    """What the first argument of a system call points to: the lock that it waits for, with its owner."""
     for thread in threads:
         pointer = thread.registers.general["rdi"] if thread.registers else 0
         if pointer >= ARGUMENT_BEFORE:
@@ -235,7 +235,7 @@ def _choose_thread_data(threads: list[Thread]) -> Iterator[MemoryRange]:
 
 
 def _choose_globals(regions: tuple[Region, ...], soft_errors: list[str]) -> Iterator[MemoryRange]:
-    """.data, .bss and RELRO: private writable parts of mapped files, and what is beside them."""
+    """.data, .bss and RELRO: private writable parts of mapped files, and adjacent mappings."""
     for before, region, after in zip((None, *regions), regions, (*regions[1:], None), strict=False):
         is_bss = (
             before is not None
@@ -245,7 +245,7 @@ def _choose_globals(regions: tuple[Region, ...], soft_errors: list[str]) -> Iter
             and region.writable
         )
         is_data = region.inode and region.writable and not region.shared
-        # Virtual tables and type information: relocated by the linker, and then made read-only.
+        # Vtables and type information: relocated by the linker, and then made read-only.
         is_relro = (
             after is not None
             and region.inode
@@ -269,7 +269,7 @@ def _name_omitted(
     reason_to_omit: Callable[[Region], str],
     soft_errors: list[str],
 ) -> list[MemoryRange]:
-    """``chosen``; what of it will be left out is said."""
+    """``chosen``; what will be left out of it becomes a soft error."""
     for region in regions:
         reason = reason_to_omit(region)
         if reason and any(
@@ -301,7 +301,7 @@ def _choose_pointed(
     regions: tuple[Region, ...],
     read: ReadMemory,
 ) -> list[MemoryRange]:
-    """What words of the stacks and registers point to, where that is data."""
+    """The data that words of the stacks and registers point to."""
     words: set[int] = set()
     left = POINTED_STACKS_MAX
     for stack in stacks:
@@ -332,7 +332,7 @@ def _choose_whole(
     iter_changed: IterChanged,
     soft_errors: list[str],
 ) -> Iterator[MemoryRange]:
-    """Kinds of memory that are taken to their last byte."""
+    """Kinds of memory that are taken completely."""
     types, reason_to_omit = options.types, _omission(options)
     for region in regions:
         if not region.readable or region.path in UNREADABLE_PATHS:
@@ -369,7 +369,7 @@ def _choose_full(
         if reason := reason_to_omit(region):
             soft_errors.append(_describe_omission(region, reason))
         elif region.inode and not region.writable:
-            # Read-only parts of files are in the files, but for what was relocated or patched; the
+            # Read-only parts of files are in the files, except what was relocated or patched; the
             # first page identifies them.
             if region.start in module_bases:
                 yield MemoryRange(region.start, min(region.size, _PAGE))
@@ -387,7 +387,7 @@ def _describe_omission(region: Region, reason: str) -> str:
 
 
 def is_device(region: Region) -> bool:
-    """Memory of a device: to read it may be to do something."""
+    """Device memory: reading it may have side effects."""
     if region.vm_flags & {"io", "pf"}:
         return True
     is_below_dev = region.path.startswith("/dev/") and "ht" not in region.vm_flags

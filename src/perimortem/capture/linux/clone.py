@@ -1,10 +1,10 @@
-"""A copy-on-write clone of a frozen process: it stands still, the process runs on.
+"""A copy-on-write clone of a frozen process: the clone stays frozen, the process runs on.
 
-The clone is a child that never runs: born of a system call that is made in a frozen thread
-(native/capture/inject.c), with the tables of descriptors, directories and semaphores shared at birth so
-that no pipe stays open on its account, its own table emptied right after. It has no exit signal, and is
+The clone is a child that never runs: created by a system call injected into a frozen thread
+(native/capture/inject.c). It shares the tables of descriptors, directories and semaphores at birth, so
+that it keeps no pipe open, and its own table is emptied right after. It has no exit signal, and is
 reaped by a second such call.
-docs/decisions/0014-snapshot.md tells what is refused and why.
+docs/decisions/0014-snapshot.md says what is refused and why.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from perimortem.model.snapshot import Region, Registers
 from perimortem.proc.linux.tracer import read_tracer
 
 _CLONE, _WAIT4 = 56, 61
-"""Of x86-64, as all dumps are."""
+"""On x86-64, the only architecture of dumps."""
 _CLONE_FS, _CLONE_FILES, _CLONE_SYSVSEM, _CLONE_IO = 0x200, 0x400, 0x40000, 0x80000000
 _WALL, _WNOHANG = 0x40000000, 1
 _REAP_S, _REAP_PAUSE_S = 3.0, 0.005
@@ -41,7 +41,7 @@ _REASONS = {
     InjectionError.NO_REGISTERS: "its registers are not those of 64-bit x86",
     InjectionError.RSEQ: "the thread is inside a restartable sequence",
     InjectionError.SHADOW_STACK: "it has shadow stacks",
-    InjectionError.USER_DISPATCH: "its system calls go to a handler of its own, as Wine's do",
+    InjectionError.USER_DISPATCH: "its system calls go to its own handler, as under Wine",
     InjectionError.MEMORY: "its stack or the vdso cannot be written",
     InjectionError.SECCOMP: "it has seccomp filters, and only root may suspend them",
     InjectionError.STOPS: "the thread stopped for another reason meanwhile",
@@ -51,7 +51,7 @@ _OF_ONE_THREAD = (InjectionError.NO_REGISTERS, InjectionError.RSEQ, InjectionErr
 
 
 class CannotClone(PerimortemError):
-    """Why this process is not cloned; a reason in a few words."""
+    """Why this process is not cloned, briefly."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def check_clonable(pid: int, regions: tuple[Region, ...]) -> CloneFacts:
     if _namespace(pid, "pid_for_children") != _namespace(pid, "pid"):
         raise CannotClone("its children live in another pid namespace: the clone would be its init")
     if status.get("State", "").startswith(("T", "t")):
-        raise CannotClone("it is stopped: there is nothing to let run on")
+        raise CannotClone("it is stopped: a snapshot would gain nothing")
     needed = _private_bytes(pid)
     room = read_memory_room(pid)
     if room is not None and needed > room:
@@ -85,12 +85,12 @@ def check_clonable(pid: int, regions: tuple[Region, ...]) -> CloneFacts:
 
 
 class Clone:
-    """``pid`` stands still with the memory of that moment, until :meth:`close`."""
+    """``pid`` keeps the memory of that instant, frozen, until :meth:`close`."""
 
     def __init__(
         self, freeze: PtraceStop, registers: dict[int, Registers | None], facts: CloneFacts
     ) -> None:
-        """The threads of ``freeze`` stand still. Raises :class:`CannotClone`."""
+        """The threads of ``freeze`` are stopped. Raises :class:`CannotClone`."""
         self._target_pid = freeze.pid
         self._has_seccomp = facts.has_seccomp
         flags = _CLONE_FS | _CLONE_FILES | _CLONE_SYSVSEM | _CLONE_IO
@@ -109,7 +109,9 @@ class Clone:
             if error is InjectionError.DONE:
                 self.pid = child
                 break
-            if child > 0:  # born, and not ours to keep: what is left of it our monitor has reaped
+            if (
+                child > 0
+            ):  # created, but not ours to keep: what is left of it our monitor has reaped
                 with contextlib.suppress(OSError):
                     os.kill(child, signal.SIGKILL)
             reason = _REASONS.get(error) or f"clone: {os.strerror(-result)}"
@@ -117,11 +119,11 @@ class Clone:
                 break
         if not self.pid:
             raise CannotClone(reason)
-        with contextlib.suppress(OSError):  # should memory run out, the clone goes first
+        with contextlib.suppress(OSError):  # if memory runs out, the clone is killed first
             Path(f"/proc/{self.pid}/oom_score_adj").write_text("1000")
 
     def close(self) -> None:
-        """End the clone and leave no trace of it. Safe to call again."""
+        """End the clone without a trace. Safe to call again."""
         if not self.pid:
             return
         clone, self.pid = self.pid, 0
@@ -132,21 +134,21 @@ class Clone:
 
 
 def reap_clone(pid: int, clone: int, *, has_seccomp: bool) -> bool:
-    """Have ``pid`` wait for its child ``clone``, which is dead or dying; true when it is gone.
+    """Have ``pid`` wait for its child ``clone``, which is dead or dying; true if it is gone.
 
-    Each thread is tried in its turn: some end meanwhile, some do not stop, some stand where no frame
-    fits. One that did not stop stays ours until we end.
+    Each thread is tried in turn: some end meanwhile, some do not stop, some are where no frame
+    fits. One that did not stop remains traced until we exit.
     """
     deadline = time.monotonic() + _REAP_S
     for attempt in count():
-        # A thread that is gone, or cannot be had, is no failure: the next one is tried.
+        # A thread that is gone or unusable is not a failure: the next one is tried.
         with contextlib.suppress(PerimortemError, OSError):
             tids = sorted((int(name) for name in os.listdir(f"/proc/{pid}/task")), reverse=True)
             if tids and _is_zombie(clone):
                 _reap_in(pid, tids[attempt % len(tids)], clone, has_seccomp=has_seccomp)
         if not os.path.exists(f"/proc/{clone}") or time.monotonic() > deadline:
             break
-        time.sleep(_REAP_PAUSE_S)  # it may still give back its memory, or the target be elsewhere
+        time.sleep(_REAP_PAUSE_S)  # it may still be freeing memory, or the target be elsewhere
     return not os.path.exists(f"/proc/{clone}")
 
 
@@ -161,14 +163,14 @@ def _reap_in(pid: int, tid: int, clone: int, *, has_seccomp: bool) -> None:
 
 
 def _own_number(clone: int) -> int:
-    """By which its parent knows it: the last, in the innermost of the pid namespaces."""
+    """The id by which its parent knows it: the last, in the innermost pid namespace."""
     numbers = _read_status(clone).get("NSpid", "").split()
     return int(numbers[-1]) if numbers else clone
 
 
 def find_left_clones(pid: int, since_ticks: int) -> list[int]:
-    """Children of ``pid`` as a killed worker leaves them, dead or dying: without an exit signal, without
-    a moment of their own, traced by nobody, not older than the worker."""
+    """Children of ``pid`` as a killed worker leaves them: dead or dying, without an exit signal, without
+    CPU time, untraced, not older than the worker."""
     found = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError, ValueError, IndexError):
@@ -182,14 +184,14 @@ def find_left_clones(pid: int, since_ticks: int) -> list[int]:
 
 
 def has_seccomp(pid: int) -> bool:
-    """Does it have filters of system calls?"""
+    """Does it have seccomp filters?"""
     return _read_status(pid).get("Seccomp", "0") != "0"
 
 
 def _inject(
     pid: int, tid: int, call: int, arguments: tuple[int, ...], *, is_clone: bool, has_seccomp: bool
 ) -> tuple[InjectionError, int, int]:
-    """(DONE or what stood in the way, result, child)"""
+    """(DONE or the obstacle, result, child)"""
     stub = _find_stub(pid, tid)
     memory_fd = os.open(f"/proc/{pid}/task/{tid}/mem", os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -252,7 +254,7 @@ def _has_userfaultfd(pid: int) -> bool:
 
 
 def _private_bytes(pid: int) -> int:
-    """What may have to be there twice. Of a process whose leader has ended only VmRSS is told."""
+    """Memory that may have to exist twice. For a process whose leader has ended only VmRSS is known."""
     total = 0
     for name, keys in (
         ("smaps_rollup", ("Private_Dirty:", "Swap:")),

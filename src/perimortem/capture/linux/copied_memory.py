@@ -1,4 +1,4 @@
-"""Memory that was copied while the process stood, found again by address. Pure."""
+"""Memory that was copied while the process was stopped, found again by address. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from perimortem.model.snapshot import MemoryRange
 
 
 def merge(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """(start, end) in order, those that touch or overlap as one."""
+    """(start, end) in order, with adjacent and overlapping ones merged."""
     last: tuple[int, int] | None = None
     for start, end in sorted(spans):
         if last is not None and start <= last[1]:
@@ -24,7 +24,7 @@ def merge(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 
 class CopiedMemory:
-    """Memory that was copied during the pause, found again by address; ``rest`` has the other."""
+    """Memory that was copied during the pause, found by address; ``rest`` has everything else."""
 
     def __init__(self, copies: list[tuple[int, bytes]], rest: Memory | None = None) -> None:
         self._copies = sorted(copies, key=lambda copy: copy[0])
@@ -47,7 +47,7 @@ class CopiedMemory:
         return len(data)
 
     def iter_data(self, address: int, size: int) -> Iterator[MemoryRange]:
-        """Copies are data; between them ``rest`` tells."""
+        """Copies are data; between them ``rest`` decides."""
         at, end = address, address + size
         if self._rest is None:
             yield MemoryRange(address, size)

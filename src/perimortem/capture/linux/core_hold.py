@@ -1,7 +1,7 @@
-"""A process of which the kernel is writing a core: it stands still by that, and must not be traced.
+"""A process that is dumping core: the kernel keeps it stopped, and it must not be traced.
 
-ptrace would attach and the stop never come. But its registers are in the notes of the core, and its
-memory can be read as long as nobody has taken the core to its end.
+ptrace would attach but the stop would never come. Its registers, however, are in the notes of the core,
+and its memory is readable until the core has been read to its end.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from perimortem.model.snapshot import Registers
 
 
 class CoreDumpStop:
-    """As ``PtraceStop`` has it, but the kernel holds."""
+    """Like ``PtraceStop``, but stopped by the kernel."""
 
     paused_ns = 0
     """We add nothing to its pause."""
@@ -33,7 +33,7 @@ class CoreDumpStop:
 
     def __enter__(self) -> CoreDumpStop:
         if not self._is_dumping():
-            raise ProcessGone(f"process {self._pid} dumps core no more")
+            raise ProcessGone(f"process {self._pid} no longer dumps core")
         try:
             tids = [int(tid) for tid in os.listdir(f"/proc/{self._pid}/task")]
         except OSError as error:
@@ -48,7 +48,7 @@ class CoreDumpStop:
         return
 
     def read_registers(self) -> dict[int, Registers | None]:
-        """By thread id as we count."""
+        """By thread id in our pid namespace."""
         return {
             self._tid_of[thread.tid]: thread.registers
             for thread in self._notes.threads
@@ -56,7 +56,7 @@ class CoreDumpStop:
         }
 
     def thaw(self) -> None:
-        """The kernel lets it go when the collector does."""
+        """The kernel releases it when the collector does."""
 
     def _is_dumping(self) -> bool:
         """Else it is another process, with the same pid."""
@@ -68,7 +68,7 @@ class CoreDumpStop:
             return False
 
     def _own_number(self, tid: int) -> int:
-        """In a pid namespace the process knows its threads by other numbers."""
+        """In a pid namespace the process knows its threads by other ids."""
         try:
             text = Path(f"/proc/{self._pid}/task/{tid}/status").read_text(errors="replace")
         except OSError:

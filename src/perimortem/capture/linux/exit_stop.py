@@ -1,8 +1,8 @@
-"""Wait until a process is about to end, and hold it there with its memory intact.
+"""Wait until a process is about to exit, and stop it there with its memory intact.
 
-PTRACE_O_TRACEEXIT stops each thread on its way out, whatever ends it: _exit in a library, SIGKILL from
-somewhere. Until then it runs as ever, but is traced: TracerPid says so, and nobody else can trace it.
-A thread that leaves alone is let go at once; so are those that another's exec ends.
+PTRACE_O_TRACEEXIT stops each thread as it exits, whatever the cause: _exit in a library, a SIGKILL.
+Until then the process runs as usual, but is traced: TracerPid shows it, and no other tracer can attach.
+A single thread that exits is released at once; so are those that another thread's exec ends.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from perimortem.model.snapshot import Registers
 _OPTIONS = ptrace.PTRACE_O_TRACEEXIT | ptrace.PTRACE_O_TRACECLONE
 _POLL_S = 0.001  # waitpid(2) has no time limit
 _GATHER_S = 0.1
-"""The other threads of a dying process come to their stops within that; who does not goes without."""
+"""Threads of a dying process reach their stops within that time; others are left out."""
 _SYS_EXIT_GROUP = 231
-"""Of x86-64, as all dumps are."""
+"""On x86-64, the only architecture of dumps."""
 _STOPPING = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 
 
@@ -41,7 +41,7 @@ class ExitStop:
         """Raises ProcessGone or AccessDenied."""
         self.pid = pid
         self.stopped: list[int] = []
-        """Threads that stand on their way out, the first that came first."""
+        """Threads stopped at their exit, in order of arrival."""
         self.running: list[int] = []
         self.soft_errors: list[str] = []
         self._traced: set[int] = set()
@@ -59,7 +59,7 @@ class ExitStop:
         return
 
     def await_exit(self) -> bool:
-        """True when the whole process is about to end, and stands; False when it is gone."""
+        """True when the whole process is stopped at its exit; False when it is gone."""
         while True:
             stopped = self._await_stop(block=True)
             if stopped is None:
@@ -80,10 +80,10 @@ class ExitStop:
         return {tid: read_registers(tid) for tid in self.stopped}
 
     def thaw(self) -> None:
-        """Not before the dump is on the disk: :meth:`release`."""
+        """Not before the dump is on disk: see :meth:`release`."""
 
     def release(self) -> None:
-        """Let it end."""
+        """Let it exit."""
         if self._since_ns:
             self.paused_ns = time.perf_counter_ns() - self._since_ns
         for tid in self.stopped:
@@ -97,10 +97,10 @@ class ExitStop:
                     ptrace.seize(tid, _OPTIONS)
                 except OSError as error:
                     if error.errno == errno.ESRCH:
-                        self._traced.add(tid)  # it has just left
+                        self._traced.add(tid)  # it has just exited
                         continue
                     if tid not in self._traced and error.errno == errno.EPERM and self._traced:
-                        # A thread that one of ours has made meanwhile is traced already.
+                        # A thread that one of ours created meanwhile is already traced.
                         self._traced.add(tid)
                         continue
                     raise denied_error(self.pid, error) from error
@@ -116,7 +116,7 @@ class ExitStop:
             raise ProcessGone(f"process {self.pid} has ended") from error
 
     def _await_stop(self, *, block: bool) -> tuple[int, int, int] | None:
-        """(thread, event, signal); None when there is nobody, or, unless ``block``, nothing now."""
+        """(thread, event, signal); None if there is none, or, unless ``block``, none now."""
         while True:
             try:
                 tid, status = os.waitpid(-1, ptrace.WALL | (0 if block else os.WNOHANG))
@@ -126,7 +126,7 @@ class ExitStop:
                 return None
             if os.WIFSTOPPED(status):
                 if tid not in self._traced and not self._is_thread(tid):
-                    # A process that clone(2) made: none of ours.
+                    # A process that clone(2) created: not ours.
                     _ignore_gone(partial(ptrace.detach, tid))
                     continue
                 self._traced.add(tid)
@@ -134,7 +134,7 @@ class ExitStop:
             self._traced.discard(tid)
 
     def _pass(self, tid: int, event: int, number: int) -> None:
-        """Whatever stopped it but its end: on as if we were not there."""
+        """Continues any stop other than at exit, as if we were not there."""
         if event == ptrace.PTRACE_EVENT_STOP and number in _STOPPING:
             _ignore_gone(partial(ptrace.listen, tid))
         elif event:
@@ -143,7 +143,7 @@ class ExitStop:
             _ignore_gone(partial(ptrace.resume, tid, number))
 
     def _ends_whole_process(self, tid: int) -> bool:
-        """A thread that leaves alone does so with status 0, by exit(2) and not by exit_group(2)."""
+        """A single exiting thread has status 0 and calls exit(2), not exit_group(2)."""
         try:
             status = ptrace.read_event_message(tid)
         except OSError:
@@ -167,11 +167,11 @@ class ExitStop:
         self.running = sorted(self._rest())
         if self.running:
             self.soft_errors.append(
-                f"{len(self.running)} threads were not on their way out in time: without registers"
+                f"{len(self.running)} threads did not exit in time: without registers"
             )
 
     def _rest(self, besides: int = 0) -> set[int]:
-        """Threads that live and have not come."""
+        """Live threads that have not stopped."""
         try:
             living = set(self._list_threads())
         except ProcessGone:

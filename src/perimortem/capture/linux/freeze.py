@@ -3,8 +3,8 @@
 PTRACE_SEIZE and PTRACE_INTERRUPT send no signal that the program could see. A stop may be ours
 (PTRACE_EVENT_STOP) or a signal on its way to the thread: that signal is kept and handed back at the
 detach. A thread that does not stop in time (vfork parent, uninterruptible sleep) is left out, with a
-word in the soft errors; it can be detached only when it stops, or by the end of its tracer: that is
-one reason why dumps are taken by a process of their own, which ends right after.
+soft error; it can be detached only once it stops, or when its tracer exits: one reason why dumps are
+taken by a separate process, which exits right after.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from perimortem.errors import ProcessGone
 from perimortem.model.snapshot import Registers
 
 STOP_DEADLINE_S = 0.1
-"""How long the stops may take together; who sleeps uninterruptibly longer goes without registers."""
+"""How long the stops may take together; a longer uninterruptible sleep goes without registers."""
 _POLL_S = 0.0002
 _ROUNDS_MAX = 16
-"""Threads may be born while others are stopped; each round catches the new ones."""
+"""Threads may be created while others are stopped; each round catches the new ones."""
 
 
 class PtraceStop:
@@ -36,7 +36,7 @@ class PtraceStop:
     def __init__(
         self, pid: int, *, restarts_calls: bool = True, threads: list[int] | None = None
     ) -> None:
-        """``restarts_calls``: calls that the stop cuts short go on instead of failing with EINTR.
+        """``restarts_calls``: interrupted calls are restarted instead of failing with EINTR.
 
         ``threads``: only these, by their ids; the others run on.
         """
@@ -67,11 +67,11 @@ class PtraceStop:
 
     @property
     def signalled(self) -> set[int]:
-        """Threads that stand with a signal that is about to be delivered."""
+        """Threads stopped with a signal that is about to be delivered."""
         return {tid for tid, signal in self._seized.items() if signal}
 
     def read_registers(self) -> dict[int, Registers | None]:
-        """Of every thread that stands still."""
+        """For every stopped thread."""
         return {tid: read_registers(tid) for tid in self.stopped}
 
     def thaw(self) -> None:
@@ -84,7 +84,7 @@ class PtraceStop:
             except OSError as error:
                 if error.errno != errno.ESRCH:
                     raise
-                # Not stopped (never came to its stop), or gone: our end detaches it.
+                # Not stopped (never reached its stop), or gone: detached when we exit.
                 self._detach_running(tid)
         if self._seized:
             self.paused_ns = time.perf_counter_ns() - self._since_ns
@@ -141,7 +141,7 @@ class PtraceStop:
                 time.sleep(_POLL_S)
 
     def _has_stopped(self, tid: int) -> bool:
-        """True when the thread needs no more waiting for: stopped, or gone."""
+        """True if the thread needs no more waiting for: stopped, or gone."""
         try:
             pid, status = os.waitpid(tid, ptrace.WALL | os.WNOHANG)
         except ChildProcessError:
@@ -158,7 +158,7 @@ class PtraceStop:
         return True
 
     def _detach_running(self, tid: int) -> None:
-        """A thread that comes to its stop late must not stay there: look once more."""
+        """Detaches a thread that stopped late: check once more."""
         try:
             pid, status = os.waitpid(tid, ptrace.WALL | os.WNOHANG)
             if pid and os.WIFSTOPPED(status):
@@ -169,7 +169,7 @@ class PtraceStop:
 
 
 def _is_dead(pid: int, tid: int) -> bool:
-    """A leader that left by pthread_exit is a zombie among living threads; SEIZE says EPERM."""
+    """A leader that exited by pthread_exit is a zombie among living threads; SEIZE returns EPERM."""
     try:
         with open(f"/proc/{pid}/task/{tid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")

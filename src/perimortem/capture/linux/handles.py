@@ -1,4 +1,4 @@
-"""Open descriptors of a process: /proc/PID/fd and fdinfo in words (proc_pid_fdinfo(5))."""
+"""Open descriptors of a process: /proc/PID/fd and fdinfo, as text (proc_pid_fdinfo(5))."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ HANDLES_MAX = 65536
 _FDINFO_MAX = 16384
 _DETAIL_LINES_MAX = 64
 _WATCH_WORDS = ("tfd", "inotify", "fanotify", "lock")
-"""Lines of fdinfo that come once for each thing watched."""
+"""Lines of fdinfo that occur once per watched object."""
 
 
 def collect_handles(pid: int, soft_errors: list[str]) -> tuple[Handle, ...]:
-    """Every descriptor with its type, what it points to, and what the kernel says of it."""
+    """Every descriptor with its type, its target, and the kernel's details."""
     directory = f"/proc/{pid}/fd"
     try:
         numbers = sorted(int(name) for name in os.listdir(directory))
@@ -71,7 +71,7 @@ def _type_of(path: str, name: str) -> str:
 
 
 def _read_fdinfo(pid: int, number: int) -> tuple[int, dict[str, str | int]]:
-    """(flags of open(2), the other lines); lines that repeat are counted, and the first are kept."""
+    """(flags of open(2), the other lines); repeated lines are counted, and the first ones kept."""
     flags = 0
     details: dict[str, str | int] = {}
     try:

@@ -1,4 +1,4 @@
-"""Which parts of a mapped file have data: to read a hole of shared memory would be to fill it."""
+"""Which parts of a mapped file have data: reading a hole of shared memory would allocate it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PARTS_MAX = 1 << 20
 
 
 def iter_file_data(pid: int, region: Region) -> Iterator[MemoryRange] | None:
-    """By SEEK_DATA on /proc/PID/map_files; None without the right to open that (CAP_SYS_ADMIN)."""
+    """By SEEK_DATA on /proc/PID/map_files; None without the right to open it (CAP_SYS_ADMIN)."""
     try:
         fd = os.open(
             f"/proc/{pid}/map_files/{region.start:x}-{region.end:x}", os.O_RDONLY | os.O_CLOEXEC
@@ -25,7 +25,7 @@ def iter_file_data(pid: int, region: Region) -> Iterator[MemoryRange] | None:
     try:
         os.lseek(fd, 0, os.SEEK_DATA)
     except OSError as error:
-        if error.errno != errno.ENXIO:  # a device, or a file system without the notion
+        if error.errno != errno.ENXIO:  # a device, or a file system without SEEK_DATA
             os.close(fd)
             return None
     return _iter(fd, region)
@@ -41,7 +41,7 @@ def _iter(fd: int, region: Region) -> Iterator[MemoryRange]:
                 break
             yield MemoryRange(region.start + start - region.file_offset, stop - start)
             at = stop
-    except OSError:  # ENXIO: no data behind that
+    except OSError:  # ENXIO: no data after that
         return
     finally:
         os.close(fd)

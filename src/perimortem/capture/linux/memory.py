@@ -1,4 +1,4 @@
-"""Memory of another process: process_vm_readv where it may be used, else /proc/PID/task/TID/mem."""
+"""Memory of another process: process_vm_readv if allowed, else /proc/PID/task/TID/mem."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _read_process.restype = ctypes.c_ssize_t
 
 
 class LiveMemory:
-    """Reads through a thread that is alive: the leader may be gone (pthread_exit in main)."""
+    """Reads through a live thread: the leader may be gone (pthread_exit in main)."""
 
     def __init__(self, pid: int, tid: int) -> None:
         """Raises OSError."""
@@ -41,10 +41,10 @@ class LiveMemory:
         self._starts: list[int] = []
         self._local, self._remote = _IoVec(), _IoVec()
         self._is_direct = True
-        """Some seccomp profiles forbid process_vm_readv and not /proc/PID/mem."""
+        """Some seccomp profiles forbid process_vm_readv but not /proc/PID/mem."""
 
     def declare(self, regions: Iterable[Region]) -> None:
-        """The mappings: pages of them that nobody ever touched are not to be touched by us."""
+        """The mappings, whose untouched pages must not be touched by us."""
         self._holed = [region for region in regions if region.readable]
         self._starts = [region.start for region in self._holed]
 
@@ -60,7 +60,7 @@ class LiveMemory:
         return data + self.read(address + len(data), size - len(data))
 
     def read_into(self, address: int, buffer: memoryview) -> int:
-        """At least one byte where there is one; fewer than asked for at what cannot be read."""
+        """At least one byte if there is one; fewer than requested where memory cannot be read."""
         if self._is_direct:
             count = self._read_direct(address, buffer)
             if count > 0:
@@ -71,7 +71,7 @@ class LiveMemory:
             return 0
 
     def iter_data(self, address: int, size: int) -> Iterator[MemoryRange]:
-        """Without the pages that were never touched: to read them would be to touch them."""
+        """Skips pages that were never touched: reading them would allocate them."""
         at, end = address, address + size
         index = max(0, bisect_right(self._starts, address) - 1)
         while index < len(self._holed):
@@ -90,7 +90,7 @@ class LiveMemory:
             yield MemoryRange(at, end - at)
 
     def _iter_region(self, region: Region, first: int, last: int) -> Iterator[MemoryRange]:
-        """Of anonymous memory what was touched; of a file what it has, and what was changed of it."""
+        """Of anonymous memory the touched pages; of a file its data, and modified pages."""
         if not region.inode:
             yield from self._pagemap.iter_touched(first, last - first)
             return
@@ -112,7 +112,7 @@ class LiveMemory:
                 at = stop
 
     def iter_changed(self, region: Region) -> Iterator[MemoryRange]:
-        """Parts of a private mapping of a file that the process has written to."""
+        """Parts of a private file mapping that the process has written to."""
         return self._pagemap.iter_private(region.start, region.size)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""How much memory may still be used: by the machine, and by the control group of a process."""
+"""How much memory is still available: on the machine, and in the control group of a process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ROOT_1 = Path("/sys/fs/cgroup/memory")
 
 
 def read_memory_room(pid: int) -> int | None:
-    """Bytes, by the tightest bound; None when nothing can be read."""
+    """Bytes, by the tightest limit; None if nothing can be read."""
     rooms = [_machine_room(), *_group_rooms(pid)]
     return min((room for room in rooms if room is not None), default=None)
 
@@ -38,7 +38,7 @@ def _group_rooms(pid: int) -> list[int | None]:
 
 
 def _upwards(root: Path, path: str) -> list[Path]:
-    """The group and all above it: each has a bound of its own."""
+    """The group and its ancestors: each has its own limit."""
     group = root / path.lstrip("/")
     return [at for at in (group, *group.parents) if at == root or root in at.parents]
 
@@ -56,7 +56,7 @@ def _room(group: Path, limit_name: str, usage_name: str, cache_name: str) -> int
 
 
 def _number(text: str) -> int | None:
-    """None for "max", and for what is not there."""
+    """None for "max", and for a missing file."""
     return int(text) if text.strip().isdecimal() else None
 
 

@@ -1,4 +1,4 @@
-"""The capture library in C: what must not take a Python's time, or must not stop half-way."""
+"""The capture library in C: parts that Python is too slow for, or that must not stop half-way."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _library() -> ctypes.CDLL:
 
 
 def inject(injection: Injection) -> InjectionError:
-    """``pmr_inject``: DONE, or what stood in the way."""
+    """``pmr_inject``: DONE, or the obstacle."""
     return InjectionError(_library().pmr_inject(ctypes.byref(injection)))
 
 
@@ -83,6 +83,6 @@ class ZeroFinder:
         self._find = _library().pmr_find_nonzero
 
     def next_run(self, size: int, start: int) -> tuple[int, int]:
-        """(start, end) of the next run in the first ``size`` bytes; (size, size) when there is none."""
+        """(start, end) of the next run in the first ``size`` bytes; (size, size) if there is none."""
         found = self._find(self._address, size, start, self._page, ctypes.byref(self._end))
         return int(found), self._end.value

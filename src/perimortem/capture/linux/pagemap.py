@@ -21,13 +21,13 @@ _ARGUMENT = struct.Struct("<12Q")
 _REGIONS = 1024
 _REGION_BYTES = 24
 _TOUCHED_BITS = 0b11 << 62
-"""Of a pagemap entry: present, swapped."""
+"""Bits of a pagemap entry: present, swapped."""
 _FILE_BIT = 1 << 61
 _ENTRIES_AT_ONCE = 1 << 16
 
 
 class Pagemap:
-    """Of one process; what cannot be told counts as touched."""
+    """For one process; unknown pages count as touched."""
 
     def __init__(self, pid: int, tid: int) -> None:
         try:
@@ -42,7 +42,7 @@ class Pagemap:
         yield from self._iter(address, size, excluded=_ZERO)
 
     def iter_private(self, address: int, size: int) -> Iterator[MemoryRange]:
-        """Parts of a private mapping of a file that are no longer the file's."""
+        """Parts of a private file mapping that differ from the file."""
         yield from self._iter(address, size, excluded=_FILE)
 
     def close(self) -> None:
@@ -72,7 +72,7 @@ class Pagemap:
     def _scan(
         self, start: int, end: int, excluded: int
     ) -> tuple[list[tuple[int, int]], int] | None:
-        """Up to _REGIONS parts, and the address up to which they were looked for."""
+        """Up to _REGIONS parts, and the address up to which was searched."""
         argument = bytearray(
             _ARGUMENT.pack(
                 _ARGUMENT.size, 0, start, end, 0, ctypes.addressof(self._buffer), _REGIONS, 0,
@@ -89,7 +89,7 @@ class Pagemap:
         return found, walked_to if walked_to > start else end
 
     def _read(self, start: int, end: int, excluded: int) -> Iterator[tuple[int, int]]:
-        """The way of older kernels: eight bytes for each page, which say less of the zero page."""
+        """For older kernels: eight bytes per page, which cannot identify the zero page."""
         run: int | None = None
         page = start // _PAGE
         while page < end // _PAGE:

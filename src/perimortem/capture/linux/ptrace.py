@@ -1,4 +1,4 @@
-"""The few ptrace(2) requests that a snapshot needs, by ctypes, with errors as OSError."""
+"""The ptrace(2) requests that a snapshot needs, by ctypes, with errors as OSError."""
 
 from __future__ import annotations
 
@@ -70,14 +70,14 @@ def resume(tid: int, signal: int = 0) -> None:
 
 
 def read_event_message(tid: int) -> int:
-    """Of the event that a thread stands at; at its exit the status that it leaves with."""
+    """The message of the event that a thread is stopped at; at its exit, its exit status."""
     message = ctypes.c_ulong()
     _call(PTRACE_GETEVENTMSG, tid, 0, ctypes.addressof(message))
     return int(message.value)
 
 
 def listen(tid: int) -> None:
-    """Leave a thread in the group stop that it is in (SIGSTOP and its like)."""
+    """Leave a thread in its group stop (SIGSTOP and such)."""
     _call(PTRACE_LISTEN, tid, 0, 0)
 
 
@@ -87,7 +87,7 @@ def detach(tid: int, signal: int = 0) -> None:
 
 
 def read_regset(tid: int, note_type: int) -> bytes | None:
-    """A register set of a stopped thread as the kernel lays it out; None when it has none."""
+    """A register set of a stopped thread, in the kernel's layout; None if it has none."""
     vector = _IoVec(ctypes.addressof(_buffer), _REGSET_BYTES)
     try:
         _call(PTRACE_GETREGSET, tid, note_type, ctypes.addressof(vector))
@@ -97,7 +97,7 @@ def read_regset(tid: int, note_type: int) -> bytes | None:
 
 
 def write_regset(tid: int, note_type: int, content: bytes) -> bool:
-    """Give a stopped thread other registers; False when it is gone."""
+    """Set the registers of a stopped thread; False if it is gone."""
     ctypes.memmove(_buffer, content, len(content))
     vector = _IoVec(ctypes.addressof(_buffer), len(content))
     try:

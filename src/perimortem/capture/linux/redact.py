@@ -1,4 +1,4 @@
-"""What is taken away from a snapshot that is to be given to others: data on stacks, directories."""
+"""What is removed from a snapshot that will be shared: data on stacks, directories."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _MAPS_PATH = re.compile(rb"^((?:\S+ +){5})/.*?([^/\n]*)$", re.M)
 
 
 def filter_memory(snapshot: Snapshot, stacks: list[MemoryRange]) -> Snapshot:
-    """MiniDumpFilterMemory: words of ``stacks`` that no trace needs, and vector registers, in which
-    strings are.
+    """MiniDumpFilterMemory: words of ``stacks`` that no trace needs, and vector registers, which may
+    hold strings.
 
     ``snapshot`` holds copies of its memory.
     """
@@ -39,7 +39,7 @@ def filter_memory(snapshot: Snapshot, stacks: list[MemoryRange]) -> Snapshot:
 
 
 def filter_paths(snapshot: Snapshot) -> Snapshot:
-    """MiniDumpFilterModulePaths: each path becomes its last part; the command line goes altogether."""
+    """MiniDumpFilterModulePaths: each path becomes its last part; the command line is removed."""
     dso = snapshot.dso_debug
     files = {name: text for name, text in snapshot.files.items() if name != "cmdline"}
     if "maps" in files:
@@ -72,9 +72,9 @@ def _filter_stack(at: int, data: bytes, stack: MemoryRange, kept: list[tuple[int
 
 
 def filter_words(data: bytes, kept: list[tuple[int, int]]) -> bytes:
-    """Stack words that point into none of the (start, end) in ``kept``, in order, become zero.
+    """Zeroes stack words that point into none of the (start, end) in ``kept``, which are in order.
 
-    ``data`` begins at a multiple of eight; what follows its last whole word is zero, too.
+    ``data`` begins at a multiple of eight; a partial last word is zeroed, too.
     """
     words = array("Q", data[: len(data) // _WORD * _WORD])
     starts = [start for start, _ in kept]
@@ -89,7 +89,7 @@ def filter_words(data: bytes, kept: list[tuple[int, int]]) -> bytes:
 
 
 def _find_code(regions: tuple[Region, ...]) -> list[tuple[int, int]]:
-    """(start, end) of what is executable, neighbours as one."""
+    """(start, end) of executable memory, adjacent ranges merged."""
     code: list[tuple[int, int]] = []
     for region in regions:
         if region.executable:

@@ -1,8 +1,8 @@
-"""Have system calls go on that a ptrace stop has cut short.
+"""Restart system calls that a ptrace stop has interrupted.
 
 A stop ends some sleeping calls with EINTR, whatever SA_RESTART says (signal(7), "Interruption of system
-calls by stop signals"); a program that has no signal handlers may never have met that. At the stop the
-result is already in the register; -ERESTARTNOHAND in its place makes the kernel enter the call again,
+calls by stop signals"); a program without signal handlers may never have seen that. At the stop the
+result is already in the register; -ERESTARTNOHAND in its place makes the kernel restart the call,
 or, if a signal with a handler comes first, return EINTR as it should. A relative timeout starts again.
 """
 
@@ -27,14 +27,14 @@ RESTARTED_CALLS = frozenset(
         232, 281, 441,  # epoll_wait, epoll_pwait, epoll_pwait2
     }
 )  # fmt: skip
-"""By their numbers on x86-64. Not connect: entered again it fails."""
+"""By x86-64 number. Without connect: restarted, it fails."""
 _EINTR, _ERESTARTNOHAND = 4, 514
 _RAX_OFFSET, _ORIG_RAX_OFFSET = 80, 120  # struct user_regs_struct, sys/user.h
 _REGISTER = struct.Struct("<q")
 
 
 def restart_call(tid: int) -> bool:
-    """Of a stopped thread; True when its call was cut short and will be entered again."""
+    """For a stopped thread; True if its call was interrupted and will be restarted."""
     if os.uname().machine != "x86_64":
         return False
     general = ptrace.read_regset(tid, ptrace.NT_PRSTATUS)

@@ -1,6 +1,6 @@
 """From a live process to a snapshot: what is copied during the pause, and what before and after.
 
-The pause holds only what must be of one instant: registers, mappings, memory. What costs the kernel a
+The pause covers only what must be of one instant: registers, mappings, memory. What costs the kernel a
 walk through all pages (VmFlags) is read before it; names, times and descriptors after it.
 """
 
@@ -67,23 +67,24 @@ from perimortem.model.snapshot import (
 )
 
 ARENA_MAX = 24 << 20
-"""So much is copied at once, and the target let go; more is written while it stands, or from a clone."""
+"""Up to this much is copied at once, and the target released; more is written while it is stopped,
+or from a clone."""
 _NOT_FORKED_MAX = 16 << 20
 _UNKNOWN_HERE = {
     MinidumpType.WITH_UNLOADED_MODULES: "Linux keeps no list of libraries that were unloaded",
-    MinidumpType.WITH_IPT_TRACE: "traces of the processor are perf's to take",
+    MinidumpType.WITH_IPT_TRACE: "processor traces are recorded by perf",
 }
 _FILETIME_EPOCH_S = 11_644_473_600
 """1601-01-01 to 1970-01-01."""
 
 
 StopStrategy = PtraceStop | CoreDumpStop | ExitStop | NoStop
-"""What keeps the process still while it is read, if anything."""
+"""What keeps the process stopped while it is read, if anything."""
 
 
 WhileStopped = Callable[[Snapshot, ReadMemory], None]
-"""What else is to be done while it stands: with the snapshot, in which names and times are missing, and
-with all of its memory."""
+"""A hook for the time it is stopped: gets the snapshot, without names and times yet, and all of its
+memory."""
 
 
 class Capture:
@@ -95,7 +96,7 @@ class Capture:
         self.snapshot = snapshot
         self.pause = pause
         self.types = types
-        """What was asked for, less what could not be had."""
+        """The requested types, without those that were not possible."""
         self._hold = hold
 
     @property
@@ -111,13 +112,13 @@ def capture(
     at_exit: ExitStop | None = None,
     while_stopped: WhileStopped | None = None,
 ) -> Iterator[Capture]:
-    """A snapshot of ``process``; of one that crashes, with the thread as it was at the fault.
+    """A snapshot of ``process``; if it crashed, with the thread as it was at the fault.
 
-    ``at_exit``: it stands on its way out already. ``while_stopped`` is called before it runs on.
+    ``at_exit``: it is already stopped at its exit. ``while_stopped`` is called before it runs on.
 
     What fits into :data:`ARENA_MAX` is copied at once, and the target runs on before the body does.
-    More is left to the body, which copies memory straight to the file: from the target that stands
-    still, from a clone of it (Pause.SNAPSHOT), or from the running target (Pause.NONE).
+    More is left to the body, which copies memory straight to the file: from the stopped target, from
+    a clone of it (Pause.SNAPSHOT), or from the running target (Pause.NONE).
     Raises ProcessGone, AccessDenied or CaptureFailed, before anything was stopped where possible.
     """
     system = collect_system_facts()
@@ -151,17 +152,17 @@ def _choose_hold(
 
 @dataclass(frozen=True)
 class _Before:
-    """What was learnt while the target still ran."""
+    """What was learned while the target was still running."""
 
     regions: tuple[Region, ...] = ()
-    """With their VmFlags: what the program does not want dumped, what is a device's."""
+    """With their VmFlags: what the program excluded from dumps, what belongs to a device."""
     clone: CloneFacts | None = None
-    """None: no clone, for the reason ``cannot_clone``, or because none was asked for."""
+    """None: no clone, for the reason ``cannot_clone``, or because none was requested."""
     cannot_clone: str = ""
 
 
 def _look_before(process: ProcessRef, options: DumpOptions, hold: StopStrategy) -> _Before:
-    """Raises ProcessGone when there is no such process."""
+    """Raises ProcessGone if there is no such process."""
     if isinstance(hold, PtraceStop | NoStop):
         read_status(process.pid)
     tid = find_living_thread(process.pid)
@@ -180,12 +181,10 @@ def _look_before(process: ProcessRef, options: DumpOptions, hold: StopStrategy) 
 
 
 def _check_identity(process: ProcessRef) -> None:
-    """Stopped, the process cannot go away: now its start time proves who it is."""
+    """Once stopped, the process cannot vanish: now its start time proves its identity."""
     fields = _read_proc(process.pid, "stat").rpartition(b")")[2].split()
     if len(fields) < 20 or int(fields[19]) != process.start_time_ticks:
-        raise ProcessGone(
-            f"process {process.pid} has ended", why="its pid was given to another process"
-        )
+        raise ProcessGone(f"process {process.pid} has ended", why="its pid was reused")
 
 
 class _Taking:
@@ -213,7 +212,7 @@ class _Taking:
         registers = self._read_registers()
         self._soft_errors += self._hold.soft_errors
         self._soft_errors += [
-            f"{format_flags(flag)[0]} was asked for: {why}"
+            f"{format_flags(flag)[0]} was requested: {why}"
             for flag, why in _UNKNOWN_HERE.items()
             if self._options.types & flag
         ]
@@ -308,8 +307,8 @@ class _Taking:
         )
 
     def _clone_target(self, registers: dict[int, Registers | None]) -> None:
-        """And let the target go; or go without the bulk of memory: who asked for a snapshot cannot bear
-        the pause."""
+        """Then release the target; or do without the bulk of memory: with ``--pause snapshot`` the
+        target cannot bear the pause."""
         assert isinstance(self._hold, PtraceStop)
         reason = self._before.cannot_clone
         if not self._hold.stopped:
@@ -332,7 +331,7 @@ class _Taking:
         self._options = replace(self._options, types=self._options.types & ~BULK_TYPES)
 
     def _copy_unforked(self, tid: int) -> None:
-        """What a clone has not: MADV_DONTFORK, and MADV_WIPEONFORK, zero in it."""
+        """What a clone lacks: MADV_DONTFORK, and MADV_WIPEONFORK, which is zero in it."""
         missing = [
             region
             for region in self._before.regions
@@ -357,10 +356,10 @@ class _Taking:
     def _take_memory(
         self, choice: Choice, memory: LiveMemory, regions: tuple[Region, ...]
     ) -> tuple[Memory, tuple[MemoryRange, ...]]:
-        """What the snapshot's memory is read from, and its ranges."""
+        """The source of the snapshot's memory, and its ranges."""
         if choice.stacks and (self._clone or choice.size > ARENA_MAX):
             self._soft_errors.append(
-                "stacks were not filtered: with so much other memory it would be in vain"
+                "stacks were not filtered: pointless with this much other memory in the dump"
             )
         if self._clone is not None:
             shared = sum(r.size for r in regions if r.shared and r.writable and r.readable)
@@ -379,7 +378,7 @@ class _Taking:
         return CopiedMemory(copies), tuple(MemoryRange(at, len(data)) for at, data in copies)
 
     def _complete(self, snapshot: Snapshot) -> Snapshot:
-        """Names, times and descriptors: read when they cost the target no more time."""
+        """Names, times and descriptors: read after the target was released."""
         pid, types = self._process.pid, self._options.types
         boot_100ns = (read_boot_time_s() + _FILETIME_EPOCH_S) * 10_000_000
         threads = tuple(collect_thread(pid, t, boot_100ns) for t in snapshot.threads)
@@ -420,7 +419,7 @@ class _Taking:
 
 
 def _find_environment(pid: int) -> MemoryRange | None:
-    """Where the first stack ends in the environment, full of secrets (env_start, env_end: field 50)."""
+    """The environment at the end of the first stack, full of secrets (env_start, env_end: field 50)."""
     stat = _read_proc(pid, f"task/{find_living_thread(pid)}/stat")
     fields = stat.rpartition(b")")[2].split()
     try:

@@ -23,14 +23,14 @@ _TCP_STATES = (
 _TABLES = {"tcp": "tcp", "tcpv6": "tcp6", "udp": "udp", "udpv6": "udp6"} | dict.fromkeys(
     ("unix", "unix-stream"), "unix"
 )
-"""File of /proc/PID/net by what the kernel calls the protocol (struct proto)."""
+"""File of /proc/PID/net by the kernel's name of the protocol (struct proto)."""
 _UNIX_TYPES = {"0001": "stream", "0002": "datagram", "0005": "seqpacket"}
 _UNIX_LISTENING = 1 << 16
 """__SO_ACCEPTCON."""
 
 
 class SocketTable:
-    """Of one process's namespace. Each table is read when the first socket of its kind is asked for: to
+    """For one process's namespace. Each table is read when the first socket of its kind is requested: to
     list those of TCP the kernel walks through a large hash, milliseconds, however few there are."""
 
     def __init__(self, pid: int) -> None:
@@ -38,7 +38,7 @@ class SocketTable:
         self._tables: dict[str, dict[str, dict[str, str | int]]] = {}
 
     def describe(self, number: int, inode: str) -> dict[str, str | int]:
-        """Protocol of descriptor ``number``; local and remote address and state where a table has it."""
+        """Protocol of descriptor ``number``; local and remote address and state if a table has it."""
         try:
             raw = os.getxattr(f"/proc/{self._pid}/fd/{number}", "system.sockprotoname")
         except OSError:
@@ -82,7 +82,7 @@ class SocketTable:
         return sockets
 
     def _read_unix(self) -> dict[str, dict[str, str | int]]:
-        """With the other end of those that are connected: its path if it has one, else its inode."""
+        """With the other end of connected sockets: its path if it has one, else its inode."""
         sockets: dict[str, dict[str, str | int]] = {}
         for fields in self._lines("unix"):
             try:

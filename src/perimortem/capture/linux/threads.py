@@ -35,7 +35,7 @@ def read_registers(tid: int) -> Registers | None:
 
 
 def find_living_thread(pid: int) -> int:
-    """The leader, or another when that has left by pthread_exit: a zombie's /proc tells nothing."""
+    """The leader, or another if that exited by pthread_exit: a zombie's /proc is empty."""
     try:
         tids = sorted(
             (int(name) for name in os.listdir(f"/proc/{pid}/task")), key=lambda t: t != pid
@@ -54,7 +54,7 @@ def find_living_thread(pid: int) -> int:
 
 
 def read_xstate(tid: int) -> bytes | None:
-    """The XSAVE area of a stopped thread: AVX and what came after it."""
+    """The XSAVE area of a stopped thread: AVX and later extensions."""
     return ptrace.read_regset(tid, ptrace.NT_X86_XSTATE)
 
 
@@ -76,7 +76,7 @@ def find_start_address(thread: Thread, regions: tuple[Region, ...], read: ReadMe
 
 
 def collect_thread(pid: int, thread: Thread, boot_100ns: int) -> Thread:
-    """``thread`` with its name and times; unknown ones stay at their defaults when it went away.
+    """``thread`` with its name and times; if it is gone, unknown ones keep their defaults.
 
     ``boot_100ns``: the time of boot, in 100 ns units since 1601 (FILETIME).
     """

@@ -1,4 +1,4 @@
-"""Who a process is to the kernel: ids, capabilities, what confines it."""
+"""The kernel's view of a process's identity: ids, capabilities, confinement."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SECCOMP = {"0": "off", "1": "strict", "2": "filter"}
 
 
 def collect_token(pid: int, status: bytes) -> dict[str, Any]:
-    """From /proc/PID/status and its neighbours; what cannot be read is not there."""
+    """From /proc/PID/status and its neighbours; unreadable values are omitted."""
     fields = dict(
         line.split(":", 1) for line in status.decode("ascii", "replace").splitlines() if ":" in line
     )

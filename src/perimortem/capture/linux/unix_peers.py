@@ -1,4 +1,4 @@
-"""Which Unix socket is connected to which: sock_diag(7), of our own network namespace."""
+"""Which Unix socket is connected to which: sock_diag(7), in our own network namespace."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PART = 32 << 10
 
 
 def read_unix_peers(pid: int) -> dict[str, str]:
-    """Inode to the inode of its peer; empty when the process has another namespace than we."""
+    """Inode to the inode of its peer; empty if the process has another namespace than we."""
     try:
         if os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net"):
             return {}

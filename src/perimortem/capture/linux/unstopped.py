@@ -1,7 +1,7 @@
-"""A process that is not stopped and not traced: what /proc says of its threads while they run.
+"""A process that is not stopped and not traced: what /proc shows of its threads while they run.
 
-A thread that sleeps in a system call has its stack and instruction pointers there, and the arguments of
-the call; of one that runs there is nothing (proc_pid_syscall(5)).
+For a thread that sleeps in a system call it has stack and instruction pointers and the arguments of
+the call; for a running one, nothing (proc_pid_syscall(5)).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ASLEEP_FIELDS = 9
 
 
 class NoStop:
-    """As ``PtraceStop`` has it, but nothing is held."""
+    """Like ``PtraceStop``, but nothing is stopped."""
 
     paused_ns = 0
 
@@ -42,10 +42,10 @@ class NoStop:
         return
 
     def thaw(self) -> None:
-        """There is nothing to let go."""
+        """There is nothing to release."""
 
     def read_registers(self) -> dict[int, Registers | None]:
-        """Of sleeping threads those that a system call shows; the others are zero."""
+        """For sleeping threads, those that a system call shows; the others are zero."""
         registers = {tid: self._read(tid) for tid in self.running}
         asleep = sum(found is not None for found in registers.values())
         self.soft_errors.append(
