@@ -221,7 +221,7 @@ def assert_core_is_the_same(perimortem, path, core):
 def assert_refused(perimortem, path, core):
     result = perimortem.call("convert", path, core)
     assert result.returncode == 1
-    assert f"{path}: it cannot be converted: it is not of x86-64" in result.stderr
+    assert f"{path}: it cannot be converted: it is not for x86-64" in result.stderr
     assert not core.exists()
 
 

@@ -182,7 +182,7 @@ def test_flags_by_name():
 def test_missing_data_are_said_in_words():
     document = describe_dump(open_dump(write(make_snapshot(handles=None))))
     assert (
-        "MiniDumpWithHandleData was asked for, but there is no HandleDataStream"
+        "MiniDumpWithHandleData was requested, but there is no HandleDataStream"
         in document["missing"]
     )
 

@@ -58,7 +58,7 @@ def test_what_was_asked_for_and_not_written_is_said(perimortem, start):
     result = perimortem.call("dump", program.pid, "-o", perimortem.base / "d.dmp", "--json")
     document = json.loads(result.stdout)
     streams = inspect(perimortem, perimortem.base / "d.dmp")
-    said = "handle data asked for, not written" in document["soft_errors"]
+    said = "handle data requested, not written" in document["soft_errors"]
     assert said == ("HandleDataStream" not in streams)
 
 
@@ -68,7 +68,7 @@ def test_a_dump_never_overwrites(perimortem, start):
     path.write_text("mine")
     result = perimortem.call("dump", program.pid, "-o", path)
     assert result.returncode == 1
-    assert "exists already" in result.stderr
+    assert "already exists" in result.stderr
     assert path.read_text() == "mine"
 
 

@@ -1,8 +1,8 @@
 """The seam ``write.write_dump(process, path, types) -> DumpResult``, and the worker that does it.
 
 On Linux it is capture, snapshot, minidump writer; on Windows DbgHelp writes the file itself. The monitor
-never calls it: reading a broken process is done by a short-lived child (``worker``) with limits and a
-deadline. This file and ``write`` alone choose the system.
+never calls it: a broken process is read by a short-lived child (``worker``) with limits and a
+deadline. Only this file and ``write`` select the system.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A dump compressed on the fly: zstd in frames of 1 MiB, with the seek table of its seekable format.
 
 ``zstd -d`` unpacks it like any other file; we read any part of it without unpacking the rest. The head
-of a dump is known last: its place is kept, and what it does not need of it is a frame to be skipped.
+of a dump is written last: space is reserved for it, and the unused part becomes a skippable frame.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ _HAS_CHECKSUMS = 0x80
 _FRAMES_MAX = 1 << 22
 _CACHED_FRAMES = 8
 _FRAME_BYTES_MAX = 8 << 20
-"""Of a frame that somebody else has packed."""
+"""For a frame that another program compressed."""
 _THREADS_MAX = 4
 
 WriteAt = Callable[[bytes | memoryview, int], None]
-"""write(data, offset), whole. Raises OSError."""
+"""write(data, offset), completely. Raises OSError."""
 ReadAt = Callable[[int, int], bytes]
 
 
 def load_zstandard() -> Any:
-    """The library. Raises :class:`PerimortemError` that names the remedy."""
+    """The library. Raises :class:`PerimortemError` with the remedy."""
     try:
         import zstandard
     except ImportError as error:
@@ -90,7 +90,7 @@ class CompressedWriter:
             self._at += offset
         elif offset == 0:
             self._is_head, self._at = True, 0
-        else:  # the place of the head
+        else:  # the space reserved for the head
             self._memory_at = self._at = offset
             self._room = self._file_at = _bound(offset) + _SKIPPABLE_HEAD.size
         return self._at
@@ -126,7 +126,7 @@ class CompressedWriter:
         self._pool.shutdown(cancel_futures=True)
 
     def _compress(self, data: bytes) -> bytes:
-        """A compressor may not be shared among threads."""
+        """A compressor may not be shared between threads."""
         compressor = getattr(self._of_thread, "compressor", None)
         if compressor is None:
             compressor = self._zstandard.ZstdCompressor(level=_LEVEL)
@@ -138,7 +138,7 @@ class CompressedWriter:
         self._take_frames(self._under_way_max)
 
     def _take_frames(self, left: int) -> None:
-        """Write what is ready, in order, until only so many are under way."""
+        """Write what is ready, in order, until only this many are in progress."""
         while len(self._under_way) > left:
             future, size = self._under_way.popleft()
             self._write_frame(future.result(), size)
@@ -164,10 +164,10 @@ class CompressedWriter:
 
 
 class CompressedReader:
-    """Any part of what was compressed, by the seek table at the end of the file."""
+    """Any part of the uncompressed data, by the seek table at the end of the file."""
 
     def __init__(self, read: ReadAt, size: int) -> None:
-        """Raises :class:`MalformedInput` for what has no seek table, PerimortemError without zstd."""
+        """Raises :class:`MalformedInput` if there is no seek table, PerimortemError without zstd."""
         self._read_file = read
         self._decompress = load_zstandard().ZstdDecompressor().decompress
         footer = (
@@ -176,7 +176,7 @@ class CompressedReader:
         if len(footer) < _SEEK_FOOTER.size or _SEEK_FOOTER.unpack(footer)[2] != _SEEKABLE_MAGIC:
             raise MalformedInput(
                 "a compressed file without a seek table",
-                why="it was cut, or another program compressed it",
+                why="it was truncated, or another program compressed it",
                 remedy="unpack it first: zstd -d",
             )
         count, descriptor, _ = _SEEK_FOOTER.unpack(footer)
@@ -186,7 +186,7 @@ class CompressedReader:
             raise MalformedInput("the seek table is damaged", why=f"it claims {count} frames")
         raw = read(table_at, count * entry_size)
         if len(raw) != count * entry_size:
-            raise MalformedInput("the seek table is cut")
+            raise MalformedInput("the seek table is truncated")
         entries = [struct.unpack_from("<II", raw, at) for at in range(0, len(raw), entry_size)]
         self._file_offsets = [0, *accumulate(packed for packed, _ in entries)]
         self._offsets = [0, *accumulate(unpacked for _, unpacked in entries)]
@@ -197,7 +197,7 @@ class CompressedReader:
 
     @property
     def size(self) -> int:
-        """Unpacked, in bytes."""
+        """Uncompressed, in bytes."""
         return int(self._offsets[-1])
 
     def read(self, offset: int, size: int) -> bytes:
@@ -225,7 +225,7 @@ class CompressedReader:
             except load_zstandard().ZstdError as error:
                 raise MalformedInput("a compressed part is damaged", why=str(error)) from error
             if len(data) != self._sizes[index]:
-                raise MalformedInput("a compressed part is damaged", why="it has another size")
+                raise MalformedInput("a compressed part is damaged", why="its size is wrong")
             while len(self._cache) >= _CACHED_FRAMES:
                 self._cache.pop(next(iter(self._cache)))
             self._cache[index] = data
@@ -233,5 +233,5 @@ class CompressedReader:
 
 
 def _bound(size: int) -> int:
-    """ZSTD_COMPRESSBOUND: so large a frame of so many bytes can become."""
+    """ZSTD_COMPRESSBOUND: the largest compressed size of that many bytes."""
     return size + (size >> 8) + 64 + 128

@@ -1,4 +1,4 @@
-"""From a minidump to a core and back; to compressed and back."""
+"""From a minidump to a core and back; compressed or not."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from perimortem.model.dump import FULL, MINI, DumpFormat, MinidumpType
 from perimortem.model.snapshot import Architecture, Snapshot
 
 _FULL_BYTES = 64 << 20
-"""So much memory makes a dump a full one."""
+"""A dump with this much memory counts as a full one."""
 
 
 def convert(source: Path, target: Path, target_format: DumpFormat, *, compress: bool) -> list[str]:
-    """Write ``source`` anew as ``target``; what is lost or damaged, in words.
+    """Convert ``source`` to ``target``; returns descriptions of what is lost or damaged.
 
     Raises MalformedInput or PerimortemError; then no file is left.
     """
@@ -30,7 +30,7 @@ def convert(source: Path, target: Path, target_format: DumpFormat, *, compress: 
         raise CaptureFailed(f"cannot write {target}", why="it is a directory", remedy="name a file")
     if target.exists():
         raise CaptureFailed(
-            f"cannot write {target}", why="it exists already", remedy="name another file"
+            f"cannot write {target}", why="it already exists", remedy="name another file"
         )
     partial = partial_path(target, os.getpid())
     try:
@@ -44,7 +44,7 @@ def convert(source: Path, target: Path, target_format: DumpFormat, *, compress: 
         publish(partial, target)
     except FileExistsError as error:
         raise CaptureFailed(
-            f"cannot write {target}", why="it exists already", remedy="name another file"
+            f"cannot write {target}", why="it already exists", remedy="name another file"
         ) from error
     except OSError as error:
         raise PerimortemError(f"cannot write {target}", why=error.strerror or str(error)) from error
@@ -56,7 +56,7 @@ def convert(source: Path, target: Path, target_format: DumpFormat, *, compress: 
 def _check(snapshot: Snapshot) -> None:
     if snapshot.system.architecture is not Architecture.X86_64:
         raise MalformedInput(
-            "it cannot be converted", why="it is not of x86-64, or does not say of what"
+            "it cannot be converted", why="it is not for x86-64, or does not say so"
         )
     if not any(thread.registers for thread in snapshot.threads):
         raise MalformedInput("it cannot be converted", why="it has no thread with registers")
@@ -73,7 +73,7 @@ def _write(fd: int, snapshot: Snapshot, target_format: DumpFormat, *, compress: 
 
 
 def _derive_types(snapshot: Snapshot) -> MinidumpType:
-    """What the new dump has, of what can be told."""
+    """What the new dump contains, as far as known."""
     total = sum(memory.size for memory in snapshot.memory)
     types = FULL if total > _FULL_BYTES else MINI | MinidumpType.WITH_FULL_MEMORY_INFO
     if snapshot.handles is None:

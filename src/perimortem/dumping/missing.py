@@ -1,4 +1,4 @@
-"""What was asked of a dump and is not in it, read back from the file itself."""
+"""What was requested of a dump and is not in it, read back from the file itself."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _ALWAYS = (
 
 
 def find_missing(dump: MinidumpFile, types: MinidumpType) -> list[str]:
-    """One line for each stream that should be there: "handle data asked for, not written"."""
+    """One line per missing stream: "handle data requested, not written"."""
     present = {entry.type for entry in dump.streams}
     wanted = [(stream, words) for flag, stream, words in _WANTED if types & flag]
     return [
-        f"{words} asked for, not written"
+        f"{words} requested, not written"
         for stream, words in (*_ALWAYS, *wanted)
         if stream not in present
     ]

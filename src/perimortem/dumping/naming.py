@@ -23,20 +23,20 @@ def dump_name(process_name: str, unix_s: int, pid: int, ending: str = ".dmp") ->
 
 
 def choose_ending(options: DumpOptions) -> str:
-    """Of the file name: .dmp or .core, .zst behind it when it is compressed."""
+    """Of the file name: .dmp or .core, followed by .zst if compressed."""
     ending = ".core" if options.format is DumpFormat.CORE else ".dmp"
     return ending + ".zst" if options.compress else ending
 
 
 def partial_path(path: Path, worker_pid: int) -> Path:
-    """Where a worker builds the file: two that dump to one name do not meet."""
+    """Where a worker builds the file, so that two dumps with the same name do not collide."""
     return path.with_name(f".{path.name}.{worker_pid}.partial")
 
 
 def publish(partial: Path, path: Path) -> Path:
     """Give a finished file its name, atomically; on a clash the next free second of that name.
 
-    Raises FileExistsError when the name holds no second that could be moved on.
+    Raises FileExistsError if the name contains no second that could be advanced.
     """
     for _ in range(_SECONDS_MAX):
         try:
@@ -53,7 +53,7 @@ def publish(partial: Path, path: Path) -> Path:
 
 
 def _rename_new(partial: Path, path: Path) -> None:
-    """Rename that refuses to replace; link(2) is the way of Unix to ask for that."""
+    """Rename that refuses to replace; on Unix with link(2)."""
     if sys.platform == "win32":
         _rename_patiently(partial, path)
         return
@@ -70,7 +70,7 @@ def _rename_new(partial: Path, path: Path) -> None:
 
 
 def _rename_patiently(partial: Path, path: Path) -> None:
-    """On Windows rename never replaces; a scanner may hold a file that has just been written."""
+    """On Windows rename never replaces; a scanner may hold a newly written file."""
     for _ in range(_RENAMES):
         try:
             partial.rename(path)

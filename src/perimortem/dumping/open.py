@@ -20,8 +20,8 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 @contextmanager
 def open_bytes(path: Path) -> Iterator[tuple[ReadAt, int]]:
-    """(read, size) of what is in the file, unpacked. Raises PerimortemError naming the file."""
-    if path.exists() and not path.is_file():  # not opened: a fifo would make us wait
+    """(read, size) of the uncompressed contents. Raises PerimortemError naming the file."""
+    if path.exists() and not path.is_file():  # not opened: a fifo would block
         why = "it is a directory" if path.is_dir() else "it is not a regular file"
         raise PerimortemError(f"cannot read {path}", why=why)
     try:
@@ -41,7 +41,7 @@ def open_bytes(path: Path) -> Iterator[tuple[ReadAt, int]]:
 
 @contextmanager
 def open_snapshot(path: Path) -> Iterator[Snapshot]:
-    """What the dump says of the process. Raises PerimortemError naming the file."""
+    """The process described by the dump. Raises PerimortemError naming the file."""
     with open_bytes(path) as (read, size):
         if is_core(read(0, 18)):
             yield CoreFile(read, size).read_snapshot()

@@ -1,4 +1,4 @@
-"""The file of a dump, on any system: what is passed over and never written reads as zeros."""
+"""The file of a dump, on any system: ranges that are skipped and never written read as zeros."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import os
 
 
 class PlainFile:
-    """A descriptor whose writes are complete: write(2) may take less than it was given."""
+    """A descriptor whose writes are complete: write(2) may write less than requested."""
 
     def __init__(self, fd: int) -> None:
-        """``fd``: of an empty file; it stays its owner's."""
+        """``fd``: of an empty file; the caller keeps ownership."""
         self._fd = fd
         self._at = 0
         self._size = 0
@@ -37,8 +37,8 @@ class PlainFile:
             view = view[os.write(self._fd, view) :]
 
     def finish(self) -> None:
-        """Give the file its length, should it end in a hole. Raises OSError."""
+        """Set the file's length, in case it ends in a hole. Raises OSError."""
         os.ftruncate(self._fd, self._size)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing is buffered."""

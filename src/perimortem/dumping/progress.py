@@ -1,4 +1,4 @@
-"""How far a dump is: told by the worker while it copies."""
+"""The progress of a dump, reported by the worker while it copies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Progress:
 
     @property
     def left_s(self) -> float | None:
-        """None while nothing is known of the rate."""
+        """None while the rate is unknown."""
         rate = self.rate_bytes_per_s
         return (self.total_bytes - self.done_bytes) / rate if rate > 0 else None
 

@@ -1,4 +1,4 @@
-"""What monitor and dump worker say to each other: a request; then the hold, how far it is, the result.
+"""The messages between monitor and dump worker: a request; then the hold, progress, the result.
 
 Each is one line of JSON.
 """
@@ -28,13 +28,13 @@ class DumpRequest:
     options: DumpOptions
     size_limit_bytes: int
     crash: Crash | None = None
-    """What its handler has told of the fault."""
+    """The crash handler's report of the fault."""
     at_exit: bool = False
-    """Wait until it is about to end."""
+    """Wait until it is about to exit."""
     recorder: Path | None = None
-    """Where its flight recorder is, if it has one."""
+    """The path of its flight recorder, if it has one."""
     with_progress: bool = False
-    """Tell now and then how far the dump is."""
+    """Report the progress of the dump periodically."""
 
 
 def encode_request(request: DumpRequest) -> bytes:
@@ -105,7 +105,7 @@ def encode_hold(hold: Hold) -> bytes:
 
 
 def decode_hold(answer: bytes) -> Hold | None:
-    """The first line of a worker's answer; None when it died before."""
+    """The first line of a worker's answer; None if it died before."""
     try:
         fields: dict[str, Any] = json.loads(answer.split(b"\n", 1)[0])
         suspended = tuple((int(tid), int(count)) for tid, count in fields["suspended"])
@@ -119,7 +119,7 @@ def encode_progress(progress: Progress) -> bytes:
 
 
 def decode_progress(line: bytes) -> Progress | None:
-    """None for a line that tells something else."""
+    """None for any other line."""
     try:
         return Progress(**json.loads(line))
     except (ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""What the flight recorder held at the time of a dump, as the JSON of our own stream."""
+"""The contents of the flight recorder at the time of a dump, as the JSON of our own stream."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EVENTS_LAST = 32
 def read_record(
     path: Path | None, process: ProcessRef, types: MinidumpType
 ) -> dict[str, Any] | None:
-    """None without a recorder, or when MiniDumpWithoutAuxiliaryState asks for none."""
+    """None without a recorder, or if MiniDumpWithoutAuxiliaryState excludes it."""
     if path is None or types & MinidumpType.WITHOUT_AUXILIARY_STATE:
         return None
     clock = SystemClock()

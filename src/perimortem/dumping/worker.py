@@ -1,9 +1,9 @@
-"""The dump worker: a process that waits for one request, does it, answers, and ends.
+"""The dump worker: a process that waits for one request, carries it out, answers, and exits.
 
 It is started before it is needed (a warm spare), without site-packages, and is used once: whatever
 a broken target does to it, the next dump has a fresh one. It cannot leave a core, cannot be traced
-by its target's user, and cannot write more than the limit. Before it touches the target it says how
-that stood, so that the monitor can put it right if the worker dies (``hold``).
+by its target's user, and cannot write more than the limit. Before it touches the target it reports the
+target's state, so that the monitor can restore it if the worker dies (``hold``).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from perimortem.model.dump import DumpResult
 def main() -> int:
     """Answer one request on standard input; end of input means: not needed."""
     protect_self()
-    "".encode("utf-16-le"), b"".decode("ascii")  # codecs that are loaded at their first use
+    "".encode("utf-16-le"), b"".decode("ascii")  # loads these codecs, which are loaded at first use
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -66,4 +66,4 @@ def _say(line: bytes) -> None:
 if __name__ == "__main__":
     status = main()
     sys.stdout.flush()
-    os._exit(status)  # no interpreter shutdown: the answer is out
+    os._exit(status)  # no interpreter shutdown: the answer is written

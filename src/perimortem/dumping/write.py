@@ -1,4 +1,4 @@
-"""Write a dump of a live process: the one call that differs most by operating system.
+"""Write a dump of a live process: the call that differs most by operating system.
 
 ``write_dump(process, path, types) -> DumpResult``; imported by dump workers only.
 """

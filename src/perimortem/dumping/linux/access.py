@@ -1,4 +1,4 @@
-"""May this process be dumped, and is somebody else at it?"""
+"""May this process be dumped, and is another tracer attached?"""
 
 from __future__ import annotations
 

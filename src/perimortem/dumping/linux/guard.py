@@ -1,4 +1,4 @@
-"""A dump worker about itself: reporters must not be reported, nor fill the disk."""
+"""Limits that a dump worker sets on itself: reporters must not be reported, nor fill the disk."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ _PR_SET_PDEATHSIG = 1
 
 
 def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a worker needs of ours."""
+    """The environment variables that a worker needs."""
     return {"PATH": environment.get("PATH", ""), "LANG": "C.UTF-8"}
 
 
 def protect_self() -> None:
-    """No core, not dumpable, gone when the monitor is gone; and the last whom a lack of memory ends."""
+    """No core, not dumpable, ends with the monitor; and the last choice of the out-of-memory killer."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    resource.setrlimit(resource.RLIMIT_CORE, (1, 1))  # the mark of a helper: not even piped
+    resource.setrlimit(resource.RLIMIT_CORE, (1, 1))  # marks a helper: not even piped
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("-1000")
-    # The terminal's Ctrl-C goes to the whole group; a dump under way is finished first.
+    # The terminal's Ctrl-C goes to the whole group; a dump in progress is finished first.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # the monitor holds it back
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # the monitor blocks it
 
 
 def limit_output(size_bytes: int) -> None:
-    """No file of ours grows beyond that."""
+    """Limit the size of our files."""
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     if most != resource.RLIM_INFINITY:
         size_bytes = min(size_bytes, most)
@@ -44,5 +44,5 @@ def limit_output(size_bytes: int) -> None:
 
 
 def _end(*_: object) -> None:
-    """Leave through the finally blocks: they let the target run on."""
+    """Exit through the finally blocks: they let the target run on."""
     raise SystemExit(1)

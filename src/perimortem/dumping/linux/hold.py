@@ -1,7 +1,7 @@
-"""What a worker leaves behind in a target when it is killed: at most a dead clone, to be waited for.
+"""What a killed worker leaves behind in a target: at most a dead clone that must be reaped.
 
-Frozen threads are let go by the kernel, a call that was being injected heals itself, a living clone ends
-with its tracer. Only who waits for the clone is missing then.
+The kernel releases frozen threads, an injected call recovers by itself, a living clone ends
+with its tracer. Only reaping the clone is then left to do.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ _PATIENCE_S = 5.0
 
 @dataclass(frozen=True)
 class Hold:
-    """How the target stood before the dump."""
+    """The state of the target before the dump."""
 
     suspended: tuple[tuple[int, int], ...] = ()
-    """(tid, how often it was suspended): nothing of the kind on Linux."""
+    """(tid, suspend count): not used on Linux."""
     since_ticks: int = 0
-    """Clones born after that, in ticks since boot, are ours."""
+    """Clones created after that, in ticks since boot, are ours."""
 
 
 def describe_hold(pid: int) -> Hold:
-    """Said by the worker before it begins."""
+    """Sent by the worker before it begins."""
     return Hold(since_ticks=int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS_PER_S))
 
 
 def release(pid: int, hold: Hold) -> None:
-    """Undo what a dead worker has done to the target. Takes a process of its own: this one must not
-    trace, and stays when something goes wrong."""
+    """Undo what a dead worker has done to the target. Runs in a separate process: this one must not
+    trace, and must survive a failure."""
     from perimortem.capture.linux.clone import find_left_clones
 
     if hold.since_ticks and find_left_clones(pid, hold.since_ticks):

@@ -1,4 +1,4 @@
-"""The file of a dump: zeros become holes, progress is told."""
+"""The file of a dump: zeros become holes, progress is reported."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from perimortem.dumping.output import PlainFile
 
 _PAGE = 4096
 _SMALL = 4 * _PAGE
-"""Below that zeros are written: a hole would save nothing."""
+"""Shorter runs of zeros are written: a hole would save nothing."""
 _TELL_EVERY_S = 0.25
 
 TellProgress = Callable[[int], None]
-"""Called now and then with the position in the file."""
+"""Called periodically with the position in the file."""
 
 
 class SparseFile(PlainFile):
-    """Pages of zeros take no room in it."""
+    """Pages of zeros occupy no space in it."""
 
     def __init__(self, fd: int, tell_progress: TellProgress | None = None) -> None:
         """``fd``: of an empty file, or one that has no data where it is written."""

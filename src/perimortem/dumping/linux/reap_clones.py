@@ -15,7 +15,7 @@ from perimortem.dumping.linux.guard import protect_self
 
 
 def main() -> int:
-    """0 when none is left."""
+    """0 if none is left."""
     pid, since_ticks = int(sys.argv[1]), int(sys.argv[2])
     protect_self()
     clones = find_left_clones(pid, since_ticks)

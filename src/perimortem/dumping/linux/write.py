@@ -36,7 +36,7 @@ _KEEP_FREE_MAX = 1 << 30
 _STREAMS_ESTIMATE = 1 << 20
 _NICENESS = 10
 _AT_EXIT_S = 60
-"""So long a process may stand at its end. Arbitrary, as other dumps have it."""
+"""How long a process may be held at its exit. Arbitrary, as with other dumps."""
 
 
 def write_dump(
@@ -50,15 +50,15 @@ def write_dump(
     tell_progress: TellProgress | None = None,
     steps_back: bool = False,
 ) -> DumpResult:
-    """Dump ``process`` to ``path``, which must not exist; the result names what is missing.
+    """Dump ``process`` to ``path``, which must not exist; the result lists what is missing.
 
-    ``crash``: what its handler told; the dump then has an exception, and the thread as it was then.
+    ``crash``: the crash report; the dump then has an exception, and the thread as it was then.
 
-    ``at_exit``: wait until it is about to end, and dump it then; it ends when the dump is there.
+    ``at_exit``: wait until it is about to exit, and dump it then; it exits once the dump is complete.
 
-    ``steps_back``: once the target runs again, leave the processors to it (nice), for good.
+    ``steps_back``: once the target runs again, yield the processors to it (nice), for good.
 
-    The file appears under its name only when it is whole. Raises ProcessGone, AccessDenied, or
+    The file appears under its name only when complete. Raises ProcessGone, AccessDenied, or
     CaptureFailed (disk full, size limit, another tracer); then no file is left.
     """
     if not at_exit:
@@ -150,7 +150,7 @@ def _tell(tell_progress: TellProgress, total_bytes: int, since: float, position:
 
 
 def _held_bytes(pid: int, chosen_bytes: int) -> int:
-    """What was mapped and never touched takes no room: holes."""
+    """Untouched mapped memory occupies no space: holes."""
     held = 0
     try:
         with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
@@ -170,7 +170,7 @@ def _check_space(path: Path, memory_bytes: int) -> None:
     if free - needed < keep:
         raise CaptureFailed(
             f"no dump was written to {path.parent}",
-            why=f"it needs {needed >> 20} MiB, {free >> 20} MiB are free, {keep >> 20} MiB stay so",
+            why=f"it needs {needed >> 20} MiB, {free >> 20} MiB are free, {keep >> 20} MiB are reserved",
             remedy="free some space, take a smaller type, or set PERIMORTEM_DATA_DIR",
         )
 
@@ -178,7 +178,7 @@ def _check_space(path: Path, memory_bytes: int) -> None:
 def _write_error(path: Path, error: OSError) -> CaptureFailed:
     if error.errno == errno.EEXIST:
         return CaptureFailed(
-            f"cannot write {path}", why="it exists already", remedy="name another file with -o"
+            f"cannot write {path}", why="it already exists", remedy="name another file with -o"
         )
     if error.errno == errno.EFBIG:
         return CaptureFailed(

@@ -1,1 +1,1 @@
-"""Dumps on Windows: DbgHelp writes them, from a snapshot where there is one."""
+"""Dumps on Windows: DbgHelp writes them, from a snapshot if possible."""

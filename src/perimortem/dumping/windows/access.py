@@ -1,4 +1,4 @@
-"""May this process be dumped, which right is missing if not, and is Windows' own reporter at it?"""
+"""May this process be dumped, which right is missing if not, and is WerFault working on it?"""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ _ACCESS_VIOLATIONS = (0xC0000005, 0xC0000006)
 
 
 class _Told:
-    """An exception in our own memory, as DbgHelp takes it from another process's word."""
+    """An exception in our own memory, in the form that DbgHelp takes for another process."""
 
     def __init__(self, crash: Crash) -> None:
         self._room = ctypes.create_string_buffer(_CONTEXT_SIZE + _CONTEXT_ALIGN)
@@ -108,7 +108,7 @@ _MiniDumpWriteDump = Library("dbghelp").declare(
 def _say_it_is_a_snapshot(_parameter: int, given: int, answer: int) -> int:
     head = _CallbackInput.from_address(given)
     if head.CallbackType == _IS_PROCESS_SNAPSHOT_CALLBACK:
-        ctypes.c_long.from_address(answer).value = _S_FALSE  # the answer that it expects for yes
+        ctypes.c_long.from_address(answer).value = _S_FALSE  # DbgHelp's "yes"
     return 1
 
 
@@ -125,7 +125,7 @@ def write_minidump(
     crash: Crash | None = None,
     write: Callable[..., int] = _MiniDumpWriteDump,
 ) -> int:
-    """0, or the error. After a success GetLastError is noise: only the result counts."""
+    """0, or the error. After a success GetLastError is meaningless: only the result counts."""
     callback = None
     if is_snapshot:
         callback = ctypes.byref(_CallbackInformation(_snapshot_routine, None))

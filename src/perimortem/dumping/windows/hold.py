@@ -1,6 +1,6 @@
 """What a worker leaves behind in a target when it dies: DbgHelp has suspended all its threads.
 
-So the worker says how often each was suspended before; what is more than that is taken back.
+So the worker reports each thread's suspend count first; any excess is undone.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _COUNT_MAX = 127
 
 @dataclass(frozen=True)
 class Hold:
-    """How the target's threads stood before the dump."""
+    """The state of the target's threads before the dump."""
 
     suspended: tuple[tuple[int, int], ...] = ()
-    """(tid, how often it was suspended)"""
+    """(tid, suspend count)"""
     since_ticks: int = 0
     """Linux's."""
 
 
 def describe_hold(pid: int) -> Hold:
-    """Said by the worker before it begins."""
+    """Sent by the worker before it begins."""
     return Hold(tuple((tid, read_suspend_count(tid)) for tid in list_threads(pid)))
 
 

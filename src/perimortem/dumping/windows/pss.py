@@ -43,7 +43,7 @@ PssFreeSnapshot = _kernel32.find(
 
 
 def choose_flags(types: MinidumpType) -> int:
-    """What the snapshot must hold for these types."""
+    """What the snapshot must include for these types."""
     flags = (
         _CAPTURE_VA_CLONE
         | _CAPTURE_THREADS
@@ -70,7 +70,7 @@ def take_snapshot(
     capture: Callable[..., int] | None = PssCaptureSnapshot,
     free: Callable[..., int] | None = PssFreeSnapshot,
 ) -> Iterator[tuple[int | None, str]]:
-    """(snapshot, ""), or (None, why there is none); the process itself can be dumped then."""
+    """(snapshot, ""), or (None, the reason); the process itself can be dumped then."""
     if capture is None or free is None:
         yield (
             None,

@@ -1,4 +1,4 @@
-"""Why a process cannot be dumped, in words: which right is missing, and whose level is higher."""
+"""Why a process cannot be dumped: which right is missing, and whose integrity level is higher."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from perimortem.winapi.token import read_integrity_level
 
 
 def refuse_32_bit(pid: int, handle: int) -> None:
-    """Of a 32-bit program a 64-bit DbgHelp writes the emulation's threads, not the program's."""
+    """For a 32-bit program a 64-bit DbgHelp writes the emulation's threads, not the program's."""
     is_32_bit = kernel32.BOOL()
     kernel32.IsWow64Process(handle, ctypes.byref(is_32_bit))
     if is_32_bit.value:
@@ -25,7 +25,7 @@ def refuse_32_bit(pid: int, handle: int) -> None:
 
 
 def denied_error(pid: int, rights: int, error: int) -> AccessDenied | ProcessGone | CaptureFailed:
-    """Why OpenProcess said no, in words: the first right that is missing, and whose level is higher."""
+    """Why OpenProcess failed: the first right that is missing, and whose integrity level is higher."""
     if error == kernel32.ERROR_INVALID_PARAMETER:
         return ProcessGone(f"there is no process {pid}", why="it has ended")
     if error != kernel32.ERROR_ACCESS_DENIED:
@@ -44,7 +44,7 @@ def denied_error(pid: int, rights: int, error: int) -> AccessDenied | ProcessGon
     ):
         return AccessDenied(
             f"cannot read process {pid}",
-            why=f"{what} is refused: it is of another user, or a protected process",
+            why=f"{what} is refused: it belongs to another user, or is a protected process",
             remedy="run perimortem as administrator; a protected process cannot be dumped",
         )
     return AccessDenied(

@@ -1,4 +1,4 @@
-"""Which rights a dump needs, by its flags: no more than these are asked for."""
+"""Which rights a dump needs, by its flags: no more than these are requested."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMES = {
 
 
 def choose_rights(types: MinidumpType) -> int:
-    """Of MiniDumpWriteDump's documentation: query and read always, handles to list handles."""
+    """From MiniDumpWriteDump's documentation: query and read always, handles to list handles."""
     rights = kernel32.PROCESS_QUERY_INFORMATION | kernel32.PROCESS_VM_READ
     if types & MinidumpType.WITH_HANDLE_DATA:
         rights |= kernel32.PROCESS_DUP_HANDLE

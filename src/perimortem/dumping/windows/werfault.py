@@ -1,6 +1,6 @@
-"""Windows' own reporter at work on a process: WerFault.exe -u -p PID, or -pss -p PID.
+"""Windows' own reporter working on a process: WerFault.exe -u -p PID, or -pss -p PID.
 
-A second dump beside it would disturb it, and show its pauses: so it is awaited, and its result named.
+A second dump beside it would disturb it, and show its pauses: so we wait for it and name its result.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _TARGET = re.compile(r"(?:^|\s)-i?p\s+(\d{1,10})(?=\s|$)", re.IGNORECASE)
 
 
 def reported_pids(command_line: str) -> set[int]:
-    """The processes that a WerFault works on, by its command line."""
+    """The processes that a WerFault works on, from its command line."""
     return {int(match[1]) for match in _TARGET.finditer(command_line)}
 
 
 def find_reporters(pid: int) -> list[int]:
-    """WerFault processes that are at work on ``pid``."""
+    """WerFault processes that are working on ``pid``."""
     found = []
     for other, names in list_processes():
         if not any(name.lower() == "werfault.exe" for name in names):
@@ -44,9 +44,9 @@ def find_reporters(pid: int) -> list[int]:
 
 
 def await_reporter(pid: int) -> None:
-    """Until no reporter works on ``pid`` any more.
+    """Wait until no reporter works on ``pid``.
 
-    Raises CaptureFailed when it ended the process, or takes too long; it names what was written."""
+    Raises CaptureFailed if it ended the process, or takes too long; the error names what was written."""
     began_s = time.time()
     deadline = time.monotonic() + _PATIENCE_S
     seen: list[int] = []
@@ -54,18 +54,18 @@ def await_reporter(pid: int) -> None:
         seen = reporters
         if time.monotonic() > deadline:
             raise CaptureFailed(
-                f"process {pid} is being dumped already",
-                why=f"WerFault (process {reporters[0]}) has been at it for {_PATIENCE_S:g} s",
-                remedy="look at its result in the Event Viewer, or wait for it",
+                f"process {pid} is already being dumped",
+                why=f"WerFault (process {reporters[0]}) has been working on it for {_PATIENCE_S:g} s",
+                remedy="see its result in the Event Viewer, or wait for it",
             )
         time.sleep(_POLL_S)
     facts = read_stat(pid)
     if seen and (facts is None or facts.is_dead):
         written = find_dumps(pid, began_s, _dump_folders())
-        where = f"it wrote {written[0]}" if written else "look in the Event Viewer"
+        where = f"it wrote {written[0]}" if written else "see the Event Viewer"
         raise CaptureFailed(
             f"process {pid} was dumped by Windows and has ended",
-            why="WerFault was at it",
+            why="WerFault was working on it",
             remedy=where,
         )
 

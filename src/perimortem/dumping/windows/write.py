@@ -1,4 +1,4 @@
-"""DbgHelp writes the file; it is read back, and what was asked for and is not there is said."""
+"""DbgHelp writes the file; it is read back, and what was requested and is missing is reported."""
 
 from __future__ import annotations
 
@@ -51,22 +51,22 @@ def write_dump(
     tell_progress: TellProgress | None = None,
     steps_back: bool = False,
 ) -> DumpResult:
-    """Dump ``process`` to ``path``, which must not exist; the result names what is missing.
+    """Dump ``process`` to ``path``, which must not exist; the result lists what is missing.
 
-    ``crash``: what its handler told; the dump then has an exception, and the thread as it was then.
+    ``crash``: the crash report; the dump then has an exception, and the thread as it was then.
 
     ``at_exit``: not on this system.
 
-    The file appears under its name only when it is whole. Raises ProcessGone, AccessDenied, or
+    The file appears under its name only when complete. Raises ProcessGone, AccessDenied, or
     CaptureFailed (disk full, size limit, a 32-bit target); then no file is left.
     """
     types = options.types
     _refuse_options(options)
     if at_exit:
-        raise CaptureFailed("no dump is taken at the end of a process on Windows")
+        raise CaptureFailed("dumps at the exit of a process are not available on Windows")
     if path.exists():
         raise CaptureFailed(
-            f"cannot write {path}", why="it exists already", remedy="name another file with -o"
+            f"cannot write {path}", why="it already exists", remedy="name another file with -o"
         )
     partial = partial_path(path, os.getpid())
     rights = choose_rights(types) | kernel32.PROCESS_CREATE_PROCESS
@@ -126,7 +126,7 @@ def _write(
 
 
 def _grantable(rights: int, pid: int) -> int:
-    """With the right to clone where it is granted; without it DbgHelp works on the process itself."""
+    """With the right to clone if it is granted; without it DbgHelp works on the process itself."""
     with kernel32.open_process(rights, pid) as handle:
         return rights if handle else rights & ~kernel32.PROCESS_CREATE_PROCESS
 
@@ -136,7 +136,7 @@ def _check_identity(process: ProcessRef) -> None:
     if facts is None or facts.is_dead:
         raise ProcessGone(f"process {process.pid} has ended")
     if facts.start_time_ticks != process.start_time_ticks:
-        raise ProcessGone(f"process {process.pid} has ended", why="its pid was given to another")
+        raise ProcessGone(f"process {process.pid} has ended", why="its pid was reused")
 
 
 def _raise_failure(process: ProcessRef, error: int) -> None:
@@ -178,7 +178,7 @@ def _check_space(path: Path, memory_bytes: int) -> None:
         raise CaptureFailed(
             f"no dump was written to {path.parent}",
             why=f"it needs {needed >> 20} MiB, {usage.free >> 20} MiB are free, "
-            f"{keep >> 20} MiB stay so",
+            f"{keep >> 20} MiB are reserved",
             remedy="free some space, take a smaller type, or set PERIMORTEM_DATA_DIR",
         )
     if needed > guard.size_limit_bytes:
@@ -203,6 +203,6 @@ def _refuse_options(options: DumpOptions) -> None:
 def _write_error(path: Path, error: OSError) -> CaptureFailed:
     if error.errno == errno.EEXIST:
         return CaptureFailed(
-            f"cannot write {path}", why="it exists already", remedy="name another file with -o"
+            f"cannot write {path}", why="it already exists", remedy="name another file with -o"
         )
     return CaptureFailed(f"cannot write {path}", why=error.strerror or str(error))

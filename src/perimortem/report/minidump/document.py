@@ -111,7 +111,7 @@ def _describe_head(entry: StreamEntry) -> dict[str, Any]:
 def _describe_missing(dump: MinidumpFile) -> list[str]:
     present = {entry.type for entry in dump.streams}
     return [
-        f"{format_flags(flag)[0]} was asked for, but there is no {stream.name}"
+        f"{format_flags(flag)[0]} was requested, but there is no {stream.name}"
         for flag, stream in _EXPECTED.items()
         if dump.header.flags & flag and stream not in present
     ]
