@@ -140,7 +140,7 @@ def _read_stat_but_of_no_zombie(read_stat):
 
 def test_a_pid_of_another_time_is_refused():
     me = find_process(os.getpid())
-    with pytest.raises(ProcessGone, match="given to another"):
+    with pytest.raises(ProcessGone, match="pid was reused"):
         pidfd.open_pidfd(ProcessRef(me.pid, me.start_time_ticks + 1))
 
 

@@ -76,7 +76,7 @@ def test_signal_names_go_both_ways():
     ("code", "kind", "words"),
     [
         (0, ExitKind.EXITED, "exited with status 0"),
-        (3, ExitKind.EXITED, "exited with status 3 (abort() of the C runtime leaves with it, too)"),
+        (3, ExitKind.EXITED, "exited with status 3 (also the status of the C runtime's abort())"),
         (139, ExitKind.EXITED, "exited with status 139"),
         (0xFFFFFFFF, ExitKind.EXITED, "exited with status 0xffffffff (-1)"),
         (0x00ABCDEF, ExitKind.EXITED, "exited with status 0x00abcdef"),

@@ -1,4 +1,4 @@
-"""Exit codes and wait statuses to words. Pure; used by every report and by ``explain``."""
+"""Exit codes and wait statuses decoded. Pure; used by every report and by ``explain``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from perimortem.model.exits import Exit, ExitKind, ExitSource
 # Exit codes with a meaning by convention: POSIX shells, coreutils, sysexits.h.
 CONVENTIONS = {
     0: "success",
-    1: "failure, in general",
+    1: "general failure",
     2: "misuse of the command (shells and many tools)",
     64: "EX_USAGE: wrong usage",
     65: "EX_DATAERR: wrong input data",
@@ -31,7 +31,7 @@ CONVENTIONS = {
     76: "EX_PROTOCOL: protocol error",
     77: "EX_NOPERM: no permission",
     78: "EX_CONFIG: configuration error",
-    124: "timed out (timeout and its like)",
+    124: "timed out (timeout and similar)",
     125: "the wrapper itself failed (env, timeout, docker, perimortem)",
     126: "the command was found but cannot be executed",
     127: "the command was not found, or a library it needs was not",
@@ -40,16 +40,16 @@ CONVENTIONS = {
 
 
 _CONVENTIONS_OF_WINDOWS = {
-    3: "abort() of the C runtime leaves with it, too",
-    124: "timed out (perimortem and its like)",
+    3: "also the status of the C runtime's abort()",
+    124: "timed out (perimortem and similar)",
 }
 _WINDOWS_SOURCES = (ExitSource.PROCESS_HANDLE, ExitSource.ETW)
-_OWN_CODE = "the program's own code; look in its manual"
+_OWN_CODE = "the program's own code; see its manual"
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """A code in words. ``detail`` is one more line, or empty."""
+    """The meaning of a code. ``detail`` is one more line, or empty."""
 
     code: int
     name: str
@@ -57,7 +57,7 @@ class Explanation:
     detail: str = ""
     signal: int | None = None
     advice: tuple[str, ...] = ()
-    """What usually causes it, and where to look; a line each."""
+    """Usual causes, and where to look; one line each."""
 
 
 def decode_wait_status(raw: int, source: ExitSource) -> Exit:
@@ -107,7 +107,7 @@ def describe_exit(end: Exit) -> str:
 
 
 def describe_exit_shortly(end: Exit) -> str:
-    """ "exited 1", "ended by SIGTERM": to count many by."""
+    """ "exited 1", "ended by SIGTERM": short, for counting."""
     if end.kind is ExitKind.EXITED and end.code is not None:
         return f"exited {_show_code(end.code)}"
     if end.kind is ExitKind.EXCEPTION and end.code is not None:
@@ -120,14 +120,14 @@ def describe_exit_shortly(end: Exit) -> str:
 
 
 def _show_code(code: int) -> str:
-    """Large ones in hex, and with the sign that people know them by: 0xffffffff (-1)."""
+    """Large ones in hex, with the usual signed form: 0xffffffff (-1)."""
     if code <= 0xFFFF:
         return str(code)
     return f"{code:#010x}" + (f" ({code - (1 << 32)})" if code >= 1 << 31 else "")
 
 
 def explain_code(text: str, subcode: str | None = None) -> Explanation:
-    """Explain an exit code as people meet them: 139, -11, 0xC0000409, -1073740791, SIGSEGV.
+    """Explain an exit code in any common form: 139, -11, 0xC0000409, -1073740791, SIGSEGV.
 
     ``subcode`` is the fast-fail code of 0xC0000409. Raises :class:`UsageError` for anything else.
     """

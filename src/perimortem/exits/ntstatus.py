@@ -1,4 +1,4 @@
-"""Windows exit codes to words: NTSTATUS values of ntstatus.h and the fast-fail codes of winnt.h."""
+"""Windows exit codes and their meanings: NTSTATUS values of ntstatus.h, fast-fail codes of winnt.h."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ STATUSES = {
     0x80000002: ("STATUS_DATATYPE_MISALIGNMENT", "misaligned access"),
     0x80000003: ("STATUS_BREAKPOINT", "hit a breakpoint with no debugger attached"),
     0x80000004: ("STATUS_SINGLE_STEP", "single step with no debugger attached"),
-    0x80000026: ("STATUS_LONGJUMP", "longjmp to where nobody is any more"),
+    0x80000026: ("STATUS_LONGJUMP", "longjmp to a frame that no longer exists"),
     0x80131623: ("COR_E_FAILFAST", ".NET: Environment.FailFast was called"),
     0x80131506: ("COR_E_EXECUTIONENGINE", ".NET: internal error of the runtime"),
     0xC0000005: ("STATUS_ACCESS_VIOLATION", "access to memory that is not there or not allowed"),
@@ -19,7 +19,7 @@ STATUSES = {
     0xC000000D: ("STATUS_INVALID_PARAMETER", "an invalid parameter was passed"),
     0xC0000017: ("STATUS_NO_MEMORY", "out of memory"),
     0xC000001D: ("STATUS_ILLEGAL_INSTRUCTION", "illegal instruction"),
-    0xC0000025: ("STATUS_NONCONTINUABLE_EXCEPTION", "went on after a noncontinuable exception"),
+    0xC0000025: ("STATUS_NONCONTINUABLE_EXCEPTION", "continued after a noncontinuable exception"),
     0xC0000026: ("STATUS_INVALID_DISPOSITION", "an exception handler returned nonsense"),
     0xC000008C: ("STATUS_ARRAY_BOUNDS_EXCEEDED", "array index out of bounds"),
     0xC000008E: ("STATUS_FLOAT_DIVIDE_BY_ZERO", "floating-point division by zero"),
@@ -55,14 +55,14 @@ STOP_REQUESTS = frozenset({0x40010004, 0x40010005, 0xC000013A})
 """Asked to end: Ctrl-C, its console or the session was closed."""
 HUNG_WINDOW_KILL = 0xCFFFFFFF
 NOT_STARTED = frozenset({0xC0000135, 0xC0000138, 0xC0000139, 0xC0000142})
-"""The loader gave up before the program's first instruction."""
+"""The loader failed before the program's first instruction."""
 
 
 def is_ntstatus(code: int) -> bool:
-    """Of an exit code: is it the status of an exception, and not a number of the program's own?
+    """Whether an exit code is the status of an exception, and not a number of the program's own.
 
-    Known ones, and any other error of the system's (severity 3, not of a customer, reserved bit clear):
-    exit(-1) is 0xFFFFFFFF, which has the customer's bit."""
+    Known ones, and any other system error (severity 3, not a customer's, reserved bit clear):
+    exit(-1) is 0xFFFFFFFF, which has the customer bit."""
     return code in STATUSES or code >> 28 == 0xC
 
 
@@ -81,7 +81,7 @@ FAST_FAIL_CODES = {
     11: ("FAST_FAIL_GUARD_WRITE_CHECK_FAILURE", "write guard check failed"),
     12: ("FAST_FAIL_INVALID_FIBER_SWITCH", "invalid fiber switch"),
     13: ("FAST_FAIL_INVALID_SET_OF_CONTEXT", "invalid thread context was set"),
-    14: ("FAST_FAIL_INVALID_REFERENCE_COUNT", "a reference count went wrong"),
+    14: ("FAST_FAIL_INVALID_REFERENCE_COUNT", "invalid reference count"),
     18: ("FAST_FAIL_INVALID_JUMP_BUFFER", "longjmp with a damaged buffer"),
     19: ("FAST_FAIL_MRDATA_MODIFIED", "read-only data was modified"),
     20: ("FAST_FAIL_CERTIFICATION_FAILURE", "certification failed"),

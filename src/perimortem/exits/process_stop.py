@@ -1,7 +1,7 @@
 """Event 2 of Microsoft-Windows-Kernel-Process, ProcessStop: payload bytes to facts. Pure.
 
-The layout is that of the provider's manifest, by version; nothing in it is padded. Version 1 added the
-counters, version 2 the sequence number, which names a process for all time since boot.
+The layout is that of the provider's manifest, by version; it has no padding. Version 1 added the
+counters, version 2 the sequence number, which identifies a process for all time since boot.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class _StopV2(Record):
 
 @dataclass(frozen=True)
 class ProcessStop:
-    """The end of a process, as the kernel told it. Times in 100 ns since 1601."""
+    """The end of a process, as reported by the kernel. Times in 100 ns since 1601."""
 
     pid: int
     sequence_number: int | None
@@ -63,7 +63,7 @@ class ProcessStop:
 
 
 def decode_process_stop(version: int, payload: bytes) -> ProcessStop:
-    """Raises :class:`MalformedInput` for a payload that is cut. Later versions only append."""
+    """Raises :class:`MalformedInput` for a truncated payload. Later versions only append."""
     head: _StopV0 | _StopV2
     if version >= 2:
         head = _StopV2.read(payload)
@@ -72,7 +72,9 @@ def decode_process_stop(version: int, payload: bytes) -> ProcessStop:
         head = _StopV0.read(payload)
         size = _StopV0.size() + (_Counters.size() if version == 1 else 0)
     if len(payload) < size:
-        raise MalformedInput("an event ProcessStop is cut", why=f"{len(payload)} of {size} bytes")
+        raise MalformedInput(
+            "an event ProcessStop is truncated", why=f"{len(payload)} of {size} bytes"
+        )
     return ProcessStop(
         pid=head.process_id,
         sequence_number=head.process_sequence_number if isinstance(head, _StopV2) else None,

@@ -15,9 +15,9 @@ MEANINGS = {
     2: "interrupt: Ctrl-C, or a polite request to stop",
     3: "quit: Ctrl-\\, or a request to stop and leave a core",
     4: "illegal instruction",
-    5: "trace or breakpoint trap nobody handled",
+    5: "trace or breakpoint trap, not handled",
     6: "abort: abort(), assert(), an uncaught C++ exception, a failed heap check",
-    7: "bus error: misaligned access, or a mapped file that was cut",
+    7: "bus error: misaligned access, or a mapped file that was truncated",
     8: "arithmetic error: integer division by zero or overflow",
     9: "kill: cannot be caught or handled",
     10: "user signal 1, which the program did not handle",
@@ -33,7 +33,7 @@ MEANINGS = {
     27: "profiling timer ran out",
     29: "input or output is possible, which the program did not handle",
     30: "power failure",
-    31: "bad system call: refused by seccomp, or not existing",
+    31: "bad system call: refused by seccomp, or nonexistent",
 }
 
 OWN_FAULT = frozenset({4, 5, 6, 7, 8, 11, 31})

@@ -1,4 +1,4 @@
-"""The sources of this system. This file alone chooses it."""
+"""The sources of this system. Only this file selects it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The seam: something that becomes ready when a process ends, and then knows how."""
+"""The seam: an object that becomes ready when a process ends, and then knows how."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class ExitWatch(Protocol):
         """Becomes ready when the process has ended."""
 
     def collect_exit(self, now_ns: int) -> Exit | None:
-        """How it ended; None when no source can say yet: ask again at ``retry_after_s``."""
+        """How it ended; None if no source knows yet: retry at ``retry_after_s``."""
 
     retry_after_s: float
 
     facts: list[Fact]
-    """What was found out while asking."""
+    """Evidence found on the way."""
 
     def send_signal(self, number: int) -> None:
         """Send a signal to exactly this process. Raises OSError.
@@ -31,4 +31,4 @@ class ExitWatch(Protocol):
         On Windows, which has no signals, each of them ends the process (TerminateProcess)."""
 
     def close(self) -> None:
-        """Let go of the process."""
+        """Release the process."""

@@ -37,7 +37,7 @@ class ApplicationError:
 
 @dataclass(frozen=True)
 class ApplicationHang:
-    """Event 1002: its window did not answer, and it was closed."""
+    """Event 1002: its window did not respond, and it was closed."""
 
     pid: int
     create_time: int
@@ -45,7 +45,7 @@ class ApplicationHang:
 
 
 def parse_event(xml: str) -> ApplicationError | ApplicationHang | None:
-    """None for any other event, and for one that lacks what it should have."""
+    """None for any other event, and for one with missing fields."""
     if len(xml) > _XML_MAX or "<!" in xml:  # no event declares entities
         return None
     try:
@@ -85,12 +85,12 @@ def parse_report(text: str) -> dict[str, str]:
 
 
 def report_ids(report: dict[str, str]) -> set[str]:
-    """By which an event refers to a report; newer ones name the integrator's."""
+    """The id by which an event refers to a report; newer ones use the integrator's."""
     return {report[key].lower() for key in _IDS if report.get(key)}
 
 
 def read_fast_fail_code(report: dict[str, str]) -> int | None:
-    """The subcode of 0xC0000409; None when the report is of something else."""
+    """The subcode of 0xC0000409; None if the report is about something else."""
     try:
         if int(report.get("Exception Code", ""), 16) != 0xC0000409:
             return None

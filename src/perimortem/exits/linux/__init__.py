@@ -1,1 +1,1 @@
-"""The sources of Linux that tell how a process ended."""
+"""The Linux sources that report how a process ended."""

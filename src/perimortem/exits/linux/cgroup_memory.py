@@ -1,7 +1,7 @@
 """Out-of-memory kills that a memory cgroup counts: support for a verdict, never proof of one.
 
-Version 2 has memory.events, version 1 memory.oom_control. A group is shared: a kill that it counted may
-have been anybody's in it.
+Version 2 has memory.events, version 1 memory.oom_control. A group is shared: the process killed may be
+any of the group.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class CgroupMemory:
         self._before = self._count()
 
     def describe_kills(self) -> str | None:
-        """What it counted since, in words; None when that was nothing."""
+        """What it has counted since, as text; None if nothing."""
         now = self._count()
         if self._group is None or now is None or self._before is None or now <= self._before:
             return None

@@ -1,4 +1,4 @@
-"""What the process itself said completes what the system knows of its end. Pure."""
+"""Completes the system's exit status with what the process itself recorded. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def complete_exit(
     *,
     is_ended_by_us: bool,
 ) -> Exit:
-    """Where no source knows the status, the goodbye does: it names the status of its exit."""
+    """If no source knows the status, use that of the goodbye: the status the process exits with."""
     if end.kind is not ExitKind.UNKNOWN or recording is None:
         return end
     status = recording.pulse.goodbye_status

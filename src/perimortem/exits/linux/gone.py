@@ -15,7 +15,7 @@ from perimortem.model.process import ProcessRef
 
 
 class GoneExitWatch:
-    """Readable at once; the proc connector may still know the status."""
+    """Ready at once; the proc connector may still know the status."""
 
     retry_after_s = 0.002
 

@@ -1,8 +1,8 @@
-"""The kernel's own words about a death: /dev/kmsg, read from the start of the watch on.
+"""Kernel log messages about a death: /dev/kmsg, read from the start of the watch on.
 
 The kernel logs, with the pid: a fault that no handler took ("NAME[PID]: segfault at ... ip ... in
 LIB[...]"), an out-of-memory kill ("Killed process PID (NAME) ..."), a seccomp kill (audit type
-1326). Readable by root, or where kernel.dmesg_restrict is 0. The kernel limits the rate of these
+1326). Readable by root, or if kernel.dmesg_restrict is 0. The kernel limits the rate of these
 lines: their absence proves nothing.
 """
 
@@ -25,10 +25,10 @@ _KMSG = os.makedev(1, 11)
 
 
 class KernelLog:
-    """Remembers where the log stood when the watch began."""
+    """Remembers the position in the log when the watch began."""
 
     def __init__(self) -> None:
-        """Raises OSError where the log may not be read."""
+        """Raises OSError if the log may not be read."""
         self._fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         if os.fstat(self._fd).st_rdev != _KMSG:
             os.close(self._fd)
@@ -37,7 +37,7 @@ class KernelLog:
         self._lines: deque[str] = deque(maxlen=_RECORDS_MAX)
 
     def collect_words(self, pid: int, tids: set[int]) -> SystemLogFindings:
-        """All that the log has said of ``pid`` and its threads since the watch began."""
+        """All log messages about ``pid`` and its threads since the watch began."""
         self._drain()
         return derive_words(self._lines, pid, tids)
 
@@ -61,7 +61,7 @@ class KernelLog:
 
 
 def derive_words(lines: Iterable[str], pid: int, tids: set[int]) -> SystemLogFindings:
-    """Pure: the lines that speak of ``pid``; a fault is logged with the id of its thread."""
+    """Pure: the lines about ``pid``; a fault is logged with the id of its thread."""
     fault = oom = seccomp = None
     threads = "|".join(str(tid) for tid in sorted(tids | {pid}))
     # show_signal_msg() in arch/x86/mm/fault.c, and do_trap's unhandled_signal in kernel/traps.c.

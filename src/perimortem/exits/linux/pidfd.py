@@ -1,9 +1,9 @@
 """Ends of processes by pidfd: of children with waitid, of all others with PIDFD_GET_INFO.
 
 A pidfd holds the process, so the pid cannot be reused under us (pidfd_open(2), Linux 5.3). The
-status of a process that is not our child is in the kernel only after somebody reaped it; the ladder
-for such a process is PIDFD_INFO_EXIT (6.15+), the zombie's own /proc/PID/stat, the proc connector, and
-then "unknown" rather than a guess.
+status of a process that is not our child is available only after it was reaped; the sources for
+such a process, in order, are PIDFD_INFO_EXIT (6.15+), the zombie's own /proc/PID/stat, the proc
+connector, and then "unknown" rather than a guess.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from perimortem.proc.linux.stat import read_stat
 
 _CLD_EXITED, _CLD_KILLED, _CLD_DUMPED = 1, 2, 3
 _GIVE_UP_NS = 2_000_000_000
-"""How long we ask for the status of a process that nobody reaps. Arbitrary."""
+"""How long we query the status of a process that is not reaped. Arbitrary."""
 
 
 def open_pidfd(process: ProcessRef) -> int:
-    """A pidfd that surely means ``process``: its start time is compared after the open."""
+    """A pidfd that certainly refers to ``process``: its start time is compared after the open."""
     try:
         fd = os.pidfd_open(process.pid)
     except OSError as error:
@@ -52,12 +52,12 @@ def open_pidfd(process: ProcessRef) -> int:
     facts = read_stat(process.pid)
     if facts is None or facts.start_time_ticks != process.start_time_ticks:
         os.close(fd)
-        raise ProcessGone(f"process {process.pid} has ended", why="its pid was given to another")
+        raise ProcessGone(f"process {process.pid} has ended", why="its pid was reused")
     return fd
 
 
 def note_memory(end: Exit, memory: CgroupMemory, facts: list[Fact]) -> None:
-    """A SIGKILL may be that of the out-of-memory killer."""
+    """A SIGKILL may come from the out-of-memory killer."""
     kills = memory.describe_kills() if end.signal in (signal.SIGKILL, None) else None
     if kills is not None and end.code is None:
         facts.append(observed(FactCode.CGROUP_OOM, "memory cgroup", text=kills))
@@ -78,7 +78,7 @@ class _PidfdWatch:
         return self._fd
 
     def send_signal(self, number: int) -> None:
-        if self._fd >= 0:  # else it was let go, and the descriptor's number may be another's
+        if self._fd >= 0:  # else it was released, and the descriptor may have been reused
             signal.pidfd_send_signal(self._fd, number)
 
     def close(self) -> None:
@@ -88,7 +88,7 @@ class _PidfdWatch:
 
 
 class ChildExitWatch(_PidfdWatch):
-    """A child of ours: waitid tells all, at once, and reaps it."""
+    """A child of ours: waitid returns everything at once, and reaps it."""
 
     def collect_exit(self, now_ns: int) -> Exit | None:
         """None while a tracer (a dump worker, a debugger) still holds the dead process."""
@@ -122,7 +122,7 @@ def _decode_siginfo(info: os.waitid_result) -> Exit:
 
 
 def _collect_adopted(pidfd: int) -> Exit | None:
-    """An orphan that came to us (we are a subreaper, or pid 1) is our child by now; reaped here."""
+    """An orphan reparented to us (we are a subreaper, or pid 1) is now our child; reaped here."""
     try:
         info = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
     except ChildProcessError:
@@ -131,7 +131,7 @@ def _collect_adopted(pidfd: int) -> Exit | None:
 
 
 class ForeignExitWatch(_PidfdWatch):
-    """A process that is not our child: its status is asked for, source after source."""
+    """A process that is not our child: its status is read from one source after another."""
 
     def __init__(self, process: ProcessRef, connector: ProcConnector | None = None) -> None:
         super().__init__(process)
@@ -158,12 +158,12 @@ class ForeignExitWatch(_PidfdWatch):
         if zombie is not None and is_ours and zombie.is_dead and zombie.exit_code is not None:
             return decode_wait_status(zombie.exit_code, ExitSource.ZOMBIE_STAT)
         if self._connector is not None and zombie is None:
-            # Last: it tells of the leader, which may have left long before the process ended.
+            # Last: it reports the leader, which may have exited long before the process ended.
             status = self._connector.take_exit_status(self.process.pid)
             if status is not None:
                 return decode_wait_status(status, ExitSource.PROC_CONNECTOR)
         if self._is_reaped() or now_ns - self._asked_since_ns > _GIVE_UP_NS:
-            # The last question comes after the reaping, in case it was answered meanwhile.
+            # The last query comes after the reaping, in case it became available meanwhile.
             status = read_exit_status(self._fd)
             if status is not None:
                 return decode_wait_status(status, ExitSource.PIDFD_INFO)

@@ -22,13 +22,13 @@ _ATTEMPTS = 3
 
 
 def read_exit_status(pidfd: int) -> int | None:
-    """The wait status, or None: not reaped yet, or a kernel that does not tell.
+    """The wait status, or None: not reaped yet, or not supported by the kernel.
 
-    POLLIN comes before the status is there; a first question may come a moment too early.
+    POLLIN precedes the status; a first query may come a moment too early.
     """
     for _ in range(_ATTEMPTS):
         buffer = bytearray(_SIZE)
-        # The kernel writes the mask back: it must be set anew for every question.
+        # The kernel writes the mask back: it must be set again for every query.
         _MASK.pack_into(buffer, 0, _PIDFD_INFO_EXIT)
         try:
             fcntl.ioctl(pidfd, _PIDFD_GET_INFO, buffer, True)
@@ -41,7 +41,7 @@ def read_exit_status(pidfd: int) -> int | None:
 
 
 def is_supported(pidfd: int) -> bool:
-    """Whether this kernel knows PIDFD_GET_INFO at all, asked of any pidfd."""
+    """Whether this kernel supports PIDFD_GET_INFO, tested on any pidfd."""
     buffer = bytearray(_SIZE)
     try:
         fcntl.ioctl(pidfd, _PIDFD_GET_INFO, buffer, True)

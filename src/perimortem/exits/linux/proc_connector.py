@@ -1,6 +1,6 @@
 """The proc connector: exit codes of every process, by netlink (linux/cn_proc.h; CAP_NET_ADMIN).
 
-Opened once for all watched processes, read only when somebody asks. Without the right it is absent.
+Opened once for all watched processes, read only on request. Without the right it is absent.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class ProcConnector:
 
     @classmethod
     def shared(cls) -> ProcConnector | None:
-        """The one of this process, or None where it is not permitted."""
+        """The status of this process, or None if not permitted."""
         if cls._shared is None or cls._shared_pid != os.getpid():
             try:
                 cls._shared = cls()
@@ -81,7 +81,7 @@ class ProcConnector:
         if what != _PROC_EVENT_EXIT:
             return
         _, tgid, code, _ = _EXIT.unpack_from(message, offset + _EVENT.size)
-        # The last thread to leave carries the status of the process; a leader may leave early.
+        # The last thread to exit carries the status of the process; a leader may exit early.
         self._statuses[tgid] = code
         self._statuses.move_to_end(tgid)
         while len(self._statuses) > _REMEMBERED:

@@ -1,7 +1,7 @@
-"""Who sent a fatal signal: ``signal:signal_generate``, traced in the context of the sender.
+"""The senders of fatal signals: ``signal:signal_generate``, traced in the context of the sender.
 
 The kernel filters: only signals that end processes by default, only those that a process sent (its
-si_code is not positive). ``oom:mark_victim`` names whom the out-of-memory killer chose. Pids are those
+si_code is not positive). ``oom:mark_victim`` names the out-of-memory killer's victim. Pids are those
 of the first pid namespace; in another one the trace would name the wrong processes: not used there.
 """
 
@@ -22,7 +22,7 @@ from perimortem.text import printable
 
 _SIGNALS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15, 24, 25, 31)
 _BUFFER_KIB = "32"
-"""Of each processor; the last two hundred signals fit, and each end is asked about at once."""
+"""Per processor; the last two hundred signals fit, and each end is looked up at once."""
 _LINES_MAX = 1_000
 _FIRST_PID_NAMESPACE = "pid:[4026531836]"
 _HEAD = r"^\s*(?P<comm>.{0,15})-(?P<pid>\d+)\s+\[\d+\]\s+\S+\s+(?P<s>\d+)\.(?P<us>\d{6}): "
@@ -34,10 +34,10 @@ _VICTIM = re.compile(_HEAD + r"mark_victim: pid=(?P<target>\d+)(?P<rest>.*)")
 
 
 class SignalTrace:
-    """Traces from now on, in the kernel; read only when somebody has ended."""
+    """Traces from now on, in the kernel; read only when a process has ended."""
 
     def __init__(self) -> None:
-        """Raises OSError where it cannot be used."""
+        """Raises OSError if tracing cannot be used."""
         if os.readlink("/proc/self/ns/pid") != _FIRST_PID_NAMESPACE:
             raise OSError("this is not the first pid namespace")
         self._instance = TraceInstance()
@@ -59,7 +59,7 @@ class SignalTrace:
         self._lines: deque[str] = deque(maxlen=_LINES_MAX)
 
     def find_signals(self, tids: set[int]) -> tuple[SentSignal, ...]:
-        """Those that were sent to these threads."""
+        """The signals sent to these threads."""
         self._drain()
         return parse_signals(self._lines, tids)
 
@@ -80,12 +80,12 @@ class SignalTrace:
                 return
             if not text:
                 return
-            # Names are bytes of any kind; a line ends with a newline and nothing else.
+            # Names are arbitrary bytes; a line ends with a newline and nothing else.
             self._lines.extend(text.decode("latin-1").split("\n"))
 
 
 def parse_signals(lines: Iterable[str], tids: set[int]) -> tuple[SentSignal, ...]:
-    """Pure. What a process does to itself (abort, raise) is none."""
+    """Pure. Signals of a process to itself (abort, raise) are skipped."""
     found = []
     for line in lines:
         match = _GENERATED.match(line)

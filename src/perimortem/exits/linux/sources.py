@@ -1,4 +1,4 @@
-"""Which source tells of which process."""
+"""Which source reports which process."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from perimortem.model.process import ProcessRef
 
 
 def open_exit_watch(process: ProcessRef, *, is_child: bool) -> ExitWatch:
-    """Hold ``process``. Raises ProcessGone when it ended before, AccessDenied without the right."""
+    """Hold ``process``. Raises ProcessGone if it ended before, AccessDenied without the right."""
     return ChildExitWatch(process) if is_child else ForeignExitWatch(process)
 
 
 def open_gone_watch(process: ProcessRef) -> ExitWatch:
-    """Of a process that ended before it could be held: what can still be known."""
+    """For a process that ended before it could be held: what can still be known."""
     return GoneExitWatch(process)
 
 
 def remember_ends() -> None:
-    """From now on keep how processes end that are not held yet."""
+    """From now on record how processes end that are not held yet."""
     ProcConnector.shared()

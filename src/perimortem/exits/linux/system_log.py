@@ -1,4 +1,4 @@
-"""What the kernel says of a process: its log, and its trace of signals; each where it is allowed."""
+"""The kernel's information on a process: its log, and its signal trace; each if permitted."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Witness:
             self._log = KernelLog()
 
     def begin_trace(self) -> None:
-        """The kernel takes some 40 ms over it: beside the loop, and for those who live longer."""
+        """The kernel takes some 40 ms for it: done beside the loop, for processes that live longer."""
         self._beginning = threading.Thread(target=self._set_up_trace, daemon=True)
         self._beginning.start()
 
@@ -39,7 +39,7 @@ class Witness:
             self._trace_error = error.strerror or str(error)
 
     def __call__(self, pid: int, tids: set[int]) -> SystemLogFindings:
-        """All that was said of ``pid`` and its threads."""
+        """All messages about ``pid`` and its threads."""
         words = self._log.collect_words(pid, tids) if self._log else SystemLogFindings()
         if self._trace is None:
             return replace(words, trace_error=self._trace_error)
@@ -59,5 +59,5 @@ class Witness:
 
 
 def open_system_log() -> Witness:
-    """What the kernel says of a process since now."""
+    """The kernel's messages about a process from now on."""
     return Witness()

@@ -1,7 +1,7 @@
-"""The kernel's event tracing, in an instance of our own: nobody else's tracing is touched.
+"""The kernel's event tracing, in an instance of our own: other tracing is not affected.
 
-Where tracefs is not mounted it is mounted for this process alone (fsopen, fsconfig, fsmount: it appears
-in no directory). Takes root, or CAP_SYS_ADMIN and the right to write there.
+If tracefs is not mounted it is mounted for this process alone (fsopen, fsconfig, fsmount: it appears
+in no directory). Requires root, or CAP_SYS_ADMIN and write access there.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class TraceInstance:
             os.close(fd)
 
     def open_pipe(self) -> int:
-        """What was traced, as text, each line once; never waits."""
+        """The trace as text, each line once; never blocks."""
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
         return os.open("trace_pipe", flags, dir_fd=self._directory)
 
     def close(self) -> None:
-        """Tracing ends with the instance; every descriptor of it must be closed before.
+        """Tracing ends with the instance; all its descriptors must be closed before.
 
-        The kernel takes some 50 ms over that: nobody waits for it."""
+        The kernel takes some 50 ms for that, in the background."""
         os.close(self._directory)
         with suppress(OSError):
             remover = subprocess.Popen(
@@ -63,7 +63,7 @@ class TraceInstance:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
-            remover.returncode = 0  # for Python, which would warn
+            remover.returncode = 0  # otherwise Python would warn
         os.close(self._root)
 
 
@@ -103,7 +103,7 @@ def _call(libc: ctypes.CDLL, number: int, *arguments: object) -> int:
 
 
 def _remove_stale(root: int) -> None:
-    """Of monitors that were killed."""
+    """Left by monitors that were killed."""
     instances = os.open("instances", _DIRECTORY, dir_fd=root)
     try:
         for name in os.listdir(instances):

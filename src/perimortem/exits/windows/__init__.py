@@ -1,1 +1,1 @@
-"""The sources of Windows that tell how a process ended."""
+"""The Windows sources that report how a process ended."""

@@ -1,7 +1,7 @@
-"""What the process itself said completes what the system knows of its end. Pure.
+"""Completes the system's exit status with what the process itself recorded. Pure.
 
-An exit code alone does not tell how a process ended: any number can be passed to ExitProcess. The agent
-notes each ExitProcess, so where it noted none the process was terminated or died of an exception.
+An exit code alone does not show how a process ended: any number can be passed to ExitProcess. The agent
+records each ExitProcess; if it recorded none, the process was terminated or died of an exception.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def complete_exit(
     *,
     is_ended_by_us: bool,
 ) -> Exit:
-    """The kind of an exit that is known by its code; and the subcode of a fast-fail."""
+    """The kind of an exit, from its code; and the subcode of a fast-fail."""
     end = replace(end, subcode=findings.fast_fail_code)
     if end.source not in (ExitSource.PROCESS_HANDLE, ExitSource.ETW):
         return _complete_by_goodbye(end, recording)

@@ -1,4 +1,4 @@
-"""Ends of processes nobody held, from ETW: kept by (pid, creation time), which is unique."""
+"""Ends of processes that are not held, from ETW: kept by (pid, creation time), which is unique."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _REMEMBERED = 4096
 
 
 class ProcessEnds:
-    """Filled by the session's thread, asked by the monitor's."""
+    """Filled by the session's thread, read by the monitor's."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -40,7 +40,7 @@ class ProcessEnds:
 
 
 class EtwSource:
-    """The one of this process; ``refusal`` says why it tells nothing, empty when it does."""
+    """The end of this process; ``refusal`` says why there is no information, empty if there is."""
 
     _shared: EtwSource | None = None
 

@@ -1,8 +1,8 @@
 """A real-time ETW session on ends of processes: start, consume, stop.
 
 One fixed name: a session that an earlier monitor left behind is stopped first, one that another monitor
-uses is left to it. Each refusal is said in words. Under Wine StartTrace "succeeds" and OpenTrace fails:
-so it is there that it is decided.
+uses is left to it. Each refusal has a description. Under Wine StartTrace "succeeds" and OpenTrace fails:
+so that call decides.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from perimortem.winapi.claim import NameTaken, claim_name
 from perimortem.winapi.library import Library, describe_error, last_error
 
 SESSION_NAME = "perimortem-process-ends"
-IS_TAKEN = "another perimortem listens already"
+IS_TAKEN = "another perimortem is already listening"
 _NAME_BYTES = 2 * 128
 # evntrace.h
 _EVENT_TRACE_REAL_TIME_MODE = 0x100
@@ -35,7 +35,7 @@ _LEVEL_INFORMATION = 4
 _INVALID_TRACE = 0xFFFFFFFFFFFFFFFF
 _REASONS = {
     5: "the rights of an administrator, or of the group Performance Log Users, are missing",
-    183: "a session of that name is there already and could not be stopped",
+    183: "a session of that name already exists and could not be stopped",
     1450: "all of the machine's sessions are in use (NO_SYSTEM_RESOURCES)",
 }
 
@@ -174,7 +174,7 @@ class EtwSession:
     """Runs until it is closed."""
 
     def __init__(self, take: Take) -> None:
-        """Raises OSError with the reason in words."""
+        """Raises OSError with the reason."""
         self._take = take
         self._callback = _EVENT_RECORD_CALLBACK(self._on_event)
         try:
@@ -208,7 +208,7 @@ class EtwSession:
 
 
 def try_session() -> str:
-    """Why there can be no session, in words; empty when one was started and stopped again."""
+    """Why there can be no session; empty if one could be started and stopped."""
     try:
         EtwSession(lambda _version, _payload: None).close()
     except OSError as error:

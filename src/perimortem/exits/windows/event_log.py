@@ -1,4 +1,4 @@
-"""The Application event log, asked for the last minutes (wevtapi)."""
+"""The Application event log of the last minutes (wevtapi)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _EvtClose = _wevtapi.declare("EvtClose", wintypes.BOOL, wintypes.HANDLE)
 
 
 def read_application_events(last_ms: int) -> Iterator[str]:
-    """XML of errors and hangs, the newest first. Raises OSError where the log cannot be read."""
+    """XML of errors and hangs, newest first. Raises OSError if the log cannot be read."""
     query = (
         f"*[System[(EventID={APPLICATION_ERROR} or EventID={APPLICATION_HANG}) and "
         "Provider[@Name='Application Error' or @Name='Application Hang'] and "
@@ -76,7 +76,7 @@ def read_application_events(last_ms: int) -> Iterator[str]:
 
 
 def try_event_log() -> str:
-    """Why it cannot be read, in words; empty when it can."""
+    """Why it cannot be read; empty if it can."""
     try:
         next(read_application_events(1), None)
     except OSError as error:

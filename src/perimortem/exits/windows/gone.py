@@ -14,7 +14,7 @@ from perimortem.model.process import ProcessRef
 from perimortem.winapi import kernel32
 
 _GIVE_UP_NS = 2_000_000_000
-"""ETW hands over its buffers once a second."""
+"""ETW delivers its buffers once a second."""
 
 
 class GoneExitWatch:
@@ -40,7 +40,7 @@ class GoneExitWatch:
             return decode_exit_code(stop.exit_code, ExitSource.ETW)
         if not self._source.refusal and now_ns - self._asked_since_ns < _GIVE_UP_NS:
             return None
-        why = self._source.refusal or "it told nothing of it"
+        why = self._source.refusal or "it did not report this process"
         self.facts.append(observed(FactCode.ETW_REFUSED, "ETW", why=why))
         return Exit(ExitKind.UNKNOWN, ExitSource.NONE)
 

@@ -1,4 +1,4 @@
-"""Ends of processes by handle: GetExitCodeProcess tells all 32 bits, whoever the parent is.
+"""Ends of processes by handle: GetExitCodeProcess returns all 32 bits, for any parent.
 
 A handle holds the process, so that its pid cannot be reused under us.
 """
@@ -20,11 +20,11 @@ from perimortem.winapi.library import describe_error, last_error
 
 _RIGHTS = kernel32.SYNCHRONIZE | kernel32.PROCESS_QUERY_LIMITED_INFORMATION
 ENDED_BY_POLICY_CODE = 124
-"""What a process ends with that --on-hang has ended, as timeout(1) says it."""
+"""The exit code of a process that --on-hang ended, as with timeout(1)."""
 
 
 def open_handle(process: ProcessRef) -> int:
-    """A handle that surely means ``process``: its creation time is compared after the open."""
+    """A handle that certainly refers to ``process``: its creation time is compared after the open."""
     handle = kernel32.OpenProcess(_RIGHTS, False, process.pid)
     if not handle:
         error = last_error()
@@ -33,13 +33,13 @@ def open_handle(process: ProcessRef) -> int:
         raise AccessDenied(
             f"cannot hold process {process.pid}",
             why=f"SYNCHRONIZE is refused: {describe_error(error)}",
-            remedy="run perimortem as administrator; a protected process is out of reach",
+            remedy="run perimortem as administrator; a protected process cannot be opened",
         )
     times = [kernel32.FILETIME() for _ in range(4)]
     kernel32.GetProcessTimes(handle, *(ctypes.byref(time) for time in times))
     if times[0].value != process.start_time_ticks:
         kernel32.CloseHandle(handle)
-        raise ProcessGone(f"process {process.pid} has ended", why="its pid was given to another")
+        raise ProcessGone(f"process {process.pid} has ended", why="its pid was reused")
     return int(handle)
 
 
@@ -65,7 +65,7 @@ class HandleExitWatch:
         return decode_exit_code(code.value, ExitSource.PROCESS_HANDLE)
 
     def send_signal(self, number: int) -> None:
-        """There is no request to end from outside: each signal is TerminateProcess."""
+        """Windows has no external request to end: each signal is TerminateProcess."""
         pid = self.process.pid
         with kernel32.open_process(kernel32.PROCESS_TERMINATE, pid) as handle:
             # The pid is this process's as long as we hold it.

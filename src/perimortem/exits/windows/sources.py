@@ -1,5 +1,5 @@
-"""Which source tells of which process: a held handle knows the exact code, also of a fast-fail; of
-processes that nobody held ETW tells."""
+"""Which source reports which process: a held handle has the exact code, also of a fast-fail; ETW
+reports processes that are not held."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from perimortem.model.process import ProcessRef
 
 
 def open_exit_watch(process: ProcessRef, *, is_child: bool) -> ExitWatch:
-    """Hold ``process``. Raises ProcessGone when it ended before, AccessDenied without the right."""
+    """Hold ``process``. Raises ProcessGone if it ended before, AccessDenied without the right."""
     return HandleExitWatch(process)
 
 
 def open_gone_watch(process: ProcessRef) -> ExitWatch:
-    """Of a process that ended before it could be held: what can still be known."""
+    """For a process that ended before it could be held: what can still be known."""
     return GoneExitWatch(process)
 
 
 def remember_ends() -> None:
-    """From now on keep how processes end that are not held yet."""
+    """From now on record how processes end that are not held yet."""
     EtwSource.shared()
     atexit.register(EtwSource.close_shared)

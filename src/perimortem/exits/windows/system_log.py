@@ -1,4 +1,4 @@
-"""Windows' own words as a source for the monitor."""
+"""The Windows event log and WER reports, as a source for the monitor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from perimortem.model.system_log import SystemLogFindings
 
 
 class Witness:
-    """Windows writes them while the process still is held for its reporter, or a moment later: silence
+    """Windows writes them while its reporter holds the process, or a moment later: their absence
     proves nothing."""
 
     def __init__(self) -> None:
@@ -30,5 +30,5 @@ class Witness:
 
 
 def open_system_log() -> Witness:
-    """What was said of a process since now."""
+    """The messages about a process from now on."""
     return Witness()

@@ -1,4 +1,4 @@
-"""What Windows said of a process: its event log, and the report that WER wrote beside it."""
+"""Windows' messages about a process: its event log, and the reports that WER wrote."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ReadReports = Callable[[float], Iterable[str]]
 def collect_words(
     pid: int, began_s: float, read_events: ReadEvents, read_reports: ReadReports
 ) -> SystemLogFindings:
-    """``read_events``: XML of the last so many milliseconds; ``read_reports``: texts since a time."""
+    """``read_events``: XML of the given last milliseconds; ``read_reports``: texts since a time."""
     last_ms = int((time.time() - began_s) * 1e3) + 1000
     fault = exception_code = fast_fail_code = hang = None
     try:
@@ -45,7 +45,7 @@ def collect_words(
         elif isinstance(event, ApplicationHang) and event.pid == pid:
             hang = f"Application Hang 1002: {event.program} stopped interacting and was closed"
     return SystemLogFindings(
-        is_readable=False,  # it may come later: that it is not there means nothing
+        is_readable=False,  # it may appear later: its absence means nothing
         fault=fault,
         hang=hang,
         exception_code=exception_code,
@@ -71,7 +71,7 @@ def _find_fast_fail_code(event: ApplicationError, reports: Iterable[str]) -> int
 
 
 def read_reports(since_s: float) -> Iterator[str]:
-    """Texts of Report.wer files written since then, in the places where WER keeps them."""
+    """Texts of Report.wer files written since then, in the directories where WER keeps them."""
     roots = [os.environ.get("PROGRAMDATA"), os.environ.get("LOCALAPPDATA")]
     count = 0
     for root in roots:
