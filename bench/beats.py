@@ -1,4 +1,4 @@
-"""Cost of a beat and of an event, beside what else a daemon could do to say that it lives."""
+"""Cost of a beat and of an event, beside a daemon's other ways to report that it is alive."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _measure_python() -> Iterator[str]:
 
 
 def _time(call: Callable[[], object], count: int, drain: Callable[[], None] | None) -> float:
-    """Nanoseconds a call; what fills up is emptied every ten calls, outside the clock."""
+    """Nanoseconds per call; what fills up is emptied every ten calls, outside the clock."""
     if drain is None:
         start = time.perf_counter_ns()
         for _ in range(count):

@@ -1,4 +1,4 @@
-"""From a fault to the end of the process, with its dump on the disk; beside a core of the kernel."""
+"""From a fault to the end of the process, with its dump on disk; beside a core of the kernel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.common import PROGRAMS, median, own_directories
 
 _ROUNDS = 50
 _PAUSE_S = 0.15
-"""For the next spare worker, as crashes do not follow each other so fast."""
+"""For the next spare worker, since crashes do not follow each other this fast."""
 
 
 def measure() -> Iterator[str]:

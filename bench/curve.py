@@ -1,4 +1,4 @@
-"""``python -m bench.curve``: what dumps cost by threads and by size, drawn into docs/performance.svg."""
+"""``python -m bench.curve``: dump costs by threads and by size, drawn into docs/performance.svg."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from perimortem.model.dump import FULL, MINI, DumpOptions, Pause
 _THREADS = (10, 30, 100, 300, 1000, 3000, 10_000)
 _MEBIBYTES = (10, 32, 100, 320, 1024, 3200, 8192)
 _ROUNDS, _OFTEN_UP_TO = 3, 1024
-"""More takes too long to do thrice."""
+"""More takes too long to do three times."""
 _TARGET = Path(__file__).resolve().parent.parent / "docs" / "performance.svg"
 
 Curve = list[tuple[float, float]]
 
 
 def measure_threads() -> dict[str, Curve]:
-    """By number of threads: pause and whole time of a mini dump, in ms."""
+    """By number of threads: pause and total time of a mini dump, in ms."""
     curves: dict[str, Curve] = {"pause": [], "until it is on disk": []}
     for count in _THREADS:
         _measure(curves, Meter(1, count), count, {"": DumpOptions(MINI)})
@@ -29,7 +29,7 @@ def measure_threads() -> dict[str, Curve]:
 
 
 def measure_sizes() -> dict[str, Curve]:
-    """By MiB of memory: pause and whole time of a full dump, in ms."""
+    """By MiB of memory: pause and total time of a full dump, in ms."""
     curves: dict[str, Curve] = {}
     for size in _MEBIBYTES:
         if shutil.disk_usage(tempfile.gettempdir()).free < 4 * size << 20:

@@ -34,7 +34,7 @@ def _measure_once(report: Path) -> float:
     )  # fmt: skip
     assert monitor.stdout is not None
     monitor.stdout.readline()
-    time.sleep(0.2)  # past its start: a process in its steady state is what is killed
+    time.sleep(0.2)  # past its start: a process in its steady state is killed
     children = Path(f"/proc/{monitor.pid}/task/{monitor.pid}/children").read_text().split()
     target = next(p for p in children if Path(f"/proc/{p}/comm").read_text().strip() == "beats")
     killed_at_s = time.time()

@@ -84,7 +84,7 @@ def _write_during(dumper: Dumper, meter: Meter, path: Path) -> float:
 
 
 def _measure_throughput(folder: Path) -> Iterator[str]:
-    """Bytes per second, by turns: the disk has its own moods."""
+    """Bytes per second, alternating: the disk's speed varies."""
     meter = Meter(MEBIBYTES, _THREADS)
     dumper = Dumper()
     source, copy = folder / "source.dmp", folder / "copy"

@@ -1,7 +1,7 @@
 """The monitor's CPU with thousands of targets whose recorders are written by a simulator.
 
-Real are: the recorder files, the stores into them, the pidfds, and the whole monitor. Simulated is
-that each file belongs to a process of its own.
+Real: the recorder files, the stores into them, the pidfds, and the whole monitor. Simulated: that each
+file belongs to a separate process.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def measure() -> Iterator[str]:
 
 
 def _measure_once(folder: Path, count: int, hz: int) -> tuple[float, float]:
-    """In a process of its own: its CPU time is the monitor's alone."""
+    """In a separate process: its CPU time is the monitor's alone."""
     result = subprocess.run(
         [sys.executable, "-m", "bench.many_targets", str(folder), str(count), str(hz)],
         capture_output=True, text=True, check=True,
@@ -123,7 +123,7 @@ def _watch(folder: Path, count: int, hz: int) -> None:
 
 
 def _count_samples() -> list[int]:
-    """Grows by one with each sample of a target; the check itself is as it is."""
+    """A list with one entry per sample of a target; the check itself is unchanged."""
     times: list[int] = []
     check = HeartbeatCheck.check
 
@@ -146,7 +146,7 @@ def _cpu_s() -> float:
 
 
 def _make_recorder(ref: ProcessRef) -> bytes:
-    """What an agent leaves: two active heartbeats with the default threshold."""
+    """An agent's recorder: two active heartbeats with the default threshold."""
     data = bytearray(layout.file_size(_SLOTS))
     header = layout.Header(
         magic=layout.MAGIC, version=layout.VERSION, header_size=layout.Header.size(),

@@ -1,4 +1,4 @@
-"""A target that measures what it suffers, and dumps of it as a monitor takes them."""
+"""A target that measures the effects of dumps on itself, and dumps of it as a monitor takes them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Meter:
 
 
 class Dumper:
-    """Dumps as a monitor takes them: the worker waits already."""
+    """Dumps as a monitor takes them: the worker is already waiting."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()

@@ -1,4 +1,4 @@
-"""What a target can notice of a dump: tests/programs/health looks for it, under each way to pause."""
+"""What a target can notice of a dump: tests/programs/health checks for it, in each pause mode."""
 
 from __future__ import annotations
 

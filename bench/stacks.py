@@ -103,7 +103,7 @@ def _measure_analysis(folder: Path) -> Iterator[str]:
             start = 0.0
             for index in range(_DUMPS + len(paths)):
                 if index == len(paths):
-                    start = time.perf_counter()  # from here on images and symbols are known
+                    start = time.perf_counter()  # from here on images and symbols are cached
                 with examine_dump(paths[index % len(paths)], options) as examination:
                     render_examination(examination)
             rate = _DUMPS / (time.perf_counter() - start)

@@ -1,4 +1,4 @@
-"""Functions, classes and methods that nothing uses, by vulture: `python tools/check_dead_code.py`.
+"""Unused functions, classes and methods, by vulture: `python tools/check_dead_code.py`.
 
 Fields of records are left alone: a file format has them whether they are read or not.
 """

@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of dumps: fuzz_dumps.py [SECONDS] [CORPUS] (atheris).
 
-It begins with the seeds of tests/unit/test_hostile_dumps.py and what was found before, and puts each
-input through what that test does (read, list, convert, take apart): only our own error may come out; no
+It begins with the seeds of tests/unit/test_hostile_dumps.py and earlier finds, and does with each
+input what that test does (read, list, convert, examine): only our own error may be raised; no
 hang, no blow-up. Finds are left as crash-* files; put them, minimised, into tests/unit/hostile.
 """
 

@@ -1,4 +1,4 @@
-"""Write the C headers of the layouts that both languages know: the recorder's and the wire's.
+"""Write the C headers of the layouts that both languages share: the recorder's and the wire's.
 
 Usage: python tools/generate_headers.py [--check]
 """
@@ -139,7 +139,7 @@ def _render_enum(enum: type[IntEnum] | type[IntFlag]) -> str:
 
 
 def render_header(header: Header) -> str:
-    """The C header, whole."""
+    """The complete C header."""
     guard = f"PERIMORTEM_{header.name.upper().replace('.', '_')}"
     source = header.layout.__name__.replace(".", "/")
     constants = "\n".join(_render_constant(header.layout, name) for name in header.constants)
@@ -157,7 +157,7 @@ def render_header(header: Header) -> str:
 
 
 def main() -> int:
-    """Write the headers, or with --check say whether they are up to date."""
+    """Write the headers, or with --check report whether they are up to date."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, exit 1 when stale")
     check = parser.parse_args().check

@@ -40,7 +40,7 @@ def main() -> int:
         elif not path.exists() or path.read_text() != text:
             stale.append(name)
     if stale:
-        print(f"not as the types have it: {', '.join(stale)} (python tools/generate_schemas.py)")
+        print(f"out of date with the types: {', '.join(stale)} (python tools/generate_schemas.py)")
     return bool(stale)
 
 

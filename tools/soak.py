@@ -1,9 +1,9 @@
-"""Healthy programs under `perimortem run` on a loaded machine: not one of them may be called hung.
+"""Healthy programs under `perimortem run` on a loaded machine: none of them may be reported as hung.
 
     python tools/soak.py [RUNS] [SECONDS]
 
-Runs at default settings, eight at a time, beside four busy processes for each core. Programs that are
-not installed are left out and named. Exit status 1 when a hang was told.
+Runs at default settings, eight at a time, beside four busy processes per core. Programs that are
+not installed are skipped and listed. Exit status 1 if a hang was reported.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ THREADS = (
 
 @dataclass(frozen=True)
 class Program:
-    """A command that lives for about the given time."""
+    """A command that runs for about the given time."""
 
     name: str
     needs: str
@@ -108,7 +108,7 @@ def list_programs(seconds: int, folder: Path) -> list[Program]:
 
 
 def run(program: Program, number: int, folder: Path) -> list[str]:
-    """One run; the hangs that were told, in words."""
+    """One run; descriptions of the hangs that were reported."""
     report = folder / f"{number}.json"
     data_dir = folder / f"data{number}"
     subprocess.run(
@@ -148,7 +148,7 @@ def main() -> int:
             burner.wait()
     for text in hangs:
         print(text)
-    print(f"{runs} runs of {seconds} s each, {len(hangs)} hangs told"
+    print(f"{runs} runs of {seconds} s each, {len(hangs)} hangs reported"
           + (f"; not installed: {', '.join(missing)}" if missing else ""))  # fmt: skip
     return int(bool(hangs))
 

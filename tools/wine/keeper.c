@@ -1,6 +1,6 @@
-/* Keeps the prefix's services and desktop alive, started with nothing for its standard handles. Else the
- * first test that needs a window would start them, they would inherit its pipes, and whoever reads those
- * would never see their end. Makes the file that its argument names when all is there. */
+/* Keeps the prefix's services and desktop alive, started with nothing for its standard handles. Otherwise the
+* first test that needs a window would start them, they would inherit its pipes, and a reader of those
+* would never see their end. Creates the file that its argument names once everything is running. */
 #include <windows.h>
 
 int wmain(int count, wchar_t **arguments) {

@@ -1,4 +1,4 @@
-/* python.exe: hands its command line to the Python library that lies beside it. */
+/* python.exe: passes its command line to the Python library beside it. */
 #include <windows.h>
 
 #include <shellapi.h>

@@ -49,7 +49,7 @@ _READY_S = 60.0
 
 
 class SetupFailed(Exception):
-    """In one line: what, and what to do."""
+    """One line: what failed, and what to do."""
 
 
 def main() -> int:
@@ -96,7 +96,7 @@ def check_tools() -> None:
 
 
 def run(*argv: object, **options: object) -> None:
-    """A step that must succeed; what it printed is shown when it does not."""
+    """A step that must succeed; its output is shown if it does not."""
     done = subprocess.run([str(word) for word in argv], capture_output=True, text=True, **options)  # type: ignore[call-overload]
     if done.returncode:
         print(done.stdout[-4000:], done.stderr[-4000:], sep="\n", file=sys.stderr)
@@ -126,7 +126,7 @@ def unpack_libraries(folder: Path, python: Path) -> None:
 
 
 def copy_standard_library(python: Path) -> None:
-    """Of the Python that runs this: the same minor version."""
+    """From the Python that runs this: the same minor version."""
     shutil.copytree(sysconfig.get_path("stdlib"), python / "Lib", ignore=_NOT_COPIED)
     (python / "Lib" / "site-packages").mkdir()
 
@@ -186,7 +186,7 @@ def install_project(folder: Path, python: Path) -> None:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """No crash dialogs, no debugger of Wine's own beside a crash, no menu entries."""
+    """No crash dialogs, no Wine debugger on a crash, no menu entries."""
     return {
         "WINEPREFIX": str(folder / "prefix"),
         "WINEARCH": "win64",
@@ -198,7 +198,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def write_scripts(folder: Path) -> None:
-    """winpy goes through a pipe: a handle of a file of Unix is none that Python can ask about."""
+    """winpy uses a pipe: Python cannot query a handle of a Unix file."""
     exports = "\n".join(f"export {name}='{value}'" for name, value in environment(folder).items())
     scripts = {
         "winpy": f'{WINE} "{folder}/python/python.exe" "$@" </dev/null 2>&1 | cat\n'
@@ -228,7 +228,7 @@ def make_prefix(folder: Path) -> None:
     variables = {**os.environ, **environment(folder)}
     subprocess.run([WINESERVER, "-w"], env=variables, timeout=120, check=False)
     if not (folder / "prefix" / "drive_c" / "windows").is_dir():
-        raise SetupFailed("wineboot made no prefix")
+        raise SetupFailed("wineboot created no prefix")
     (folder / "prefix.done").touch()
 
 
