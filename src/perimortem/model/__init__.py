@@ -1,1 +1,1 @@
-"""Frozen data that the packages hand to each other. No input or output, no decisions."""
+"""Frozen data that the packages pass to each other. No input or output, no decisions."""

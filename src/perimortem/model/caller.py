@@ -1,4 +1,4 @@
-"""Whose code an address lies in."""
+"""The owner of the code at an address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reporters that report reporters, followed to the fault that was first."""
+"""Reporters that report reporters, followed to the first fault."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from perimortem.model.evidence import Confidence
 
 @dataclass(frozen=True)
 class ListedProcess:
-    """A process as some list tells of it.
+    """A process in a process list.
 
-    ``created``: a time in any unit of one clock, exact enough to tell who was there first.
+    ``created``: a time in any unit of one clock, precise enough to order processes.
     """
 
     pid: int
@@ -23,19 +23,19 @@ class ListedProcess:
 
 
 class Relation(StrEnum):
-    """Why one process is there because of another."""
+    """Why one process exists because of another."""
 
     COMMAND_LINE = "command line"
     """It names the process that it reports."""
     PARENT = "parent"
-    """Reporters are started by whom they report."""
+    """Reporters are started by the process that they report."""
     TIME = "time"
     """It ended right after the other."""
 
 
 @dataclass(frozen=True)
 class Link:
-    """``pid`` is there because of ``cause_pid``."""
+    """``pid`` exists because of ``cause_pid``."""
 
     pid: int
     cause_pid: int
@@ -46,25 +46,25 @@ class Link:
 
 @dataclass(frozen=True)
 class FirstFault:
-    """Where chains begin. ``process``: None when it is not in the list: gone, or not told."""
+    """The start of chains. ``process``: None if it is not in the list: gone, or not listed."""
 
     pid: int
     process: ListedProcess | None
     chain: tuple[int, ...]
     """Pids from the first fault to the last reporter, along the longest chain."""
     count: int
-    """Of all that is there because of it."""
+    """The number of processes that exist because of it."""
     depth: int
 
 
 @dataclass(frozen=True)
 class Chains:
-    """What came of a list of processes."""
+    """The result for a list of processes."""
 
     processes: dict[int, ListedProcess]
     links: tuple[Link, ...]
     first_faults: tuple[FirstFault, ...]
     """The one with the most followers first."""
     notes: tuple[str, ...]
-    """What was not believed, or is missing to go on."""
+    """What was rejected, or is missing to continue."""
     advice: tuple[str, ...]

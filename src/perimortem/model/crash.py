@@ -1,4 +1,4 @@
-"""A fault as the crash handler in the dying thread saw it."""
+"""A fault as seen by the crash handler in the dying thread."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ class Crash:
     """Signal number; on Windows the exception code."""
     si_code: int
     tid: int
-    """As the process itself counts: in a pid namespace another number than ours."""
+    """In the process's own pid namespace: may differ from ours."""
     thread_name: str
     address: int
-    """Where the access went."""
+    """The accessed address."""
     program_counter: int
     stack_pointer: int
     monotonic_ns: int
     sender_pid: int | None
-    """Who sent the signal; None for a fault."""
+    """The sender of the signal; None for a fault."""
     sender_uid: int | None
     nested_code: int | None
-    """What the program's own handler met while it was at this crash."""
+    """The fault in the program's own handler while it handled this crash."""
     nested_address: int
     caller: ExitCaller
     module: str | None
     module_offset: int
     parameter: int
     is_fatal: bool
-    """False: a handler of the program's own took it, and has not come back."""
+    """False: the program's own handler took it, and has not returned."""
     registers: Registers | None
-    """Of the thread at the fault; fs_base and gs_base are not told."""
+    """Of the thread at the fault; without fs_base and gs_base."""
     windows_context: bytes = b""
-    """The same on Windows: CONTEXT of winnt.h, as the exception had it."""
+    """The same on Windows: CONTEXT of winnt.h, from the exception."""
     core_notes: str | None = None
-    """Where the notes of its core lie, when the kernel is writing one: then it must not be traced."""
+    """Path of the notes of its core, if the kernel is writing one: then it must not be traced."""
 
     @property
     def is_sent(self) -> bool:
-        """By kill(2) and its like, not by what the thread did."""
+        """By kill(2) and such, not by what the thread did."""
         return self.sender_pid is not None

@@ -1,4 +1,4 @@
-"""Dumps: what may be asked for and what came of it."""
+"""Dumps: options and results."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ MINI = (
 """0x1105, the everyday dump: threads, stacks, modules, globals, handles."""
 
 FULL = MINI | MinidumpType.WITH_FULL_MEMORY | MinidumpType.WITH_FULL_MEMORY_INFO
-"""Every readable byte of private memory, besides what MINI holds."""
+"""All readable private memory, besides the contents of MINI."""
 
 MINIPLUS = (
     MINI
@@ -55,7 +55,7 @@ MINIPLUS = (
     | MinidumpType.WITH_FULL_MEMORY_INFO
     | MinidumpType.WITH_TOKEN_INFORMATION
 )
-"""Private memory that can be written, and all that is known beside memory."""
+"""Writable private memory, and all streams other than memory."""
 
 TRIAGE = (
     MinidumpType.FILTER_MEMORY
@@ -65,7 +65,7 @@ TRIAGE = (
     | MinidumpType.WITH_PROCESS_THREAD_DATA
     | MinidumpType.WITH_THREAD_INFO
 )
-"""Stacks reduced to what unwinding needs, no paths, no globals: to be given to others."""
+"""Stacks reduced to what unwinding needs, no paths, no globals: safe to share."""
 
 BULK_TYPES = (
     MinidumpType.WITH_FULL_MEMORY
@@ -76,7 +76,7 @@ BULK_TYPES = (
 """With these a dump may be as large as the process."""
 
 NAMED_TYPES = {"mini": MINI, "miniplus": MINIPLUS, "triage": TRIAGE, "full": FULL}
-"""By the names that procdump has (-mm, -mp, -mt, -ma)."""
+"""By procdump's names (-mm, -mp, -mt, -ma)."""
 
 
 class Pause(StrEnum):
@@ -99,15 +99,15 @@ class DumpFormat(StrEnum):
 
 @dataclass(frozen=True)
 class DumpOptions:
-    """How a dump is to be taken."""
+    """How to take a dump."""
 
     types: MinidumpType = MINI
     pause: Pause = Pause.STOP
     format: DumpFormat = DumpFormat.MINIDUMP
     compress: bool = False
-    """By zstd, in frames that can be sought."""
+    """With zstd, in seekable frames."""
     include_dontdump: bool = False
-    """Also memory that the program has marked MADV_DONTDUMP: keys, the memory of guests."""
+    """Include memory that the program marked MADV_DONTDUMP: keys, guest memory."""
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,9 @@ class DumpResult:
     soft_errors: tuple[str, ...]
     error: str | None = None
     pause: Pause = Pause.STOP
-    """As it was done; it may be less than what was asked for, and a soft error says why."""
+    """The mode used; if it differs from the request, a soft error says why."""
     worker_failure: str | None = None
-    """How a worker died over a first attempt."""
+    """How a worker died in a first attempt."""
 
 
 def format_flags(types: int) -> list[str]:

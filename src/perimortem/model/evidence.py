@@ -1,4 +1,4 @@
-"""Facts with their source: what a verdict rests on."""
+"""Facts with their source: the basis of a verdict."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Confidence(StrEnum):
 
 @dataclass(frozen=True)
 class Evidence:
-    """One fact in words, where it comes from, and how sure it is."""
+    """One fact as a sentence, with its source and confidence."""
 
     fact: str
     source: str

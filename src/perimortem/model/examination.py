@@ -1,4 +1,4 @@
-"""A dump or a live process, taken apart: what analysis makes of one snapshot."""
+"""The result of examining a dump or a live process: the analysis of one snapshot."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from perimortem.model.wait import LockCycle, ThreadWait
 
 @dataclass(frozen=True)
 class Examination:
-    """Everything that was found, and in words what was not."""
+    """All findings, and descriptions of what was not found."""
 
     snapshot: Snapshot
     stacks: tuple[ThreadStack, ...]
@@ -22,8 +22,8 @@ class Examination:
     waits: tuple[ThreadWait, ...]
     cycles: tuple[LockCycle, ...]
     missing: tuple[tuple[str, str], ...]
-    """(module, what of it was not found and where it may be had)."""
+    """(module, what of it was not found and where to get it)"""
     notes: tuple[str, ...]
     """What could not be done, each with the reason."""
     paused_ms: float | None = None
-    """Of a live process."""
+    """For a live process."""

@@ -1,4 +1,4 @@
-"""How a process ended, as far as the system told."""
+"""How a process ended, as far as known."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class ExitKind(StrEnum):
     EXITED = "exited"
     SIGNALED = "signaled"
     EXCEPTION = "exception"
-    """By an exception that nobody took, or a fast-fail; ``code`` is its NTSTATUS (Windows)."""
+    """By an unhandled exception, or a fast-fail; ``code`` is its NTSTATUS (Windows)."""
     TERMINATED = "terminated"
-    """By TerminateProcess, its own call or another's: it never came to leave (Windows)."""
+    """By TerminateProcess, its own call or another's: it did not exit by itself (Windows)."""
     NOT_STARTED = "not-started"
     RUNNING = "running"
     UNKNOWN = "unknown"
@@ -31,13 +31,13 @@ class ExitSource(StrEnum):
     ETW = "ETW ProcessStop"
     EXEC_ERROR = "exec"
     GOODBYE = "goodbye"
-    """What it said itself that it would leave with."""
+    """The status that it said itself it would exit with."""
     NONE = "none"
 
 
 @dataclass(frozen=True)
 class Sender:
-    """The process that sent a signal; ``name`` is None when it was gone before we could look."""
+    """The process that sent a signal; ``name`` is None if it was already gone."""
 
     pid: int
     uid: int | None
@@ -51,13 +51,13 @@ class Exit:
     kind: ExitKind
     source: ExitSource
     code: int | None = None
-    """0 to 255 on Linux, 32 bits without a sign on Windows."""
+    """0 to 255 on Linux, 32 bits unsigned on Windows."""
     signal: int | None = None
     si_code: int | None = None
     sender: Sender | None = None
     core_dumped: bool | None = None
     raw_status: int | None = None
     subcode: int | None = None
-    """Of a fast-fail, where the system's own report tells it."""
+    """Of a fast-fail, if the system's own report has it."""
     error: str | None = None
     """Why it was not started (kind NOT_STARTED)."""

@@ -17,7 +17,7 @@ class StoppedHeartbeat:
 
 @dataclass(frozen=True)
 class Hang:
-    """One hang; ``recovered_ns`` is None while it lasts, or when the process ended in it."""
+    """One hang; ``recovered_ns`` is None while it lasts, or if the process ended in it."""
 
     stopped: tuple[StoppedHeartbeat, ...]
     still_beating: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""An incident: a verdict with everything it rests on. What the store keeps and the report shows."""
+"""An incident: a verdict with its complete basis. What the store keeps and the report shows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Host:
 
 @dataclass(frozen=True)
 class LastHeartbeat:
-    """The heartbeat that tells most about the end, and how old its last beat was by then."""
+    """The most telling heartbeat at the end, and the age of its last beat by then."""
 
     name: str
     age_s: float
@@ -51,10 +51,10 @@ class WatchedHang:
     late_ms: float
     """Detection after the threshold had passed."""
     state: str | None
-    """What its threads did when it hung, in words."""
+    """What its threads did when it hung, as text."""
     cause: HangCause | None = None
     examination: dict[str, Any] | None = None
-    """Its stacks and locks, of two samples: docs/examination.schema.json."""
+    """Its stacks and locks, from two samples: docs/examination.schema.json."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Incident:
     host: Host
     verdict: Verdict
     silent: bool | None
-    """True when it gave no word of its end; None when it had no agent that could."""
+    """True if it ended without a goodbye; None if it had no agent that could send one."""
     target: ProcessInfo | None
     command_line: tuple[str, ...]
     exit: Exit
@@ -78,19 +78,19 @@ class Incident:
     recent_events: tuple[tuple[int, Event], ...]
     """The last events with their wall clock time."""
     where: Where | None
-    """Where it ended, when known."""
+    """Where it ended, if known."""
     hangs: tuple[WatchedHang, ...]
     dumps: tuple[DumpResult, ...]
     evidence: tuple[Fact, ...]
     soft_errors: tuple[str, ...]
     who: Who
     tree: Tree = field(default_factory=Tree)
-    """What came from it; of a member of a tree this is empty."""
+    """Its descendants; empty for a member of a tree."""
     parent_pid: int | None = None
     labels: tuple[tuple[str, str], ...] = ()
     crash: Crash | None = None
-    """The fault that it ended of, as its crash handler told it."""
+    """The fault that ended it, as its crash handler reported it."""
     examination: dict[str, Any] | None = None
-    """What its dump says of the crash: a document of docs/examination.schema.json."""
+    """The crash as examined from its dump: a document of docs/examination.schema.json."""
     number: int | None = None
-    """Its number in the store, once it is kept."""
+    """Its number in the store, once stored."""

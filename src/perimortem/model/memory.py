@@ -1,4 +1,4 @@
-"""Memory of a process, wherever it comes from: a live process, a clone of it, a minidump, a core."""
+"""Memory of a process, from any source: a live process, a clone of it, a minidump, a core."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from perimortem.model.snapshot import MemoryRange
 
 
 class Memory(Protocol):
-    """What can be read of a process's memory."""
+    """The readable memory of a process."""
 
     def read(self, address: int, size: int) -> bytes:
-        """The bytes there, up to the first that cannot be read; b"" when none can."""
+        """The bytes there, up to the first unreadable one; b"" if none can be read."""
 
     def read_into(self, address: int, buffer: memoryview) -> int:
-        """The same into ``buffer``; how many bytes were read."""
+        """The same into ``buffer``; returns how many bytes were read."""
 
     def iter_data(self, address: int, size: int) -> Iterator[MemoryRange]:
-        """The parts of a range that may hold other bytes than zeros, in order."""
+        """The parts of a range that may contain non-zero bytes, in order."""
 
 
 class DenseMemory:
-    """Memory of which only ``read`` is its own."""
+    """A base class for memory that implements only ``read``."""
 
     def read(self, address: int, size: int) -> bytes:
         raise NotImplementedError

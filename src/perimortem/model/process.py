@@ -1,4 +1,4 @@
-"""Which process: never a bare pid."""
+"""The identity of a process: never a bare pid."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ProcessRef:
-    """A process for all time: a pid is reused, the pair with its start time is not.
+    """Identifies a process for all time: a pid is reused, the pair with its start time is not.
 
     ``start_time_ticks`` is field 22 of /proc/PID/stat, in clock ticks since boot.
     """
@@ -18,7 +18,7 @@ class ProcessRef:
 
 @dataclass(frozen=True)
 class ProcessInfo:
-    """A watched process and what it was called when the watch began (printable text)."""
+    """A watched process and its name when the watch began (printable text)."""
 
     ref: ProcessRef
     name: str

@@ -1,4 +1,4 @@
-"""Frames of the Python interpreter, as a reader of its memory tells them."""
+"""Frames of the Python interpreter, as read from its memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class PythonFrame:
-    """One call. ``is_entry``: the C function of the evaluation loop was entered for it anew."""
+    """One call. ``is_entry``: the C function of the evaluation loop was entered anew for it."""
 
     function: str
     file: str
@@ -17,7 +17,7 @@ class PythonFrame:
 
 @dataclass(frozen=True)
 class PythonThread:
-    """``frames``: the innermost first. ``holds_gil``: None where it is not known."""
+    """``frames``: innermost first. ``holds_gil``: None if unknown."""
 
     tid: int
     name: str

@@ -1,4 +1,4 @@
-"""Why a process crashed: what it did, to what, and who is to be looked at."""
+"""Why a process crashed: what it did, to what, and the likely culprit."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class ReasonKind(StrEnum):
     READ_ONLY = "read-only"
     UNMAPPED = "unmapped"
     POISONED_POINTER = "poisoned-pointer"
-    """A value that allocators and debuggers fill freed or new memory with."""
+    """A value with which allocators and debuggers fill freed or new memory."""
     NON_CANONICAL = "non-canonical"
-    """No address at all: damaged, or text taken for a pointer."""
+    """Not a valid address: damaged, or text used as a pointer."""
     PROTECTED = "protected"
     FILE_CUT = "file-cut"
     MISALIGNED = "misaligned"
@@ -28,7 +28,7 @@ class ReasonKind(StrEnum):
     FLOATING_POINT = "floating-point"
     ILLEGAL_INSTRUCTION = "illegal-instruction"
     TRAP = "trap"
-    """ud2, int3: put there by the compiler or a macro, to end the program."""
+    """ud2, int3: inserted by the compiler or a macro, to end the program."""
     ASSERTION = "assertion"
     HEAP_CORRUPTION = "heap-corruption"
     STACK_SMASHING = "stack-smashing"
@@ -90,7 +90,7 @@ class Access:
 
 @dataclass(frozen=True)
 class Reason:
-    """``text`` says it in one sentence; ``evidence`` what it rests on."""
+    """``text`` is one sentence; ``evidence`` its basis."""
 
     kind: ReasonKind
     text: str
@@ -99,14 +99,14 @@ class Reason:
     instruction: str | None = None
     access: Access | None = None
     message: str | None = None
-    """What the program, its library or runtime said when it gave up."""
+    """The message of the program, its library or runtime when it aborted."""
     thrown_type: str | None = None
     evidence: tuple[Evidence, ...] = ()
 
 
 @dataclass(frozen=True)
 class Signature:
-    """``text`` groups crashes of one cause; ``blamed_module`` and ``blamed_frame`` where to look."""
+    """``text`` groups crashes of one cause; ``blamed_module``, ``blamed_frame``: the likely culprit."""
 
     text: str
     blamed_frame: int | None

@@ -1,4 +1,4 @@
-"""What a recorder file said, decoded and checked."""
+"""The contents of a recorder file, decoded and checked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Heartbeat:
 
     name: str
     beat_ns: int
-    """Last beat; when ``beaten`` is False, the time of registration."""
+    """Last beat; if ``beaten`` is False, the time of registration."""
     beaten: bool
     threshold_ns: int | None
     """None: the monitor's default."""
@@ -28,9 +28,9 @@ class Heartbeat:
 def merge_heartbeats(
     own: tuple[Heartbeat, ...], observed: tuple[Heartbeat, ...]
 ) -> tuple[Heartbeat, ...]:
-    """A process's own heartbeats, and those seen from outside.
+    """A process's own heartbeats, and those observed from outside.
 
-    Of one name the younger beat counts: an agent's thread that was stopped is not a process that was.
+    For equal names the younger beat counts: if the agent's thread was stopped, the process was not.
     """
     seen = {beat.name: beat for beat in observed}
     merged = [
@@ -51,11 +51,11 @@ class Event:
     monotonic_ns: int
     name: str
     payload: str
-    """JSON text as the target wrote it; not checked to be JSON."""
+    """JSON text as written by the target; not checked to be JSON."""
 
 
 class ExitFunction(StrEnum):
-    """The function that ended the process, by its name."""
+    """The function that ended the process, by name."""
 
     EXIT = "exit"
     UNDERSCORE_EXIT = "_exit"
@@ -67,7 +67,7 @@ class ExitFunction(StrEnum):
 
 @dataclass(frozen=True)
 class ExitNote:
-    """Who called exit, _exit, _Exit, quick_exit or abort, noted by the preloaded agent."""
+    """The caller of exit, _exit, _Exit, quick_exit or abort, recorded by the preloaded agent."""
 
     function: ExitFunction
     status: int | None
@@ -83,7 +83,7 @@ class ExitNote:
     def is_wanted(self) -> bool:
         """True for the program's own decision: main thread, through its own code or runtime.
 
-        A virtual machine runs the program's main on a thread of its own making, and leaves from any.
+        A virtual machine runs the program's main on a thread that it creates, and exits from any.
         """
         if self.caller is ExitCaller.VIRTUAL_MACHINE:
             return True
@@ -92,24 +92,24 @@ class ExitNote:
 
 @dataclass(frozen=True)
 class Pulse:
-    """The first page of a recorder: all that a look needs."""
+    """The first page of a recorder: all that a sample needs."""
 
     process: ProcessRef
     heartbeats: tuple[Heartbeat, ...]
     goodbye_ns: int | None
     goodbye_status: int | None
     exec_ns: int | None
-    """An exec was begun in this image then, and nothing was heard of the next one."""
+    """An exec was begun in this image then, and the next image was not heard from."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A whole recorder file, read after the end or for a report."""
+    """A complete recorder file, read after the end or for a report."""
 
     pulse: Pulse
     events: tuple[Event, ...]
     events_lost: int
-    """Events that were overwritten, or cut by the death of their writer."""
+    """Events that were overwritten, or torn by the death of their writer."""
     exit_note: ExitNote | None
     crash: Crash | None
     created_at_ns: int

@@ -21,7 +21,7 @@ class Architecture(StrEnum):
 
 
 class OperatingSystem(StrEnum):
-    """Whose exception codes, and whose libraries."""
+    """The system that defines the exception codes and the libraries."""
 
     LINUX = "linux"
     WINDOWS = "windows"
@@ -39,7 +39,7 @@ class Registers:
 
 @dataclass(frozen=True)
 class Thread:
-    """One thread. ``registers`` is None when it could not be stopped in time (a soft error says so).
+    """One thread. ``registers`` is None if it could not be stopped in time (see the soft errors).
 
     Times are in 100 ns units, as minidumps hold them.
     """
@@ -54,7 +54,7 @@ class Thread:
     affinity: int = 0
     priority: int = 0
     start_address: int = 0
-    """The function that it was started with, where the C library noted it."""
+    """The function that it was started with, if the C library recorded it."""
 
 
 @dataclass(frozen=True)
@@ -85,25 +85,25 @@ class Module:
     size: int
     path: str
     build_id: bytes | None
-    """Of an ELF file."""
+    """For an ELF file."""
     version: tuple[int, int, int, int] = (0, 0, 0, 0)
     timestamp: int = 0
-    """Of a PE file, which has it for its identity together with its size."""
+    """For a PE file, which is identified by this together with its size."""
     debug_id: str | None = None
-    """What it has in common with its debugging information: a GUID and an age, in hex."""
+    """Shared with its debug information: a GUID and an age, in hex."""
 
 
 @dataclass(frozen=True)
 class Handle:
-    """An open descriptor: number, type and name in words."""
+    """An open descriptor: number, type and descriptive name."""
 
     number: int
     type_name: str
     object_name: str
     flags: int = 0
-    """Of open(2)."""
+    """From open(2)."""
     details: dict[str, str | int] = field(default_factory=dict)
-    """What fdinfo and the kernel's socket tables say: position, inode, peer, partner ..."""
+    """Details from fdinfo and the kernel's socket tables: position, inode, peer, partner ..."""
 
 
 @dataclass(frozen=True)
@@ -116,20 +116,20 @@ class MemoryRange:
 
 @dataclass(frozen=True)
 class ExceptionRecord:
-    """Why the dump was made: the signal and the thread it struck."""
+    """Why the dump was made: the signal and the crashing thread."""
 
     tid: int
     code: int
     flags: int = 0
     address: int = 0
-    """Of a fault: where the access went. Of Windows: the instruction."""
+    """For a fault: the accessed address. On Windows: the instruction."""
     parameters: tuple[int, ...] = ()
-    """Of Windows: of an access violation what was tried (0 read, 1 write, 8 execute) and where."""
+    """On Windows: for an access violation the access (0 read, 1 write, 8 execute) and its address."""
 
 
 @dataclass(frozen=True)
 class SystemFacts:
-    """The machine, as SystemInfoStream wants it."""
+    """The machine, as SystemInfoStream describes it."""
 
     architecture: Architecture
     os_release: str
@@ -143,12 +143,12 @@ class SystemFacts:
 
 
 ReadMemory = Callable[[int, int], bytes]
-"""read(address, size): the bytes there, fewer when part of it cannot be read, b"" when none can."""
+"""read(address, size): the bytes there, fewer if part of it is unreadable, b"" if all is."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All that a dump is made of. ``files`` are raw texts of /proc (maps, status, auxv ...)."""
+    """The complete contents of a dump. ``files`` are raw texts of /proc (maps, status, auxv ...)."""
 
     pid: int
     taken_at_s: int
@@ -161,18 +161,18 @@ class Snapshot:
     regions: tuple[Region, ...]
     memory: tuple[MemoryRange, ...]
     handles: tuple[Handle, ...] | None
-    """None: not asked for."""
+    """None: not requested."""
     files: dict[str, bytes]
     content: Memory
     exception: ExceptionRecord | None = None
     dso_debug: DsoDebug | None = None
     soft_errors: list[str] = field(default_factory=list)
     is_alive: Callable[[], bool] = lambda: True
-    """Whether ``content`` still has a process behind it."""
+    """Whether a process still backs ``content``."""
     token: dict[str, Any] | None = None
-    """Who the process is to the kernel: user and group ids, capabilities. None: not asked for."""
+    """The process's identity in the kernel: user and group ids, capabilities. None: not requested."""
     record: dict[str, Any] | None = None
-    """What the flight recorder held: heartbeats, last events."""
+    """The contents of the flight recorder: heartbeats, last events."""
 
 
 @dataclass(frozen=True)

@@ -10,24 +10,24 @@ from perimortem.model.snapshot import Module
 
 
 class FrameTrust(StrEnum):
-    """How a frame was found, the surest first."""
+    """How a frame was found, most trustworthy first."""
 
     CONTEXT = "context"
     """The registers of the thread itself."""
     CFI = "cfi"
     """Call frame information of the compiler (.eh_frame, .debug_frame), or .pdata on Windows."""
     BAD_CALL = "bad-call"
-    """The callee is no code: its return address is where the call has put it."""
+    """The callee is not code: its return address is where the call put it."""
     FRAME_POINTER = "frame-pointer"
-    """The chain of frame pointers, to an address behind a call."""
+    """The chain of frame pointers, to an address after a call."""
     SCAN = "scan"
-    """A word on the stack that looks like the return address of a call: it may be an old one."""
+    """A word on the stack that looks like the return address of a call: it may be stale."""
     PYTHON = "python"
-    """Of the interpreter's own frames."""
+    """From the interpreter's own frames."""
 
 
 class Language(StrEnum):
-    """Whose frame it is."""
+    """The language of a frame."""
 
     NATIVE = "native"
     PYTHON = "python"
@@ -35,7 +35,7 @@ class Language(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SourceLine:
-    """A place in the source; ``function`` is one that was inlined there, if any."""
+    """A place in the source; ``function`` is the one inlined there, if any."""
 
     file: str
     line: int
@@ -43,9 +43,9 @@ class SourceLine:
 
 
 class Frame(NamedTuple):
-    """One call. ``pc`` is where it goes on (behind the call), or stands (``is_exact``).
+    """One call. ``pc`` is where it continues (after the call), or its current place (``is_exact``).
 
-    A tuple, for a stack that overflowed has a million of them.
+    A tuple, since an overflowed stack has a million of them.
     """
 
     pc: int
@@ -53,9 +53,9 @@ class Frame(NamedTuple):
     trust: FrameTrust
     module: Module | None = None
     is_exact: bool = False
-    """It was interrupted there, and did not call: the innermost, or one struck by a signal."""
+    """It was interrupted there, rather than calling: the innermost frame, or one hit by a signal."""
     is_signal: bool = False
-    """What the kernel has put there to return from a signal handler."""
+    """Put there by the kernel, to return from a signal handler."""
     function: str | None = None
     function_offset: int = 0
     inlined: tuple[SourceLine, ...] = ()
@@ -65,7 +65,7 @@ class Frame(NamedTuple):
 
     @property
     def lookup_address(self) -> int:
-        """Inside the instruction that it stands at: a call may be the last one of a function."""
+        """Inside the current instruction: a call may be the last one of a function."""
         return self.pc if self.is_exact else self.pc - 1
 
     @property
@@ -75,13 +75,13 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True)
 class ThreadStack:
-    """All frames of a thread; ``end``: why there are no more, in words."""
+    """All frames of a thread; ``end``: why there are no more, as text."""
 
     tid: int
     name: str
     frames: tuple[Frame, ...]
     end: str
     is_whole: bool
-    """It was followed to the outermost function."""
+    """It was walked to the outermost function."""
     notes: tuple[str, ...] = ()
-    """What is known of it besides: holds the GIL, crashed."""
+    """Additional facts: holds the GIL, crashed."""

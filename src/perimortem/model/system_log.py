@@ -1,4 +1,4 @@
-"""What the system itself has said of one process: the kernel's log, Windows' event log."""
+"""What the system itself logged about one process: the kernel's log, Windows' event log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class FaultLine:
     text: str
     module: str | None
     module_offset: int | None
-    """Offset of the instruction in the module's file, where it is told (Linux 6.5 on, Windows)."""
+    """Offset of the instruction in the module's file, if logged (since Linux 6.5, Windows)."""
 
 
 @dataclass(frozen=True)
@@ -28,19 +28,19 @@ class SentSignal:
 
 @dataclass(frozen=True)
 class SystemLogFindings:
-    """The lines that name a pid; None where there is none."""
+    """The log entries about a pid; None if there are none."""
 
     is_readable: bool = False
-    """Whether the log could be read at all: only then its silence means something."""
+    """Whether the log could be read at all: only then does its silence mean something."""
     fault: FaultLine | None = None
     oom_kill: str | None = None
     seccomp: str | None = None
     exception_code: int | None = None
-    """Of the fault, where it is told (Windows)."""
+    """Of the fault, if logged (Windows)."""
     fast_fail_code: int | None = None
-    """The subcode of 0xC0000409, from the report of Windows."""
+    """The subcode of 0xC0000409, from Windows' report."""
     hang: str | None = None
-    """That its window did not answer (Windows)."""
+    """That its window did not respond (Windows)."""
     source: str = "kernel log"
     signals: tuple[SentSignal, ...] = ()
     """In the order in which they were sent."""
@@ -49,13 +49,13 @@ class SystemLogFindings:
 
 
 class SystemLog(Protocol):
-    """What was said since the watch began."""
+    """The messages since the watch began."""
 
     def __call__(self, pid: int, tids: set[int], /) -> SystemLogFindings:
-        """Of one process; ``tids``: its threads that were seen."""
+        """For one process; ``tids``: its known threads."""
 
     def begin_trace(self) -> None:
-        """What takes time to begin."""
+        """Starts what takes time to start."""
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""

@@ -1,4 +1,4 @@
-"""What the threads of a process do at one instant, from outside; two of these tell why it hangs."""
+"""What the threads of a process do at one instant, from outside; two samples show why it hangs."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ class HangKind(StrEnum):
     """Why nothing progresses, as far as the kernel knows."""
 
     LOCK = "lock"
-    """It waits for a lock, a condition or the end of a thread: for another thread of its own."""
+    """It waits for a lock, a condition or the end of a thread: for another thread of the process."""
     BUSY = "busy"
     DISK = "disk"
     NETWORK = "network"
     WAITING = "waiting"
     """For something else from outside: input, a child, an event, a time."""
     STARVED = "starved"
-    """It would run, and is not let."""
+    """It is ready to run, but is not scheduled."""
     STOPPED = "stopped"
     TRACED = "traced"
     FROZEN = "frozen"
     SUSPENDED = "suspended"
-    """The machine was, between the looks."""
+    """The machine was suspended between the samples."""
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
 class ThreadSample:
-    """One thread. Counters grow; where the system does not tell they stay 0."""
+    """One thread. Counters grow; they stay 0 if the system does not provide them."""
 
     tid: int
     name: str
     wait: HangKind | None
     """What it waits for; None: it runs or is ready to."""
     description: str
-    """The same in words: the system call, the place in the kernel."""
+    """The same as text: the system call, the place in the kernel."""
     at_ns: int
     """When its counters were read, by the monotonic clock."""
     run_ns: int
     ready_ns: int
-    """Ready, and another was let run."""
+    """Time ready to run while other threads ran."""
     slices: int
 
 
@@ -50,7 +50,7 @@ class ProcessSample:
 
     monotonic_ns: int
     suspended_ns: int
-    """What the machine has slept since it started."""
+    """How long the machine has been suspended since it started."""
     threads: tuple[ThreadSample, ...]
     thread_count: int
 
@@ -69,7 +69,7 @@ class ThreadActivity:
 
 @dataclass(frozen=True)
 class HangCause:
-    """The kind of a hang, the thread that it was told by, and what the others did."""
+    """The kind of a hang, the thread that shows it, and what the others did."""
 
     kind: HangKind
     culprit: ThreadActivity | None

@@ -1,4 +1,4 @@
-"""The processes that came from one command, and which of them died first."""
+"""The descendants of one command, and which of them died first."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ class TreeProcess:
     """None while it runs."""
     where: Where | None
     labels: tuple[tuple[str, str], ...]
-    """RANK, LOCAL_RANK, a pytest worker's id and its test, where they were found."""
+    """RANK, LOCAL_RANK, a pytest worker's id and its test, if they were found."""
     number: int | None
-    """Its incident in the store, when it has one of its own."""
+    """Its incident in the store, if it has one of its own."""
     ended_ns: int | None = None
-    """CLOCK_MONOTONIC, as we noticed it: for the order of ends."""
+    """CLOCK_MONOTONIC, when we noticed it: for the order of ends."""
     is_reaped_by_us: bool = False
-    """Else its parent did, which so outlived it."""
+    """Otherwise its parent did, which therefore outlived it."""
     is_ended_by_us: bool = False
-    """As --on-hang asked."""
+    """Because of --on-hang."""
     is_met_dead: bool = False
     """It had ended before we could hold it."""
 
 
 @dataclass(frozen=True)
 class Followers:
-    """So many processes that ended alike after the first death."""
+    """The number of processes that ended alike after the first death."""
 
     text: str
     count: int
@@ -62,7 +62,7 @@ class Tree:
 
     processes: tuple[TreeProcess, ...] = ()
     process_count: int = 0
-    """How many there were, told or not."""
+    """How many there were, listed or not."""
     unwatched_count: int = 0
-    """How many more there were than are watched at once."""
+    """How many exceeded the limit of watched processes."""
     first_death: FirstDeath | None = None

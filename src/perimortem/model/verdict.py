@@ -1,4 +1,4 @@
-"""The words that a watch may end with. docs/verdicts.md defines each."""
+"""The possible verdicts of a watch. docs/verdicts.md defines each."""
 
 from __future__ import annotations
 

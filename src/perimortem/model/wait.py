@@ -1,4 +1,4 @@
-"""What threads wait for, who has it, and whether they wait in a circle."""
+"""What threads wait for, which thread holds it, and whether they form a cycle."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ class WaitKind(StrEnum):
     GIL = "gil"
     PYTHON_LOCK = "python-lock"
     FUTEX = "futex"
-    """Something that is built on it; what is not known."""
+    """Something built on a futex; the kind is not known."""
 
 
 @dataclass(frozen=True)
 class ThreadWait:
-    """One thread. ``owner_tid``: who must act before it goes on; None when nobody knows."""
+    """One thread. ``owner_tid``: the thread that must act before it continues; None if unknown."""
 
     tid: int
     kind: WaitKind
     address: int
     owner_tid: int | None
     has_limit: bool = False
-    """It waits no longer than a time."""
+    """The wait has a time limit."""
     name: str | None = None
-    """Of the lock, where it is a variable with a name."""
+    """Of the lock, if it is a named variable."""
     detail: str = ""
     is_assumed: bool = False
     """The owner has entered a `with` of it, and may have released it inside."""

@@ -18,7 +18,7 @@ class WhoKind(StrEnum):
     TERMINAL = "terminal"
     """The user's: Ctrl-C, a hang-up, a console that was closed."""
     PERIMORTEM = "perimortem"
-    """Because --on-hang asks for that."""
+    """Because of --on-hang."""
     NOBODY = "nobody"
     """It was never started, or it still runs."""
     UNKNOWN = "unknown"
@@ -32,7 +32,7 @@ class How(StrEnum):
     FAULT = "fault"
     """Its own fault, abort or failed assertion."""
     EXCEPTION = "exception"
-    """An exception that was not handled (Windows)."""
+    """An unhandled exception (Windows)."""
     SIGNAL = "signal"
     OOM = "oom"
     SECCOMP = "seccomp"
@@ -42,18 +42,18 @@ class How(StrEnum):
     NOT_STARTED = "not-started"
     RUNNING = "running"
     SENDER_UNSEEN = "sender-unseen"
-    """A process or the kernel sent a signal, and it was not seen which one."""
+    """A process or the kernel sent a signal; which one was not seen."""
     SENT_OR_RERAISED = "sent-or-reraised"
-    """A fault signal without a fault in the kernel's log: sent, or raised again by its own handler."""
+    """A fault signal without a fault in the kernel's log: sent, or reraised by its own handler."""
     TERMINATED_UNSEEN = "terminated-unseen"
-    """TerminateProcess was called, and it was not seen by which process."""
+    """TerminateProcess was called; by which process was not seen."""
     STATUS_UNKNOWN = "status-unknown"
     """No source knows how it ended."""
 
 
 @dataclass(frozen=True)
 class Who:
-    """Who, by what, and how that is known."""
+    """Who, how, and how that is known."""
 
     kind: WhoKind
     how: How

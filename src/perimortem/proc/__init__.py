@@ -1,6 +1,6 @@
-"""What the system says of a process, which may be gone before the next question.
+"""Information about a process, which may be gone before the next query.
 
-This file alone chooses the system; ``linux`` and ``windows`` have the same names and arguments.
+Only this file selects the system; ``linux`` and ``windows`` have the same names and arguments.
 """
 
 from __future__ import annotations

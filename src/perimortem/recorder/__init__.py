@@ -1,6 +1,6 @@
-"""The flight recorder's file: its layout, and the monitor's side of it (find, read, be told of it).
+"""The flight recorder's file: its layout, and the monitor's side of it (find, read, be notified of it).
 
-The target's side, which writes it, is the C library in ``native/``. This file alone chooses the system.
+The target's side, which writes it, is the C library in ``native/``. Only this file selects the system.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The note of a crash, from a recorder or a message: every byte of it is from a broken process."""
+"""The crash note, from a recorder or a message: every byte of it is from a broken process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from perimortem.text import decode_text
 
 _STATE = next(offset for name, _, offset, _ in CrashNote.offsets() if name == "state")
 _CRC = next(offset for name, _, offset, _ in CrashNote.offsets() if name == "crc32")
-_DAMAGED = "the note of a crash is damaged and was left out"
+_DAMAGED = "the crash note is damaged and was left out"
 
 # mcontext_t.gregs of x86-64 (sys/ucontext.h): their order is the kernel's struct sigcontext_64.
 _GREGS = (

@@ -1,7 +1,7 @@
 """Recorder bytes to facts. Every byte comes from a process that may be broken or hostile.
 
 Nothing here trusts a count or an offset of the file: geometry is checked against the real length,
-names are made printable, and a beat from the future is refused. Pure: bytes in, records out.
+names are made printable, and a beat from the future is rejected. Pure: bytes in, records out.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from perimortem.recorder.layout import EventSlot, Header, LimitState, LiveWords
 from perimortem.recorder.layout import ExitNote as RawExitNote
 from perimortem.text import decode_text
 
-# One struct for each possible number of heartbeats: a look reads no word that is not in use.
+# One struct per possible number of heartbeats: a sample reads no unused word.
 _WORDS = tuple(struct.Struct(f"<{count}Q") for count in range(layout.MAX_HEARTBEATS + 1))
 _FUTURE_TOLERANCE_NS = 1_000_000_000
 _CRC_OFFSET = next(offset for name, _, offset, _ in Header.offsets() if name == "crc32")
@@ -77,16 +77,16 @@ def read_header(page: bytes, file_size: int) -> Header:
         raise MalformedInput("the recorder's header is damaged", why="its geometry is impossible")
     if file_size != expected:
         raise MalformedInput(
-            "the recorder was cut", why=f"{file_size} of {expected} bytes are there"
+            "the recorder is truncated", why=f"{file_size} of {expected} bytes are there"
         )
     return header
 
 
 def decode_pulse(page: bytes, process: ProcessRef, now_ns: int) -> Pulse:
-    """The heartbeats of a first page whose header has been checked before.
+    """The heartbeats of a first page whose header has already been checked.
 
     ``now_ns`` is CLOCK_MONOTONIC; a beat more than a second later than that is a lie or noise, and
-    its heartbeat is left out: believed, it would hide a hang for ever.
+    its heartbeat is left out: if trusted, it would hide a hang for ever.
     """
     live = LiveWords.read(page, layout.LIVE_WORDS_OFFSET)
     count = min(live.heartbeat_count, layout.MAX_HEARTBEATS)
@@ -129,7 +129,7 @@ def _signed_or_none(word: int) -> int | None:
 
 
 def decode_recording(data: bytes, now_ns: int) -> Recording:
-    """A whole recorder file. Raises :class:`MalformedInput` when not even its header holds."""
+    """A complete recorder file. Raises :class:`MalformedInput` if even its header is invalid."""
     header = read_header(data[: layout.PAGE_SIZE], len(data))
     process = ProcessRef(header.pid, header.start_time_ticks)
     pulse = decode_pulse(data[: layout.PAGE_SIZE], process, now_ns)
@@ -154,7 +154,7 @@ def decode_recording(data: bytes, now_ns: int) -> Recording:
 
 
 def _read_events(data: bytes, header: Header) -> Iterator[Event]:
-    """Every whole event; a torn one (its CRC does not match) is passed over."""
+    """Every complete event; a torn one (its CRC does not match) is skipped."""
     for index in range(header.slot_count):
         offset = header.ring_offset + index * header.slot_size
         slot = EventSlot.read(data, offset)
@@ -179,7 +179,7 @@ def _count_lost(events: list[Event], emitted: int) -> int:
     if not events:
         return 0 if emitted > 1 << 62 else emitted
     newest = events[-1].sequence
-    # A noisy counter says nothing; the newest event is the better witness then.
+    # A damaged counter says nothing; the newest event is more reliable then.
     total = emitted if newest <= emitted < newest + (1 << 32) else newest
     return total - len(events)
 

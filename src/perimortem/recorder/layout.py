@@ -1,13 +1,13 @@
 """The recorder file, byte by byte: the one definition from which everything else is derived.
 
 ``tools/generate_headers.py`` writes ``native/src/recorder_layout.h`` from this file, with a
-static assertion for each offset; ``recorder.decode`` reads by it. ``docs/recorder.md`` explains why
-it is laid out so. Only aligned 8-byte words change while a target runs: a reader that copies the
+static assertion for each offset; ``recorder.decode`` reads by it. ``docs/recorder.md`` explains the
+layout. Only aligned 8-byte words change while a target runs: a reader that copies the
 first page with one ``pread`` sees each of them whole (it may see two words of different ages).
 
     page 0   Header, LiveWords, beat words, hold words, limit words, heartbeat names
-    page 1   CrashNote: the fault that the crash handler met
-    page 2   ExitNote: who called exit, _exit, abort ...
+    page 1   CrashNote: the fault that the crash handler saw
+    page 2   ExitNote: the caller of exit, _exit, abort ...
     page 3+  ring of event slots
 """
 
@@ -87,8 +87,8 @@ class LiveWords(Record):
     exec_ns: U64
 
 
-# LiveWords.exec_ns: an exec in this process was begun then. The new image makes a new file if it
-# carries the agent: a file that still says so at the end belongs to an image that is gone.
+# LiveWords.exec_ns: an exec in this process was begun then. The new image creates a new file if it
+# carries the agent: a file that still has the mark at the end belongs to an image that is gone.
 LIVE_WORDS_OFFSET = 256
 PROCESS_NAME_OFFSET = 384
 PROCESS_NAME_SIZE = 32
@@ -114,18 +114,18 @@ class LimitState(IntEnum):
 
 
 class HeaderFlag(IntFlag):
-    """How the agent came into the process."""
+    """How the agent got into the process."""
 
     PRELOADED = 1
     PYTHON = 2
     FORKED = 4
-    """Made after a fork without an exec."""
+    """Created after a fork without an exec."""
     EXECED = 8
-    """The process had a recorder before: it has become another program."""
+    """The process had a recorder before: it has executed another program."""
 
 
 class EventSlot(Record):
-    """Head of an event slot; name and payload follow. ``crc32`` covers sequence up to the payload."""
+    """Header of an event slot; name and payload follow. ``crc32`` covers sequence up to the payload."""
 
     sequence: U64
     monotonic_ns: U64
@@ -157,7 +157,7 @@ class ExitCaller(IntEnum):
 
 
 class ExitNote(Record):
-    """Who called exit, from where. ``state`` is stored last; ``crc32`` covers all before ``state``."""
+    """The caller of exit. ``state`` is stored last; ``crc32`` covers all before ``state``."""
 
     kind: U32
     status: I32
@@ -177,14 +177,14 @@ EXIT_NOTE_WRITTEN = 2
 
 
 class CrashState(IntEnum):
-    """How far a crash has come. Only TAKEN and FATAL are whole notes."""
+    """The progress of a crash. Only TAKEN and FATAL are complete notes."""
 
     NONE = 0
     WRITING = 1
     TAKEN = 2
-    """A handler of the program's own is at it, and has not come back."""
+    """The program's own handler is running, and has not returned."""
     FATAL = 3
-    """Nobody takes it: the process ends by it."""
+    """Unhandled: the process ends by it."""
 
 
 class ContextKind(IntEnum):
@@ -209,14 +209,14 @@ class CrashNote(Record):
     tid: U32
     crc32: U32
     address: U64
-    """Where the access went (si_addr; on Windows the second parameter of an access violation)."""
+    """The accessed address (si_addr; on Windows the second parameter of an access violation)."""
     program_counter: U64
     stack_pointer: U64
     monotonic_ns: U64
     sender_pid: U32
     sender_uid: U32
     nested_code: U32
-    """Its own handler met this one."""
+    """The fault in the program's own handler."""
     caller: U32
     """ExitCaller: whose code the program counter is in."""
     nested_address: U64

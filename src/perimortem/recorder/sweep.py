@@ -1,4 +1,4 @@
-"""Remove recorders that have served: of dead processes, told or too old to tell."""
+"""Remove recorders that are no longer needed: of dead processes, reported or too old to report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from perimortem.recorder.layout import LIVE_WORDS_OFFSET, Header, HeaderFlag, LiveWords
 
 KEEP_UNTOLD_S = 24 * 3600
-"""A dead process that said no goodbye is kept a day, for a monitor that was down. Arbitrary."""
+"""If a dead process said no goodbye, its file is kept a day, for a monitor that was down. Arbitrary."""
 _LEFTOVER_S = 60
 _READ_ONLY = os.O_RDONLY | sum(
     getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_BINARY")
@@ -25,7 +25,7 @@ def read_name(name: str) -> tuple[int, int] | None:
 
 
 def sweep_recorders(run_dir: Path, start_time_of: dict[int, int]) -> int:
-    """Remove what is done with; ``start_time_of`` holds every live pid. Returns how many went."""
+    """Remove unneeded files; ``start_time_of`` holds every live pid. Returns how many were removed."""
     removed = 0
     now = time.time()
     try:
@@ -49,7 +49,7 @@ def sweep_recorders(run_dir: Path, start_time_of: dict[int, int]) -> int:
 
 
 def _is_told(path: str) -> bool:
-    """It said goodbye; or it was a forked child's, whose like may come by the thousand."""
+    """It said goodbye; or it was a forked child, of which there may be thousands."""
     fd = os.open(path, _READ_ONLY)
     with open(fd, "rb", buffering=0) as file:
         raw = file.read(LIVE_WORDS_OFFSET + LiveWords.size())

@@ -1,6 +1,6 @@
-"""What clients and monitor say to each other: fixed frames over a local socket (docs/protocol.md).
+"""The protocol between clients and monitor: fixed frames over a local socket (docs/protocol.md).
 
-This file alone chooses the system.
+Only this file selects the system.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Messages to bytes and back. Pure; whatever a client sends is decoded or refused here."""
+"""Messages to bytes and back. Pure; every message of a client is decoded or rejected here."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class WrongVersion(MalformedInput):
 
 @dataclass(frozen=True)
 class Message:
-    """What a client said. Who it is, the kernel says; ``pid`` and ``tid`` are its own words."""
+    """A message of a client. The kernel identifies the sender; ``pid`` and ``tid`` are only claims."""
 
     kind: FrameKind
     pid: int
@@ -45,7 +45,7 @@ class Message:
 def decode_message(data: bytes) -> Message:
     """Raises :class:`WrongVersion` or :class:`MalformedInput`."""
     if len(data) < Frame.size():
-        raise MalformedInput("a message was cut", why=f"{len(data)} bytes of {Frame.size()}")
+        raise MalformedInput("a message is truncated", why=f"{len(data)} bytes of {Frame.size()}")
     frame = Frame.read(data)
     if frame.magic != WIRE_MAGIC:
         raise MalformedInput("not a message of a client", why="the magic bytes are missing")
@@ -59,7 +59,7 @@ def decode_message(data: bytes) -> Message:
         kind = FrameKind(frame.kind)
         expected = _FROM_CLIENT[kind]
     except (ValueError, KeyError):
-        raise MalformedInput(f"a message of kind {frame.kind} is none of a client") from None
+        raise MalformedInput(f"kind {frame.kind} is not a message of a client") from None
     if len(data) != expected:
         raise MalformedInput(
             f"a {kind.name} message of {len(data)} bytes", why=f"it has {expected}"

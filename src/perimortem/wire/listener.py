@@ -1,4 +1,4 @@
-"""The seam: where clients connect, and what is known of who they are."""
+"""The seam: where clients connect, and how they are identified."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ class AlreadyServed(PerimortemError):
 
 @dataclass(frozen=True)
 class Received:
-    """One message and the process that sent it, by the word of the kernel."""
+    """One message and the process that sent it, as identified by the kernel."""
 
     pid: int
     data: bytes
     is_root: bool = False
-    """It may speak for the kernel."""
+    """It may report for the kernel."""
 
 
 class Connection(Protocol):
-    """One client. Nothing here waits."""
+    """One client. Nothing here blocks."""
 
     def waitable(self) -> int:
         """Ready when there is something to :meth:`receive`."""
 
     def receive(self) -> Received | None:
-        """The next message; None: nothing yet. Raises EOFError when the client has left."""
+        """The next message; None: nothing yet. Raises EOFError if the client has left."""
 
     def send(self, data: bytes) -> bool:
-        """False when the client does not read, or has left: then it is given up."""
+        """False if the client does not read, or has left: then it is dropped."""
 
     def close(self) -> None:
-        """Let go of the client."""
+        """Close the connection."""
 
 
 class Listener(Protocol):
-    """The place where clients come."""
+    """Where clients connect."""
 
     address: str
-    """What a client must know."""
+    """The address for clients."""
 
     def waitable(self) -> int:
-        """Ready when a client has come."""
+        """Ready when a client has connected."""
 
     def accept(self) -> Connection | None:
-        """The next client; None when there is none, or nothing left to hold it with."""
+        """The next client; None if there is none, or no resources to hold it."""
 
     def close(self) -> None:
-        """Take the place away."""
+        """Remove the socket or pipe."""

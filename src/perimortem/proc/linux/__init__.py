@@ -1,1 +1,1 @@
-"""/proc: hostile text, of something that may be gone before the next read."""
+"""/proc: untrusted text about a process that may be gone before the next read."""

@@ -1,4 +1,4 @@
-"""Has any thread of a process run since the last look?"""
+"""Has any thread of a process run since the last sample?"""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Activity:
 
 
 def read_activity(pid: int) -> Activity | None:
-    """CPU time and context switches of every thread, and the I/O of the process; None when gone."""
+    """CPU time and context switches of every thread, and the I/O of the process; None if gone."""
     threads = run_ns = slices = 0
     has_agent_thread = False
     try:
@@ -46,7 +46,7 @@ def read_activity(pid: int) -> Activity | None:
 
 
 def _read_io(pid: int) -> int:
-    """Bytes read and written by any system call; 0 where it may not be seen."""
+    """Bytes read and written by any system call; 0 if not permitted."""
     total = 0
     for line in _read(f"/proc/{pid}/io").splitlines():
         name, _, value = line.partition(b":")

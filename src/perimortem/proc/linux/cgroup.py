@@ -15,7 +15,7 @@ HIERARCHIES = (
     Path("/sys/fs/cgroup/unified"),
     Path("/sys/fs/cgroup/systemd"),
 )
-"""Version 2 alone, beside version 1, and systemd's own of version 1."""
+"""Version 2 alone, beside version 1, and systemd's own hierarchy of version 1."""
 _FREEZER = "/sys/fs/cgroup/freezer"
 _DEPTH_MAX = 8
 _UNIT_SUFFIXES = (".service", ".scope", ".slice", ".socket", ".mount", ".timer")
@@ -41,10 +41,10 @@ def find_unit(name: str) -> list[Path]:
 
 
 def is_frozen(task: str, state: str) -> bool:
-    """With its group; ``task``: a directory of /proc.
+    """Frozen together with its group; ``task``: a directory of /proc.
 
-    What ran then sleeps in a place of its own. What slept before stays where it was: from Linux 6.1 on,
-    in a freezer of version 1, in state D.
+    Threads that were running then sleep in a freezer function. Those that slept before stay where they
+    were; since Linux 6.1, in a freezer of version 1, in state D.
     """
     if read_text(f"{task}/wchan") in ("do_freezer_trap", "__refrigerator"):
         return True
@@ -60,7 +60,7 @@ def _read_freezer_state(task: str) -> str:
 
 
 def list_group_processes(directories: list[Path]) -> list[int]:
-    """Pids in these groups and in those below them."""
+    """Pids in these groups and in their descendants."""
     pids: set[int] = set()
     for top in directories:
         for directory, _, _ in os.walk(top):

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 assert sys.platform == "linux"
 
 _THREADS_MAX = 256
-"""A process with more threads is asked for the children of so many of them only."""
+"""A process with more threads is queried for the children of this many only."""
 
 
 def list_children(parents: Iterable[int]) -> list[tuple[int, int]]:
@@ -18,7 +18,7 @@ def list_children(parents: Iterable[int]) -> list[tuple[int, int]]:
 
 
 def _list_children_of(pid: int) -> list[int]:
-    """Of all its threads; empty when the process is gone."""
+    """Children of all its threads; empty if the process is gone."""
     found: list[int] = []
     try:
         tids = os.listdir(f"/proc/{pid}/task")

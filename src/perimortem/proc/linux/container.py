@@ -1,4 +1,4 @@
-"""The container that a process lives in, by the name of its control group."""
+"""The container of a process, by the name of its control group."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ assert sys.platform == "linux"
 
 _ID = re.compile(r"(?:^|[/:.-])([0-9a-f]{64})(?:\.scope)?(?:/|$)")
 _SHOWN = 12
-"""As docker ps and its like show it."""
+"""As shown by docker ps and similar tools."""
 
 
 def find_container(pid: int) -> str | None:
-    """The first twelve digits of its id (docker, podman, containerd, cri-o); None outside of one."""
+    """The first twelve digits of its id (docker, podman, containerd, cri-o); None outside one."""
     try:
         with open(f"/proc/{pid}/cgroup", encoding="ascii", errors="replace") as file:
             return _parse(file.read(65536))

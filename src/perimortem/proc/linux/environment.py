@@ -13,7 +13,7 @@ _VALUE_MAX = 64
 
 
 def read_variables(pid: int, names: tuple[str, ...]) -> dict[str, str]:
-    """Those of ``names`` that are set, as printable text of at most 64 bytes; never the others."""
+    """The variables in ``names`` that are set, as printable text of at most 64 bytes; never others."""
     try:
         with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
             raw = file.read(_READ_MAX)

@@ -1,4 +1,4 @@
-"""What one thread waits for, by the system call that it is in and the arguments of that."""
+"""What one thread waits for, from its system call and the arguments."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Wait(Enum):
     KERNEL = auto()
     """Uninterruptibly, in the kernel."""
     OTHER = auto()
-    """Anything that may come from outside; or it runs; or it cannot be told."""
+    """Anything that may come from outside; or it is running; or unknown."""
 
 
 def classify_wait(pid: int, tid: int, tids: list[int]) -> Wait:
@@ -53,7 +53,7 @@ def classify_wait(pid: int, tid: int, tids: list[int]) -> Wait:
 
 
 def classify_futex(operation: int, value: int, timeout: int, tids: list[int]) -> Wait:
-    """By the arguments of futex(2). A futex that is shared may be woken by another process."""
+    """By the arguments of futex(2). A shared futex may be woken by another process."""
     command = operation & ~(_PRIVATE | _CLOCK_REALTIME)
     operation_is_wait = command in (_WAIT, _WAIT_BITSET, _LOCK_PI, _LOCK_PI2)
     if not operation_is_wait or timeout != 0:
@@ -71,7 +71,7 @@ def classify_futex(operation: int, value: int, timeout: int, tids: list[int]) ->
 
 
 def read_text(path: str, size: int = 4096) -> str:
-    """A file of /proc; empty when it is gone or refused."""
+    """A file of /proc; empty if it is gone or refused."""
     try:
         with open(path, encoding="ascii", errors="replace") as file:
             return file.read(size)

@@ -1,4 +1,4 @@
-"""This machine, and whom we run as."""
+"""This machine, and the user we run as."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def collect_host() -> Host:
 
 
 def own_uid() -> int | None:
-    """The user id that others see of us; None where users have no numbers."""
+    """The user id that others see of us; None if users have no numbers."""
     return os.geteuid()

@@ -1,4 +1,4 @@
-"""Which file an address of a process lies in."""
+"""Which file contains an address of a process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LINE = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ \d+ *(/.*)?")
 
 
 def find_module(pid: int, address: int) -> tuple[str, int] | None:
-    """(path, offset from where it begins); None for memory that is of no file."""
+    """(path, offset from its start); None for memory without a file."""
     try:
         with open(f"/proc/{pid}/maps", "rb") as file:
             lines = file.read().splitlines()

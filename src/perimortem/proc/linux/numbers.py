@@ -1,4 +1,4 @@
-"""By which numbers a process is known: another one in each pid namespace."""
+"""The pids of a process: a different one in each pid namespace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which process is it, what is it called, what does it run? From the live system."""
+"""The identity, name and program of a process, from the live system."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def find_process(pid: int) -> ProcessRef:
     """The process that has this pid now. Raises :class:`ProcessGone`."""
     facts = read_stat(pid)
     if facts is None:
-        raise ProcessGone(f"there is no process {pid}", remedy="ps -e lists those there are")
+        raise ProcessGone(f"there is no process {pid}", remedy="ps -e lists all processes")
     if facts.is_dead:
         raise ProcessGone(f"process {pid} has ended", why="it is a zombie")
     return ProcessRef(pid, facts.start_time_ticks)
 
 
 def collect_process_info(process: ProcessRef) -> ProcessInfo:
-    """Name, program and command line; of a process that goes away meanwhile, what can be had."""
+    """Name, program and command line; if the process goes away meanwhile, what could be read."""
     facts = read_stat(process.pid)
     base = Path(f"/proc/{process.pid}")
     try:
@@ -68,7 +68,7 @@ def refresh_executable(target: ProcessInfo) -> ProcessInfo:
 
 
 def renew_process_info(target: ProcessInfo) -> ProcessInfo:
-    """The same process under the name that it has now; exec renews name, program and arguments."""
+    """The same process under its current name; exec changes name, program and arguments."""
     facts = read_stat(target.ref.pid)
     if facts is None or facts.is_dead or printable(facts.name) == target.name:
         return target
@@ -79,7 +79,7 @@ def renew_process_info(target: ProcessInfo) -> ProcessInfo:
 
 
 def leaves_by_own_system_call(target: ProcessInfo) -> bool:
-    """Go's runtime calls exit_group itself, past every hook."""
+    """Go's runtime calls exit_group itself, bypassing every hook."""
     return target.executable is not None and _is_go(target.executable)
 
 
@@ -103,7 +103,7 @@ def _is_go(executable: str) -> bool:
 
 
 def _open_regular(path: str) -> int:
-    """The path is what a process says: by now it may be a pipe, or a device that must not be opened."""
+    """The path comes from the process: it may now be a pipe, or a device that must not be opened."""
     place = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(place).st_mode):

@@ -1,4 +1,4 @@
-"""Every process there is, by its names."""
+"""Every process, with its names."""
 
 from __future__ import annotations
 

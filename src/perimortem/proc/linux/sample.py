@@ -1,4 +1,4 @@
-"""A process at one look, from outside: does the kernel let it run, and how large is it?"""
+"""One sample of a process, from outside: does the kernel let it run, and how large is it?"""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _STOPPED = ("T", "t")
 
 SOURCE = "/proc"
-"""Of what is seen from outside, in the evidence."""
+"""The source of outside observations, in the evidence."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """``stats``: what the event ``system.stats`` says. ``is_held``: stopped or frozen as a whole."""
+    """``stats``: payload of the event ``system.stats``. ``is_held``: stopped or frozen as a whole."""
 
     is_held: bool
     tids: frozenset[int]
@@ -30,7 +30,7 @@ class Sample:
 
 
 def take_sample(process: ProcessRef) -> Sample | None:
-    """None when it is gone."""
+    """None if it is gone."""
     facts = read_stat(process.pid)
     if facts is None or facts.start_time_ticks != process.start_time_ticks:
         return None
@@ -55,7 +55,7 @@ def is_stopped(process: ProcessRef) -> bool:
 
 def _count_descriptors(pid: int) -> int | None:
     try:
-        # From Linux 6.2 on the size of the directory is the number of its entries.
+        # Since Linux 6.2 the size of the directory is the number of its entries.
         return os.stat(f"/proc/{pid}/fd").st_size or len(os.listdir(f"/proc/{pid}/fd"))
     except OSError:
         return None
@@ -74,12 +74,12 @@ _STATES = {
     "D": "its main thread was in an uninterruptible wait (disk, network file system, vfork)",
     "R": "its main thread was running or ready to run",
     "S": "its main thread was waiting",
-    "Z": "its main thread had left; other threads lived on",
+    "Z": "its main thread had exited; other threads were still running",
 }
 
 
 def describe_state(process: ProcessRef) -> str | None:
-    """What the kernel says that its main thread does; None when it is gone."""
+    """What its main thread is doing, according to the kernel; None if it is gone."""
     facts = read_stat(process.pid)
     if facts is None or facts.start_time_ticks != process.start_time_ticks:
         return None

@@ -11,7 +11,7 @@ assert sys.platform == "linux"
 
 @dataclass(frozen=True)
 class ProcessStat:
-    """The fields that we use. ``exit_code`` is None when this user may not see it."""
+    """The fields that we use. ``exit_code`` is None if this user may not see it."""
 
     name: str
     state: str
@@ -25,12 +25,12 @@ class ProcessStat:
 
     @property
     def is_dead(self) -> bool:
-        """A zombie, and not just a leader that left by pthread_exit among living threads."""
+        """A zombie, and not just a leader that exited by pthread_exit while threads live."""
         return self.state in ("Z", "X") and self.thread_count <= 1
 
     @classmethod
     def of_thread(cls, pid: int, tid: int) -> ProcessStat | None:
-        """The facts of one thread, or None when it is gone."""
+        """The facts of one thread, or None if it is gone."""
         return _read(f"/proc/{pid}/task/{tid}/stat", pid)
 
     @classmethod
@@ -49,7 +49,7 @@ class ProcessStat:
                 user_ticks=int(fields[11]),
                 kernel_ticks=int(fields[12]),
                 start_time_ticks=int(fields[19]),
-                # Shown as 0 to those who may not see it: only a zero is in doubt.
+                # Shown as 0 to users who may not see it: only a zero is in doubt.
                 exit_code=exit_code if may_see_exit_code or exit_code else None,
                 thread_count=int(fields[17]),
                 resident_pages=int(fields[21]),
@@ -59,7 +59,7 @@ class ProcessStat:
 
 
 def read_stat(pid: int) -> ProcessStat | None:
-    """The facts of a process, or None when it is gone."""
+    """The facts of a process, or None if it is gone."""
     return _read(f"/proc/{pid}/stat", pid)
 
 
@@ -73,7 +73,7 @@ def _read(path: str, pid: int) -> ProcessStat | None:
 
 
 def _may_see_exit_code(pid: int) -> bool:
-    """The kernel shows it to root and to the same user, and a zero to everybody else."""
+    """The kernel shows it to root and to the same user, and a zero to all others."""
     try:
         return os.geteuid() in (0, os.stat(f"/proc/{pid}").st_uid)
     except OSError:

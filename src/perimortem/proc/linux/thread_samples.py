@@ -1,7 +1,7 @@
-"""What each thread waits for, and what it was given of the processors: /proc/PID/task/TID.
+"""What each thread waits for, and the CPU time it got: /proc/PID/task/TID.
 
 ``stat`` has the state, ``schedstat`` run and waiting time in nanoseconds, ``syscall`` the call that it
-sits in (the right of ptrace), ``wchan`` the place in the kernel (0 without that right).
+is in (requires ptrace permission), ``wchan`` the place in the kernel (0 without that permission).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from perimortem.proc.linux.stat import ProcessStat, read_stat
 from perimortem.text import printable
 
 _THREADS_MAX = 200
-"""Looked at; the main thread is among them. Each costs some 30 us."""
+"""Threads sampled, including the main thread. Each costs some 30 us."""
 _X86_64 = {
     0: "read", 1: "write", 7: "poll", 16: "ioctl", 17: "pread64", 18: "pwrite64", 19: "readv",
     20: "writev", 23: "select", 34: "pause", 35: "nanosleep", 42: "connect", 43: "accept",
@@ -67,12 +67,12 @@ _BY_STATE: dict[str, tuple[HangKind | None, str]] = {
     "T": (HangKind.STOPPED, "SIGSTOP or SIGTSTP; SIGCONT lets it run on"),
     "t": (HangKind.TRACED, ""),
 }
-_CORE = "the kernel writes its core, or waits for who collects that"
+_CORE = "the kernel writes its core, or waits for the process that collects it"
 _NETWORK_WCHAN = ("nfs", "rpc_", "cifs", "smb", "ceph", "fuse", "9p", "p9_", "sk_", "tcp_", "inet_")
 
 
 def sample_threads(process: ProcessRef) -> ProcessSample | None:
-    """None when it is gone."""
+    """None if it is gone."""
     facts = read_stat(process.pid)
     if facts is None or facts.start_time_ticks != process.start_time_ticks or facts.is_dead:
         return None

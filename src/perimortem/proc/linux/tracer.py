@@ -1,4 +1,4 @@
-"""Who traces a process (proc_pid_status(5))."""
+"""The tracer of a process (proc_pid_status(5))."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ assert sys.platform == "linux"
 
 
 def read_tracer(pid: int) -> int | None:
-    """The pid of its debugger, or of whoever else traces it; None when nobody does."""
+    """The pid of its debugger or other tracer; None if it is not traced."""
     try:
         with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
             line = next((line for line in file if line.startswith("TracerPid:")), "")

@@ -16,5 +16,5 @@ def has_units() -> bool:
 
 
 def list_unit_processes(name: str) -> list[int]:
-    """Pids, none when there is no such unit or it does not run. "redis" means redis.service."""
+    """Pids; none if there is no such unit or it is not running. "redis" means redis.service."""
     return list_group_processes(find_unit(name))

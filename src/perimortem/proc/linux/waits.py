@@ -1,8 +1,9 @@
 """What the threads of a process wait for: something from outside, or only each other?
 
-A thread that waits for a lock can be woken by another thread of its process only. When all of them
-wait so, and one of them for a mutex, nothing will ever happen again: that is a deadlock, and no idle
-server looks like it. /proc/PID/task/TID/syscall shows the arguments of the call (the right of ptrace).
+A thread that waits for a lock can be woken only by another thread of its process. If all of them
+wait like that, and one of them for a mutex, nothing will ever happen again: that is a deadlock, and no
+idle server looks like it. /proc/PID/task/TID/syscall shows the arguments of the call (requires ptrace
+permission).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _SYS_WAIT = {"x86_64": ("61", "247"), "aarch64": ("260", "95")}.get(os.uname().m
 
 
 def describe_stuck(pid: int) -> str | None:
-    """Why nothing outside can wake the process, in words; None when something can, or may."""
+    """Why nothing outside can wake the process; None if something can, or may."""
     if not _has_glibc(pid):
         return None
     try:
@@ -37,7 +38,7 @@ def describe_stuck(pid: int) -> str | None:
     if Wait.MUTEX in waits:
         count = len(waits)
         return (
-            "its only thread waits for a mutex that nobody else can release"
+            "its only thread waits for a mutex that no other thread can release"
             if count == 1
             else f"all its {count} threads wait for mutexes and for each other, without a time limit"
         )
@@ -49,7 +50,7 @@ def describe_stuck(pid: int) -> str | None:
 
 
 def _has_glibc(pid: int) -> bool:
-    """Other C libraries wait for threads and conditions by the values that glibc has for mutexes."""
+    """Other C libraries wait for threads and conditions with the values that glibc uses for mutexes."""
     maps = read_text(f"/proc/{pid}/maps", 1 << 20)
     return "/libc.so.6" in maps or "/libc-2." in maps
 

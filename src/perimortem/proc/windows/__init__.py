@@ -1,1 +1,1 @@
-"""Toolhelp, the process's own times, and its parameters as it keeps them itself."""
+"""Toolhelp, the process's own times, and its parameters from its own memory."""

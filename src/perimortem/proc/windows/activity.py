@@ -1,4 +1,4 @@
-"""Has any thread of a process run since the last look?"""
+"""Has any thread of a process run since the last sample?"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Activity:
 
 
 def read_activity(pid: int) -> Activity | None:
-    """CPU time, context switches of every thread, and I/O; None when it is gone.
+    """CPU time, context switches of every thread, and I/O; None if it is gone.
 
     An agent's own thread counts as well: beside it, progress is what the program's heartbeats say."""
     entry = list_processes_now().get(pid)

@@ -1,4 +1,4 @@
-"""Who called the C library: not looked for here, where abort() is a fast-fail of many subcodes."""
+"""The caller of the C library: not searched on Windows, where abort() is a fast-fail with subcodes."""
 
 from __future__ import annotations
 

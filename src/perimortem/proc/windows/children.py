@@ -11,8 +11,8 @@ from perimortem.winapi.system_processes import list_processes_now
 
 
 def list_children(parents: Iterable[int]) -> list[tuple[int, int]]:
-    """(parent, child). A child keeps the pid of a dead parent, which may be another's by now: who is
-    older than his parent is no child of it. Nor is a clone without threads, which a dump is taken of."""
+    """(parent, child). A child keeps the pid of a dead parent, which may have been reused: a process
+    older than its parent is not its child. Nor is a clone without threads, which a dump is taken of."""
     entries = list_processes_now()
     wanted = {pid: entries[pid].create_time for pid in parents if pid in entries}
     return [

@@ -1,4 +1,4 @@
-"""The container that a process lives in."""
+"""The container of a process."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ assert sys.platform == "win32"
 
 
 def find_container(pid: int) -> str | None:
-    """Not known here."""
+    """Not known on Windows."""
     return None

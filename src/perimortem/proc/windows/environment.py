@@ -13,7 +13,7 @@ _VALUE_MAX = 64
 
 
 def read_variables(pid: int, names: tuple[str, ...]) -> dict[str, str]:
-    """Those of ``names`` that are set, as printable text, cut; never the others."""
+    """The variables in ``names`` that are set, as printable text, truncated; never others."""
     found = {}
     for entry in read_environment(pid):
         name, _, value = entry.partition("=")

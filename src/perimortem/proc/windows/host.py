@@ -1,4 +1,4 @@
-"""This machine, and whom we run as."""
+"""This machine, and the user we run as."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from perimortem.winapi.version import read_version, read_wine_version
 
 
 def collect_host() -> Host:
-    """This machine; Wine says that it is Wine."""
+    """This machine; under Wine it says so."""
     major, minor, build = read_version()
     kernel = f"Windows {major}.{minor}.{build}"
     wine = read_wine_version()
@@ -24,5 +24,5 @@ def collect_host() -> Host:
 
 
 def own_uid() -> int | None:
-    """The user id that others see of us; None where users have no numbers."""
+    """The user id that others see of us; None if users have no numbers."""
     return None

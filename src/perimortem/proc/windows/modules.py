@@ -1,4 +1,4 @@
-"""Which file an address of a process lies in."""
+"""Which file contains an address of a process."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ assert sys.platform == "win32"
 
 
 def find_module(pid: int, address: int) -> tuple[str, int] | None:
-    """Asked for cores only, which this system does not write."""
+    """Needed for cores only, which this system does not write."""
     return None

@@ -1,4 +1,4 @@
-"""By which numbers a process is known."""
+"""The pids of a process."""
 
 from __future__ import annotations
 

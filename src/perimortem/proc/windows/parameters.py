@@ -1,7 +1,7 @@
-"""Command line and environment, as the process keeps them itself: hostile memory, read with limits.
+"""Command line and environment, from the process's own memory: untrusted, read with limits.
 
-PEB and RTL_USER_PROCESS_PARAMETERS of 64-bit Windows (winternl.h; the offsets are those that debuggers'
-symbols of ntdll show, the same since Windows Vista).
+PEB and RTL_USER_PROCESS_PARAMETERS of 64-bit Windows (winternl.h; the offsets are those in the debug
+symbols of ntdll, the same since Windows Vista).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _LocalFree = Library("kernel32").declare("LocalFree", ctypes.c_void_p, ctypes.c_
 
 
 def read_command_line(pid: int) -> str:
-    """Empty when it may not be read. The system itself tells it from Windows 8.1 on."""
+    """Empty if it may not be read. Since Windows 8.1 the system itself provides it."""
     with kernel32.open_process(kernel32.PROCESS_QUERY_LIMITED_INFORMATION, pid) as handle:
         told = _ask_command_line(handle) if handle else None
     return _read_command_line(pid) if told is None else told
@@ -68,7 +68,7 @@ def _read_command_line(pid: int) -> str:
 
 
 def read_environment(pid: int) -> list[str]:
-    """NAME=VALUE lines; empty when they may not be read."""
+    """NAME=VALUE lines; empty if they may not be read."""
     with kernel32.open_process(_RIGHTS, pid) as handle:
         parameters = _find_parameters(handle) if handle else 0
         if not handle or not parameters:
@@ -80,7 +80,7 @@ def read_environment(pid: int) -> list[str]:
 
 
 def split_command_line(text: str) -> list[str]:
-    """As the C runtime of the program itself does."""
+    """Parsed like the C runtime of the program does."""
     if not text.strip():
         return []
     count = ctypes.c_int()

@@ -1,4 +1,4 @@
-"""Which process is it, what is it called, what does it run? From the live system."""
+"""The identity, name and program of a process, from the live system."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ def find_process(pid: int) -> ProcessRef:
     """The process that has this pid now. Raises :class:`ProcessGone`, :class:`AccessDenied`."""
     with kernel32.open_process(kernel32.PROCESS_QUERY_LIMITED_INFORMATION, pid) as handle:
         error = 0 if handle else last_error()
-        # The two lowest bits are not looked at: 1001 would open 1000.
+        # OpenProcess ignores the two lowest bits: 1001 would open 1000.
         if handle and kernel32.GetProcessId(handle) != pid:
             error = kernel32.ERROR_INVALID_PARAMETER
     if error == kernel32.ERROR_ACCESS_DENIED:
         raise AccessDenied(
-            f"cannot look at process {pid}",
-            why="PROCESS_QUERY_LIMITED_INFORMATION is refused: it is protected, or of another user",
+            f"cannot query process {pid}",
+            why="PROCESS_QUERY_LIMITED_INFORMATION is refused: it is protected, or another user's",
             remedy="run perimortem as administrator",
         )
     if error and error != kernel32.ERROR_INVALID_PARAMETER:
-        raise AccessDenied(f"cannot look at process {pid}", why=describe_error(error))
+        raise AccessDenied(f"cannot query process {pid}", why=describe_error(error))
     facts = read_stat(pid) if not error else None
     if facts is None:
-        raise ProcessGone(f"there is no process {pid}", remedy="tasklist lists those there are")
+        raise ProcessGone(f"there is no process {pid}", remedy="tasklist lists all processes")
     if facts.is_dead:
         raise ProcessGone(f"process {pid} has ended", why="only a handle of it is left")
     return ProcessRef(pid, facts.start_time_ticks)
 
 
 def collect_process_info(process: ProcessRef) -> ProcessInfo:
-    """Name, program and command line; of a process that goes away meanwhile, what can be had."""
+    """Name, program and command line; if the process goes away meanwhile, what could be read."""
     facts = read_stat(process.pid)
     with kernel32.open_process(kernel32.PROCESS_QUERY_LIMITED_INFORMATION, process.pid) as handle:
         executable = read_image_path(handle) if handle else None
@@ -61,12 +61,12 @@ def collect_process_info(process: ProcessRef) -> ProcessInfo:
 
 
 def refresh_executable(target: ProcessInfo) -> ProcessInfo:
-    """The program that runs now: here a process never becomes another program."""
+    """The program that runs now: on Windows a process never executes another one."""
     return target
 
 
 def renew_process_info(target: ProcessInfo) -> ProcessInfo:
-    """The same process under its name: one that was met in its first moment had none to tell yet."""
+    """The same process with its name: when seen in its first moment it had none yet."""
     if target.executable is not None:
         return target
     now = collect_process_info(target.ref)
@@ -74,5 +74,5 @@ def renew_process_info(target: ProcessInfo) -> ProcessInfo:
 
 
 def leaves_by_own_system_call(target: ProcessInfo) -> bool:
-    """Past every hook: here ExitProcess tells every library."""
+    """Bypassing every hook: on Windows ExitProcess notifies every library."""
     return False

@@ -1,4 +1,4 @@
-"""Every process there is, by its names."""
+"""Every process, with its names."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def list_ancestors() -> set[int]:
     born = entries[pid].create_time if pid in entries else 0
     while pid in entries and pid not in found and len(found) < _DEPTH_MAX:
         if entries[pid].create_time > born:
-            break  # the parent is gone, and its pid another's
+            break  # the parent is gone, and its pid was reused
         found.add(pid)
         born = entries[pid].create_time
         pid = entries[pid].parent_pid

@@ -1,4 +1,4 @@
-"""A process at one look, from outside: does anything let it run, and how large is it?"""
+"""One sample of a process, from outside: can it run at all, and how large is it?"""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from perimortem.winapi.system_processes import (
 )
 
 SOURCE = "list of processes"
-"""Of what is seen from outside, in the evidence."""
+"""The source of outside observations, in the evidence."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """``stats``: what the event ``system.stats`` says. ``is_held``: all its threads are suspended."""
+    """``stats``: payload of the event ``system.stats``. ``is_held``: all its threads are suspended."""
 
     is_held: bool
     tids: frozenset[int]
@@ -29,7 +29,7 @@ class Sample:
 
 
 def take_sample(process: ProcessRef) -> Sample | None:
-    """None when it is gone."""
+    """None if it is gone."""
     entry = list_processes_now().get(process.pid)
     if entry is None or entry.create_time != process.start_time_ticks or not entry.threads:
         return None
@@ -53,10 +53,10 @@ def is_stopped(process: ProcessRef) -> bool:
 
 
 def describe_state(process: ProcessRef) -> str | None:
-    """What the system says that it does, in words; None when it is gone or nothing is to be said."""
+    """What it is doing, according to the system; None if it is gone or there is nothing to say."""
     return "all its threads were suspended" if is_stopped(process) else None
 
 
 def _is_suspended(thread: ThreadEntry) -> bool:
-    """Wine tells no states: there each thread is asked."""
+    """Wine reports no states: there each thread is queried."""
     return thread.is_suspended if thread.state else read_suspend_count(thread.tid) > 0

@@ -1,4 +1,4 @@
-"""The facts by which a process is told from every other, and whether it has ended."""
+"""The facts that identify a process, and whether it has ended."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class ProcessStat:
     parent_pid: int
     start_time_ticks: int
     is_dead: bool
-    """It has ended, and somebody still holds a handle of it."""
+    """It has ended, but handles of it are still open."""
 
 
 def read_stat(pid: int) -> ProcessStat | None:
-    """The facts of a process; None when it is gone, or when even its times are refused."""
+    """The facts of a process; None if it is gone, or if even its times are refused."""
     with kernel32.open_process(kernel32.PROCESS_QUERY_LIMITED_INFORMATION, pid) as handle:
         times = read_times(handle) if handle else None
-        # In its first moment a process has no times yet, or none that make sense.
+        # In its first moment a process has no times yet, or invalid ones.
         if not handle or times is None or not 0 < times.created <= _now_100ns():
             return None
         return ProcessStat(

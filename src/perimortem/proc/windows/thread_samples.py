@@ -1,4 +1,4 @@
-"""What each thread waits for, and what it was given of the processors: its wait reason and its times."""
+"""What each thread waits for, and the CPU time it got: its wait reason and its times."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WORDS = {
 
 
 def sample_threads(process: ProcessRef) -> ProcessSample | None:
-    """None when it is gone."""
+    """None if it is gone."""
     forget_processes()
     entry = list_processes_now().get(process.pid)
     if entry is None or entry.create_time != process.start_time_ticks or not entry.threads:

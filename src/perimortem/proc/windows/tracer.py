@@ -1,4 +1,4 @@
-"""Who traces a process: not told on this system."""
+"""The tracer of a process: unknown on Windows."""
 
 from __future__ import annotations
 

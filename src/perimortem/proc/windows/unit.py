@@ -1,4 +1,4 @@
-"""The processes of a service: on Windows one of the service manager's."""
+"""The processes of a service: on Windows, of the service control manager."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ assert sys.platform == "win32"
 
 
 def has_units() -> bool:
-    """The service manager is always there."""
+    """The service control manager is always present."""
     return True
 
 
 def list_unit_processes(name: str) -> list[int]:
-    """Pids, none when there is no such service or it does not run."""
+    """Pids; none if there is no such service or it is not running."""
     import psutil
 
     try:

@@ -1,7 +1,7 @@
 """What the threads of a process wait for.
 
-Windows tells it by wait chain traversal (GetThreadWaitChain), which is not asked yet: so nothing is
-said, neither good nor bad, and ``progress`` judges only where it is asked for by name.
+Windows reports it by wait chain traversal (GetThreadWaitChain), which is not used yet: so no finding
+is made either way, and ``progress`` judges only if requested by name.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ assert sys.platform == "win32"
 
 
 def describe_stuck(pid: int) -> str | None:
-    """Why nothing outside can wake the process, in words; None when something can, or may."""
+    """Why nothing outside can wake the process; None if something can, or may."""
     return None
 
 

@@ -1,1 +1,1 @@
-"""Recorder files on Linux: read with pread, told of by inotify."""
+"""Recorder files on Linux: read with pread, changes reported by inotify."""

@@ -1,4 +1,4 @@
-"""The run directory, where agents leave their recorders; as native/src/linux/recorder.c has it."""
+"""The run directory, where agents put their recorders; same rule as in native/src/linux/recorder.c."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def find_run_dir() -> Path:
 
 
 def ensure_run_dir(path: Path) -> None:
-    """Make the run directory, mode 0700; raises when it cannot be ours alone."""
+    """Create the run directory, mode 0700; raises if it cannot be ours alone."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         facts = path.lstat()
     except OSError as error:
         raise AccessDenied(
-            f"cannot make the run directory {path}",
+            f"cannot create the run directory {path}",
             why=error.strerror or str(error),
             remedy="set PERIMORTEM_RUN_DIR to a directory of yours",
         ) from error

@@ -1,6 +1,6 @@
-"""Told by the kernel when an agent makes its recorder or registers a heartbeat (inotify(7)).
+"""Notifications when an agent creates its recorder or registers a heartbeat (inotify(7)).
 
-Stores into a mapping tell nobody; but an agent renames its finished file into the run directory, and
+Stores into a mapping notify nothing; but an agent renames its finished file into the run directory, and
 touches it after each registration. So the monitor need not poll for either.
 """
 
@@ -38,7 +38,7 @@ class RecorderEvents:
         return self._fd
 
     def receive(self) -> Iterator[str]:
-        """The name of each file that came or was touched."""
+        """The name of each file that appeared or was touched."""
         while True:
             try:
                 data = os.read(self._fd, 65536)

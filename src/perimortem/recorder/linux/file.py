@@ -1,4 +1,4 @@
-"""The monitor's hand on a recorder file: opened once, read with ``pread``, never mapped.
+"""The monitor's access to a recorder file: opened once, read with ``pread``, never mapped.
 
 A target can truncate its file at any time; a mapping would then kill the monitor with SIGBUS,
 ``pread`` only returns fewer bytes.
@@ -24,7 +24,7 @@ _READ_MAX = layout.file_size(layout.EVENT_SLOT_COUNT_MAX)
 
 
 class RecorderFile:
-    """An open recorder whose identity was checked: it belongs to ``process`` and nobody else."""
+    """An open recorder whose identity was checked: it belongs to ``process`` and no other."""
 
     def __init__(self, path: Path, process: ProcessRef) -> None:
         """Raises FileNotFoundError, PermissionError or :class:`MalformedInput`."""
@@ -53,21 +53,21 @@ class RecorderFile:
             raise
 
     def read_pulse(self, now_ns: int) -> Pulse:
-        """The heartbeats now. Raises :class:`MalformedInput` when the file was cut."""
+        """The heartbeats now. Raises :class:`MalformedInput` if the file was truncated."""
         page = os.pread(self._fd, layout.PAGE_SIZE, 0)
         if len(page) < layout.PAGE_SIZE:
             raise MalformedInput(
-                "the recorder was cut while it was watched", why=f"{len(page)} bytes are left"
+                "the recorder was truncated while it was watched", why=f"{len(page)} bytes are left"
             )
         return decode_pulse(page, self.process, now_ns)
 
     def read_recording(self, now_ns: int) -> Recording:
-        """Everything the target left, up to 32 MiB."""
+        """The complete contents, up to 32 MiB."""
         size = os.fstat(self._fd).st_size
         return decode_recording(os.pread(self._fd, min(size, _READ_MAX), 0), now_ns)
 
     def is_replaced(self) -> bool:
-        """True when the path now names another file: the process made a new one after an exec."""
+        """True if the path now names another file: the process created a new one after an exec."""
         try:
             facts = os.stat(self.path, follow_symlinks=False)
         except OSError:
@@ -75,13 +75,13 @@ class RecorderFile:
         return (facts.st_dev, facts.st_ino) != self.inode
 
     def is_mapped(self) -> bool:
-        """Does the program that runs now still carry this recorder? Gone after an exec without us."""
+        """Does the program that runs now still have this recorder? Not after an exec without it."""
         needle = f" {self.inode[1]} ".encode()
         try:
             with open(f"/proc/{self.process.pid}/maps", "rb") as file:
                 return any(needle in line and b".rec" in line for line in file)
         except OSError:
-            return True  # cannot be told: then a late beat is a late beat
+            return True  # unknown: then a late beat is a late beat
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -90,5 +90,5 @@ class RecorderFile:
 
 
 def recorder_path(run_dir: Path, process: ProcessRef) -> Path:
-    """Where the agent of ``process`` puts its recorder."""
+    """The path of ``process``'s recorder."""
     return run_dir / f"{process.pid}-{process.start_time_ticks}.rec"

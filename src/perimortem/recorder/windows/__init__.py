@@ -1,1 +1,1 @@
-"""Recorder files on Windows: mapped to be read, told of by change notifications."""
+"""Recorder files on Windows: mapped for reading, changes reported by change notifications."""

@@ -1,4 +1,4 @@
-"""The run directory, where agents leave their recorders; the same rule as in native/src/windows."""
+"""The run directory, where agents put their recorders; same rule as in native/src/windows."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from perimortem.errors import AccessDenied, PerimortemError
 def find_run_dir() -> Path:
     r"""%PERIMORTEM_RUN_DIR%, else %LOCALAPPDATA%\perimortem\run, which is the user's alone."""
     given = os.environ.get("PERIMORTEM_RUN_DIR", "")
-    if os.path.isabs(given) and os.path.splitdrive(given)[0]:  # \x is on whatever drive one stands
+    if os.path.isabs(given) and os.path.splitdrive(given)[0]:  # \x is on the current drive
         return Path(given)
     return Path(os.environ.get("LOCALAPPDATA") or r"C:\Windows\Temp") / "perimortem" / "run"
 
 
 def ensure_run_dir(path: Path) -> None:
-    """Make the run directory; raises when it cannot be made, or leads elsewhere."""
+    """Create the run directory; raises if it cannot be created, or is a link."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         facts = path.lstat()
     except OSError as error:
         raise AccessDenied(
-            f"cannot make the run directory {path}",
+            f"cannot create the run directory {path}",
             why=error.strerror or str(error),
             remedy="set PERIMORTEM_RUN_DIR to a directory of yours",
         ) from error
     is_link = bool(facts.st_file_attributes & stat.FILE_ATTRIBUTE_REPARSE_POINT)
     if not stat.S_ISDIR(facts.st_mode) or is_link:
         raise PerimortemError(
-            f"the run directory {path} is not a directory of its own",
-            why="it leads elsewhere",
+            f"the run directory {path} is not a real directory",
+            why="it is a link to another place",
             remedy="set PERIMORTEM_RUN_DIR to a directory of yours",
         )

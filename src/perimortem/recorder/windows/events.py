@@ -1,6 +1,6 @@
-"""Told by the system when an agent makes its recorder or registers a heartbeat.
+"""Notifications when an agent creates its recorder or registers a heartbeat.
 
-FindFirstChangeNotification says that something changed; what it was is found by looking.
+FindFirstChangeNotification reports that something changed; what it was is found by listing.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class RecorderEvents:
         return self._handle
 
     def receive(self) -> Iterator[str]:
-        """The name of each file that came or was touched. Raises OSError when nothing more will come."""
-        # Before the look: nothing is missed.
+        """The name of each file that appeared or was touched. Raises OSError if no more can follow."""
+        # Before listing: nothing is missed.
         if not kernel32.FindNextChangeNotification(self._handle):
             raise OSError(describe_error(last_error()))
         now = self._look()
@@ -61,7 +61,7 @@ class RecorderEvents:
 
 def _read_modified(entry: os.DirEntry[str]) -> int:
     try:
-        # Of the file itself: what the directory knows of it may be old.
+        # From the file itself: the directory's information may be stale.
         return os.stat(entry.path, follow_symlinks=False).st_mtime_ns
     except OSError:
         return 0

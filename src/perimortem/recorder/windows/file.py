@@ -1,7 +1,7 @@
-"""The monitor's hand on a recorder file: mapped to be read.
+"""The monitor's access to a recorder file: mapped for reading.
 
-ReadFile is not coherent with a mapped view, and a mapped file cannot be truncated here: what would kill
-the monitor on Linux is the rule on Windows.
+ReadFile is not coherent with a mapped view, and a mapped file cannot be truncated on Windows: what would
+kill the monitor on Linux is the right way here.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _READ_MAX = layout.file_size(layout.EVENT_SLOT_COUNT_MAX)
 
 
 class RecorderFile:
-    """An open recorder whose identity was checked: it belongs to ``process`` and nobody else."""
+    """An open recorder whose identity was checked: it belongs to ``process`` and no other."""
 
     def __init__(self, path: Path, process: ProcessRef) -> None:
         """Raises FileNotFoundError, PermissionError or :class:`MalformedInput`."""
@@ -58,15 +58,15 @@ class RecorderFile:
         return decode_pulse(self._view[: layout.PAGE_SIZE], self.process, now_ns)
 
     def read_recording(self, now_ns: int) -> Recording:
-        """Everything the target left, up to 32 MiB."""
+        """The complete contents, up to 32 MiB."""
         return decode_recording(self._view[:_READ_MAX], now_ns)
 
     def is_replaced(self) -> bool:
-        """True when the path now names another file: here a process makes one file only."""
+        """True if the path now names another file: on Windows a process creates only one."""
         return False
 
     def is_mapped(self) -> bool:
-        """Does the program that runs now still carry this recorder? Here it never becomes another."""
+        """Does the program that runs now still have this recorder? On Windows it never changes."""
         return True
 
     def close(self) -> None:
@@ -74,7 +74,7 @@ class RecorderFile:
 
 
 def _open_shared(path: Path) -> int:
-    """os.open would forbid everybody to rename or remove it as long as we look."""
+    """os.open would prevent every rename and removal while we have it open."""
     handle = kernel32.CreateFileW(
         str(path),
         kernel32.GENERIC_READ,
@@ -105,5 +105,5 @@ def _map(path: Path) -> mmap.mmap:
 
 
 def recorder_path(run_dir: Path, process: ProcessRef) -> Path:
-    """Where the agent of ``process`` puts its recorder."""
+    """The path of ``process``'s recorder."""
     return run_dir / f"{process.pid}-{process.start_time_ticks}.rec"

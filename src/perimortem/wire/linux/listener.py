@@ -1,7 +1,7 @@
-"""A seqpacket socket in the run directory (mode 0700); who speaks, the kernel says (SCM_CREDENTIALS).
+"""A seqpacket socket in the run directory (mode 0700); the kernel identifies senders (SCM_CREDENTIALS).
 
-The credentials come with each message: a connection that a fork has passed on still names the process
-that really sent. They are asked for before the first client can come.
+The credentials come with each message: a connection inherited over a fork still identifies the process
+that really sent. They are enabled before the first client can connect.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class LocalListener:
         return LocalConnection(accepted)
 
     def _turn_away(self) -> None:
-        """No descriptor is left. Who waits would wake us without end: he is taken by the spare one."""
+        """No descriptor is left. Waiting clients would wake us endlessly: the spare one takes them."""
         os.close(self._spare)
         with contextlib.suppress(OSError):
             self._socket.accept()[0].close()
@@ -87,7 +87,7 @@ class LocalConnection:
         return self._socket.fileno()
 
     def receive(self) -> Received | None:
-        """A message that is longer than any of ours comes cut: its size then tells."""
+        """A message longer than any of ours arrives truncated: its size then shows it."""
         try:
             data, ancillary, _, _ = self._socket.recvmsg(
                 MESSAGE_MAX + 1, socket.CMSG_SPACE(_CREDENTIALS.size), socket.MSG_CMSG_CLOEXEC
@@ -117,7 +117,7 @@ class LocalConnection:
 def open_listener(run_dir: Path, name: str) -> LocalListener:
     """Listen at ``name`` in ``run_dir``; a stale socket of a monitor that was killed is replaced.
 
-    Raises :class:`AlreadyServed` when another monitor listens there, AccessDenied."""
+    Raises :class:`AlreadyServed` if another monitor listens there, AccessDenied."""
     path = run_dir / name
     lock = os.open(run_dir / f".{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -126,7 +126,7 @@ def open_listener(run_dir: Path, name: str) -> LocalListener:
         os.close(lock)
         if error.errno != errno.EWOULDBLOCK:
             raise AccessDenied(f"cannot listen at {path}", why=error.strerror or "") from error
-        raise AlreadyServed(f"a monitor serves {path} already") from error
+        raise AlreadyServed(f"a monitor already serves {path}") from error
     try:
         return LocalListener(path, lock)
     except BaseException:
@@ -135,7 +135,7 @@ def open_listener(run_dir: Path, name: str) -> LocalListener:
 
 
 def open_own_listener(run_dir: Path) -> LocalListener:
-    """One for the programs that this process watches, and nobody else."""
+    """For the programs that this process watches only."""
     return LocalListener(run_dir / f"{os.getpid()}.sock", None)
 
 

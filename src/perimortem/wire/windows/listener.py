@@ -1,10 +1,10 @@
-"""A named pipe for messages; who has connected, the system says (GetNamedPipeClientProcessId).
+"""A named pipe for messages; the system identifies clients (GetNamedPipeClientProcessId).
 
-Only the user who made it may write to it (the default security of a pipe), and nobody from another
-machine. One instance waits for the next client; who finds it taken tries again.
+Only the user who created it may write to it (the default security of a pipe), and no other machine.
+One instance waits for the next client; a client that finds it busy retries.
 
-That one monitor serves a run directory is decided by a name of its own: FILE_FLAG_FIRST_PIPE_INSTANCE
-would do, but Wine 8 takes no notice of it.
+That only one monitor serves a run directory is ensured by a separate name: FILE_FLAG_FIRST_PIPE_INSTANCE
+would do, but Wine 8 ignores it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ROOT = "\\\\.\\pipe\\"
 
 
 class _Instance:
-    """One end of the pipe, with one operation under way at a time."""
+    """One end of the pipe, with one operation pending at a time."""
 
     def __init__(self, name: str, *, is_first: bool) -> None:
         """Raises OSError."""
@@ -58,8 +58,8 @@ class _Instance:
             kernel32.SetEvent(self.event)
 
     def collect(self) -> int:
-        """Bytes moved. Raises BlockingIOError while it is under way, OSError when it failed; a message
-        that was longer than its room comes as its first part."""
+        """Bytes moved. Raises BlockingIOError while it is pending, OSError if it failed; a message
+        longer than its buffer arrives as its first part."""
         count = kernel32.DWORD()
         overlapped = ctypes.byref(self.overlapped)
         ok = pipe.GetOverlappedResult(self.handle, overlapped, ctypes.byref(count), False)
@@ -86,16 +86,16 @@ class LocalListener:
     """Clients of one pipe."""
 
     def __init__(self, address: str, claim: int | None) -> None:
-        """``claim``: what goes with the pipe. Raises AlreadyServed or AccessDenied."""
+        """``claim``: released with the pipe. Raises AlreadyServed or AccessDenied."""
         self.address = address
         self._claim = claim
         try:
             self._waiting = _Instance(address, is_first=True)
         except OSError as error:
             if error.errno == kernel32.ERROR_ACCESS_DENIED:
-                raise AlreadyServed(f"a monitor serves {address} already") from error
+                raise AlreadyServed(f"a monitor already serves {address}") from error
             raise AccessDenied(f"cannot listen at {address}", why=str(error)) from error
-        # The selector knows us by one event; instances come and go.
+        # The selector knows us by one event; instances change.
         self._event: int = self._waiting.event
         self._waiting.begin_connect()
 
@@ -110,7 +110,7 @@ class LocalListener:
             except BlockingIOError:
                 return None
             except OSError:
-                pass  # it left again: its first read says so
+                pass  # it left again: its first read reports that
         elif kernel32.WaitForSingleObject(self._event, 0) != kernel32.WAIT_OBJECT_0:
             return None
         try:
@@ -169,7 +169,7 @@ class LocalConnection:
         at = ctypes.byref(overlapped)
         ok = pipe.WriteFile(self._instance.handle, data, len(data), None, at)
         if not ok and last_error() == pipe.ERROR_IO_PENDING:
-            # Its buffer is full, for it does not read. Or it was done meanwhile.
+            # Its buffer is full, since it does not read. Or it completed meanwhile.
             pipe.CancelIoEx(self._instance.handle, at)
         is_sent = pipe.GetOverlappedResult(self._instance.handle, at, ctypes.byref(written), True)
         kernel32.CloseHandle(event)
@@ -200,7 +200,7 @@ def open_listener(run_dir: Path, name: str) -> LocalListener:
     try:
         claim = claim_name(service)
     except (NameTaken, PermissionError) as error:
-        raise AlreadyServed(f"a monitor serves {address} already") from error
+        raise AlreadyServed(f"a monitor already serves {address}") from error
     except OSError as error:
         raise AccessDenied(f"cannot listen at {address}", why=str(error)) from error
     try:
@@ -211,12 +211,12 @@ def open_listener(run_dir: Path, name: str) -> LocalListener:
 
 
 def open_own_listener(run_dir: Path) -> LocalListener:
-    """One for the programs that this process watches, and nobody else."""
+    """For the programs that this process watches only."""
     return LocalListener(f"{_ROOT}perimortem-{os.getpid()}", None)
 
 
 def _service_name(run_dir: Path, name: str) -> str:
-    """One for each run directory, as the C library makes it: FNV-1a of its UTF-8 in lower case."""
+    """One per run directory, named as the C library does: FNV-1a of its UTF-8 in lower case."""
     digest = 0xCBF29CE484222325
     for byte in os.fsencode(str(run_dir).lower()):
         digest = (digest ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
