@@ -178,7 +178,7 @@ def test_a_small_dump_says_why_it_has_no_python_frames(perimortem, start, tmp_pa
     assert perimortem.call("dump", program.pid, "-o", path).returncode == 0
     document = json.loads(perimortem.call("stack", "--json", path).stdout)
     assert any(
-        "no Python frames: the dump has not the whole memory" in n for n in document["notes"]
+        "no Python frames: the dump does not have all memory" in n for n in document["notes"]
     )
 
 

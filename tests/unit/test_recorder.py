@@ -152,7 +152,7 @@ def test_impossible_headers_are_refused_in_words(changes, words):
 def test_a_cut_file_is_refused(tmp_path):
     path = tmp_path / "r.rec"
     path.write_bytes(make_recorder()[:9000])
-    with pytest.raises(MalformedInput, match="cut"):
+    with pytest.raises(MalformedInput, match="truncated"):
         RecorderFile(path, ProcessRef(4711, 99))
 
 
@@ -167,7 +167,7 @@ def test_a_file_cut_while_watched_is_told_not_fatal(tmp_path):
         recorder.close()
         return
     path.write_bytes(b"")
-    with pytest.raises(MalformedInput, match="cut while it was watched"):
+    with pytest.raises(MalformedInput, match="truncated while it was watched"):
         recorder.read_pulse(NOW)
     recorder.close()
 

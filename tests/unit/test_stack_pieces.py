@@ -151,7 +151,7 @@ def test_python_frames_that_do_not_fit_stand_apart_and_say_so():
     python = PythonThread(1, "", (PythonFrame("f", "a.py", 1, is_entry=True),) * 2, None)
     (merged,) = merge_python([stack(frame("_PyEval_EvalFrameDefault"))], [python])
     assert [f.function for f in merged.frames] == ["f", "f", "_PyEval_EvalFrameDefault"]
-    assert "do not fit" in merged.notes[0]
+    assert "do not match" in merged.notes[0]
 
 
 def test_what_has_not_moved_is_told():

@@ -58,7 +58,7 @@ def test_without_a_directory_the_program_runs_on(perimortem, tmp_path):
     perimortem.environment = {"PERIMORTEM_RUN_DIR": str(tmp_path / "file" / "below")}
     code = "s.beat(); print(bool(s.error))"
     result = perimortem.call("doctor")
-    assert "cannot make the run directory" in result.stdout
+    assert "cannot create the run directory" in result.stdout
     import subprocess
 
     done = subprocess.run(

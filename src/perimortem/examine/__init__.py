@@ -1,5 +1,5 @@
-"""A dump or a live process, taken apart: whoever is asked for images, names, lines and Python frames is
-brought together here with the pure analysis."""
+"""Examine a dump or a live process: combines the sources of images, names, lines and Python frames
+with the pure analysis."""
 
 from __future__ import annotations
 

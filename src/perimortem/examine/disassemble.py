@@ -1,4 +1,4 @@
-"""One machine instruction in words and with its operands, by capstone (perimortem[lines])."""
+"""Disassemble one machine instruction, with its operands, by capstone (perimortem[lines])."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from perimortem.model.snapshot import Architecture
 
 
 def decode_instruction(architecture: Architecture, code: bytes, address: int) -> Instruction | None:
-    """The first instruction of ``code``; None without capstone, or when it is none."""
+    """The first instruction of ``code``; None without capstone, or if it is invalid."""
     engine = _open_engine(architecture)
     found = next(engine.disasm(code, address, 1), None) if engine is not None else None
     if found is None:
@@ -38,7 +38,7 @@ def _open_engine(architecture: Architecture) -> Any:
 
 
 def _size_of_arm(found: Any) -> int:
-    """By the letter behind ldr and str, else by the register."""
+    """From the suffix of ldr and str, else from the register."""
     for ending, size in (("b", 1), ("h", 2), ("sw", 4)):
         if found.mnemonic.endswith(ending):
             return size

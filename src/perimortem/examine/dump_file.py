@@ -20,9 +20,9 @@ from perimortem.model.python_stack import PythonThread
 from perimortem.model.snapshot import OperatingSystem, Snapshot
 
 _CONVERTED_MAX = 4 << 30
-"""Of a full minidump, which pystack reads only as a core."""
+"""For a full minidump, which pystack reads only as a core."""
 _FULL_SHARE = 0.5
-"""So much of what can be written is in a full dump; less of it has no interpreter to be found."""
+"""The writable memory that a full dump has; with less, no interpreter can be found in it."""
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def examine_dump(path: Path, options: ExamineOptions) -> Iterator[Examination]:
 
 
 def find_interpreter(snapshot: Snapshot) -> str | None:
-    """The program, if it is Python or has it inside."""
+    """The program, if it is Python or embeds it."""
     for module in snapshot.modules:
         name = module.path.replace("\\", "/").rsplit("/", 1)[-1]
         if name.startswith(("libpython", "python")):
@@ -50,14 +50,14 @@ def find_interpreter(snapshot: Snapshot) -> str | None:
 
 def _read_python(path: Path, snapshot: Snapshot) -> list[PythonThread]:
     if snapshot.system.os is not OperatingSystem.LINUX or os.name == "nt":
-        raise NoPythonFrames("they are read from dumps of Linux on Linux only")
+        raise NoPythonFrames("they are read from Linux dumps, and only on Linux")
     writable = sum(r.size for r in snapshot.regions if r.writable and r.readable and not r.shared)
     taken = sum(memory.size for memory in snapshot.memory)
     if taken < _FULL_SHARE * writable:
-        raise NoPythonFrames("the dump has not the whole memory (--type full has it)")
+        raise NoPythonFrames("the dump does not have all memory (--type full does)")
     executable = Path(snapshot.modules[0].path)
     if not executable.is_file():
-        raise NoPythonFrames(f"{executable} is not here")
+        raise NoPythonFrames(f"{executable} does not exist here")
     with _as_core(path, taken) as core:
         return read_core(core, executable)
 
@@ -70,7 +70,9 @@ def _as_core(path: Path, size: int) -> Iterator[Path]:
         yield path
         return
     if size > _CONVERTED_MAX:
-        raise NoPythonFrames("the dump is too large to be converted for pystack: take a core")
+        raise NoPythonFrames(
+            "the dump is too large to be converted for pystack: take a core instead"
+        )
     from perimortem.dumping.convert import convert
 
     with tempfile.TemporaryDirectory(prefix="perimortem-") as folder:

@@ -1,4 +1,4 @@
-"""How an examination is to be done."""
+"""Options of an examination."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from perimortem.symbols.files import ImageLibrary
 
 @dataclass(frozen=True)
 class ExamineOptions:
-    """``library``: whoever makes it closes it when the examinations are over."""
+    """``library``: its creator closes it when the examinations are over."""
 
     library: ImageLibrary
     symbol_dirs: tuple[Path, ...] = ()
@@ -18,4 +18,4 @@ class ExamineOptions:
     with_lines: bool = True
     with_python: bool = True
     root: Path = Path("/")
-    """In front of the paths of modules."""
+    """Prepended to the paths of modules."""

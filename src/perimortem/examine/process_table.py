@@ -1,4 +1,4 @@
-"""Every process of this machine as a list that chains are derived from."""
+"""Every process of this machine, as the list that chains are derived from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from perimortem.proc import collect_process_info, find_process, list_processes, 
 
 
 def collect_process_table() -> list[ListedProcess]:
-    """Those that go away meanwhile are not in it."""
+    """Without processes that go away meanwhile."""
     found = []
     for pid, names in list_processes():
         facts = read_stat(pid)
@@ -34,6 +34,6 @@ def collect_process_table() -> list[ListedProcess]:
 
 
 def _choose_name(executable: str | None, name: str, names: set[str]) -> str:
-    """The kernel's name has 15 characters; that of the file has all of them."""
+    """The kernel's name is cut to 15 characters; the file's is complete."""
     full = executable.replace("\\", "/").rsplit("/", 1)[-1] if executable else ""
     return full if full and (full in names or full.startswith(name)) else name

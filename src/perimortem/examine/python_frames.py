@@ -1,6 +1,6 @@
-"""Python frames: by pystack of a process that stands still, and of cores; by py-spy where there is none.
+"""Python frames: by pystack for stopped processes and cores; by py-spy where pystack is unavailable.
 
-Both are asked for what they know and never stop the process themselves: it is we who hold it.
+Both only read and never stop the process themselves: we stop it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _NO_READER = "Python frames are read by pystack: pip install 'perimortem[stacks]
 
 
 class NoPythonFrames(Exception):
-    """Why there are none, in words."""
+    """Why there are none."""
 
 
 def read_live(pid: int) -> list[PythonThread]:
-    """Of a process that somebody holds. Raises NoPythonFrames."""
+    """For a process that is already stopped. Raises NoPythonFrames."""
     try:
         from pystack.engine import NativeReportingMode, get_process_threads
     except ImportError:
@@ -38,7 +38,7 @@ def read_live(pid: int) -> list[PythonThread]:
 
 
 def read_core(core: Path, executable: Path) -> list[PythonThread]:
-    """Of an ELF core that has the whole memory. Raises NoPythonFrames."""
+    """For an ELF core that has all memory. Raises NoPythonFrames."""
     try:
         from pystack.engine import NativeReportingMode, get_process_threads_for_core
     except ImportError as error:
@@ -86,7 +86,7 @@ def _ask_pyspy(pid: int) -> list[PythonThread]:
 
 
 def parse_pyspy(text: str) -> list[PythonThread]:
-    """What `py-spy dump --json` prints. Raises NoPythonFrames for anything else."""
+    """The output of `py-spy dump --json`. Raises NoPythonFrames for anything else."""
     try:
         threads = json.loads(text)
         if not isinstance(threads, list):
@@ -101,7 +101,7 @@ def parse_pyspy(text: str) -> list[PythonThread]:
             for thread in threads
         ]
     except (ValueError, TypeError, KeyError) as error:
-        raise NoPythonFrames("py-spy printed what is not understood") from error
+        raise NoPythonFrames("py-spy's output was not understood") from error
 
 
 def _convert_pyspy(frames: list[dict[str, Any]]) -> Iterable[PythonFrame]:

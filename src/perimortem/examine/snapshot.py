@@ -34,8 +34,8 @@ def examine_snapshot(
     notes: Iterable[str] = (),
     paused_ms: float | None = None,
 ) -> Examination:
-    """``python``: the interpreter's own frames, where somebody could read them; ``python_locks``: what
-    was found of its locks while all of its memory could be read. None: look for them here."""
+    """``python``: the interpreter's own frames, if they could be read; ``python_locks``: its locks,
+    found while all of its memory could be read. None: search for them here."""
     finder = FileFinder(
         options.library,
         options.root,
@@ -84,7 +84,7 @@ def examine_snapshot(
 def _without_sleepers(
     locks: Mapping[int, PythonLock], threads: list[PythonThread]
 ) -> dict[int, PythonLock]:
-    """Who waits for a Condition has given its lock back, and is inside of its `with` all the same."""
+    """A thread that waits for a Condition has released its lock, but is still inside its `with`."""
     sleepers = {
         thread.tid
         for thread in threads
@@ -101,7 +101,7 @@ def _without_sleepers(
 
 @contextmanager
 def _pause_collector() -> Iterator[None]:
-    """No cycles come of it, and of a million frames each would be looked at over and over again."""
+    """They form no cycles, and scanning each of a million frames repeatedly would take too long."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Examine a live process twice, so that what is stuck can be told from what is slow."""
+"""Sample a live process twice, to distinguish stuck threads from slow ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BETWEEN_S = 0.1
 
 @contextmanager
 def examine_twice(process: ProcessRef, options: ExamineOptions) -> Iterator[Examination]:
-    """The second look, its threads with what became of them since the first."""
+    """The second sample, with the changes of its threads since the first."""
     plain = replace(options, with_lines=False)
     with examine_process(process, plain) as first:
         looked = time.monotonic()

@@ -1,4 +1,4 @@
-"""The examiner of a monitor: a process that takes one dump or live process apart, answers, and ends.
+"""The examiner of a monitor: a process that examines one dump or live process, answers, and exits.
 
 Started by path, like a dump worker, but with the site's packages: names, lines and Python frames come
 from libraries. A dump is hostile input: whatever it does to this process, the monitor goes on.
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":
-    # By path: its own folder, where there are modules of other names, is not to be searched.
+    # By path: its own folder, which has modules of other names, must not be searched.
     sys.path[:1] = [str(Path(__file__).resolve().parent.parent.parent)]
 
 from perimortem.dumping import protect_self
@@ -29,11 +29,11 @@ from perimortem.symbols.files import ImageLibrary
 
 FRAMES_MAX = 100
 THREADS_MAX = 64
-"""In what an incident keeps; the dump has them all."""
+"""In the document that an incident keeps; the dump has all of them."""
 
 
 def encode_question(*, path: Path | None = None, process: ProcessRef | None = None) -> bytes:
-    """One of the two."""
+    """Exactly one of the two."""
     question: dict[str, Any] = {"path": str(path) if path is not None else None}
     if process is not None:
         question |= {"pid": process.pid, "start_time_ticks": process.start_time_ticks}
@@ -41,7 +41,7 @@ def encode_question(*, path: Path | None = None, process: ProcessRef | None = No
 
 
 def main() -> int:
-    """Answer one question: a document of docs/examination.schema.json, or {"error": ...}."""
+    """Answer one request: a document of docs/examination.schema.json, or {"error": ...}."""
     protect_self()
     line = sys.stdin.buffer.readline()
     if not line:
@@ -66,7 +66,7 @@ def _open(question: dict[str, Any], options: ExamineOptions) -> AbstractContextM
 
 
 def _render(document: dict[str, Any]) -> dict[str, Any]:
-    """Without the threads that tell least, where there are very many."""
+    """Without the least telling threads, if there are very many."""
     telling = {document["crashed_tid"], *(t for d in document["deadlocks"] for t in d["tids"])}
     threads = sorted(document["threads"], key=lambda thread: thread["tid"] not in telling)
     return {**document, "threads": threads[:THREADS_MAX], "thread_count": len(threads)}

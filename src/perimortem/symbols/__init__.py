@@ -1,1 +1,1 @@
-"""From addresses to names: the files of modules, their symbols, their lines. What analysis is handed."""
+"""From addresses to names: the files of modules, their symbols, their lines. Input of the analysis."""

@@ -1,6 +1,6 @@
 """Breakpad's symbol files: functions, lines and inlined functions of one module, as text. Pure.
 
-Source: docs/symbol_files.md of Breakpad. Records that are not understood are passed over.
+Source: docs/symbol_files.md of Breakpad. Unknown records are skipped.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class BreakpadSymbols:
     """One .sym file. Addresses are relative to the module's base."""
 
     def __init__(self, lines: Iterable[str]) -> None:
-        """Raises MalformedInput when it is no symbol file."""
+        """Raises MalformedInput if it is not a symbol file."""
         rows = iter(lines)
         head = next(rows, "").split(maxsplit=4)
         if len(head) < 5 or head[0] != "MODULE":
@@ -90,11 +90,11 @@ class BreakpadSymbols:
             return None
         last = self._functions[bisect_right(self._starts, address) - 1] if self._starts else None
         if last is not None and self._public_starts[index] < last.start <= address:
-            return None  # behind a function that ended before it
+            return None  # after a function that ended before it
         return Function(self._public_starts[index], 0, self._public_names[index])
 
     def find_lines(self, address: int) -> tuple[SourceLine, ...]:
-        """The innermost inlined function first, the function itself last; empty when not told."""
+        """The innermost inlined function first, the function itself last; empty if unknown."""
         function = self._find(address)
         if function is None:
             return ()

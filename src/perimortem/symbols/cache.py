@@ -1,7 +1,7 @@
-"""Symbol tables on disk, by build-id: a large one takes longer to sort than to read.
+"""Symbol tables on disk, by build-id: sorting a large one takes longer than reading it.
 
-A cache of the user's own: $PERIMORTEM_CACHE_DIR, else the cache directory of the system. What cannot be
-read or written is done without.
+A per-user cache: $PERIMORTEM_CACHE_DIR, else the cache directory of the system. Read and write errors
+are ignored.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from perimortem.errors import MalformedInput
 from perimortem.symbols.table import SymbolTable
 
 _WORTH_IT = 2000
-"""Smaller tables are as fast to make. Arbitrary."""
+"""Smaller tables are as fast to create. Arbitrary."""
 _BYTES_MAX = 512 << 20
-"""Of all tables; then the oldest go."""
+"""For all tables; beyond it the oldest are removed."""
 
 
 def find_cache_dir() -> Path:
@@ -37,7 +37,7 @@ class SymbolCache:
     def load(
         self, build_id: bytes | None, kind: str, make: Callable[[], SymbolTable]
     ) -> SymbolTable:
-        """From the disk, or by ``make``; ``kind`` tells tables of one build-id apart."""
+        """From the disk, or by ``make``; ``kind`` distinguishes tables of one build-id."""
         if build_id is None or len(build_id) > 64:
             return make()
         path = self._directory / f"{build_id.hex()}-{kind}"

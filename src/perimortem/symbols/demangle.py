@@ -1,6 +1,6 @@
-"""Names as the source has them: C++ by the C++ library (cxxfilt), Rust by rust-demangler.
+"""Names as in the source: C++ by the C++ library (cxxfilt), Rust by rust-demangler.
 
-Both slumber, which is why this module is the only one that knows them; a C++ library must be there.
+Neither is maintained actively, so only this module uses them; a C++ library must be installed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import lru_cache
 
 _RUST_LEGACY = re.compile(r"_ZN.*17h[0-9a-f]{16}E")
 _NAME_MAX = 4096
-"""Longer names are left as they are: a demangler that recurses must not be fed without end."""
+"""Longer names are left as they are: a recursive demangler must not get unbounded input."""
 _STRING = re.compile(
     r"std::(?:__cxx11::)?basic_string<char, std::char_traits<char>, std::allocator<char> ?>"
 )
@@ -26,7 +26,7 @@ def _load_cxx() -> Callable[[str], str] | None:
         return None
     try:
         cxxfilt.demangle("_Z1fv")
-    except Exception:  # noqa: BLE001 - no C++ library: it says so by errors of several kinds
+    except Exception:  # noqa: BLE001 - no C++ library: reported by errors of several kinds
         return None
     return lambda name: str(cxxfilt.demangle(name))
 
@@ -42,7 +42,7 @@ def _load_rust() -> Callable[[str], str] | None:
 
 @lru_cache(maxsize=65536)
 def demangle(name: str) -> str:
-    """``name`` as it stands in the source; itself when it is not mangled or cannot be read."""
+    """``name`` as in the source; unchanged if it is not mangled or cannot be read."""
     if not name.startswith(("_Z", "_R", "__Z")) or len(name) > _NAME_MAX:
         return name
     suffix = _SUFFIX.search(name)
@@ -53,5 +53,5 @@ def demangle(name: str) -> str:
         return name
     try:
         return _STRING.sub("std::string", read(plain))
-    except Exception:  # noqa: BLE001 - whatever a demangler has against a name, the name remains
+    except Exception:  # noqa: BLE001 - whatever error a demangler raises, the name remains
         return name

@@ -12,16 +12,16 @@ _OBJECT, _FUNCTION, _INDIRECT_FUNCTION, _NO_TYPE = 1, 2, 10, 0
 FUNCTIONS = frozenset({_FUNCTION, _INDIRECT_FUNCTION})
 DATA = frozenset({_OBJECT})
 _BINDING_ORDER = {1: 0, 2: 1, 0: 2}
-"""Where several names are at one address: global, weak, local."""
+"""Preference if several names have one address: global, weak, local."""
 _EXECUTABLE = 0x4
 
 
 def read_elf_symbols(
     image: ElfImage, name: str = ".symtab", kinds: frozenset[int] = FUNCTIONS
 ) -> SymbolTable:
-    """Every function (or variable) that ``name`` (.symtab or .dynsym) tells of; else an empty table.
+    """Every function (or variable) in ``name`` (.symtab or .dynsym); an empty table if there is none.
 
-    Symbols without a type count where they are in code: assembler routines have none.
+    Symbols without a type count if they are in code: assembler routines have none.
     """
     section = image.find_section(name)
     data = image.read_section(name)
@@ -38,7 +38,7 @@ def read_elf_symbols(
         if not index or not value or name_at >= len(strings):
             continue
         if not size and index < len(image.sections):
-            # It lasts up to the next one, but never beyond its section.
+            # It extends to the next one, but never beyond its section.
             home = image.sections[index]
             size = max(0, home.address + home.size - value)  # noqa: PLW2901
         text = strings[name_at : strings.find(b"\0", name_at)].split(b"@", 1)[0]
@@ -62,12 +62,12 @@ def read_elf_exports(image: ElfImage) -> SymbolTable:
 
 
 def read_elf_variables(image: ElfImage) -> SymbolTable:
-    """Variables, of a stripped image the exported ones."""
+    """Variables; in a stripped image only the exported ones."""
     return read_elf_symbols(image, ".symtab", DATA) or read_elf_symbols(image, ".dynsym", DATA)
 
 
 def find_elf_symbol(image: ElfImage, section_name: str, name: str) -> int | None:
-    """The address of one symbol, of whatever type, by its name."""
+    """The address of one symbol, of any type, by name."""
     section = image.find_section(section_name)
     data = image.read_section(section_name)
     if section is None or not data or not 0 <= section.link < len(image.sections):

@@ -1,8 +1,8 @@
-"""The files of modules and of their debugging information, found and proved by their build-id.
+"""The files of modules and of their debug information, found, and verified by build-id.
 
-Where a module is looked for: DIR of --symbols (by build-id, by name, as a root directory), the path
-that the process had it at (of a live process: in its own root). Debugging information: in the file
-itself, DIR/.build-id, /usr/lib/debug/.build-id, and by debuginfod-find when that is asked for.
+A module is searched for in DIR of --symbols (by build-id, by name, as a root directory), then at its
+path in the process (for a live process: in its own root). Debug information: in the file
+itself, DIR/.build-id, /usr/lib/debug/.build-id, and by debuginfod-find if requested.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ImageFile:
 
 
 class ImageLibrary:
-    """Files that were opened, each once: of many dumps of one program the images are the same."""
+    """Opened files, each once: many dumps of one program have the same images."""
 
     def __init__(self) -> None:
         self._files: dict[tuple[str, int, int, int], ImageFile] = {}
@@ -50,9 +50,9 @@ class ImageLibrary:
         self.close()
 
     def open(self, path: Path) -> ImageFile:
-        """Raises OSError, or MalformedInput when it is no image that can be read.
+        """Raises OSError, or MalformedInput if it is not a readable image.
 
-        Only regular files are opened: a name in a dump may be that of anything.
+        Only regular files are opened: a name in a dump may be anything.
         """
         known = os.stat(path)
         key = (str(path), known.st_ino, known.st_mtime_ns, known.st_size)
@@ -62,14 +62,14 @@ class ImageLibrary:
         return found
 
     def open_lines(self, file: ImageFile) -> LineFinder | None:
-        """Files and lines of an image; what knows them takes long to open, too."""
+        """Files and lines of an image; the reader takes long to open, too."""
         if file.path not in self._lines:
             image = file.image if isinstance(file.image, ElfImage) else None
             self._lines[file.path] = open_lines(file.path, image)
         return self._lines[file.path]
 
     def close(self) -> None:
-        """All of them; their images know no more than they have read."""
+        """Closes all; the images then know only what they have read."""
         for file in self._open:
             file.close()
         self._open.clear()
@@ -93,7 +93,7 @@ class ImageLibrary:
 
 
 class _File:
-    """Read at any place; when it is closed there is nothing in it."""
+    """Reads at any place; once closed it is empty."""
 
     def __init__(self, fd: int) -> None:
         self._file = os.fdopen(fd, "rb", buffering=0)
@@ -110,7 +110,7 @@ class _File:
 
 
 class FileFinder:
-    """Looks for the files of one snapshot's modules."""
+    """Searches for the files of one snapshot's modules."""
 
     def __init__(
         self,
@@ -120,15 +120,15 @@ class FileFinder:
         *,
         use_debuginfod: bool = False,
     ) -> None:
-        """``root``: in front of the paths of modules: "/", or the root directory of a process."""
+        """``root``: prepended to the paths of modules: "/", or the root directory of a process."""
         self.library = library
         self._root, self._dirs, self._use_debuginfod = root, symbol_dirs, use_debuginfod
 
     def find_module(self, module: Module, head: bytes) -> ImageFile | str:
-        """The file, or why there is none, in words.
+        """The file, or a text that says why there is none.
 
-        ``head``: the first bytes of the module in memory, as far as known; they stand for a build-id
-        where a module has none.
+        ``head``: the first bytes of the module in memory, as far as known; they replace the build-id
+        if a module has none.
         """
         mismatch = ""
         for path in self._list_candidates(module):
@@ -143,10 +143,10 @@ class FileFinder:
             if not reason:
                 return found
             mismatch = mismatch or reason
-        return mismatch or "its file is not here"
+        return mismatch or "its file does not exist here"
 
     def find_debug(self, build_id: bytes) -> ImageFile | None:
-        """A file with the debugging information that was split off."""
+        """A file with the separate debug information."""
         name = _build_id_name(build_id) + ".debug"
         for directory in (*self._dirs, _DEBUG_ROOT):
             for path in (
@@ -159,7 +159,7 @@ class FileFinder:
         return self._ask_debuginfod(build_id) if self._use_debuginfod else None
 
     def find_breakpad(self, module: Module) -> Iterator[Path]:
-        """DIR/name/IDENTITY/name.sym, as servers of symbols keep them, and DIR/name.sym."""
+        """DIR/name/IDENTITY/name.sym, as in symbol servers, and DIR/name.sym."""
         name = _base_name(module.path)
         stem = name.removesuffix(".pdb").removesuffix(".dll").removesuffix(".exe")
         for directory in self._dirs:
@@ -208,7 +208,7 @@ class FileFinder:
 
 
 def _describe_mismatch(found: ImageFile, module: Module, head: bytes) -> str:
-    """ "" when it is the file of the module."""
+    """ "" if it is the file of the module."""
     image = found.image
     if isinstance(image, PeImage):
         is_same = image.image_size == module.size and module.timestamp in (0, image.timestamp)

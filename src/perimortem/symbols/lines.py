@@ -1,7 +1,7 @@
-"""Files and lines, and what was inlined: drgn for DWARF, symbolic for PDB and where drgn is not.
+"""Files, lines and inlined functions: drgn for DWARF, symbolic for PDB and where drgn is unavailable.
 
-Both belong to perimortem[lines]; without them frames have names and no lines. Both are imported at the
-first question: it takes longer than most answers.
+Both belong to perimortem[lines]; without them frames have names and no lines. Both are imported on
+first use: the import takes longer than most answers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from perimortem.model.stack import SourceLine
 
 _NAME = re.compile(r"(?:#\d+\s+)?(.*) at \S")
 _SPACING = 1 << 40
-"""Modules lie so far from each other in drgn's idea of a program."""
+"""The distance between modules in drgn's address space."""
 _SIZE_OF_PDB_MAX = 1 << 30
 
 
@@ -31,12 +31,12 @@ class LineFinder(Protocol):
 
 
 def open_lines(path: Path, image: ElfImage | None) -> LineFinder | None:
-    """None when no library for it is installed, or the file has no lines."""
+    """None if no library for it is installed, or the file has no lines."""
     if image is not None and not any(
         section.name in (".debug_line", ".zdebug_line") for section in image.sections
     ):
         return None
-    # Of Rust drgn knows no inlined functions; of the rest it knows more, and is there at once.
+    # drgn knows no inlined functions of Rust; otherwise it knows more, and opens at once.
     is_rust = image is not None and b"rustc" in image.read_section(".comment")
     if image is not None and sys.platform == "linux" and not (is_rust and _has_symbolic()):
         try:

@@ -31,7 +31,7 @@ VDSO = "linux-gate.so"
 
 @dataclass
 class _Names:
-    """What is known of one module, each part opened when it is first asked for."""
+    """What is known of one module; each part is opened on first use."""
 
     file: ImageFile | None
     debug: ImageFile | None = None
@@ -42,7 +42,7 @@ class _Names:
 
 
 class Symbols:
-    """Finds images and names; keeps in words what it did not find."""
+    """Finds images and names; records what it did not find."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Symbols:
         self._named: dict[tuple[int, bool], tuple[str | None, int, tuple[SourceLine, ...]]] = {}
         self._data: dict[int, SymbolTable] = {}
         self.missing: dict[str, str] = {}
-        """By the path of a module: why its file could not be used, or has no names, and the remedy."""
+        """By module path: why its file could not be used, or has no names, and the remedy."""
 
     def find_image(self, module: Module) -> Image | None:
         """The module's own file, or its image in memory."""
@@ -67,7 +67,7 @@ class Symbols:
         return found.image if found is not None else None
 
     def name(self, frame: Frame) -> Frame:
-        """``frame`` with its function, lines and inlined functions, as far as they are known."""
+        """``frame`` with its function, lines and inlined functions, as far as known."""
         if frame.module is None or frame.trust is FrameTrust.PYTHON:
             return frame
         named = self._named.get((frame.pc, frame.is_exact))
@@ -187,7 +187,7 @@ class Symbols:
         found = self._finder.find_module(module, head)
         if isinstance(found, ImageFile):
             return found
-        self.missing[module.path] = f"{found}; --symbols DIR says where it is"
+        self.missing[module.path] = f"{found}; use --symbols DIR to say where it is"
         return _open_in_memory(module, self._snapshot)
 
     def _open_names(self, module: Module) -> _Names:
@@ -222,8 +222,8 @@ class Symbols:
             if names.breakpad is None and module.path != VDSO:
                 self.missing.setdefault(
                     module.path,
-                    "stripped, so that only exported names are known; its package of debugging "
-                    "symbols (-dbg, -dbgsym, -debuginfo), --symbols DIR or --debuginfod has them",
+                    "stripped, so that only exported names are known; install its debug symbol package "
+                    "(-dbg, -dbgsym, -debuginfo), or use --symbols DIR or --debuginfod",
                 )
         if self._with_lines and with_lines is not None and module.path != VDSO:
             names.lines = self._finder.library.open_lines(with_lines)
@@ -257,7 +257,7 @@ def _unique(functions: list[tuple[int, str]]) -> list[tuple[int, str]]:
 
 
 def _read_packed(image: ElfImage) -> SymbolTable | None:
-    """.gnu_debugdata: the symbol table that Fedora leaves in stripped programs, packed."""
+    """.gnu_debugdata: the compressed symbol table that Fedora leaves in stripped programs."""
     packed = image.read_section(".gnu_debugdata")
     if not packed:
         return None
@@ -270,7 +270,7 @@ def _read_packed(image: ElfImage) -> SymbolTable | None:
 
 
 def _open_in_memory(module: Module, snapshot: Snapshot) -> ImageFile | None:
-    """A module without its file, of a dump that has it whole, or of a live process."""
+    """A module without its file, from a dump that contains it completely, or from a live process."""
     content = snapshot.content
     if not content.read(module.base + module.size - 1, 1):
         return None

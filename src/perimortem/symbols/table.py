@@ -16,7 +16,7 @@ _HEAD = struct.Struct("<8sQQ")
 
 
 class Function(NamedTuple):
-    """``size`` 0: not told, it lasts up to the next one."""
+    """``size`` 0: unknown, it extends to the next one."""
 
     start: int
     size: int
@@ -29,7 +29,7 @@ class SymbolTable:
     def __init__(
         self, starts: array[int], sizes: array[int], ends: array[int], names: bytes
     ) -> None:
-        """``names`` follow each other; ``ends``: where each one ends."""
+        """``names`` are concatenated; ``ends``: where each one ends."""
         self._starts, self._sizes, self._ends, self._names = starts, sizes, ends, names
 
     def __len__(self) -> int:
@@ -58,7 +58,7 @@ class SymbolTable:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> SymbolTable:
-        """Raises MalformedInput for what was not written by :meth:`to_bytes`."""
+        """Raises MalformedInput for anything not written by :meth:`to_bytes`."""
         if len(data) < _HEAD.size:
             raise MalformedInput("not a table of symbols")
         magic, count, names_size = _HEAD.unpack_from(data)
@@ -86,7 +86,7 @@ def make_table(functions: Iterable[tuple[int, int, bytes]]) -> SymbolTable:
     end = 0
     for start, size, name in functions:
         if not 0 <= start <= start + size < 1 << 64:
-            continue  # of a damaged file
+            continue  # in a damaged file
         starts.append(start)
         sizes.append(size)
         end += len(name)

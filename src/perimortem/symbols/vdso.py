@@ -1,4 +1,4 @@
-"""The kernel's own library: no file, and in small dumps not whole; ours is the same if the kernel is."""
+"""The kernel's vdso: no file, and incomplete in small dumps; ours is the same if the kernel is."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def find_vdso(module: Module, read: ReadMemory) -> ElfImage | None:
 
 
 def _open(data: bytes) -> ElfImage:
-    # It is a whole file in memory: offsets and addresses are the same, sections are there.
+    # It is a complete file in memory: offsets and addresses are equal, sections are present.
     return ElfImage(lambda offset, size: data[offset : offset + size])
 
 

@@ -1,1 +1,1 @@
-"""Stacks of threads: for now from debuggers that are present, as text."""
+"""Walk the stacks of threads."""

@@ -1,4 +1,4 @@
-"""The part of a stack that repeats, told once: a recursion without end is shown whole. Pure."""
+"""Fold repeated parts of a stack, so that infinite recursion is shown once. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from perimortem.model.stack import Frame
 
 _PERIOD_MAX = 32
-"""So many functions may call each other in a circle. Arbitrary."""
+"""How many functions may call each other in a cycle. Arbitrary."""
 _REPEATS_MIN = 4
 """Fewer are shown as they are. Arbitrary."""
 
@@ -51,14 +51,14 @@ def find_folds(frames: Sequence[Frame]) -> list[Fold]:
 
 
 def _key(frame: Frame) -> object:
-    """What is the same call again; from which place in a function matters little."""
+    """Equal for the same call; from which place in a function matters little."""
     if frame.function is not None:
         return frame.function, frame.module.base if frame.module is not None else 0
     return frame.pc
 
 
 def _count_same(raw: bytes, at: int, ahead: int) -> int:
-    """So many bytes from ``at`` on are the same as those ``ahead`` of them; of a million frames, too."""
+    """How many bytes from ``at`` on equal those ``ahead`` of them; fast for a million frames, too."""
     same, step = 0, ahead
     while step:
         here, there = at + same, at + same + ahead

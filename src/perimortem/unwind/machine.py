@@ -1,4 +1,4 @@
-"""Registers of each machine as DWARF numbers them, and how a call leaves its trace.
+"""DWARF register numbers of each machine, and the traces that a call leaves.
 
 Source: System V ABI AMD64, figure 3.36; DWARF for the Arm 64-bit Architecture, 4.1.
 """
@@ -21,11 +21,11 @@ class Machine:
     sp: int
     fp: int
     link: int | None
-    """The register that holds the return address of a function that calls none."""
+    """The register that holds the return address of a leaf function."""
     call: re.Pattern[bytes]
     """A call instruction at the end of some bytes."""
     call_bytes: int
-    """So many bytes hold the longest."""
+    """The length of the longest, in bytes."""
     word_bytes: int
     address_mask: int
     """Without the signature that pointer authentication puts into the upper bits."""
@@ -88,6 +88,6 @@ X86 = Machine(
     word_bytes=4,
     address_mask=(1 << 32) - 1,
 )
-"""Followed by frame pointers and search alone: 32-bit images are not read."""
+"""Walked by frame pointers and search only: 32-bit images are not read."""
 
 MACHINES = {Architecture.X86_64: X86_64, Architecture.AARCH64: AARCH64, Architecture.X86: X86}

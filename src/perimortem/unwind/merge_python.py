@@ -48,8 +48,8 @@ def _merge(stack: ThreadStack, thread: PythonThread) -> ThreadStack:
             frames=(*_convert_all(thread.frames, stack.frames[:1]), *stack.frames),
             notes=(
                 *notes,
-                f"the Python frames stand before the native ones: {len(groups)} entries into the "
-                f"evaluation loop do not fit to {len(entered)} native frames of it",
+                f"the Python frames are shown before the native ones: {len(groups)} entries into the "
+                f"evaluation loop do not match {len(entered)} native frames of it",
             ),
         )
     frames: list[Frame] = []
@@ -77,7 +77,7 @@ def _enters(frames: tuple[Frame, ...], index: int) -> bool:
 
 
 def _group(frames: tuple[PythonFrame, ...]) -> list[list[PythonFrame]]:
-    """By the entry that they run in; the innermost first, as the frames are."""
+    """By the entry that they run in; innermost first, like the frames."""
     groups: list[list[PythonFrame]] = [[]]
     for frame in frames:
         groups[-1].append(frame)
@@ -87,7 +87,7 @@ def _group(frames: tuple[PythonFrame, ...]) -> list[list[PythonFrame]]:
 
 
 def _convert_all(frames: Iterable[PythonFrame], at: tuple[Frame, ...]) -> list[Frame]:
-    """As frames that stand where the native one ``at`` stood."""
+    """As frames in place of the native frame ``at``."""
     pc = at[0].pc if at else 0
     stack_pointer = at[0].stack_pointer if at else 0
     return [

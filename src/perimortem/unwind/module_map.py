@@ -14,12 +14,12 @@ from perimortem.unwind.pdata import FunctionTable
 
 Image = ElfImage | PeImage
 FindImage = Callable[[Module], Image | None]
-"""The file of a module, if it is at hand and is the same; whoever passes it in knows why not."""
+"""The file of a module, if available and identical; the provider knows why not."""
 
 
 @dataclass
 class MappedModule:
-    """A module with what unwinding needs of it, opened when it is first asked for."""
+    """A module with its unwind data, opened on first use."""
 
     module: Module
     _find_image: FindImage
@@ -36,18 +36,18 @@ class MappedModule:
 
     @property
     def bias(self) -> int:
-        """What was added to the addresses of the image when it was loaded."""
+        """The difference between load addresses and the image's own."""
         image = self.image
         return self.module.base - (image.preferred_base if image is not None else 0)
 
     @property
     def table(self) -> UnwindTable | None:
-        """Of an ELF image."""
+        """For an ELF image."""
         return self.image.derive(UnwindTable) if isinstance(self.image, ElfImage) else None
 
     @property
     def functions(self) -> FunctionTable | None:
-        """Of a PE image."""
+        """For a PE image."""
         if self._functions is None and isinstance(self.image, PeImage):
             self._functions = FunctionTable(self.image)
         return self._functions
@@ -75,14 +75,14 @@ class ModuleMap:
         return mapped if address < mapped.module.base + mapped.module.size else None
 
     def is_code(self, address: int) -> bool:
-        """It lies in executable memory; of dumps that do not tell, in a module."""
+        """It is in executable memory; for dumps without that information, in a module."""
         if not self._code_starts:
             return self.find(address) is not None
         index = bisect_right(self._code_starts, address) - 1
         return index >= 0 and address < self._code_ends[index]
 
     def read(self, address: int, size: int) -> bytes:
-        """Memory; what the dump has not and the process cannot have changed from the module's file."""
+        """Memory; parts missing in the dump that cannot have changed come from the module's file."""
         data = self._snapshot.content.read(address, size)
         if len(data) == size:
             return data

@@ -1,8 +1,8 @@
 """Unwinding by the tables of x64 Windows: .pdata (functions) and .xdata (unwind codes).
 
 Source: "x64 exception handling" (Microsoft): RUNTIME_FUNCTION, UNWIND_INFO, UNWIND_CODE.
-Epilogues are not looked for: a thread that stands in one is unwound as if before it, and the frame
-found is taken only if it lies in code.
+Epilogues are not detected: a thread inside one is unwound as if before it, and the frame
+found is accepted only if it is in code.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class FunctionTable:
     ) -> tuple[dict[int, int], int]:
         """(registers of the caller by DWARF numbers, return address).
 
-        Raises MalformedInput, or LookupError for memory that is not there.
+        Raises MalformedInput, or LookupError for unknown memory.
         """
         found = self.find(address)
         caller = dict(registers)
@@ -69,7 +69,7 @@ class FunctionTable:
     def _undo(
         self, at: int, offset: int, registers: dict[int, int], read_word: Callable[[int], int]
     ) -> tuple[bool, int | None]:
-        """Undo one prologue; (a machine frame was met, the info that this one continues)."""
+        """Undo one prologue; (a machine frame was found, the info that this one continues)."""
         head = self._image.read_address(at, 4)
         if len(head) < 4 or head[0] & 7 not in (1, 2):
             raise MalformedInput(f"damaged unwind information at {at:#x}")

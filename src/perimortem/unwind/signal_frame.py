@@ -1,7 +1,7 @@
-"""What the kernel leaves on the stack for a signal handler, where no frame information tells of it.
+"""Signal frames on the stack, for code without frame information about them.
 
-glibc's trampoline says by its CFI where the interrupted registers are. That of Go, musl and static
-programs of others does not: there the code of the trampoline is the mark, as gdb takes it.
+glibc's trampoline has CFI for the interrupted registers. That of Go, musl and static programs with
+others does not: there the code of the trampoline identifies it, as in gdb.
 Source: struct rt_sigframe and sigcontext of Linux, arch/x86 and arch/arm64.
 """
 
@@ -22,7 +22,7 @@ _X86_64_CONTEXT = 40
 _X86_64_ORDER = (8, 9, 10, 11, 12, 13, 14, 15, 5, 4, 6, 3, 1, 0, 2, 7, 16)
 """r8..r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, as DWARF numbers them."""
 _AARCH64_CONTEXT = 128 + 176 + 8
-"""Behind siginfo, the head of ucontext and the fault address: x0..x30, sp, pc."""
+"""After siginfo, the head of ucontext and the fault address: x0..x30, sp, pc."""
 
 
 def is_trampoline(architecture: Architecture, code: bytes) -> bool:
@@ -33,7 +33,7 @@ def is_trampoline(architecture: Architecture, code: bytes) -> bool:
 def read_interrupted(
     machine: Machine, stack_pointer: int, read_word: Callable[[int], int]
 ) -> dict[int, int]:
-    """The registers that the signal struck; ``stack_pointer`` as the handler returned.
+    """The interrupted registers; ``stack_pointer`` as the handler returned.
 
     Raises LookupError.
     """

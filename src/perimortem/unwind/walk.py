@@ -1,12 +1,12 @@
-"""From the registers of a thread to its frames. Pure: memory and images come in.
+"""From the registers of a thread to its frames. Pure: memory and images are passed in.
 
-Each step asks, in this order, and the frame says which of them answered: frame information of the
-compiler; after a call to nowhere the return address that the call has left; the chain of frame
+Each step tries, in this order, and the frame records which one succeeded: the compiler's frame
+information; after a call to nowhere, the return address that the call left; the chain of frame
 pointers; a search of the stack for what looks like a return address.
 
-Folklore: the return address behind a call that never returns may lie in the next function: every frame
+Folklore: the return address after a call that never returns may be in the next function: every frame
 but an interrupted one is looked up a byte before. A pc of 0 is a legal frame above a signal (a call
-through a null pointer). Stacks never shrink on the way out, but for alternate signal stacks.
+through a null pointer). Stacks never shrink on the way out, except for alternate signal stacks.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ FRAMES_MAX = 1_000_000
 SCAN_WORDS_FIRST, SCAN_WORDS = 512, 128
 """How far a return address is searched for: from the innermost frame, and from others. Arbitrary."""
 SCANNED_MAX = 32
-"""Frames found by search only, one after the other: what follows is guesswork. Arbitrary."""
+"""Consecutive frames found by search only: what follows is guesswork. Arbitrary."""
 _PAGE = 4096
 _MASK = (1 << 64) - 1
 
 
 _Place = tuple[MappedModule | None, FunctionEntry | None, Row | None, bool]
-"""Of an instruction: its module, its function's entry, how to unwind there, whether signal frame."""
+"""For an instruction: its module, its function's entry, how to unwind there, whether signal frame."""
 
 
 class _Outermost(Exception):
-    """There is no caller; in words."""
+    """There is no caller; carries the reason."""
 
 
 class _Lost(Exception):
-    """There is a caller, or may be, and it was not found; in words."""
+    """There is a caller, or may be, and it was not found; carries the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Caller:
-    """What one step has found."""
+    """The result of one step."""
 
     registers: dict[int, int]
     trust: FrameTrust
@@ -72,17 +72,17 @@ class StackWalker:
         self._word = struct.Struct("<I" if machine and machine.word_bytes == 4 else "<Q")
 
     def walk_all(self) -> Iterator[ThreadStack]:
-        """Of every thread, in the snapshot's order."""
+        """For every thread, in the snapshot's order."""
         return (self.walk(thread) for thread in self._snapshot.threads)
 
     def walk(self, thread: Thread) -> ThreadStack:
-        """Never raises: a stack that cannot be followed says why."""
+        """Never raises: a stack that cannot be walked says why."""
         machine = MACHINES.get(self._architecture)
         frames: list[Frame] = []
         is_whole = False
         if machine is None:
             known = " and ".join(str(known) for known in MACHINES)
-            end = f"stacks of {self._architecture} programs are not walked, only of {known}"
+            end = f"stacks of {self._architecture} programs are not supported, only of {known}"
         elif thread.registers is None:
             end = "its registers are not known"
         else:
@@ -121,7 +121,7 @@ class StackWalker:
             registers, trust, is_exact = caller.registers, caller.trust, caller.is_exact
 
     def _find_place(self, pc: int, *, is_exact: bool) -> _Place:
-        """What is known of an instruction; asked once, for a recursion comes by it often."""
+        """What is known of an instruction; cached, since recursion returns to it."""
         lookup = pc if is_exact else pc - 1
         mapped = self.modules.find(lookup)
         entry, row = self._find_row(mapped, lookup)
@@ -142,7 +142,7 @@ class StackWalker:
         return table.find(lookup - mapped.bias)
 
     def _find_start(self, pc: int) -> tuple[FunctionEntry | None, Row | None]:
-        """Of a function that nobody called: its start was made a return address (makecontext)."""
+        """For a function without a caller: its start was made a return address (makecontext)."""
         entry, row = self._find_row(mapped := self.modules.find(pc), pc)
         is_start = entry is not None and mapped is not None and entry.start == pc - mapped.bias
         return (entry, row) if is_start else (None, None)
@@ -160,7 +160,7 @@ class StackWalker:
             try:
                 return self._step_by_cfi(machine, registers, entry, row)
             except (LookupError, MalformedInput):
-                pass  # what it needs is not known here; what follows needs less
+                pass  # what it needs is not known here; later methods need less
         elif frame.is_signal:
             try:
                 interrupted = read_interrupted(machine, registers[machine.sp], self._read_word)
@@ -181,7 +181,7 @@ class StackWalker:
     def _step_by_cfi(
         self, machine: Machine, registers: dict[int, int], entry: FunctionEntry, row: Row
     ) -> _Caller:
-        """Raises LookupError for a register or memory that is not known, MalformedInput, _Outermost."""
+        """Raises LookupError for an unknown register or memory, MalformedInput, _Outermost."""
         read_word = self._read_word
         rule_of_cfa = row.cfa
         if rule_of_cfa.expression is None:
@@ -219,9 +219,9 @@ class StackWalker:
         return _Caller(caller, FrameTrust.CFI)
 
     def _step_by_call(self, machine: Machine, registers: dict[int, int], pc: int) -> _Caller | None:
-        """A call to where no code is: nothing has been done yet but the call.
+        """A call to an address without code: only the call itself has been executed.
 
-        None when it came there by a return: what was taken from the stack still stands below its end.
+        None if it got there by a return: the popped return address is still just below the stack's end.
         """
         if machine.link is not None:
             address = registers.get(machine.link, 0) & machine.address_mask
@@ -245,7 +245,7 @@ class StackWalker:
         return _Caller(caller, FrameTrust.BAD_CALL)
 
     def _calls_another(self, address: int, pc: int) -> bool:
-        """The call before ``address`` has its target in it, and that is not ``pc``."""
+        """The call before ``address`` has a fixed target, and that is not ``pc``."""
         code = self.modules.read(address - 5, 5)
         if len(code) < 5 or code[0] != 0xE8:
             return False
@@ -275,7 +275,7 @@ class StackWalker:
         return _Caller(caller, FrameTrust.FRAME_POINTER)
 
     def _step_by_search(self, machine: Machine, registers: dict[int, int], frame: Frame) -> _Caller:
-        """Raises _Lost when nothing looks like a return address."""
+        """Raises _Lost if nothing looks like a return address."""
         words = SCAN_WORDS_FIRST if frame.trust is FrameTrust.CONTEXT else SCAN_WORDS
         step = machine.word_bytes
         start = -(-registers[machine.sp] // step) * step
@@ -302,19 +302,19 @@ class StackWalker:
         frame: Frame,
         depth: int,
     ) -> None:
-        """Raises where a stack that is damaged, or at its end, would be followed for ever."""
+        """Raises where walking a damaged or exhausted stack would not terminate."""
         pc = caller.registers[machine.pc]
         if not pc and not caller.is_exact:
             raise _Outermost("the outermost function")
         now, then = caller.registers[machine.sp], registers[machine.sp]
         is_leaf = machine.link is not None and depth == 1
         if not frame.is_signal and (now < then or (now == then and not is_leaf)):
-            raise _Lost("the stack is damaged: it would go on below itself")
+            raise _Lost("the stack is damaged: it would continue below itself")
         if not caller.is_exact and not self.modules.is_code(pc - 1):
-            raise _Lost(f"the next return address is {pc:#x}, which is no code")
+            raise _Lost(f"the next return address is {pc:#x}, which is not code")
 
     def _is_return(self, machine: Machine, address: int) -> bool:
-        """Code, and behind a call, where the code can be read."""
+        """Code, and after a call, if the code can be read."""
         known = self._returns.get(address)
         if known is None:
             known = False
@@ -333,7 +333,7 @@ class StackWalker:
             data = self._pages[page] = self._read(page, _PAGE)
         inside = address - page
         size = self._word.size
-        if inside + size > len(data):  # a page that is not whole, or a word across two
+        if inside + size > len(data):  # an incomplete page, or a word across two
             data, inside = self._read(address, size), 0
             if len(data) < size:
                 raise LookupError(address)
@@ -348,7 +348,7 @@ def _apply(
     caller: dict[int, int],
     read_word: ReadWord,
 ) -> None:
-    """One rule that is not the usual one."""
+    """One unusual rule."""
     kind, value = rule
     if kind is RuleKind.UNDEFINED:
         caller.pop(number, None)

@@ -1,4 +1,4 @@
-"""Examine a live process: it stands while its stacks are copied and its Python frames are read."""
+"""Examine a live process: it is stopped while its stacks are copied and its Python frames are read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from perimortem.model.python_stack import PythonThread
 from perimortem.model.snapshot import ReadMemory, Snapshot
 
 NEEDS_DUMP = False
-"""A process is read as it is; where that takes a dump, one that is there serves as well."""
+"""The process is read directly; on systems where that takes a dump, an existing one is used."""
 _TYPES = MinidumpType.NORMAL | MinidumpType.WITH_PROCESS_THREAD_DATA
 
 

@@ -1,4 +1,4 @@
-"""Examine a live process: by a small dump of it, which is read and thrown away."""
+"""Examine a live process through a small dump of it, which is deleted afterwards."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from perimortem.model.examination import Examination
 from perimortem.model.process import ProcessRef
 
 NEEDS_DUMP = True
-"""A process is read as it is; where that takes a dump, one that is there serves as well."""
+"""The process is read directly; on systems where that takes a dump, an existing one is used."""
 _TYPES = MinidumpType.NORMAL | MinidumpType.WITH_THREAD_INFO | MinidumpType.WITH_FULL_MEMORY_INFO
 
 

@@ -1,7 +1,7 @@
 """Numbers as DWARF writes them: LEB128, and the pointer encodings of .eh_frame (DW_EH_PE_*).
 
-Source: DWARF 5, 7.6; Linux Standard Base, "DWARF Extensions". Readers take (data, at) and give
-(value, at behind it); what ends too early raises IndexError or struct.error, which the callers take.
+Source: DWARF 5, 7.6; Linux Standard Base, "DWARF Extensions". Readers take (data, at) and return
+(value, offset after it); truncated data raises IndexError or struct.error, which the callers handle.
 """
 
 from __future__ import annotations

@@ -37,14 +37,14 @@ class CommonEntry:
 
 @dataclass(frozen=True, slots=True)
 class FunctionEntry:
-    """An FDE: the code from ``start`` to ``end``, and how its frame comes about."""
+    """An FDE: the code from ``start`` to ``end``, and the program that describes its frame."""
 
     common: CommonEntry
     start: int
     end: int
     program: bytes
     program_address: int
-    """Where the program stands, for pointers relative to their place."""
+    """The address of the program, for pointers relative to their place."""
 
 
 class EntrySection:
@@ -86,7 +86,7 @@ class EntrySection:
         return FunctionEntry(common, begin, begin + size, program, self.address + at), end
 
     def _read_length(self, at: int) -> tuple[int, int]:
-        """(offset of the contents, offset behind them)."""
+        """(offset of the contents, offset after them)."""
         (length,) = struct.unpack_from("<I", self.data, at)
         if not length:
             return at, at

@@ -52,9 +52,9 @@ _BINARY: dict[int, Callable[[int, int], int]] = {
 def evaluate(
     expression: bytes, registers: dict[int, int], read_word: ReadWord, first: int | None = None
 ) -> int:
-    """What is on top of the stack at its end; ``first`` is there before it begins.
+    """The top of the stack at its end; ``first`` is on it at the beginning.
 
-    Raises MalformedInput, or LookupError for a register or memory that is not known.
+    Raises MalformedInput, or LookupError for an unknown register or memory.
     """
     try:
         return _evaluate(expression, registers, read_word, [] if first is None else [first])
@@ -103,7 +103,7 @@ def _evaluate(
 def _manipulate(
     code: int, expression: bytes, at: int, stack: list[int], read_word: ReadWord
 ) -> int:
-    """What works on the stack alone; gives where the next operation is."""
+    """Operations on the stack alone; returns the offset of the next operation."""
     if code == 0x06:  # deref
         stack.append(read_word(stack.pop()))
     elif code in (0x10, 0x11):  # constu, consts

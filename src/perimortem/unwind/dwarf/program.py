@@ -1,4 +1,4 @@
-"""The programs of call frame information, run: from a function's entry to its rows.
+"""Execute the programs of call frame information: from a function's entry to its rows.
 
 Source: DWARF 5, 6.4.2; GNU extensions: binutils' dwarf2.def; aarch64: ABI for the Arm 64-bit
 Architecture, "DWARF for the Arm 64-bit Architecture", 4.2.
@@ -41,7 +41,7 @@ class _Program:
 
     def run(self) -> Iterator[Row]:
         for _ in self._execute(self._entry.common.program):
-            pass  # a CIE that advances: nobody writes one
+            pass  # a CIE that advances: does not occur
         self._initial = dict(self._rules)
         self._location = self._entry.start
         for location in self._execute(self._entry.program):
@@ -54,7 +54,7 @@ class _Program:
         return Row(self._location, self._cfa, dict(self._rules), self._is_signed)
 
     def _execute(self, program: bytes) -> Iterator[int]:
-        """Yields the new location at each advance, before it is taken."""
+        """Yields the new location at each advance, before applying it."""
         at, end = 0, len(program)
         common = self._entry.common
         factor = common.data_alignment
@@ -82,7 +82,7 @@ class _Program:
                 at = self._execute_rule(code, program, at, factor)
 
     def _execute_rule(self, code: int, program: bytes, at: int, factor: int) -> int:
-        """One instruction that changes the row; gives where the next one is."""
+        """One instruction that changes the row; returns the offset of the next one."""
         if code == 0x00:  # nop
             return at
         if code == 0x0A:  # remember_state

@@ -1,4 +1,4 @@
-"""What CFI says of one place in the code: where the caller's registers are to be found."""
+"""The call frame information for one place in the code: where to find the caller's registers."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class RuleKind(IntEnum):
     VALUE_EXPRESSION = 4
     """It is what [expression] says."""
     UNDEFINED = 5
-    """It is lost; of the return address: there is no caller."""
+    """It is lost; for the return address: there is no caller."""
 
 
 class Rule(NamedTuple):
-    """Of one register. A register without a rule has the same value in the caller."""
+    """For one register. A register without a rule has the same value in the caller."""
 
     kind: RuleKind
     value: int | bytes = 0

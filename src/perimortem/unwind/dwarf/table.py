@@ -1,7 +1,7 @@
 """From an address to its row: .eh_frame by its sorted table, else .eh_frame or .debug_frame as a whole.
 
-Folklore: static glibc programs and vmlinux have .eh_frame and no .eh_frame_hdr; Go programs have a
-compressed .debug_frame alone. Both are read once from end to end, and sorted.
+Folklore: static glibc programs and vmlinux have .eh_frame but no .eh_frame_hdr; Go programs have only a
+compressed .debug_frame. Both are read once from end to end, and sorted.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ class UnwindTable:
         return _NO_ENTRY
 
     def list_entries(self) -> list[FunctionEntry]:
-        """Every function that it knows."""
+        """Every function in it."""
         return [entry for section in self._sections for entry in section.list_entries()]
 
 
 class _Index:
-    """Starts of functions in order, and where their entries are, each from a base of its own."""
+    """Starts of functions in order, and the offsets of their entries, each relative to its own base."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class _Index:
         base: int = 0,
         moved: int = 0,
     ) -> None:
-        """``base``: what is added to a start; ``moved``: to a place, for its offset in the section."""
+        """``base``: added to a start; ``moved``: added to a place, for its offset in the section."""
         self._section, self._starts, self._places = section, starts, places
         self._base, self._moved = base, moved
 
@@ -132,7 +132,7 @@ def _open_plain(image: ElfImage, name: str) -> _Index | None:
             break
         if entry is not None and entry.end > entry.start:
             starts.append((entry.start, at))
-        # Every object file that has been linked in ends with a zero of its own in some programs.
+        # In some programs every linked object file ends with its own zero.
         at = following if following > at else at + 4
     starts.sort()
     return _Index(
