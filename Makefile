@@ -12,7 +12,7 @@ TOOLS  := $(VENV)/.tools
 NATIVE  = $(shell $(BIN)/python -c "from perimortem.agent.library import find_library; print(find_library().parent)")
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-windows fast-tests check bench curve fuzz docs man sanitize test-deps wine-deps programs soak clean
+.PHONY: help run test test-windows fast-tests check bench curve fuzz coverage docs man sanitize test-deps wine-deps programs soak clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -79,6 +79,15 @@ bench: $(TOOLS) programs ## Measure ratios against peers, side by side in one ru
 curve: $(TOOLS) programs ## Draw docs/performance.svg anew (some minutes, 17 GB of disk)
 	$(BIN)/python -m pip install --quiet '.[curve]'
 	$(BIN)/python -m bench.curve
+
+coverage: $(TOOLS) ## How much of the code the unit tests reach, into build/coverage
+	@mkdir -p build/coverage
+	$(BIN)/coverage run -m pytest -q tests/unit
+	$(BIN)/coverage html --quiet
+	@echo "$$($(BIN)/coverage report --format=total) % of lines and branches; build/coverage/html/index.html"
+
+sanitize: $(STAMP) ## The agent under AddressSanitizer and UndefinedBehaviorSanitizer (build/sanitize)
+	$(BIN)/python tools/sanitize.py
 
 docs: $(PRODUCT) ## Build the documentation as a site, into build/site
 	$(BIN)/python -m pip install --quiet '.[docs]'
