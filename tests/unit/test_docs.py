@@ -1,5 +1,5 @@
 """The documentation: every fact and every word for who stands in it, links lead somewhere, and what is
-made from the program is what the program says today.
+made from the program is what the program says today. And the version is the same everywhere.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+import perimortem
 from perimortem.model.fact import FactCode
 from perimortem.model.who import How, WhoKind
 
@@ -95,3 +96,12 @@ def test_references_are_what_the_program_says(tool):
         [sys.executable, ROOT / "tools" / tool, "--check"], capture_output=True, text=True
     )
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_there_is_one_version():
+    """pyproject.toml reads it from the package, native/CMakeLists.txt from the header."""
+    header = (ROOT / "native" / "include" / "perimortem.h").read_text(encoding="utf-8")
+    assert f'#define PERIMORTEM_VERSION "{perimortem.__version__}"' in header
+    for path in ("pyproject.toml", "native/CMakeLists.txt"):
+        text = (ROOT / path).read_text(encoding="utf-8")
+        assert perimortem.__version__ not in text, path
