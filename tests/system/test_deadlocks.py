@@ -226,7 +226,7 @@ def test_an_owner_that_has_ended_is_told(perimortem, start):
     running = start("locks", "dead-owner")
     await_true(lambda: look(perimortem, running.pid)["waits"])
     (wait,) = look(perimortem, running.pid)["waits"]
-    assert "which is no thread of this process" in wait["text"]
+    assert "which is not a thread of this process" in wait["text"]
     text = perimortem.call("stack", running.pid, "--no-lines").stdout
     assert wait["text"] in text
 

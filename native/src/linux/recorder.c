@@ -206,7 +206,7 @@ static int create_in(int directory_fd, uint32_t flags) {
   uint64_t ticks = read_start_time_ticks();
   unsigned char *base = NULL;
   char building[80], name[64];
-  if (ticks == 0) return ENOENT; /* no /proc: we could not be told from a later process with our pid */
+  if (ticks == 0) return ENOENT; /* no /proc: a later process with our pid could not be distinguished */
 
   snprintf(name, sizeof name, "%u-%llu.rec", (unsigned)getpid(), (unsigned long long)ticks);
   snprintf(building, sizeof building, ".%s.new", name);

@@ -29,10 +29,10 @@ def classify_jump(context: CrashContext, pc: int) -> tuple[ReasonKind, str, list
     if region is None:
         text = read_as_text(pc)
         words = f", which reads '{text}'" if text else ""
-        how = f"jump to {pc:#x}{words}, where no memory is{by}"
+        how = f"jump to {pc:#x}{words}, where nothing is mapped{by}"
         return ReasonKind.JUMP_TO_NOWHERE, how, [context.describe_mapping(pc)]
     if not region.executable:
-        how = f"jump to {pc:#x}, which is no code but {context.describe_place(pc)}{by}"
+        how = f"jump to {pc:#x}, which is not code but {context.describe_place(pc)}{by}"
         return ReasonKind.NOT_EXECUTABLE, how, [context.describe_mapping(pc)]
     return ReasonKind.OTHER, f"fault on the way to the instruction at {pc:#x}{by}", []
 
@@ -42,7 +42,11 @@ def _classify_return(
 ) -> tuple[ReasonKind, str, list[Evidence]]:
     text = read_as_text(pc)
     words = f", which reads '{text}'" if text else ""
-    place = "where no memory is" if region is None else f"no code but {context.describe_place(pc)}"
+    place = (
+        "where nothing is mapped"
+        if region is None
+        else f"not code but {context.describe_place(pc)}"
+    )
     how = f"return to {pc:#x}{words}, {place}: the return address on the stack was overwritten"
     kind = ReasonKind.JUMP_TO_NOWHERE if region is None else ReasonKind.NOT_EXECUTABLE
     if region is not None and region.executable:

@@ -21,8 +21,8 @@ class StatusKind(StrEnum):
     ZERO = "status 0"
     NONZERO = "status not 0"
     FAULT = "fault signal or exception"
-    """SEGV, BUS, ILL, FPE, TRAP, ABRT, SYS, and those the kernel raises (ALRM, XCPU ...); an exception
-    that nobody took, or a fast-fail."""
+    """SEGV, BUS, ILL, FPE, TRAP, ABRT, SYS, and those the kernel raises (ALRM, XCPU ...); an unhandled
+    exception, or a fast-fail."""
     SIGKILL = "SIGKILL or TerminateProcess"
     STOP_REQUEST = "INT, TERM, HUP, PIPE, Ctrl-C"
     OTHER_SIGNAL = "other signal"

@@ -230,7 +230,7 @@ class _Reader:
         tid = self._tids.get(owner) if owner else None
         if owner and tid is None and wait.kind is WaitKind.MUTEX:
             detail = (
-                f"held by {owner}, which is no thread of this process: it has ended, is of another "
+                f"held by {owner}, which is not a thread of this process: it has ended, is of another "
                 "process, or of this one before a fork"
             )
             wait = replace(wait, detail=detail)

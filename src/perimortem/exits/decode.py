@@ -166,25 +166,25 @@ def explain_code(text: str, subcode: str | None = None) -> Explanation:
 _ADVICE: dict[int, tuple[str, ...]] = {
     6: (
         "usually sent by: the program itself (abort, assert, an exception that was not caught)",
-        "look at: its last lines on stderr; perimortem run dumps it and shows the caller",
+        "see: its last lines on stderr; perimortem run dumps it and shows the caller",
     ),
     9: (
         "usually sent by: the out-of-memory killer, a container's or job's memory limit, kill -9, a "
         "supervisor whose stop timed out",
-        "look at: dmesg | grep -i 'killed process'; OOMKilled in `docker inspect` and "
+        "see: dmesg | grep -i 'killed process'; OOMKilled in `docker inspect` and "
         "`kubectl describe pod`; memory.events of its cgroup; perimortem run as root names the sender",
     ),
     11: (
         "usually caused by: a null or dangling pointer, or a stack overflow",
-        "look at: perimortem run -- COMMAND, which dumps it and says why",
+        "see: perimortem run -- COMMAND, which dumps it and says why",
     ),
     15: (
         "usually sent by: a service manager, a container's stop, a job scheduler, kill, timeout",
-        "look at: the log of what started it; perimortem run names the sender",
+        "see: the log of what started it; perimortem run names the sender",
     ),
     31: (
         "usually caused by: a seccomp filter (of a container, a sandbox, systemd)",
-        "look at: dmesg or the audit log for type=1326, which has the system call's number",
+        "see: dmesg or the audit log for type=1326, which has the system call's number",
     ),
 }
 """By signal number."""

@@ -27,7 +27,7 @@ def is_evaluation(frame: Frame) -> bool:
 def merge_python(
     stacks: Iterable[ThreadStack], threads: Iterable[PythonThread]
 ) -> tuple[ThreadStack, ...]:
-    """``stacks`` have their names; threads are told apart by their ids."""
+    """``stacks`` have their names; threads are identified by their ids."""
     by_tid = {thread.tid: thread for thread in threads}
     return tuple(
         _merge(stack, by_tid[stack.tid]) if stack.tid in by_tid else stack for stack in stacks
