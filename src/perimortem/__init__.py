@@ -5,7 +5,7 @@ The library watches, dumps and explains processes: :func:`run`, :func:`run_async
 Inside a program of your own: ``with perimortem.attach("worker") as hb: hb.beat()``, or
 ``perimortem.spawn_and_attach()`` to have its crashes dumped.
 
-Everything is loaded when it is first used.
+Everything is loaded on first use.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _PLACES = {
     "Report": "documents.report",
     "PerimortemError": "errors",
 }
-"""Where each public name is."""
+"""The module of each public name."""
 
 __all__ = [
     "AgentSession",
@@ -72,7 +72,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load what is asked for: the command line needs none of it, a program only the agent."""
+    """Load on first use: the command line needs none of it, a program only the agent."""
     place = _PLACES.get(name)
     if place is None:
         raise AttributeError(f"module 'perimortem' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Time comes in through a clock, so that every decision can be tested without waiting."""
+"""Time is passed in through a clock, so that every decision can be tested without waiting."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Clock(Protocol):
         """Time without suspend (CLOCK_MONOTONIC, QueryUnbiasedInterruptTime): that of beats."""
 
     def boottime_ns(self) -> int:
-        """Time that does count suspend (CLOCK_BOOTTIME, GetTickCount64): the difference betrays one."""
+        """Time including suspend (CLOCK_BOOTTIME, GetTickCount64): the difference reveals a suspend."""
 
     def realtime_ns(self) -> int:
         """Wall clock, nanoseconds since 1970-01-01 UTC."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class PerimortemError(Exception):
-    """Base of every error that a user may meet. ``str(error)`` is one clear line."""
+    """Base of every error that a user may see. ``str(error)`` is one clear line."""
 
     exit_status = 1
 
@@ -34,7 +34,7 @@ class UsageError(PerimortemError):
 
 
 class MalformedInput(PerimortemError):
-    """A file or message is not what it claims to be: cut, empty, noise."""
+    """A file or message is not what it claims to be: truncated, empty, noise."""
 
 
 class ProcessGone(PerimortemError):

@@ -261,7 +261,7 @@ def test_a_place_that_others_can_write_is_refused(perimortem):
     before = PATTERN.read_text()
     result = perimortem.call("system", "install", "--until-boot")
     assert result.returncode == 1
-    assert "can be written by others than root" in result.stderr
+    assert "can be written by users other than root" in result.stderr
     assert PATTERN.read_text() == before
 
 

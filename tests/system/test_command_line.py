@@ -173,7 +173,7 @@ def test_a_data_directory_that_cannot_be_made(perimortem):
             capture_output=True, text=True,
             env={**perimortem.env, "PERIMORTEM_DATA_DIR": "/proc/nowhere"},
         )  # fmt: skip
-        assert "cannot make the data directory" in one_line(result, status)
+        assert "cannot create the data directory" in one_line(result, status)
 
 
 def test_a_run_directory_of_somebody_else(perimortem, tmp_path):

@@ -49,7 +49,7 @@ def test_vacuum_removes_the_oldest_and_keeps_the_newest_of_a_kind(perimortem, pr
     left = {path.name for path in dumps_of(perimortem)}
     assert before - left == {Path(one["path"]).name for one in plan["removed"]}
     shown = perimortem.call("show", 1)
-    assert "removed: the store keeps its bounds" in shown.stdout
+    assert "removed: the store keeps its limits" in shown.stdout
 
 
 def test_vacuum_by_age(perimortem, programs):

@@ -146,7 +146,7 @@ def test_a_removed_dump_is_told_in_its_incident(make_ledger, tmp_path):
     assert take(ledger, "c", 4 * MIB, clock, "c") is not None
     assert not path.exists()
     (dump,) = store.find(number)["dumps"]
-    assert dump == {"path": None, "error": "removed: the store keeps its bounds (max-use)"}
+    assert dump == {"path": None, "error": "removed: the store keeps its limits (max-use)"}
     (row,) = store.list_incidents()
     assert not row.has_dump
     store.close()

@@ -12,13 +12,13 @@ from perimortem.text import printable
 
 
 def list_files(wanted: Iterable[str], now_ns: int) -> list[FileAge]:
-    """One for each "file:PATH" among the sources that were asked for."""
+    """One for each requested source "file:PATH"."""
     paths = [name[len("file:") :] for name in wanted if name.startswith("file:")]
     return [FileAge(Path(path).absolute(), now_ns) for path in paths]
 
 
 class FileAge:
-    """Watches one path; the file may come later, and be replaced (a rotated log)."""
+    """Watches one path; the file may appear later, and be replaced (a rotated log)."""
 
     warning = ""
 
@@ -41,7 +41,7 @@ class FileAge:
         if seen is None or seen == self._seen:
             return
         self._seen = seen
-        # When it was written, not when we looked; the wall clock may have been set in between.
+        # When it was written, not when it was sampled; the wall clock may have been set in between.
         age_ns = time.time_ns() - seen[0]
         self._beat_ns = max(self._beat_ns, now_ns - max(0, age_ns))
         self._beaten = True
@@ -50,7 +50,7 @@ class FileAge:
         return
 
     def facts(self) -> tuple[str, ...]:
-        return () if self._seen else (f"{printable(str(self._path))} is not there",)
+        return () if self._seen else (f"{printable(str(self._path))} does not exist",)
 
     def close(self) -> None:
         return

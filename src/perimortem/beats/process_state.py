@@ -1,4 +1,4 @@
-"""Is the process scheduled at all, and how large is it? Seen from outside, once a second.
+"""Is the process scheduled at all, and how large is it? Sampled from outside, once a second.
 
 A preloaded agent starts no thread in the target (docs/decisions/0005), so the monitor itself takes the
 samples: a heartbeat ``process``, beaten while the process is neither stopped nor frozen, and the event
@@ -27,9 +27,9 @@ class ProcessStateBeat:
     warning = ""
 
     def __init__(self, process: ProcessRef, now_ns: int, *, judges_stops: bool = True) -> None:
-        """``judges_stops``: False for children: a shell's stopped job is no hang."""
+        """``judges_stops``: False for children: a shell's stopped job is not a hang."""
         self.tids: set[int] = {process.pid}
-        """Threads that were seen: the kernel's log names the thread that faulted, not the process."""
+        """The threads seen so far: the kernel's log names the thread that faulted, not the process."""
         self._process = process
         self._judges_stops = judges_stops
         self._beat_ns = now_ns

@@ -1,8 +1,8 @@
-"""Does anything happen in the process? The heartbeat ``progress``, seen from outside.
+"""Does anything happen in the process? The heartbeat ``progress``, observed from outside.
 
 It beats when any thread ran. A silence alone proves nothing: an idle server is silent, too. So by
-default it beats as well while a thread waits for something that may come from outside, and stops only
-where all threads wait for each other (``proc.waits``) or uninterruptibly in the kernel. Asked for by
+default it also beats while a thread waits for something that may come from outside, and stops only
+where all threads wait for each other (``proc.waits``) or uninterruptibly in the kernel. If requested by
 name it is strict: whatever the whole process tree waits for, no progress for the threshold is a hang.
 """
 
@@ -15,7 +15,7 @@ from perimortem.proc import describe_stuck, read_activity
 
 
 class Progress:
-    """Of one process, or, when strict, of it and all that came from it."""
+    """For one process, or, if strict, for it and all its descendants."""
 
     name = "progress"
     warning = ""
@@ -38,7 +38,7 @@ class Progress:
         self._seen = self._read()
 
     def heartbeats(self) -> tuple[Heartbeat, ...]:
-        """Of a process that waits for something outside nothing is said, neither good nor bad."""
+        """For a process that waits for something outside it makes no finding either way."""
         if not (self._has_moved or self._stuck or self._tree_pids):
             return ()
         return (Heartbeat(self.name, self._beat_ns, True, None, 0, False),)

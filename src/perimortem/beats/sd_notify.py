@@ -1,4 +1,4 @@
-"""Messages of sd_notify(3), decoded. Pure; the text comes from anybody who knows the socket."""
+"""Messages of sd_notify(3), decoded. Pure; any process that knows the socket can send them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _USEC_MAX = 1 << 53
 
 @dataclass(frozen=True)
 class Notification:
-    """What one datagram said. Times in microseconds; None: not said."""
+    """The contents of one datagram. Times in microseconds; None: absent."""
 
     ready: bool = False
     stopping: bool = False
     reloading: bool = False
     watchdog: bool = False
     trigger: bool = False
-    """WATCHDOG=trigger: the program itself says that it is beyond help."""
+    """WATCHDOG=trigger: the program itself reports that it cannot recover."""
     watchdog_usec: int | None = None
     extend_usec: int | None = None
     main_pid: int | None = None
@@ -29,7 +29,7 @@ class Notification:
 
 
 def decode_notification(message: bytes) -> Notification:
-    """Known assignments of a datagram; unknown ones, and values that make no sense, are left out."""
+    """Known assignments of a datagram; unknown ones, and invalid values, are left out."""
     said: dict[str, str] = {}
     for line in message[:MESSAGE_MAX].split(b"\n"):
         name, equals, value = line.partition(b"=")
@@ -51,7 +51,7 @@ def decode_notification(message: bytes) -> Notification:
 
 
 def encode_relayed(message: bytes) -> bytes:
-    """What systemd may hear of it: all but MAINPID, for its main process is the monitor."""
+    """What is passed on to systemd: all but MAINPID, since its main process is the monitor."""
     lines = [line for line in message.split(b"\n") if line and not line.startswith(b"MAINPID=")]
     return b"\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""The seam: something that knows when a process last gave a sign of life."""
+"""The seam: an object that knows when a process last showed a sign of life."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ class BeatSource(Protocol):
     name: str
     """Of its heartbeat."""
     blind_spot: str
-    """What it cannot see, in a few words, for the start line and the report."""
+    """What it cannot detect, in a few words, for the start line and the report."""
 
     warning: str
-    """What a user should hear before he relies on it; empty when there is nothing."""
+    """A warning for users who rely on it; empty if there is none."""
 
     def heartbeats(self) -> tuple[Heartbeat, ...]:
-        """As last observed; empty where it has nothing to say (yet)."""
+        """As last observed; empty if it has no finding (yet)."""
 
     def events(self) -> Iterable[Event]:
         """The last ones; times are CLOCK_MONOTONIC."""
 
     def observe(self, now_ns: int) -> None:
-        """Look again. Called about once a second, and before a hang is told."""
+        """Sample again. Called about once a second, and before a hang is reported."""
 
     def disregard(self, until_ns: int) -> None:
-        """We held the process (a dump, a debugger): what moves until then is our doing."""
+        """We held the process (a dump, a debugger): activity until then is our doing."""
 
     def facts(self) -> tuple[str, ...]:
-        """What it found out about a silence, in words, for the evidence."""
+        """What it found out about a silence, as text, for the evidence."""
 
     def close(self) -> None:
-        """Let go of descriptors."""
+        """Close descriptors."""

@@ -13,7 +13,7 @@ BUFFER_BYTES = 2 << 20
 """Half of a usual second-level cache's worth of pages; larger ones are not faster."""
 _PAGE = 4096
 _HOLES_BEFORE_CHECK = 1 << 20
-"""After so many unreadable bytes in one range ask whether the process is still there."""
+"""After this many unreadable bytes in one range check whether the process still exists."""
 
 
 class Output(Protocol):

@@ -88,7 +88,7 @@ def read_build_id(elf: ElfFile, read: Read, *, in_memory: bool) -> bytes | None:
 
 
 def is_go_program(elf: ElfFile, read: Read) -> bool:
-    """Go's linker leaves a note of its own; such a program leaves by a system call of its own."""
+    """Go's linker leaves its own note; such a program exits by a direct system call."""
     return any(
         _find_note(read(header.offset, min(header.file_size, 4096)), b"Go\0\0", NT_GO_BUILD_ID)
         for header in elf.segments(PT_NOTE)

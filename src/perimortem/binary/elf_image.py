@@ -25,7 +25,7 @@ _WRITABLE = 2
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 _SECTIONS_MAX = 65536
 _BYTES_MAX = 512 << 20
-"""Of one section, packed or not."""
+"""Of one section, compressed or not."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class ElfImage:
         self._derived: dict[object, Any] = {}
 
     def derive(self, make: Callable[[ElfImage], _T]) -> _T:
-        """What ``make`` makes of it, made once: an image is asked again for each process that has it."""
+        """The result of ``make``, computed once: an image is queried again for each of its processes."""
         if make not in self._derived:
             self._derived[make] = make(self)
         made: _T = self._derived[make]
@@ -99,7 +99,7 @@ class ElfImage:
         return b""
 
     def read_constant(self, address: int, size: int) -> bytes:
-        """The same, of what the process cannot have changed: code and constants."""
+        """The same, for what the process cannot have changed: code and constants."""
         for header in self.elf.segments(PT_LOAD):
             if header.address <= address < header.address + header.file_size:
                 return b"" if header.flags & _WRITABLE else self.read_address(address, size)

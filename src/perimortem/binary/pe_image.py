@@ -92,7 +92,7 @@ class PeImage:
         return b""
 
     def read_constant(self, address: int, size: int) -> bytes:
-        """The same, of what the process cannot have changed: code and constants."""
+        """The same, for what the process cannot have changed: code and constants."""
         for section in self.sections:
             if section.address <= address < section.address + section.file_size:
                 return b"" if section.is_writable else self.read_address(address, size)

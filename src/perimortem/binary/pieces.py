@@ -17,7 +17,7 @@ ReadAt = Callable[[int, int], bytes]
 
 @dataclass(frozen=True)
 class Piece:
-    """``size`` bytes of memory from ``address`` on lie at ``offset`` of the file."""
+    """``size`` bytes of memory from ``address`` on are at ``offset`` of the file."""
 
     address: int
     size: int

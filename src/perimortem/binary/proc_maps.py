@@ -16,14 +16,14 @@ UNREADABLE_PATHS = frozenset({"[vvar]", "[vvar_vclock]", "[vsyscall]"})
 
 
 def parse_maps(text: bytes) -> tuple[Region, ...]:
-    """Every mapping, in address order. Lines that are not of the format are passed over."""
+    """Every mapping, in address order. Lines in another format are skipped."""
     return tuple(_parse(text, {}))
 
 
 def parse_smaps(text: bytes, *, of_note: bool = False) -> tuple[Region, ...]:
     """The same with VmFlags (dd: do not dump, io and pf: device memory).
 
-    ``of_note``: only mappings whose flags a dump has to heed; they are few.
+    ``of_note``: only mappings whose flags a dump must heed; they are few.
     """
     flags: dict[int, frozenset[str]] = {}
     heads = []

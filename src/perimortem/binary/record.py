@@ -111,7 +111,7 @@ class Record:
         return record
 
     def to_bytes(self) -> bytes:
-        """The record as it stands in the file, ``size()`` bytes."""
+        """The record as in the file, ``size()`` bytes."""
         fields = self.__dict__
         values = (fields[name] for name in self._names)
         return self._layout.pack(*(v.to_bytes() if isinstance(v, Record) else v for v in values))

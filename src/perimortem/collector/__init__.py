@@ -1,6 +1,6 @@
-"""The system's own collector of dumps, for what no handler and no watch sees: set up, shown, taken away.
+"""The system's own dump collector, for crashes that no handler and no watch sees: install, list, remove.
 
-On Windows WER LocalDumps. This file alone chooses the system.
+On Windows WER LocalDumps. Only this file selects the system.
 """
 
 from __future__ import annotations

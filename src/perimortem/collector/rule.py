@@ -1,4 +1,4 @@
-"""What the system's collector shall do."""
+"""The settings of the system's collector."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ _FORBIDDEN = set('\\/:*?"<>|')
 
 @dataclass(frozen=True)
 class Rule:
-    """Windows has one for each program, Linux one for all (``program`` is None)."""
+    """Windows has one rule per program, Linux one for all (``program`` is None)."""
 
     program: str | None
     folder: Path
-    """Windows: where the dumps go. Linux: the run directory of the monitor that takes them."""
+    """Windows: the dump directory. Linux: the run directory of the monitor that takes them."""
     count: int = DUMP_COUNT_DEFAULT
     types: MinidumpType | None = None
     """Windows: None takes the system's own full dump."""
     replaces: bool = False
-    """Linux: take the place of a handler that is not ours."""
+    """Linux: replace a handler that is not ours."""
     chains: bool = False
-    """Linux: and have that handler get each core as well."""
+    """Linux: also pass each core to that handler."""
     lasts: bool = True
-    """Linux: again after the next start of the machine."""
+    """Linux: install again at the next boot."""
 
 
 @dataclass(frozen=True)
 class InstalledRule:
-    """A rule that is there. ``is_ours``: written by us, so that we may take it away."""
+    """An installed rule. ``is_ours``: written by us, so that we may remove it."""
 
     program: str
     folder: str | None
@@ -43,12 +43,12 @@ class InstalledRule:
 
 
 def check_program_name(name: str) -> str:
-    """A file name, no path. Raises UsageError."""
+    """A file name, not a path. Raises UsageError."""
     is_file_name = name == name.strip(". ") and "." in name and len(name) <= _NAME_MAX
     if not is_file_name or _FORBIDDEN & set(name) or not name.isprintable():
         raise UsageError(
             f"'{name[:60]}' is not the name of a program",
-            why="the system knows programs by their file name: no folder, but the ending",
+            why="the system knows programs by file name: no folder, but with the extension",
             remedy="example: server.exe",
         )
     return name

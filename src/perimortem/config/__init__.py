@@ -1,1 +1,1 @@
-"""Settings from flags, environment and files, each with the place that it came from."""
+"""Settings from flags, environment and files, each with its origin."""

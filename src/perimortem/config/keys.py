@@ -1,4 +1,4 @@
-"""The settings there are: name, default, and how a value is read from TOML or from text. Pure."""
+"""All settings: name, default, and how a value is read from TOML or from text. Pure."""
 
 from __future__ import annotations
 
@@ -160,43 +160,53 @@ def _is_hex(text: str) -> bool:
 KEYS: dict[str, Key] = {
     key.name: key
     for key in (
-        Key("threshold", {"": 10.0}, read_thresholds, "no beat for so long is a hang"),
+        Key("threshold", {"": 10.0}, read_thresholds, "time without a beat that counts as a hang"),
         Key("grace", 60.0, read_grace, "time for the first beat of a heartbeat"),
-        Key("on-hang", "report", choice_of(*ON_HANG), "what is done about a hang"),
-        Key("beat-from", (), read_beat_sources, "further sources of heartbeats"),
+        Key("on-hang", "report", choice_of(*ON_HANG), "action on a hang"),
+        Key("beat-from", (), read_beat_sources, "additional heartbeat sources"),
         Key("dump-type", "mini", read_dump_type, "dump taken of a crash or a hang"),
-        Key("pause", "stop", choice_of(*Pause), "what a dump may do to its target"),
-        Key("dump-format", "minidump", choice_of(*DumpFormat), "of the files of dumps"),
-        Key("compress", False, read_flag, "dumps by zstd"),
+        Key("pause", "stop", choice_of(*Pause), "effect of a dump on its target"),
+        Key("dump-format", "minidump", choice_of(*DumpFormat), "file format of dumps"),
+        Key("compress", False, read_flag, "compress dumps with zstd"),
         Key(
             "include-dontdump",
             False,
             read_flag,
-            "dump memory that the program has marked MADV_DONTDUMP, too",
+            "include memory that the program marked MADV_DONTDUMP in dumps",
         ),
         Key(
             "dumps-per-hour",
             3,
             read_count,
-            "of one kind of crash or hang; further ones are counted",
+            "dumps of one kind of crash or hang; further ones are counted",
         ),
-        Key("max-use", None, read_size, "all that is kept (default 2 GiB, or 10% of a small disk)"),
-        Key("keep-free", None, read_size, "of the disk (default 5%)"),
-        Key("max-age", 30 * 86400.0, read_time_span, "older dumps go, but the newest of a kind"),
-        Key("stacks", True, read_flag, "read the stacks of a hang and of a crash"),
+        Key(
+            "max-use",
+            None,
+            read_size,
+            "limit of all stored data (default 2 GiB, or 10% of a small disk)",
+        ),
+        Key("keep-free", None, read_size, "disk space kept free (default 5%)"),
+        Key(
+            "max-age",
+            30 * 86400.0,
+            read_time_span,
+            "age limit of dumps, except the newest of a kind",
+        ),
+        Key("stacks", True, read_flag, "examine the stacks of a hang and of a crash"),
         Key("agent", True, read_flag, "preload the agent (run)"),
-        Key("crash-handler", True, read_flag, "have crashes told and dumped as they happen (run)"),
-        Key("follow", True, read_flag, "watch what comes from the command, too (run)"),
+        Key("crash-handler", True, read_flag, "report and dump crashes as they happen (run)"),
+        Key("follow", True, read_flag, "watch the command's descendants, too (run)"),
         Key(
             "capture-exit",
             False,
             read_flag,
-            "dump the command on its way out, whatever ends it (run)",
+            "dump the command as it exits, whatever ends it (run)",
         ),
         Key("pty", False, read_flag, "give the command a pseudo-terminal for its output (run)"),
         Key("wait", "command", choice_of("command", "all"), "until when `run` watches"),
         Key("propagate-signal", False, read_flag, "die by the signal that ended the command (run)"),
-        Key("quiet", False, read_flag, "print only the account of an end that was not clean"),
+        Key("quiet", False, read_flag, "print only reports of unclean ends"),
         Key("run-dir", None, read_path, "where agents leave their recorders"),
         Key("data-dir", None, read_path, "where incidents and dumps are kept"),
     )

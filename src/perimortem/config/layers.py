@@ -1,4 +1,4 @@
-"""Read settings from files and from the environment; a wrong key or value is refused by its place."""
+"""Read settings from files and from the environment; errors name the place of the key or value."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SIZE_MAX = 1 << 20
 
 @dataclass(frozen=True)
 class Value:
-    """A setting and where it came from: "default", "--grace", "PERIMORTEM_GRACE", "FILE:LINE"."""
+    """A setting and its origin: "default", "--grace", "PERIMORTEM_GRACE", "FILE:LINE"."""
 
     value: Any
     origin: str
 
 
 Layer = dict[str, Value]
-"""Setting by name; of ``threshold`` each heartbeat by itself: "threshold.render"."""
+"""Settings by name; for ``threshold`` each heartbeat separately: "threshold.render"."""
 
 
 def read_file(path: Path) -> Layer:
@@ -39,7 +39,7 @@ def read_file(path: Path) -> Layer:
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, and integers without end
-        remedy = "paths of Windows stand in 'single quotes'" if "hex value" in str(error) else ""
+        remedy = "Windows paths belong in 'single quotes'" if "hex value" in str(error) else ""
         raise UsageError(
             f"{path} is not valid TOML", why=str(error)[:200], remedy=remedy
         ) from error
@@ -64,7 +64,7 @@ def read_file(path: Path) -> Layer:
 
 
 def read_environment(environment: Mapping[str, str]) -> Layer:
-    """PERIMORTEM_GRACE and its like; an empty variable says nothing."""
+    """PERIMORTEM_GRACE and so on; an empty variable counts as unset."""
     layer: Layer = {}
     for key in KEYS.values():
         text = environment.get(key.variable)
@@ -80,7 +80,7 @@ def read_environment(environment: Mapping[str, str]) -> Layer:
 
 
 def read_flags(flags: Mapping[str, Any]) -> Layer:
-    """What was said on the command line; None was not said."""
+    """The options given on the command line; None: not given."""
     layer: Layer = {}
     for name, value in flags.items():
         if value is not None:
@@ -116,7 +116,7 @@ def _spread(name: str, value: Any, origin: Any) -> Layer:
 
 
 def _find_line(text: str, name: str) -> int:
-    """The line on which a key or a table of that name begins; TOML's parser does not tell."""
+    """The line on which a key or table of that name begins; TOML's parser does not provide it."""
     pattern = re.compile(rf"""^\s*(\[\s*)?["']?{re.escape(name)}["']?\s*[]=.]""")
     for number, line in enumerate(text.splitlines(), 1):
         if pattern.match(line):

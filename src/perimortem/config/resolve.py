@@ -1,4 +1,4 @@
-"""Which value holds: flags, then the environment, --config, the user's file, the system's files."""
+"""Precedence of settings: flags, then the environment, --config, the user's file, the system's files."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def resolve(
 
 
 def _files(environment: Mapping[str, str], system_directory: Path) -> list[Path]:
-    """The lowest first: /etc/perimortem/config.toml, its conf.d in order, the user's own."""
+    """Lowest precedence first: /etc/perimortem/config.toml, its conf.d in order, the user's own."""
     found = [system_directory / "config.toml"]
     fragments = system_directory / "conf.d"
     if fragments.is_dir():
         found += sorted(fragments.glob("*.toml"))
     found.append(find_user_file(environment))
-    return [path for path in found if os.path.isfile(path)]  # False where we may not look
+    return [path for path in found if os.path.isfile(path)]  # False if not permitted
 
 
 def find_user_file(environment: Mapping[str, str]) -> Path:

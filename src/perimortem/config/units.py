@@ -1,4 +1,4 @@
-"""Sizes and times as people write them: 2G, 500M, 10%, 30d."""
+"""Sizes and times in human notation: 2G, 500M, 10%, 30d."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from perimortem.binary.record import I32, U8, U16, U32, U64, Bytes16, Record
 
 ET_CORE = 4
 PN_XNUM = 0xFFFF
-"""So many program headers or more: the count is in sh_info of section 0."""
+"""From this many program headers on, the count is in sh_info of section 0."""
 PF_X, PF_W, PF_R = 1, 2, 4
 NT_PRSTATUS, NT_FPREGSET, NT_PRPSINFO, NT_AUXV = 1, 2, 3, 6
 NT_X86_XSTATE, NT_SIGINFO, NT_FILE = 0x202, 0x53494749, 0x46494C45

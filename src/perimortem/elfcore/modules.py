@@ -47,7 +47,7 @@ def _read_module(group: list[Region], read: ReadMemory) -> Module | None:
     elf = read_elf(read_image)
     if elf is None:
         return None
-    # A program may map its own file once more, to read it: that is no part of the module.
+    # A program may map its own file once more, to read it: that is not part of the module.
     end = max(region.end for region in group if region.start < base + _span(elf))
     path = group[0].path
     path = path.removesuffix(_DELETED)
@@ -61,7 +61,7 @@ def _read_module(group: list[Region], read: ReadMemory) -> Module | None:
 
 
 def _span(elf: ElfFile) -> int:
-    """From the first to the last byte of what is loaded of it."""
+    """From the first to the last byte that is loaded of it."""
     loads = list(elf.segments(PT_LOAD))
     if not loads:
         return 1

@@ -40,7 +40,7 @@ _REGISTERS = {
     EM_AARCH64: (AARCH64_SIZE, parse_aarch64_registers),
 }
 MACHINES = tuple(_REGISTERS)
-"""Whose cores can be read."""
+"""The machine whose cores can be read."""
 HEAD_MAX = 64 << 20
 """Header and notes of a process with very many threads."""
 
@@ -72,7 +72,7 @@ class CoreNotes:
     signal: CoreSignal | None
     auxv: bytes
     pid: int = 0
-    """0: not told (NT_PRPSINFO)."""
+    """0: unknown (NT_PRPSINFO)."""
     name: str = ""
     command_line: bytes = b""
     """Its first 80 bytes."""
@@ -82,7 +82,7 @@ def read_notes(data: bytes) -> CoreNotes:
     """``data``: the core up to the end of its notes. Raises :class:`MalformedInput`."""
     begin, size = _find_notes(data)
     if begin + size > len(data):
-        raise MalformedInput("a core was cut", why="its notes are not whole")
+        raise MalformedInput("a core is truncated", why="its notes are incomplete")
     return parse_notes(data[begin : begin + size])
 
 
@@ -154,7 +154,7 @@ def _find_notes(data: bytes) -> tuple[int, int]:
 
 
 def iterate_notes(data: bytes) -> Iterator[tuple[bytes, int, bytes]]:
-    """(owner, type, content) of each, up to one that is not whole."""
+    """(owner, type, content) of each, up to an incomplete one."""
     at = 0
     while at + 12 <= len(data):
         name_size, size, kind = struct.unpack_from("<III", data, at)

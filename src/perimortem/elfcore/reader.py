@@ -45,10 +45,10 @@ def is_core(head: bytes) -> bool:
 
 
 class CoreFile:
-    """A core that is read as it is asked about."""
+    """A core that is read on demand."""
 
     def __init__(self, read: ReadAt, size: int) -> None:
-        """``size``: of the file, in bytes. Raises :class:`MalformedInput` when it is no core."""
+        """``size``: of the file, in bytes. Raises :class:`MalformedInput` if it is not a core."""
         self._read = read
         self.size = size
         head = read(0, layout.ElfHeader.size())
@@ -130,7 +130,7 @@ class CoreFile:
             raise MalformedInput("the core is damaged", why=f"it claims {count} program headers")
         raw = self._read(at, count * layout.Segment.size())
         if len(raw) != count * layout.Segment.size():
-            raise MalformedInput("the core is cut", why="its program headers are not whole")
+            raise MalformedInput("the core is truncated", why="its program headers are incomplete")
         for index in range(count):
             yield layout.Segment.read(raw, index * layout.Segment.size())
 
@@ -139,7 +139,7 @@ class CoreFile:
         if segment is None:
             raise MalformedInput("not a core that can be read", why="it has no notes")
         if segment.file_size > HEAD_MAX or segment.offset + segment.file_size > self.size:
-            raise MalformedInput("the core is cut", why="its notes are not whole")
+            raise MalformedInput("the core is truncated", why="its notes are incomplete")
         return self._read(segment.offset, segment.file_size)
 
     def _list_pieces(self) -> Iterator[Piece]:
@@ -152,7 +152,9 @@ class CoreFile:
             if there and segment.address + there <= 1 << 64:
                 yield Piece(segment.address, there, segment.offset)
         if missing:
-            self.soft_errors.append(f"{missing} bytes of memory lie outside the file: it was cut")
+            self.soft_errors.append(
+                f"{missing} bytes of memory are outside the file: it was truncated"
+            )
 
     def _derive_regions(self, files: list[Region]) -> Iterator[Region]:
         """Mappings again: segments that continue each other were one."""
@@ -253,7 +255,7 @@ def _parse_files(notes: bytes) -> list[Region]:
 def _guess_program(
     notes: CoreNotes, auxv: dict[int, int], regions: tuple[Region, ...]
 ) -> tuple[Module, ...]:
-    """Of cores without NT_FILE (qemu's): the program itself lies where its headers do."""
+    """For cores without NT_FILE (qemu's): the program itself is where its headers are."""
     headers_at = auxv.get(AT_PHDR, 0)
     path = notes.command_line.split(b" ", 1)[0].decode("utf-8", "backslashreplace")
     start = end = headers_at & -_PAGE

@@ -12,7 +12,7 @@ AGENT_HEARTBEATS = frozenset({"process", "progress", "python"})
 AGENT_THRESHOLD_LEAST_NS = 3 * SECOND_NS
 """Three missed beats: a general threshold below that would call the rhythm a hang."""
 AGENT_THRESHOLD_NAMED_LEAST_NS = 3 * SECOND_NS // 2
-"""The same when the user names the heartbeat: one missed beat, and room for a late one."""
+"""The same if the user names the heartbeat: one missed beat, and room for a late one."""
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ class TargetWatch:
         return heartbeat.threshold_ns or max(self.policy.threshold_ns, AGENT_THRESHOLD_LEAST_NS)
 
     def deadline_ns(self, heartbeat: Heartbeat, goodbye_ns: int | None) -> int:
-        """From when on this heartbeat is late, if it does not beat before."""
+        """The time at which this heartbeat is late, unless it beats before."""
         if heartbeat.paused:
             return NEVER_NS
         threshold_ns = self.threshold_ns(heartbeat)

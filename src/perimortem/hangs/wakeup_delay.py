@@ -1,4 +1,4 @@
-"""Did the monitor itself sleep? Then it may blame nobody for not having been heard."""
+"""Did the monitor itself sleep? Then it must not blame a target for missed beats."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from perimortem.clock import Clock
 
 LATENESS_LIMIT_NS = 500_000_000
-"""A wake-up later than this means that the machine, not the target, stood still. Arbitrary."""
+"""A wake-up later than this means that the machine, not the target, was stopped. Arbitrary."""
 
 
 @dataclass(frozen=True)
 class Rebase:
-    """Why every deadline must be counted anew."""
+    """Why every deadline must be restarted."""
 
     reason: str
     lost_ns: int
@@ -26,7 +26,7 @@ class WakeupDelayDetector:
         self._offset_ns = clock.boottime_ns() - clock.monotonic_ns()
 
     def judge(self, due_ns: int | None, now_ns: int) -> Rebase | None:
-        """``due_ns``: the time this wake-up was asked for; None when it was for an event only."""
+        """``due_ns``: the time this wake-up was due; None if it was for an event only."""
         offset_ns = self._clock.boottime_ns() - self._clock.monotonic_ns()
         suspended_ns = offset_ns - self._offset_ns
         self._offset_ns = offset_ns

@@ -33,5 +33,5 @@ class Body:
         self._bytes[offset : offset + len(data)] = data
 
     def view(self) -> memoryview:
-        """All of it, as it stands in the file; nothing may be put while this is held."""
+        """All of it, as in the file; nothing may be added while this is held."""
         return memoryview(self._bytes)

@@ -8,7 +8,7 @@ from perimortem.minidump import format as layout
 from perimortem.model.snapshot import Architecture, Registers
 
 _NO_CALL = (1 << 64) - 1
-"""orig_rax of a thread that is in no system call; a minidump does not tell."""
+"""orig_rax of a thread that is in no system call; a minidump does not record it."""
 
 
 def write_context(registers: Registers) -> bytes:
@@ -28,7 +28,7 @@ def write_context(registers: Registers) -> bytes:
         struct.pack_into("<Q", context, offset, general[name])
     floating = registers.floating_point
     if floating is not None and len(floating) == layout.CONTEXT_AMD64_FLOAT_SIZE:
-        # user_fpregs_struct is the FXSAVE area; MXCSR stands at its offset 24.
+        # user_fpregs_struct is the FXSAVE area; MXCSR is at its offset 24.
         start = layout.CONTEXT_AMD64_FLOAT_OFFSET
         context[start : start + len(floating)] = floating
         mxcsr = layout.CONTEXT_AMD64_MXCSR_OFFSET

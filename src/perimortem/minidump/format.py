@@ -280,7 +280,7 @@ class MiscInfo3(MiscInfo2):
 
 
 MISC4_BUILD_STRING_OFFSET = 232
-"""Of MINIDUMP_MISC_INFO_4: 260 UTF-16 units, then 40 of the debugger's build."""
+"""In MINIDUMP_MISC_INFO_4: 260 UTF-16 units, then 40 of the debugger's build."""
 MISC5_SIZE = 1364
 """MINIDUMP_MISC_INFO_5: the last 4 bytes are the process's cookie."""
 MISC1_PROCESS_ID = 1

@@ -1,4 +1,4 @@
-"""Read any minidump, lazily: a stream is decoded when it is asked for, and a count is believed only
+"""Read any minidump, lazily: a stream is decoded on demand, and a count is trusted only
 after it was checked against the stream's real size.
 
 Folklore: some writers pad the 32-bit count of a list to 8 bytes (seen in dumps of old Windows
@@ -68,7 +68,7 @@ class StreamEntry:
 
     @property
     def name(self) -> str:
-        """The stream's name, or its number in hex when nobody told us its name."""
+        """The stream's name, or its number in hex if it is unknown."""
         try:
             return StreamType(self.type).name
         except ValueError:
@@ -76,7 +76,7 @@ class StreamEntry:
 
 
 class RecordList(Sequence[_R]):
-    """Records of one size in a stream, decoded when they are looked at: there may be millions."""
+    """Records of one size in a stream, decoded on access: there may be millions."""
 
     def __init__(self, data: bytes, kind: type[_R], offsets: range, rva: int) -> None:
         """``rva``: of ``data``."""
@@ -98,7 +98,7 @@ class RecordList(Sequence[_R]):
         return (self._kind.read(self._data, offset) for offset in self._offsets)
 
     def rva_of(self, index: int) -> int:
-        """Where in the file the record stands."""
+        """The offset of the record in the file."""
         return self._rva + self._offsets[index]
 
     def column(self, code: str, offset: int) -> array[int]:
@@ -156,10 +156,10 @@ class Memory64Facts:
 
 
 class MinidumpFile:
-    """A minidump that is read as it is asked about."""
+    """A minidump that is read on demand."""
 
     def __init__(self, read: ReadAt, size: int) -> None:
-        """``size``: of the file, in bytes. Raises :class:`MalformedInput` when it is no minidump."""
+        """``size``: of the file, in bytes. Raises :class:`MalformedInput` if it is not a minidump."""
         self._read = read
         self.read_file = read
         """Any bytes, unchecked: fewer at the end of the file."""
@@ -184,7 +184,7 @@ class MinidumpFile:
         return next((entry for entry in self.streams if entry.type == stream_type), None)
 
     def read_stream(self, entry: StreamEntry) -> bytes:
-        """The bytes of a stream, at most 256 MiB. Raises when it lies outside the file."""
+        """The bytes of a stream, at most 256 MiB. Raises if it is outside the file."""
         return self._read_location(entry.rva, min(entry.size, STREAM_BYTES_MAX), entry.name)
 
     def read_bytes(self, rva: int, size: int) -> bytes:
@@ -224,7 +224,7 @@ class MinidumpFile:
         return self._read_list(entry, RawModule)
 
     def describe_module(self, raw: RawModule, rva: int) -> ModuleFacts:
-        """``rva``: where its record stands."""
+        """``rva``: the offset of its record."""
         build_id, elf_build_id = self._read_identity(raw)
         return ModuleFacts(raw, rva, self.read_string(raw.name_rva), build_id, elf_build_id)
 
@@ -297,7 +297,7 @@ class MinidumpFile:
         return header, handles
 
     def _read_handle_details(self) -> dict[str, Any]:
-        """By handle; empty where no writer of ours has told."""
+        """By handle; empty if the dump has none of our writer."""
         entry = self.find(StreamType.PerimortemHandles)
         try:
             value = json.loads(self.read_stream(entry)) if entry else {}
@@ -310,7 +310,7 @@ class MinidumpFile:
         raw = RawException.read(data)
         at = RawException.size()
         if len(data) < at + 8 * EXCEPTION_PARAMETERS + Location.size():
-            raise MalformedInput("the exception stream is cut")
+            raise MalformedInput("the exception stream is truncated")
         parameters = struct.unpack_from(f"<{EXCEPTION_PARAMETERS}Q", data, at)
         count = min(raw.parameter_count, EXCEPTION_PARAMETERS)
         context = Location.read(data, at + 8 * EXCEPTION_PARAMETERS)
@@ -350,10 +350,10 @@ class MinidumpFile:
         return data
 
     def _read_list(self, entry: StreamEntry, record: type[_R]) -> RecordList[_R]:
-        """A 32-bit count and so many records."""
+        """A 32-bit count and that many records."""
         data = self.read_stream(entry)
         if len(data) < 4:
-            raise MalformedInput(f"{entry.name} is cut", why="not even its count is there")
+            raise MalformedInput(f"{entry.name} is truncated", why="not even its count is complete")
         (count,) = struct.unpack_from("<I", data)
         start = 8 if len(data) == 8 + count * record.size() else 4
         offsets = self._read_entries(entry, data, start, count, record.size())
@@ -365,7 +365,7 @@ class MinidumpFile:
         header_kind: type[EntryListHeader] | type[MemoryInfoListHeader],
         record: type[_R],
     ) -> RecordList[_R]:
-        """A header that tells its own size and that of its entries, then these."""
+        """A header with its own size and that of its entries, then these."""
         data = self.read_stream(entry)
         header = header_kind.read(data)
         self._check_entry_size(entry, header.entry_size, record.size())

@@ -110,7 +110,7 @@ class _Reading:
         )
 
     def _try(self, kind: StreamType, read: Callable[[StreamEntry], _T]) -> _T | None:
-        """None when there is no such stream, or a damaged one, which is named."""
+        """None if there is no such stream, or it is damaged, which is recorded."""
         entry = self._dump.find(kind)
         if entry is None:
             return None
@@ -155,7 +155,9 @@ class _Reading:
                     yield Piece(long_range.address, there, rva)
                 rva += long_range.data_size
         if missing:
-            self._soft_errors.append(f"{missing} bytes of memory lie outside the file: it was cut")
+            self._soft_errors.append(
+                f"{missing} bytes of memory are outside the file: it was truncated"
+            )
 
     def _read_regions(self, maps: bytes) -> tuple[Region, ...]:
         regions = parse_maps(maps)
@@ -195,7 +197,7 @@ class _Reading:
                 and exception[0].tid == raw.thread_id
                 and exception[1].data_size
             ):
-                # Windows: the thread itself stands in whoever wrote the dump.
+                # Windows: the thread itself is in the code that wrote the dump.
                 rva, size = exception[1].rva, exception[1].data_size
             registers = self._read_context(rva, size, raw.teb, architecture)
             if registers is not None and raw.thread_id in extended:
@@ -271,7 +273,7 @@ class _Reading:
         )
 
     def _read_exception(self) -> tuple[ExceptionRecord, Location] | None:
-        """With the place of its registers."""
+        """With the offset of its registers."""
         facts = self._try(StreamType.ExceptionStream, self._dump.read_exception)
         if facts is None:
             return None
@@ -297,7 +299,7 @@ class _Reading:
 
 
 def _cover(regions: tuple[Region, ...], memory: PieceMemory) -> tuple[Region, ...]:
-    """In order, disjoint, and all memory that is there lies in one of them."""
+    """In order, disjoint, and each contains all memory that it names."""
     found: list[Region] = []
     ordered = sorted(regions, key=lambda region: region.start)
     at = 0

@@ -1,1 +1,1 @@
-"""Incidents that survive everything: an embedded SQLite database and the dumps beside it."""
+"""Incidents on disk: an embedded SQLite database and the dumps beside it."""

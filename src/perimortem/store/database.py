@@ -18,11 +18,11 @@ from perimortem.report.upgrade import upgrade_report
 _BUSY_TIMEOUT_S = 5.0
 _RETRY_S = 0.005
 INCIDENTS_MAX = 20_000
-"""Some 10 KiB each; of a service that crashes every second, the last six hours. Arbitrary."""
+"""Some 10 KiB each; for a service that crashes every second, the last six hours. Arbitrary."""
 
 
 Ask = Callable[[str, tuple[Any, ...]], list[tuple[Any, ...]]]
-"""One statement and its values; the rows that come of it."""
+"""One statement and its values; returns the rows."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class IncidentRow:
 
 
 class Store:
-    """Open it, add incidents, ask for them. Many processes may use one store at once."""
+    """Open it, add incidents, query them. Many processes may use one store at once."""
 
     def __init__(self, path: Path) -> None:
         """``path``: the database file. Raises :class:`StoreError`."""
@@ -48,7 +48,7 @@ class Store:
             self._connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S)
             path.chmod(0o600)
             self._enter_wal()
-            # A crash waits for us: what a loss of power may take is the last word, never the rest.
+            # A crash waits for us: a power loss may cost the last transaction, never the rest.
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._migrate()
         except (sqlite3.Error, OSError) as error:
@@ -64,7 +64,7 @@ class Store:
         self._connection.close()
 
     def add(self, report: dict[str, Any]) -> int:
-        """Keep a report (docs/report.schema.json), with its new number as ``id``; returns that."""
+        """Store a report (docs/report.schema.json), with its new number as ``id``; returns that."""
         try:
             with self._connection:
                 cursor = self._connection.execute(
@@ -86,7 +86,7 @@ class Store:
         return cursor.lastrowid
 
     def replace(self, number: int, report: dict[str, Any]) -> None:
-        """Put a fuller report in the place of an earlier one."""
+        """Replace an earlier report by a fuller one."""
         try:
             with self._connection:
                 self._connection.execute(
@@ -99,7 +99,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[Ask]:
-        """Nobody else writes meanwhile; all of it is kept, or nothing. Raises :class:`StoreError`."""
+        """No other process writes meanwhile; stores all of it or nothing. Raises :class:`StoreError`."""
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -112,7 +112,7 @@ class Store:
             raise self._error("write", error) from error
 
     def compact(self) -> None:
-        """Give back what deleted rows have left. Raises :class:`StoreError`."""
+        """Release the space of deleted rows. Raises :class:`StoreError`."""
         self._query("VACUUM", ())
 
     def size_bytes(self) -> int:
@@ -128,7 +128,7 @@ class Store:
         return upgrade_report(json.loads(row[0][0])) if row else None
 
     def find_unfinished(self, pid: int, since: str, until: str) -> int | None:
-        """The incident of a process, started in that time, whose end nobody has told."""
+        """The incident of a process, started in that time, whose end was not reported."""
         rows = self._query(
             "SELECT id FROM incident WHERE pid = ? AND started_at BETWEEN ? AND ? "
             "AND json_extract(report, '$.exit.kind') = 'running' ORDER BY id DESC LIMIT 1",
@@ -177,7 +177,7 @@ class Store:
             raise self._error("read", error) from error
 
     def _enter_wal(self) -> None:
-        """Of two that would change a new file at once SQLite refuses one without its busy timeout."""
+        """If two processes change a new file at once, SQLite refuses one without its busy timeout."""
         deadline = monotonic() + _BUSY_TIMEOUT_S
         while True:
             try:
@@ -207,7 +207,7 @@ class Store:
             )
         if current < newest:
             with self.transaction() as ask:
-                # Another may have done it while we waited for our turn.
+                # Another process may have done it while we waited for our turn.
                 ((current,),) = ask("PRAGMA user_version", ())
                 for file in files:
                     number = int(file.name[:4])

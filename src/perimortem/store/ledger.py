@@ -1,7 +1,7 @@
-"""May this be dumped, and how large may it be? Asked before each dump, and kept in the store.
+"""Reservations of dumps: may this be dumped, and how large may it be? Recorded in the store.
 
-Many monitors may ask at once: the answer is given in a transaction, and what is set aside for a dump
-counts until the dump is there. A reservation of a monitor that was killed lapses.
+Many monitors may ask at once: the answer is given in a transaction, and space reserved for a dump
+counts until the dump exists. A reservation of a monitor that was killed lapses.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from perimortem.store.database import Ask, Store
 from perimortem.store.retention import Limits, StoredDump, plan_removals
 
 LAPSE_S = 600.0
-"""No dump takes so long: its monitor was killed. Arbitrary."""
+"""No dump takes this long: its monitor was killed. Arbitrary."""
 LEAST_BYTES = 512 << 10
-"""Less is no dump at all."""
+"""With less space no dump is useful."""
 _HOUR_S = 3600.0
 
 
 @dataclass(frozen=True)
 class Reservation:
-    """Leave to dump."""
+    """Permission to dump."""
 
     number: int
     size_limit_bytes: int
@@ -40,7 +40,7 @@ class Refusal:
 
     why: str
     is_repeat: bool = False
-    """Dumps like it were kept already: another would show nothing new."""
+    """Similar dumps were already kept: another would show nothing new."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ class DumpLedger:
     def reserve(
         self, signature: str, expected_bytes: int, *, may_grow: bool = False
     ) -> Reservation | Refusal:
-        """Leave for one dump of about ``expected_bytes``; older ones go if they must.
+        """Reserve one dump of about ``expected_bytes``; older ones are removed if necessary.
 
-        ``may_grow``: it may take all the room there is. Raises StoreError."""
+        ``may_grow``: it may take all available space. Raises StoreError."""
         with self._store.transaction() as ask:
             now_s = self._now_s()
             earlier = ask(
@@ -105,7 +105,7 @@ class DumpLedger:
     def settle(
         self, reservation: Reservation, path: str | None, size_bytes: int, incident: int | None
     ) -> None:
-        """The dump is there, or there is none. One that failed counts for its signature all the same:
+        """The dump exists, or failed. A failed one still counts for its signature:
         what makes a worker fail will do so again. Raises StoreError."""
         with self._store.transaction() as ask:
             ask(
@@ -114,12 +114,12 @@ class DumpLedger:
             )
 
     def forget(self, reservation: Reservation) -> None:
-        """As if it had never been asked for. Raises StoreError."""
+        """As if it had never been reserved. Raises StoreError."""
         with self._store.transaction() as ask:
             ask("DELETE FROM dump WHERE id = ?", (reservation.number,))
 
     def clear(self, *, dry_run: bool = False) -> Cleared:
-        """Bring the store within its bounds now. Raises StoreError."""
+        """Bring the store within its limits now. Raises StoreError."""
         with self._store.transaction() as ask:
             return self._make_room(ask, 0, dry_run=dry_run)
 
@@ -183,7 +183,7 @@ def _note_removed(ask: Ask, path: str) -> None:
         report = json.loads(text)
         for dump in report["dumps"]:
             if dump["path"] == path:
-                dump |= {"path": None, "error": "removed: the store keeps its bounds (max-use)"}
+                dump |= {"path": None, "error": "removed: the store keeps its limits (max-use)"}
         has_dump = any(dump["path"] for dump in report["dumps"])
         ask(
             "UPDATE incident SET report = ?, has_dump = ? WHERE id = ?",

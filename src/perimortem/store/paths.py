@@ -22,16 +22,16 @@ def find_data_dir() -> Path:
 
 
 def ensure_data_dir(path: Path) -> Path:
-    """Make the directory and its ``dumps``, both 0700; raises :class:`StoreError`."""
+    """Create the directory and its ``dumps``, both 0700; raises :class:`StoreError`."""
     try:
-        # On Windows a mode of 0700 shuts out the very user when an administrator's shell makes it;
-        # what lies below the user's own folder is his alone already.
+        # On Windows a mode of 0700 locks out the very user if an administrator's shell creates it;
+        # the user's own folder is private already.
         mode = 0o777 if sys.platform == "win32" else 0o700
         path.mkdir(mode=mode, parents=True, exist_ok=True)
         (path / "dumps").mkdir(mode=mode, exist_ok=True)
     except OSError as error:
         raise StoreError(
-            f"cannot make the data directory {path}",
+            f"cannot create the data directory {path}",
             why=error.strerror or str(error),
             remedy="set PERIMORTEM_DATA_DIR to a directory that you can write",
         ) from error

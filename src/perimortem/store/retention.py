@@ -1,4 +1,4 @@
-"""Which dumps must go so that the store keeps its bounds: a plan only, nothing is touched here."""
+"""Which dumps must be removed so that the store keeps its limits: a plan only, nothing is touched."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Limits:
-    """In the words of coredump.conf."""
+    """With the names of coredump.conf."""
 
     max_use_bytes: int
     """All dumps and the database together."""
     keep_free_bytes: int
-    """Of the file system that they lie on."""
+    """Of the file system that holds them."""
     max_age_s: float
     dumps_per_hour: int
-    """Of one signature; further ones are counted."""
+    """Per signature; further ones are counted."""
 
 
 @dataclass(frozen=True)
 class StoredDump:
-    """A dump file. Without a signature (put there by somebody else) it is one of its own."""
+    """A dump file. One without a signature (put there by another program) is its own kind."""
 
     path: Path
     size_bytes: int
@@ -33,10 +33,10 @@ class StoredDump:
 def plan_removals(
     dumps: Sequence[StoredDump], excess_bytes: int, oldest_s: float
 ) -> list[StoredDump]:
-    """Those taken before ``oldest_s``, and the oldest until ``excess_bytes`` are won.
+    """Those taken before ``oldest_s``, and the oldest until ``excess_bytes`` are freed.
 
-    Never the newest of a signature: it may be the only one that anybody will ever have. So the bytes
-    that are won may be fewer.
+    Never the newest of a signature: it may be the only evidence there will ever be. So fewer bytes
+    may be freed.
     """
     newest: dict[str, StoredDump] = {}
     for dump in dumps:

@@ -1,6 +1,6 @@
-"""What the loop stands on: waiting for many things at once, helpers of ours, limits.
+"""The loop's operating system layer: waiting for many things at once, our helpers, limits.
 
-This file alone chooses the system.
+Only this file selects the system.
 """
 
 from __future__ import annotations

@@ -13,13 +13,13 @@ class Selector(Protocol):
     """A ``waitable`` is a file descriptor on Linux, a handle on Windows."""
 
     def register(self, waitable: int, call: Call) -> None:
-        """``call`` is handed out whenever the waitable is ready, as long as it is."""
+        """``call`` is returned whenever the waitable is ready, as long as it is."""
 
     def unregister(self, waitable: int) -> None:
-        """Not watched any more; it may be closed now."""
+        """No longer watched; it may be closed now."""
 
     def wait(self, timeout_s: float | None) -> list[Call]:
-        """The calls of all that is ready, at the latest after ``timeout_s`` (None: never)."""
+        """The calls of all that is ready, after ``timeout_s`` at the latest (None: never)."""
 
     def close(self) -> None:
-        """What was registered is left as it is."""
+        """Registered waitables are left as they are."""

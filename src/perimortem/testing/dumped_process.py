@@ -57,7 +57,7 @@ class DumpedException:
     address: int = 0
     parameters: tuple[int, ...] = ()
     registers: Mapping[str, int] | None = None
-    """Those at the exception, where the thread itself stands elsewhere by now."""
+    """Those at the exception, if the thread itself is elsewhere by now."""
 
 
 @dataclass(frozen=True)

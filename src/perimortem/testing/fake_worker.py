@@ -14,7 +14,7 @@ class FakeWorker:
         self.argv = tuple(argv)
         self.pid = pid
         self.question: bytes | None = None
-        """What it was asked; None while it is a spare."""
+        """Its request; None while it is a spare."""
         self.status: int | None = None
         """None while it runs."""
         self.was_killed = False
@@ -82,7 +82,7 @@ class FakeLauncher:
         return worker
 
     def list_asked(self, program: str) -> list[FakeWorker]:
-        """Those of ``program`` (the end of its path) that were asked and have not ended."""
+        """Those of ``program`` (the end of its path) that got a request and have not ended."""
         return [
             worker
             for worker in self.started

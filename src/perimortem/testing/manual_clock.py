@@ -15,7 +15,7 @@ class ManualClock:
         self.now_ns += int(seconds * 1e9)
 
     def suspend(self, seconds: float) -> None:
-        """The machine sleeps: only CLOCK_BOOTTIME and the wall clock go on."""
+        """The machine sleeps: only CLOCK_BOOTTIME and the wall clock advance."""
         self.suspended_ns += int(seconds * 1e9)
 
     def monotonic_ns(self) -> int:

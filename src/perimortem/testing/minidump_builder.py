@@ -86,7 +86,7 @@ def build_minidump(
     """
     start = _HEADER.size + len(streams) * _ENTRY.size
     tail_start = 0
-    # Streams name places in the tail, which begins after the last of them: the first round tells where.
+    # Streams refer to places in the tail, which starts after the last of them: the first round finds it.
     for _ in range(2):
         body = DumpBody(start, tail_start)
         directory = b"".join(_add_stream(stream, body) for stream in streams)

@@ -1,1 +1,1 @@
-"""Calls of Windows, declared with their types. No decisions: who uses them turns failures into words."""
+"""Windows functions, declared with their types. No decisions: callers turn failures into messages."""

@@ -1,4 +1,4 @@
-"""A name that one process of the machine holds at a time, until it lets go of it or ends in any way."""
+"""A name that one process of the machine holds at a time, until it releases it or ends in any way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a handle of a process tells."""
+"""Facts that a process handle gives."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def read_basic_information(handle: int) -> BasicInformation | None:
 
 
 def read_suspend_count(tid: int) -> int:
-    """How often a thread is suspended; 0 where that cannot be told."""
+    """How often a thread is suspended; 0 if unknown."""
     thread = kernel32.OpenThread(kernel32.THREAD_QUERY_LIMITED_INFORMATION, False, tid)
     if not thread:
         return 0

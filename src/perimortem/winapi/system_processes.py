@@ -38,7 +38,7 @@ _NtQuerySystemInformation = Library("ntdll").declare(
 
 @dataclass(frozen=True)
 class ThreadEntry:
-    """``state`` is 0 where the system does not tell (Wine)."""
+    """``state`` is 0 if the system does not provide it (Wine)."""
 
     tid: int
     context_switches: int
@@ -55,7 +55,7 @@ class ThreadEntry:
 class ProcessEntry:
     """Times in 100 ns, the creation time since 1601. The parent may be gone, its pid another's by now.
 
-    Without threads it is a clone that somebody took a snapshot with, or what is left of a dead one."""
+    Without threads it is a clone made for a snapshot, or what is left of a dead one."""
 
     pid: int
     parent_pid: int
@@ -70,7 +70,7 @@ class ProcessEntry:
 
 
 def list_processes_now() -> dict[int, ProcessEntry]:
-    """By pid; at most a quarter of a second old. Empty when the system refuses."""
+    """By pid; at most a quarter of a second old. Empty if the system refuses."""
     global _latest
     taken_s, entries = _latest
     if time.monotonic() - taken_s > _FRESH_S:
@@ -83,7 +83,7 @@ _latest: tuple[float, dict[int, ProcessEntry]] = (-1.0, {})
 
 
 def forget_processes() -> None:
-    """Something is known to have changed: the next question is asked anew."""
+    """Something is known to have changed: the next query reads it again."""
     global _latest
     _latest = (-1.0, {})
 

@@ -1,4 +1,4 @@
-"""Integrity levels: who may not write up may not read up either, where a process is opened."""
+"""Integrity levels: a process that may not write up may not read up either when it opens another."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class IntegrityLevel:
 
 
 def read_integrity_level(pid: int | None) -> IntegrityLevel | None:
-    """Of a process, or of ours; None where it is refused."""
+    """Of a process, or of ours; None if refused."""
     raw = _read_token(pid, _TOKEN_INTEGRITY_LEVEL)
     if raw is None or len(raw) < 16:
         return None

@@ -1,1 +1,1 @@
-"""Sources of heartbeats that there are on Linux only."""
+"""Heartbeat sources that exist on Linux only."""

@@ -1,7 +1,7 @@
 """The receiving end of sd_notify(3): a datagram socket for the processes of one tree.
 
-Abstract, so that a program that gave up its rights still reaches it; who speaks is decided by the
-kernel's credentials, never by what a message says. What came for a supervisor above us is passed on.
+Abstract, so that a program that dropped its privileges can still reach it; senders are identified by the
+kernel's credentials, never by the message. Messages for a supervisor above us are passed on.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _AT_ONCE_MAX = 100
 _HELD_MAX = 256
 _KEPT = 20
 _LAST_WORDS_S = 1.0
-"""So long a slow supervisor is waited for when everything else is done. Arbitrary."""
+"""How long a slow supervisor is waited for when everything else is done. Arbitrary."""
 
 
 class NotifySocket:
@@ -55,9 +55,9 @@ class NotifySocket:
         return self._socket.fileno()
 
     def receive(self) -> Iterator[tuple[int, Notification]]:
-        """(pid of the sender, what it said) for every datagram that is waiting."""
+        """(pid of the sender, its message) for every pending datagram."""
         room = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(4 * _DESCRIPTORS_MAX)
-        for _ in range(_AT_ONCE_MAX):  # others have a right to the loop as well
+        for _ in range(_AT_ONCE_MAX):  # other work needs the loop as well
             try:
                 message, ancillary, flags, _ = self._socket.recvmsg(MESSAGE_MAX, room)
             except BlockingIOError:
@@ -83,7 +83,7 @@ class NotifySocket:
 
 
 class Relay:
-    """To the supervisor above us: in order, and held while it is slow; nothing here waits for it."""
+    """To the supervisor above us: in order, and queued while it is slow; nothing here blocks."""
 
     def __init__(self, path: str) -> None:
         self._address = _address(path)
@@ -93,11 +93,11 @@ class Relay:
         self._has_room.register(self._out, 0)
 
     def fileno(self) -> int:
-        """Readable when the supervisor has room for what is held: then :meth:`flush`."""
+        """Readable when the supervisor can take queued messages: then :meth:`flush`."""
         return self._has_room.fileno()
 
     def pass_on(self, message: bytes, descriptors: list[int]) -> None:
-        """The descriptors are ours to close. When too many are held, beats go first: the next one
+        """We must close the descriptors. If too many are queued, beats are dropped first: the next one
         says the same.
         """
         if not message:
@@ -118,7 +118,7 @@ class Relay:
             rights = struct.pack(f"{len(descriptors)}i", *descriptors)
             ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if descriptors else []
             try:
-                # Connected, for only then the kernel tells of room; anew, for it may have restarted.
+                # Connected, or the kernel reports no free space; anew, since it may have restarted.
                 self._out.connect(self._address)
                 self._out.sendmsg([message], ancillary)
             except BlockingIOError:
@@ -146,11 +146,11 @@ class SdNotifyBeat:
     """The heartbeat ``watchdog`` of one process, beaten by its notifications."""
 
     name = "watchdog"
-    blind_spot = "threads that the one which notifies does not wait for"
+    blind_spot = "threads that the notifying thread does not wait for"
     warning = ""
 
     def __init__(self, now_ns: int, threshold_ns: int | None, *, is_expected: bool) -> None:
-        """``is_expected``: it was said that the program notifies; else it is judged once it did."""
+        """``is_expected``: the user said that the program notifies; else it is judged once it did."""
         self.status: str | None = None
         self._beat_ns = now_ns
         self._threshold_ns = threshold_ns
@@ -166,7 +166,7 @@ class SdNotifyBeat:
             self._threshold_ns = max(said.watchdog_usec * 1000, _THRESHOLD_LEAST_NS)
         if said.ready:
             self._event(now_ns, "sd.ready")
-            # Without a beat so far it may be one that only says when it is ready.
+            # Without a beat so far it may be a program that only notifies readiness.
             self._is_judged = self._beaten
         if said.watchdog:
             self._is_judged = self._beaten = True

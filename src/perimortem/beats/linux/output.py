@@ -1,9 +1,9 @@
-"""What the program prints: any byte of its stdout or stderr is a beat of ``output``.
+"""The program's output: any byte on its stdout or stderr is a beat of ``output``.
 
-We stand in between: a pseudo-terminal where ours is a terminal (most programs buffer by the block when
-they write to a pipe, and would beat minutes late), else a pipe. One thread for each stream copies;
-a reader of ours that does not read makes the program wait, as it would without us, and never the
-monitor. Lines that are JSON objects are kept as events.
+We are in between: with a pseudo-terminal if ours is a terminal (most programs use block buffering when
+they write to a pipe, and would beat minutes late), else a pipe. One thread per stream copies;
+if the reader of our output does not read, the program waits, as it would without us, but the
+monitor does not. Lines that are JSON objects are kept as events.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Output:
     def __init__(self, now_ns: int, *, force_pty: bool) -> None:
         self.name = "output"
         self.warning = ""
-        self.blind_spot = "silence that is meant; work that prints nothing"
+        self.blind_spot = "intended silence; work that prints nothing"
         self._beat_ns = now_ns
         self._beaten = False
         self._events: deque[Event] = deque(maxlen=_KEPT)
@@ -56,14 +56,14 @@ class Output:
             stream.thread.start()
 
     def resize(self) -> bool:
-        """Our terminal's window has changed its size; True when that was passed on."""
+        """Our terminal was resized; True if that was passed on."""
         terminals = [stream for stream in self._streams if stream.is_terminal]
         return sum(_copy_window(stream.our_fd, stream.read_fd) for stream in terminals) > 0
 
     def finish(self, timeout_s: float) -> bool:
-        """The child has ended: copy what is there, and do not wait for others that hold the streams.
+        """The child has ended: copy what is left, and do not wait for others that hold the streams.
 
-        ``timeout_s``: how long to wait for a reader of ours that does not read. True when all is out."""
+        ``timeout_s``: how long to wait for a reader that does not read. True if all is written."""
         for stream in self._streams:
             if stream.thread.is_alive() and not stream.ended.is_set():
                 stream.ended.set()
@@ -88,7 +88,7 @@ class Output:
 
     def facts(self) -> tuple[str, ...]:
         if self.warning:
-            return ("it prints into a pipe: its own buffer may have delayed what it printed",)
+            return ("it prints into a pipe: its own buffer may have delayed the output",)
         return ()
 
     def close(self) -> None:
@@ -98,7 +98,7 @@ class Output:
         is_terminal = os.isatty(our_fd)
         if is_terminal or force_pty:
             read_fd, child_fd = os.openpty()
-            # The real terminal, or whoever reads, gets the bytes as they were written.
+            # The real terminal, or other reader, gets the bytes unchanged.
             tty.setraw(child_fd)
             if is_terminal:
                 _copy_window(our_fd, read_fd)
@@ -113,7 +113,7 @@ class Output:
         self._beaten = True
 
     def keep_line(self, line: bytes) -> None:
-        """A whole line; kept when it is a JSON object."""
+        """A complete line; kept if it is a JSON object."""
         if not line.startswith(b"{"):
             return
         try:
@@ -158,7 +158,7 @@ class _Stream:
             os.close(fd)
 
     def _copy_chunk(self, poll: select.poll) -> bool:
-        """False at the end of the stream, or when the child has ended and nothing is left in it."""
+        """False at the end of the stream, or if the child has ended and the stream is empty."""
         if self.ended.is_set() and self._is_over():
             return False
         has_data = any(
@@ -178,7 +178,7 @@ class _Stream:
         return _write_all(self.our_fd, chunk)
 
     def _is_over(self) -> bool:
-        """After the child's end: others may hold the stream and print for ever."""
+        """After the child's end: other holders of the stream might print for ever."""
         now_ns = time.monotonic_ns()
         if self._over_at_ns is None:
             self._over_at_ns = now_ns + _LAST_READ_NS
@@ -205,7 +205,7 @@ class _Stream:
 
 
 def _write_all(fd: int, data: bytes) -> bool:
-    """False when our reader has left: closing our end tells the program so."""
+    """False if our reader has left: closing our end signals that to the program."""
     view = memoryview(data)
     while view:
         try:

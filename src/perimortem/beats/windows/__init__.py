@@ -1,1 +1,1 @@
-"""Sources of heartbeats that there are on Windows only."""
+"""Heartbeat sources that exist on Windows only."""

@@ -1,6 +1,6 @@
-"""Does its window answer? Windows asks by sending it a message that does nothing; so do we.
+"""Does its window respond? Windows checks by sending a message that does nothing; so do we.
 
-IsHungAppWindow has a limit of its own (5 s); a WM_NULL with a short time-out has ours.
+IsHungAppWindow has its own limit (5 s); a WM_NULL with a short time-out has ours.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _SendMessageTimeoutW = _user32.declare(
 
 
 class Window:
-    """The visible windows of these processes; it beats while all of them answer, or there is none."""
+    """The visible windows of these processes; it beats while all of them respond, or there is none."""
 
     name = "window"
     blind_spot = "threads without a window"
@@ -66,7 +66,7 @@ class Window:
         return ()
 
     def observe(self, now_ns: int) -> None:
-        """Each window has 50 ms to answer: the monitor waits for nobody longer."""
+        """Each window has 50 ms to respond: the monitor waits no longer for any."""
         windows = find_windows(set(self._pids()))[:_WINDOWS_MAX]
         silent = next((window for window in windows if not does_answer(window)), None)
         if silent is None:
@@ -110,7 +110,7 @@ def does_answer(window: int) -> bool:
 
 
 def read_title(window: int) -> str:
-    """Kept by the system: its thread is not asked."""
+    """Kept by the system: its thread is not queried."""
     buffer = ctypes.create_unicode_buffer(_TITLE_MAX)
     _GetWindowTextW(window, buffer, _TITLE_MAX)
     return printable(buffer.value)

@@ -1,8 +1,9 @@
 """core_pattern: the kernel starts our helper for each process that dumps core.
 
-What stands there is written down first, and put back exactly. A handler of somebody else
-(systemd-coredump, apport) is left alone unless we are told to take its place, or to pass cores on to it.
-The helper is copied to where only root can write: who could change it would be root at the next crash.
+The existing setting is saved first, and restored exactly. Another program's handler (systemd-coredump,
+apport) is left alone unless we are asked to replace it, or to pass cores on to it.
+The helper is copied to a path that only root can write: a user who changed it would be root at the next
+crash.
 """
 
 from __future__ import annotations
@@ -28,16 +29,16 @@ _BOOT_FILE = Path("/etc/sysctl.d/90-perimortem.conf")
 _ARGUMENTS = "%P %s %c %d %t %u %g %p %e"
 _PATTERN_MAX = 127
 _PIPE_LIMIT_LEAST = 256
-"""So many crashes at once; the kernel drops further ones, with a word in its log. With 0 it would not
+"""How many crashes at once; the kernel drops further ones and logs that. With 0 it would not
 wait for a helper, and the process would be gone before it can be read."""
 _HELPER = "core-helper"
 _SPECIFIERS = "%PIpiscdtugehE"
-"""Of core(5), as the helper expands them."""
+"""The specifiers of core(5) that the helper expands."""
 _FILES = (_HELPER, "previous", "run_dir", "chain", "state.json")
 
 
 def install(rule: Rule) -> bool:
-    """Set it up; False when it stood so already.
+    """Install it; False if it was already installed.
 
     Raises AccessDenied (not root), UsageError, PerimortemError (a foreign handler; an unsafe place)."""
     if rule.program is not None:
@@ -59,7 +60,7 @@ def install(rule: Rule) -> bool:
     state = read_state(directory)
     if is_ours and state is not None:
         previous, previous_limit = state.previous_pattern, state.previous_pipe_limit
-    elif is_ours:  # our state is lost: the kernel's own default is what we can go back to
+    elif is_ours:  # our state is lost: the kernel's own default is all we can restore
         previous, previous_limit = "core", limit
     else:
         previous, previous_limit = current, limit
@@ -85,9 +86,9 @@ def install(rule: Rule) -> bool:
 
 
 def uninstall(program: str | None) -> bool:
-    """Put back what stood there; False when there was nothing of ours. Raises AccessDenied.
+    """Restore the previous setting; False if nothing of ours was installed. Raises AccessDenied.
 
-    What somebody else has set since stays."""
+    A setting that another program has made since stays."""
     _require_root("uninstall")
     state = read_state(kept.DIRECTORY)
     is_ours = _read(_PATTERN).startswith(f"|{kept.DIRECTORY}/")
@@ -107,7 +108,7 @@ def uninstall(program: str | None) -> bool:
 
 
 def list_installed() -> list[InstalledRule]:
-    """The one that holds, ours or not; a file name is the kernel's own way and no rule."""
+    """The rule in effect, ours or not; a file name is the kernel's own way and not a rule."""
     current = _read(_PATTERN)
     state = read_state(kept.DIRECTORY)
     if state is not None and current == state.pattern:
@@ -134,8 +135,8 @@ def _check_previous(previous: str, rule: Rule, *, is_ours: bool) -> None:
     if unknown and (rule.chains or rule.replaces):
         raise PerimortemError(
             f"core_pattern asks for %{unknown[0]}",
-            why="the helper cannot tell that to the handler that it passes cores on to",
-            remedy=f"it knows %{' %'.join(_SPECIFIERS)}",
+            why="the helper cannot pass that to the handler that it passes cores on to",
+            remedy=f"it supports %{' %'.join(_SPECIFIERS)}",
         )
     is_foreign = is_handler or previous.startswith("@")
     if is_foreign and not is_ours and not (rule.replaces or rule.chains):
@@ -147,27 +148,27 @@ def _check_previous(previous: str, rule: Rule, *, is_ours: bool) -> None:
 
 
 def _make_safe_directory(directory: Path) -> None:
-    """Nobody but root may write it, or any directory above it."""
+    """Only root may write it, or any directory above it."""
     directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     for path in (directory, *directory.parents):
         facts = path.lstat()
         if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != 0 or facts.st_mode & 0o022:
             raise PerimortemError(
-                f"{path} can be written by others than root",
-                why="who could change the helper there would be root at the next crash",
+                f"{path} can be written by users other than root",
+                why="a user who changed the helper there would be root at the next crash",
                 remedy=f"chown root {path}; chmod go-w {path}",
             )
 
 
 def _check_run_dir(path: Path) -> None:
-    """Root writes there at each crash, and trusts who listens."""
+    """Root writes there at each crash, and trusts the listener."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     for place in (path, *path.parents):
         facts = place.lstat()
         is_shared = bool(facts.st_mode & stat.S_ISVTX) and place != path
         if facts.st_uid != 0 or (facts.st_mode & 0o022 and not is_shared):
             raise PerimortemError(
-                f"{place} can be written by others than root",
+                f"{place} can be written by users other than root",
                 why="the monitor of root listens below it",
                 remedy="set PERIMORTEM_RUN_DIR=/run/perimortem",
             )
@@ -189,7 +190,7 @@ def _copy_helper(path: Path) -> None:
 
 
 def _describe(directory: Path) -> list[bytes]:
-    """What is there, to tell whether a second call changed anything."""
+    """The current state, to detect whether a second call changed anything."""
     found = []
     for name in _FILES:
         try:
@@ -201,7 +202,7 @@ def _describe(directory: Path) -> list[bytes]:
 
 def _require_root(what: str) -> None:
     if os.geteuid() != 0:
-        raise AccessDenied(f"cannot {what} the system's collector", why="that takes root")
+        raise AccessDenied(f"cannot {what} the system's collector", why="that requires root")
 
 
 def _read(path: Path) -> str:

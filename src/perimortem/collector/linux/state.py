@@ -1,4 +1,4 @@
-"""What stood there before us: written before anything is changed, and checked when it is read."""
+"""The previous settings: saved before anything is changed, and verified when read."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class State:
 
 
 def write_state(state: State, directory: Path = DIRECTORY) -> None:
-    """On the disk when this returns."""
+    """On disk when this returns."""
     fields = asdict(state)
     text = json.dumps({**fields, "crc32": _checksum(fields)})
     write_file(directory / _FILE, text + "\n")
 
 
 def read_state(directory: Path = DIRECTORY) -> State | None:
-    """None where there is none. Raises PerimortemError when it is damaged."""
+    """None if there is none. Raises PerimortemError if it is damaged."""
     path = directory / _FILE
     try:
         fields = json.loads(path.read_text())
@@ -51,7 +51,7 @@ def read_state(directory: Path = DIRECTORY) -> State | None:
 
 
 def write_file(path: Path, text: str) -> None:
-    """In the place of the old one, at once; on the disk when this returns."""
+    """Replaces the old one atomically; on disk when this returns."""
     building = path.with_name(f".{path.name}.new")
     fd = os.open(building, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     with open(fd, "w", encoding="utf-8") as file:

@@ -1,7 +1,7 @@
 r"""HKLM\SOFTWARE\Microsoft\Windows\Windows Error Reporting\LocalDumps\PROGRAM.exe.
 
 WER reads DumpFolder, DumpCount, DumpType (0 custom, 1 mini, 2 full) and CustomDumpFlags there, and
-ignores HKCU. A value of our own says what stood there before: only what we wrote is taken away again.
+ignores HKCU. A value of our own records the previous ones: only what we wrote is removed again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Value = tuple[Any, int]
 
 
 def install(rule: Rule) -> bool:
-    """Write the rule; False when it stood there already. Raises AccessDenied."""
+    """Write the rule; False if it already existed. Raises AccessDenied."""
     program = _require_program(rule.program)
     _refuse_without_rights()
     wanted = _build_values(rule)
@@ -42,7 +42,7 @@ def install(rule: Rule) -> bool:
                 return False
             before = mark["before"] if mark else {n: v for n, v in current.items() if v is not None}
             is_made = mark["is_made"] if mark else not had_key
-            # First the mark: whatever is written after it can be taken back.
+            # First the mark: whatever is written after it can be undone.
             note = {"before": before, "is_made": is_made, "wrote": wanted}
             winreg.SetValueEx(key, _MARK, 0, winreg.REG_SZ, json.dumps(note))
             for name, value in wanted.items():
@@ -59,7 +59,7 @@ def _require_program(program: str | None) -> str:
 
 
 def uninstall(program: str | None) -> bool:
-    """Take away what was written, and put back what stood there; False when nothing was ours."""
+    """Remove what was written, and restore the previous values; False if nothing was ours."""
     program = _require_program(program)
     _refuse_without_rights()
     path = f"{ROOT}\\{program}"
@@ -69,7 +69,9 @@ def uninstall(program: str | None) -> bool:
             if mark is None:
                 return False
             for name, wrote in mark["wrote"].items():
-                if _read(key, name) == _as_value(wrote):  # else somebody has changed it since
+                if _read(key, name) == _as_value(
+                    wrote
+                ):  # else it was changed by another program since
                     _write(key, name, _as_value(mark["before"].get(name)))
             winreg.DeleteValue(key, _MARK)
             is_empty = winreg.QueryInfoKey(key)[:2] == (0, 0)
@@ -83,7 +85,7 @@ def uninstall(program: str | None) -> bool:
 
 
 def list_installed() -> list[InstalledRule]:
-    """Every rule there is, ours or not."""
+    """Every rule, ours or not."""
     found = []
     try:
         with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, ROOT, 0, _ACCESS) as root:
@@ -99,7 +101,7 @@ def list_installed() -> list[InstalledRule]:
 
 
 def _build_values(rule: Rule) -> dict[str, Value | None]:
-    """By name; None: must not be there."""
+    """By name; None: must not exist."""
     kind = 2 if rule.types is None else 0
     return {
         "DumpFolder": (str(rule.folder), winreg.REG_EXPAND_SZ),
@@ -144,7 +146,7 @@ def _as_value(value: list[Any] | None) -> Value | None:
 
 
 def _read_mark(key: winreg.HKEYType) -> dict[str, Any] | None:
-    """None where we wrote nothing, or where somebody spoilt it."""
+    """None if we wrote nothing, or if it was damaged."""
     value = _read(key, _MARK)
     try:
         mark = json.loads(value[0]) if value else None
@@ -166,7 +168,7 @@ def _refuse_without_rights() -> None:
     if not is_elevated():
         raise AccessDenied(
             "cannot change Windows Error Reporting",
-            why="LocalDumps stands in HKEY_LOCAL_MACHINE, which only administrators write",
+            why="LocalDumps is in HKEY_LOCAL_MACHINE, which only administrators can write",
             remedy="run perimortem as administrator",
         )
 

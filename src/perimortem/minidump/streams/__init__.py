@@ -1,6 +1,6 @@
 """The streams that we write, one file each, and their registry.
 
-A stream is a function from the snapshot to its bytes; None means: not asked for, or nothing to say.
+A stream is a function from the snapshot to its bytes; None means: not requested, or empty.
 To add one: declare its records in ``minidump/format.py``, write ``streams/NAME.py``, and name it in
 ``STREAMS``.
 """
@@ -38,6 +38,6 @@ STREAMS: tuple[StreamWriter, ...] = (
     write_record,
     write_xstate,
 )
-"""In the order in which they stand in the file. Threads and memory come last, by ``writer``."""
+"""In file order. Threads and memory come last, by ``writer``."""
 
 __all__ = ["STREAMS", "StreamWriter"]

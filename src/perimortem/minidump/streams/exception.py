@@ -1,4 +1,4 @@
-"""ExceptionStream: the signal and the context of the thread that it struck."""
+"""ExceptionStream: the signal and the context of the crashing thread."""
 
 from __future__ import annotations
 

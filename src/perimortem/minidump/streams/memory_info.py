@@ -1,4 +1,4 @@
-"""MemoryInfoListStream: every mapping with its protection, in Windows' words."""
+"""MemoryInfoListStream: every mapping with its protection, in Windows' terms."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _write_region(region: Region, allocation_base: int) -> MemoryInfo:
 
 
 def derive_protection(region: Region) -> int:
-    """PAGE_* of a mapping; write-only is not known there and counts as read-write."""
+    """PAGE_* of a mapping; write-only does not exist there and counts as read-write."""
     if region.executable:
         if region.writable:
             return layout.PAGE_EXECUTE_READWRITE

@@ -1,4 +1,4 @@
-"""Streams that are files of /proc as they stand. The environment is left out: it holds secrets."""
+"""Streams that are verbatim files of /proc. The environment is left out: it holds secrets."""
 
 from __future__ import annotations
 

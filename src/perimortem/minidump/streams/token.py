@@ -1,4 +1,4 @@
-"""TokenStream: who the process is. Windows has a TOKEN_* record there; ours is JSON."""
+"""TokenStream: the identity of the process. Windows has a TOKEN_* record there; ours is JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A helper of ours: a dump worker, a debugger. One question by its standard input, one answer back."""
+"""A helper of ours: a dump worker, a debugger. One request on its standard input, one answer back."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _JOB_STOPS = {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
 
 
 class Helper:
-    """A child whose answer is read as it comes."""
+    """A child whose answer is read as it arrives."""
 
     def __init__(
         self, argv: Sequence[str], environment: Mapping[str, str], *, own_session: bool = False
     ) -> None:
-        """``own_session``: Ctrl-C is not for it. Raises OSError when it cannot be started."""
-        # Debuggers wait for SIGCHLD, and we hold it back. And a job that is stopped takes its whole
-        # group with it: between vfork and exec that would be our child, and we wait for its exec.
+        """``own_session``: Ctrl-C does not reach it. Raises OSError if it cannot be started."""
+        # Debuggers wait for SIGCHLD, which we block. And a job that is stopped takes its whole
+        # group with it: between vfork and exec that would include our child, whose exec we wait for.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _JOB_STOPS)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
         try:
@@ -36,14 +36,14 @@ class Helper:
             )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            if signal.SIGCHLD in before:  # one that came meanwhile was lost: look again
+            if signal.SIGCHLD in before:  # one that arrived meanwhile was lost: check again
                 signal.raise_signal(signal.SIGCHLD)
         assert self._popen.stdin is not None
         assert self._popen.stdout is not None
         self._stdin, self._stdout = self._popen.stdin, self._popen.stdout
         os.set_blocking(self._stdout.fileno(), False)
         self.rest = b""
-        """After its end: what it had said and nobody had read."""
+        """After its end: output that had not been read."""
 
     @property
     def pid(self) -> int:
@@ -58,7 +58,7 @@ class Helper:
         return self._stdout.fileno()
 
     def ask(self, question: bytes) -> None:
-        """All that it is told. When it has died, its empty answer says so."""
+        """Writes the request. If the helper has died, its empty answer says so."""
         try:
             self._stdin.write(question)
             self._stdin.close()
@@ -66,7 +66,7 @@ class Helper:
             return
 
     def read(self) -> bytes | None:
-        """A part of the answer, nothing at its end; None: nothing yet."""
+        """A part of the answer, empty at its end; None: nothing yet."""
         try:
             return os.read(self._stdout.fileno(), 65536)
         except BlockingIOError:
@@ -76,7 +76,7 @@ class Helper:
         self._popen.kill()
 
     def end(self, patience_s: float) -> int:
-        """Its status. First a polite word: a debugger that is killed may leave its target stopped."""
+        """Its status. SIGTERM first: a debugger that is killed may leave its target stopped."""
         try:
             status = self._popen.wait(timeout=patience_s)
         except subprocess.TimeoutExpired:
@@ -88,9 +88,7 @@ class Helper:
                 try:
                     status = self._popen.wait(timeout=_KILL_PATIENCE_S)
                 except subprocess.TimeoutExpired:
-                    status = (
-                        -1
-                    )  # stuck in the kernel, on a sick disk perhaps: it ends when that lets it
+                    status = -1  # stuck in the kernel, perhaps on a failing disk: it ends later
         while part := self.read():
             self.rest += part
         for pipe in (self._stdin, self._stdout):

@@ -15,13 +15,13 @@ def descriptors_max() -> int:
 
 
 def refuse_own_core() -> None:
-    """A core of ours is neither written nor told: 1 is the kernel's mark for helpers of core_pattern."""
+    """No core of ours is written or reported: 1 is the kernel's mark for helpers of core_pattern."""
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
 
 
 def raise_own_limits() -> None:
-    """Each target takes two descriptors. What `run` starts has been given the limits that we had."""
+    """Each target takes two descriptors. What `run` starts gets our original limits."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,4 +1,4 @@
-"""Let a process run that something of ours has left stopped."""
+"""Resume a process that our helper has left stopped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ assert sys.platform == "linux"
 
 
 def let_run(pid: int) -> None:
-    """SIGCONT; nothing when it is gone."""
+    """SIGCONT; no effect if it is gone."""
     try:
         fd = os.pidfd_open(pid)
     except OSError:

@@ -8,5 +8,5 @@ assert sys.platform == "linux"
 
 
 def accepts_codes(fd: int) -> bool:
-    """Whether this terminal obeys escape codes: here every one does."""
+    """Whether this terminal supports escape codes: on Linux all do."""
     return True

@@ -1,1 +1,1 @@
-"""What the loop stands on, by the calls of Windows."""
+"""The loop's operating system layer on Windows."""

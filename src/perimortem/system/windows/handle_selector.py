@@ -1,6 +1,6 @@
 """Wait for any number of handles: the system's thread pool waits, a completion port wakes us.
 
-WaitForMultipleObjects takes 64 handles; RegisterWaitForSingleObject any number. A job's messages come
+WaitForMultipleObjects takes 64 handles; RegisterWaitForSingleObject any number. A job's messages arrive
 through the same port.
 """
 
@@ -58,11 +58,11 @@ class HandleSelector:
         registered = self._by_waitable.pop(waitable)
         del self._by_key[registered.key]
         if registered.wait is not None:
-            # Until a callback under way has returned: then the handle may be closed.
+            # Until a running callback has returned: then the handle may be closed.
             kernel32.UnregisterWaitEx(registered.wait, kernel32.INVALID_HANDLE_VALUE)
 
     def open_port_key(self, take: TakeMessage) -> int:
-        """A completion key for a job: ``take(message, value, now_ns)`` is called with what comes."""
+        """A completion key for a job: ``take(message, value, now_ns)`` is called for each message."""
         key = next(self._keys)
         self._ports[key] = take
         return key
@@ -104,7 +104,7 @@ class HandleSelector:
         kernel32.PostQueuedCompletionStatus(self.port, 0, key, None)
 
     def _take_one(self, timeout_ms: int) -> Call | None:
-        """None at the timeout. What was unregistered meanwhile is passed over, as an empty call."""
+        """None at the timeout. Handles unregistered meanwhile are skipped, as an empty call."""
         message, key, value = kernel32.DWORD(), kernel32.SIZE_T(), kernel32.PVOID()
         ok = kernel32.GetQueuedCompletionStatus(
             self.port, ctypes.byref(message), ctypes.byref(key), ctypes.byref(value), timeout_ms

@@ -1,4 +1,4 @@
-"""A helper of ours: a dump worker. One question by its standard input, one answer back.
+"""A helper of ours: a dump worker. One request on its standard input, one answer back.
 
 The answer goes into a file: a handle of an anonymous pipe cannot be waited for, the process can.
 """
@@ -23,11 +23,11 @@ class Helper:
     def __init__(
         self, argv: Sequence[str], environment: Mapping[str, str], *, own_session: bool = False
     ) -> None:
-        """``own_session``: Ctrl-C is not for it. Raises OSError when it cannot be started."""
+        """``own_session``: Ctrl-C does not reach it. Raises OSError if it cannot be started."""
         self._answer = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the helper
         self._is_read = False
         self.rest = b""
-        """After its end: what it had said and nobody had read."""
+        """After its end: output that had not been read."""
         try:
             self._popen = subprocess.Popen(
                 argv,
@@ -35,7 +35,7 @@ class Helper:
                 stdout=self._answer,
                 stderr=subprocess.DEVNULL,
                 env=dict(environment),
-                # Without a console: what is said to ours is not for it, and none is opened.
+                # Without a console: events of ours do not reach it, and none is opened.
                 creationflags=subprocess.DETACHED_PROCESS,
             )
         except OSError:
@@ -57,7 +57,7 @@ class Helper:
         return int(self._popen._handle)  # type: ignore[attr-defined]
 
     def ask(self, question: bytes) -> None:
-        """All that it is told. When it has died, its empty answer says so."""
+        """Writes the request. If the helper has died, its empty answer says so."""
         try:
             self._stdin.write(question)
             self._stdin.close()
@@ -85,7 +85,7 @@ class Helper:
             try:
                 status = self._popen.wait(timeout=_KILL_PATIENCE_S)
             except subprocess.TimeoutExpired:
-                status = -1  # stuck in the system: it ends when that lets it
+                status = -1  # stuck in the system: it ends when the system lets it
         if not self._is_read:
             self.rest = self._read_answer()
         self._answer.close()

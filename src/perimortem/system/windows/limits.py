@@ -10,7 +10,7 @@ from perimortem.winapi.token import enable_debug_privilege
 
 
 def raise_own_limits() -> None:
-    """A process may have sixteen million handles. But what administrators may do they must ask for."""
+    """A process may have sixteen million handles. But administrator rights must be requested."""
     enable_debug_privilege()
 
 
@@ -20,4 +20,4 @@ def descriptors_max() -> int:
 
 
 def refuse_own_core() -> None:
-    """There is none here."""
+    """There is no limit on Windows."""

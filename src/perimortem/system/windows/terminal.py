@@ -1,4 +1,4 @@
-"""Our own terminal: a console, which obeys escape codes only when it is told to."""
+"""Our own terminal: a console, which supports escape codes only if enabled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ENABLE_VIRTUAL_TERMINAL_PROCESSING = 0x4
 
 
 def accepts_codes(fd: int) -> bool:
-    """Tell it to; False where it cannot (before Windows 10)."""
+    """Enable them; False if not possible (before Windows 10)."""
     handle = msvcrt.get_osfhandle(fd)
     mode = kernel32.DWORD()
     if not kernel32.GetConsoleMode(handle, ctypes.byref(mode)):
