@@ -199,3 +199,18 @@ def test_the_examples_build_by_cmake_and_pkg_config_and_crash_well(perimortem, t
     for incident in ends.values():
         shown = json.loads(perimortem.call("show", "--json", incident["number"]).stdout)
         assert shown["dumps"][0]["path"], shown
+
+
+def test_a_program_under_run_that_removes_its_handler_is_watched_on(perimortem):
+    """It is watched because `run` was asked to, not because it attached itself."""
+    code = (
+        "import os, perimortem, time\n"
+        "guard = perimortem.spawn_and_attach()\n"
+        "assert not guard.error, guard.error\n"
+        "guard.release()\n"
+        "time.sleep(1.5)\n"  # longer than the interval in which children are reaped
+        "raise SystemExit(3)"
+    )
+    report = perimortem.report(sys.executable, "-c", code)
+    assert (report["_status"], report["exit"]["code"]) == (3, 3), report["_stderr"]
+    assert report["verdict"] == "failed-exit"

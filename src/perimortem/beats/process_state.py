@@ -51,7 +51,8 @@ class ProcessStateBeat:
             self._beat_ns = now_ns
         if len(self.tids) < _THREADS_MAX:
             self.tids |= sample.tids
-        self._events.append(Event(0, now_ns, "system.stats", json.dumps(sample.stats)))
+        if sample.stats.get("rss_bytes"):  # else it is on its way out: no last good state
+            self._events.append(Event(0, now_ns, "system.stats", json.dumps(sample.stats)))
 
     def disregard(self, until_ns: int) -> None:
         return

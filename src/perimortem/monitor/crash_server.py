@@ -58,9 +58,11 @@ class CrashServer:
         helper_pids: Callable[[], set[int]],
         find_target: FindTarget,
         find_core: FindTarget | None = None,
+        on_leave: Callable[[Target], None] = lambda _target: None,
     ) -> None:
         """``find_target``: the target that sent a message; ``find_core``: the target that dumps core,
-        if cores are collected; ``helper_pids``: our own processes, whose cores are not collected."""
+        if cores are collected; ``helper_pids``: our own processes, whose cores are not collected;
+        ``on_leave``: a target has removed its crash handler. What else it is watched for goes on."""
         self._listener = listener
         self._selector = selector
         self._targets = targets
@@ -68,6 +70,7 @@ class CrashServer:
         self._helper_pids = helper_pids
         self._find_target = find_target
         self._find_core = find_core
+        self._on_leave = on_leave
         self._most = min(CONNECTIONS_MAX, descriptors_max() // 2)
         self._clients: dict[int, _Client] = {}
         """By waitable, oldest connection first."""
@@ -145,7 +148,7 @@ class CrashServer:
         elif message.kind is FrameKind.HELLO:
             self._answer(client, encode_answer(FrameKind.WELCOME))
         elif message.kind is FrameKind.LEAVE:
-            self._targets.post(target, Event.LEFT)
+            self._on_leave(target)
             self._answer(client, encode_answer(FrameKind.DONE))
         elif message.crash is not None and not client.is_answer_due:
             self._take_crash(client, target, message.crash)

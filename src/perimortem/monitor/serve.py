@@ -83,6 +83,7 @@ def serve(
             base.pool.pids,
             programs.find,
             programs.find_core,
+            lambda target: base.targets.post(target, Event.LEFT),
         )
         stack.callback(server.close)
         monitor = build_monitor(
