@@ -113,7 +113,7 @@ EXCEPTIONS = {
     "handled-then-trap": (None, r"^ud2"),
     "handled-then-raise": (None, r"^it raised SIGABRT by itself$"),
     "abort-while-handling": (None, r"^it called abort\(\)$"),
-    "rethrow-nothing": (None, r"without an active exception$"),
+    "rethrow-nothing": (None, r"active exception$"),
 }
 
 

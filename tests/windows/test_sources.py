@@ -61,7 +61,7 @@ def test_etw_is_refused_in_words():
 
 def test_a_session_that_another_monitor_uses_is_left_to_it():
     mutex = kernel32.CreateMutexW(None, False, f"Global\\{SESSION_NAME}")
-    assert try_session() == "another perimortem listens already"
+    assert try_session() == "another perimortem is already listening"
     kernel32.CloseHandle(mutex)
 
 
