@@ -123,7 +123,7 @@ def test_the_start_line_says_what_is_watched_and_what_cannot_be_seen(perimortem,
     first, *_ = stderr.splitlines()
     assert re.fullmatch(
         r"perimortem: watching clean\[\d+\] and its children; a hang is reported after 10 s; "
-        r"what this cannot detect: perimortem run --help",
+        r"what this cannot see: perimortem run --help",
         first,
     )
     assert "blind" not in stderr

@@ -275,7 +275,7 @@ def test_a_missing_file_is_named_and_guessed_frames_say_so(perimortem, start, pr
     copy.unlink()
     document = json.loads(perimortem.call("stack", "--json", path).stdout)
     (missing,) = [m for m in document["missing"] if m["module"] == str(copy)]
-    assert "not here" in missing["text"]
+    assert "does not exist here" in missing["text"]
     assert "--symbols" in missing["text"]
     (thread,) = document["threads"]
     assert {f["trust"] for f in thread["frames"]} & {"scan", "frame-pointer"}

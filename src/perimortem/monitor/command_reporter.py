@@ -101,6 +101,9 @@ class CommandReporter:
 
     def on_exit(self, target: Target, now_ns: int) -> None:
         if target is self._root:
+            # What is ready by now came before the end: the signal that caused it, for instance.
+            for call in self._base.selector.wait(0):
+                call(now_ns)
             if self._settings.follow:
                 self._discovery.scan(now_ns)  # its orphans are our children by now
             self._command.heartbeats.take_last_words(now_ns, set(self._tree.pids()))

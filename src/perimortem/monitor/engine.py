@@ -102,7 +102,8 @@ class Engine:
         self._rebase_if_late(due_ns, now_ns)
         for call in calls:
             call(now_ns)
-            self.take_events()
+        # Only now: a signal and the end that it caused may be ready together, in any order.
+        self.take_events()
         return bool(calls)
 
     def _rebase_if_late(self, due_ns: int | None, now_ns: int) -> None:

@@ -97,7 +97,7 @@ class CommandLink:
         for received in self._undecided.take_due(now_ns):
             self._note_request(received, to_group=False)
             self._pass_on(received)
-        due_ns = self._undecided.due_ns()
+        due_ns = self._undecided.due_ns(now_ns)
         if due_ns is not None:
             self._timers.arm(self._undecided, due_ns, self._decide)
 

@@ -31,6 +31,7 @@ class ProcessGroupProbe:
     def __init__(self, signals: Iterable[int]) -> None:
         """``signals``: already blocked in this process."""
         wanted = set(signals)
+        self._mask = sum(1 << (number - 1) for number in wanted)
         monitor_pid = os.getpid()
         self._fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.pid = os.fork()
@@ -47,6 +48,19 @@ class ProcessGroupProbe:
             return list(os.read(self._fd, 512))
         except BlockingIOError:
             return []
+
+    def is_idle(self) -> bool:
+        """It has received and reported everything that was sent to it.
+
+        On a loaded machine it may not have run since: then a signal is still pending, or it is not
+        asleep. True as well when its state cannot be read."""
+        try:
+            with open(f"/proc/{self.pid}/status", encoding="ascii", errors="replace") as file:
+                lines = dict(line.split(":\t", 1) for line in file if ":\t" in line)
+            pending = int(lines["SigPnd"], 16) | int(lines["ShdPnd"], 16)
+            return lines["State"].startswith("S") and not pending & self._mask
+        except (OSError, KeyError, ValueError):
+            return True
 
     def close(self) -> None:
         os.close(self._fd)

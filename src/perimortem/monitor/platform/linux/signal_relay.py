@@ -85,24 +85,30 @@ class SignalRelay:
         signal.pthread_sigmask(signal.SIG_SETMASK, self.original_mask)
 
 
+_RETRY_NS = 5_000_000
+_PROBE_STUCK_NS = 2_000_000_000
+"""A probe that has not run for so long is stopped, or worse. Arbitrary."""
+
+
 class Undecided:
     """Signals of which it is not yet known whether the whole group received them."""
 
-    def __init__(self, ear: ProcessGroupProbe) -> None:
-        self._ear = ear
+    def __init__(self, probe: ProcessGroupProbe) -> None:
+        self._probe = probe
         self._waiting: list[Received] = []
         self._heard: list[tuple[int, int]] = []
 
     def hold(self, received: Received) -> None:
         self._waiting.append(received)
 
-    def due_ns(self) -> int | None:
-        """When the next one is decided by timeout."""
-        return min((r.at_ns + PATIENCE_NS for r in self._waiting), default=None)
+    def due_ns(self, now_ns: int) -> int | None:
+        """When the next one is to be decided."""
+        due_ns = min((r.at_ns + PATIENCE_NS for r in self._waiting), default=None)
+        return None if due_ns is None else max(due_ns, now_ns + _RETRY_NS)
 
     def listen(self, now_ns: int) -> None:
         """Drop those that the probe received, too: they were sent to the whole group."""
-        self._heard += [(number, now_ns) for number in self._ear.receive()]
+        self._heard += [(number, now_ns) for number in self._probe.receive()]
         self._heard = [(n, at_ns) for n, at_ns in self._heard if now_ns - at_ns <= PATIENCE_NS]
         for number, at_ns in list(self._heard):
             match = next((r for r in self._waiting if r.signal == number), None)
@@ -111,8 +117,13 @@ class Undecided:
                 self._waiting.remove(match)
 
     def take_due(self, now_ns: int) -> list[Received]:
-        """Those that were sent to us alone."""
+        """Those that were sent to us alone: the probe has had its time, and has not received them."""
         due = [r for r in self._waiting if r.at_ns + PATIENCE_NS <= now_ns]
+        if due and now_ns - due[0].at_ns < _PROBE_STUCK_NS:
+            if not self._probe.is_idle():
+                return []
+            self.listen(now_ns)  # what it reported until it was seen idle
+            due = [r for r in self._waiting if r.at_ns + PATIENCE_NS <= now_ns]
         self._waiting = [r for r in self._waiting if r not in due]
         return due
 
