@@ -309,14 +309,3 @@ def test_a_third_interrupt_kills(perimortem):
     child.close()
     assert child.exitstatus == 137
     assert not Path(f"/proc/{pid}").exists()
-
-
-def test_an_interrupt_that_is_answered_is_not_talked_about(perimortem):
-    child = pexpect.spawn(
-        sys.executable, ["-m", "perimortem", "run", "--", "sh", "-c", "echo ready; sleep 60"],
-        env=perimortem.env, encoding="utf-8", timeout=60,
-    )  # fmt: skip
-    child.expect("ready")
-    child.sendintr()
-    child.expect(pexpect.EOF)
-    assert "passed on" not in child.before
