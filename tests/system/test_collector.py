@@ -149,7 +149,7 @@ def test_it_is_put_back_exactly_and_twice_changes_nothing(perimortem):
     assert "nothing to do" in install(perimortem).stdout
     status = json.loads(perimortem.call("system", "status", "--json").stdout)
     assert [rule["is_ours"] for rule in status] == [True]
-    assert "as it was" in uninstall(perimortem).stdout
+    assert "is restored" in uninstall(perimortem).stdout
     assert (PATTERN.read_text(), PIPE_LIMIT.read_text()) == before
     assert not DIRECTORY.exists()
     assert "nothing of ours" in uninstall(perimortem).stdout
@@ -233,7 +233,7 @@ def test_a_lost_state_does_not_leave_the_kernel_without_its_helper(perimortem):
     install(perimortem)
     (DIRECTORY / "state.json").unlink()
     (DIRECTORY / "previous").unlink()
-    assert "as it was" in uninstall(perimortem).stdout
+    assert "is restored" in uninstall(perimortem).stdout
     assert PATTERN.read_text() == "core\n"
 
 
