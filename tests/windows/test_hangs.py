@@ -84,7 +84,7 @@ def test_watch_by_name_waits_for_it(perimortem, start, programs, tmp_path):
     program = tmp_path / "AwaitedApp.exe"
     shutil.copy(programs / "waits.exe", program)
     watch = perimortem.start("watch", "--name", "awaitedapp.exe")
-    read_line_with(watch.stderr, "a process named awaitedapp.exe does not run now; waiting for it")
+    read_line_with(watch.stderr, "a process named awaitedapp.exe is not running; waiting for it")
     started = start(program)
     read_line_with(watch.stderr, f"watching AwaitedApp.exe[{started.pid}]")
     started.popen.kill()

@@ -167,7 +167,7 @@ def test_a_stranger_is_held_and_his_code_is_exact(start):
     process = find_process(program.pid)
     watch = open_exit_watch(process, is_child=False)
     assert watch.collect_exit(0) is None
-    watch.end(politely=True)
+    watch.send_signal(15)
     program.popen.wait()
     end = watch.collect_exit(0)
     watch.close()

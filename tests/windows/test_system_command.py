@@ -46,7 +46,7 @@ def test_install_status_uninstall(perimortem, tmp_path):
     assert rule == {
         "program": PROGRAM, "folder": str(folder), "count": 3, "kind": "0x1105", "is_ours": True,
     }  # fmt: skip
-    assert "as it was" in perimortem.call("system", "uninstall", PROGRAM).stdout
+    assert "restored" in perimortem.call("system", "uninstall", PROGRAM).stdout
     with pytest.raises(FileNotFoundError):
         read_values()
     assert "nothing of ours" in perimortem.call("system", "uninstall", PROGRAM).stdout
