@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import Protocol
 
@@ -106,12 +105,12 @@ def serve(
             listener.on_unreported(incident)
         programs.take_over()
         listener.on_serve(sockets.address)
-        is_idle: Callable[[], bool] = lambda: False  # noqa: E731 - one of two
         if exit_when_idle:
             due_ns = base.clock.monotonic_ns() + _FIRST_CLIENT_NS
             base.timers.call_later(due_ns, programs.stop_waiting)
-            is_idle = lambda: programs.are_gone and not len(server)  # noqa: E731
-        monitor.engine.run(is_idle, waits_for_more=True)
+        monitor.engine.run(
+            lambda: exit_when_idle and programs.are_gone and not len(server), waits_for_more=True
+        )
         monitor.engine.release_all()
 
 
