@@ -1,0 +1,28 @@
+"""Lines of an account that once contradicted themselves."""
+
+from __future__ import annotations
+
+import pytest
+
+from perimortem.report.text import describe_last
+
+
+def make_report(age_s, *, stale, kind="signaled"):
+    beat = {"name": "render", "age_s": age_s, "threshold_s": 0.5, "stale": stale}
+    return {"exit": {"kind": kind}, "last_heartbeat": beat, "last_event": None}
+
+
+@pytest.mark.parametrize(
+    ("age_s", "stale", "state"),
+    [(0.3, False, "fresh"), (0.8, True, "stale"), (0.8, False, "not judged")],
+)
+def test_a_heartbeat_older_than_its_limit_is_never_fresh(age_s, stale, state):
+    """It may be older and not stale: it was not judged while the process was held for a dump."""
+    (line,) = describe_last(make_report(age_s, stale=stale))
+    assert line.split("(limit 0.5 s): ")[1].startswith(state)
+    assert "before the end" in line
+
+
+def test_of_a_process_that_runs_no_end_is_spoken_of():
+    (line,) = describe_last(make_report(0.8, stale=True, kind="running"))
+    assert "before the end" not in line
