@@ -15,6 +15,9 @@ from pathlib import Path
 import pytest
 from conftest import await_true, read_line_with
 
+from perimortem.beats.process_state import ProcessStateBeat
+from perimortem.proc import find_process
+
 pytestmark = pytest.mark.system
 
 QUICK = ("--no-stacks", "--dump-type", "none")
@@ -374,3 +377,16 @@ def test_a_heartbeat_that_flaps_does_not_fill_the_disk(perimortem):
     kinds = {hang["kind"] for hang in report["hangs"]}
     assert 3 <= len(report["dumps"]) <= 3 * len(kinds)
     assert any("dumped 3 times in the last hour" in error for error in report["soft_errors"])
+
+
+def test_the_dead_do_not_beat():
+    """A zombie that is neither stopped nor frozen, with its last beat before it was killed."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        ref = find_process(process.pid)
+        source = ProcessStateBeat(ref, 1)
+        source.observe(2)
+        assert source.heartbeats()[0].beat_ns == 2
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        source.observe(3)
+        assert source.heartbeats()[0].beat_ns == 2

@@ -297,13 +297,45 @@ def test_two_members_that_hang_are_each_asked_to_end_once(aborting):
     assert second.exit_watch.signals == [SIGABRT]
 
 
-def test_the_policy_kills_at_once_where_it_is_asked_to(tmp_path):
+@pytest.fixture()
+def killing(tmp_path):
     rig = Rig(tmp_path, on_hang=OnHang.KILL)
-    hung, other = rig.add(4_900_001), rig.add(4_900_002)
-    rig.timers.call_every(SECOND_NS // 2, rig.clock.now_ns, lambda _: rig.beat(other))
-    rig.hang_and_examine(hung)
-    assert (hung.exit_watch.signals, other.exit_watch.signals) == ([SIGKILL], [SIGKILL])
+    yield rig
     rig.stack.close()
+
+
+def test_the_policy_kills_at_once_where_it_is_asked_to(killing):
+    hung, other = killing.add(4_900_001), killing.add(4_900_002)
+    killing.timers.call_every(SECOND_NS // 2, killing.clock.now_ns, lambda _: killing.beat(other))
+    killing.hang_and_examine(hung)
+    assert (hung.exit_watch.signals, other.exit_watch.signals) == ([SIGKILL], [SIGKILL])
+
+
+def test_a_beat_on_the_way_out_after_our_signal_is_no_recovery(killing):
+    target = killing.add()
+    killing.hang_and_examine(target)
+    assert target.exit_watch.signals == [SIGKILL]
+    killing.beat(target)
+    killing.run_for(0.5)
+    killing.end(target, signaled(SIGKILL))
+    killing.step()
+    (hang,) = killing.ends[target].hangs
+    assert hang.recovered_at_ns is None
+    assert killing.ends[target].verdict is Verdict.HANG
+
+
+def test_silence_after_our_signal_is_no_hang(killing):
+    """The rest of a tree, ended with the process that hung."""
+    hung, healthy = killing.add(), killing.add(4_900_001)
+    killing.timers.call_every(
+        SECOND_NS // 2,
+        killing.clock.now_ns,
+        lambda _: killing.beat(healthy) if not healthy.exit_watch.signals else None,
+    )
+    killing.hang_and_examine(hung)
+    killing.run_for(3)
+    assert healthy.exit_watch.signals == [SIGKILL]
+    assert healthy.hangs == []
 
 
 def test_without_a_policy_nothing_is_signalled(rig):

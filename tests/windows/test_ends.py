@@ -123,7 +123,7 @@ def test_a_file_that_is_no_program_is_126(perimortem, tmp_path):
     path.write_text("this is no program")
     result = perimortem.call("run", "--", path)
     assert result.returncode == 126, result.stderr
-    assert "no program" in result.stderr
+    assert "not a program" in result.stderr
 
 
 def test_names_that_are_not_ascii(perimortem, programs, tmp_path):

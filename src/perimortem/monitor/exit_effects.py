@@ -94,7 +94,9 @@ class ExitEffects:
 
 
 def _find_recovery(target: Target, record: HangRecord, now_ns: int) -> int | None:
-    """When it beat again between our last sample and its end; None: it did not."""
+    """When it beat again between our last sample and its end; None: it did not, or we ended it."""
+    if target.life.is_end_signalled:
+        return None
     pulse = target.read_pulse(now_ns)
     beats = {b.name: b.beat_ns for b in pulse.heartbeats if b.beaten} if pulse else {}
     last = [beats.get(stopped.name, 0) for stopped in record.hang.stopped]

@@ -41,8 +41,9 @@ class HeartbeatCheck:
         return change
 
     def is_held(self, target: Target) -> bool:
-        """While our own inquiry stops the process, it cannot beat."""
-        if not target.life.is_idle:
+        """While our own inquiry stops the process, it cannot beat; once we have signalled its end, its
+        silence is our doing, and a beat on the way out is no recovery."""
+        if not target.life.is_idle or target.life.is_end_signalled:
             return True
         pids = {target.pid, *(record.examined.ref.pid for record in target.hangs[-1:])}
         return any(self._pool.holds(pid) for pid in pids)

@@ -92,7 +92,7 @@ def read_basic_information(handle: int) -> BasicInformation | None:
 
 
 def read_suspend_count(tid: int) -> int:
-    """How often a thread is suspended; 0 if unknown."""
+    """How often a thread is suspended; 0 if unknown, and once it has ended."""
     thread = kernel32.OpenThread(kernel32.THREAD_QUERY_LIMITED_INFORMATION, False, tid)
     if not thread:
         return 0

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 assert sys.platform == "win32"
 
 from perimortem.model.process import ProcessRef
+from perimortem.proc.windows.stat import read_stat
 from perimortem.winapi.process import read_suspend_count
 from perimortem.winapi.system_processes import (
     ThreadEntry,
@@ -29,12 +30,15 @@ class Sample:
 
 
 def take_sample(process: ProcessRef) -> Sample | None:
-    """None if it is gone."""
+    """None if it is gone, or has just ended."""
     entry = list_processes_now().get(process.pid)
     if entry is None or entry.create_time != process.start_time_ticks or not entry.threads:
         return None
+    is_held = all(_is_suspended(thread) for thread in entry.threads)
+    if not is_held and _has_ended(process):
+        return None  # its threads ended while they were suspended
     return Sample(
-        is_held=all(_is_suspended(thread) for thread in entry.threads),
+        is_held=is_held,
         tids=frozenset(thread.tid for thread in entry.threads),
         stats={
             "rss_bytes": entry.working_set_bytes,
@@ -55,6 +59,11 @@ def is_stopped(process: ProcessRef) -> bool:
 def describe_state(process: ProcessRef) -> str | None:
     """What it is doing, according to the system; None if it is gone or there is nothing to say."""
     return "all its threads were suspended" if is_stopped(process) else None
+
+
+def _has_ended(process: ProcessRef) -> bool:
+    stat = read_stat(process.pid)
+    return stat is None or stat.is_dead
 
 
 def _is_suspended(thread: ThreadEntry) -> bool:
