@@ -28,6 +28,9 @@ def make_schema(document: type, title: str) -> str:
         "title": title,
         **msgspec.json.schema(document),
     }
+    for part in schema["$defs"].values():
+        if "properties" in part:
+            part["additionalProperties"] = False  # of what this version writes
     return json.dumps(schema, indent=2) + "\n"
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from perimortem.dumping import Hold
 from perimortem.dumping.protocol import encode_hold, encode_result
+from perimortem.examine.protocol import encode_answer
 from perimortem.hangs.policy import WatchPolicy
 from perimortem.hangs.target import TargetWatch
 from perimortem.model.caller import ExitCaller
@@ -28,6 +28,7 @@ from perimortem.monitor.targets import Targets
 from perimortem.monitor.timers import Timers
 from perimortem.monitor.workers import WorkerPool
 from perimortem.store.ledger import Refusal, Reservation
+from perimortem.testing.documents import make_examination
 from perimortem.testing.fake_selector import FakeSelector
 from perimortem.testing.fake_worker import FakeLauncher
 from perimortem.testing.manual_clock import ManualClock
@@ -36,7 +37,7 @@ DUMPER = "dumping/worker.py"
 EXAMINER = "examine/worker.py"
 SECOND_NS = 1_000_000_000
 CLEAN = Exit(ExitKind.EXITED, ExitSource.WAITID, code=0)
-EXAMINATION = {"deadlocks": [], "threads": [], "crashed_tid": None}
+EXAMINATION = make_examination()
 
 
 def signaled(number):
@@ -289,7 +290,7 @@ class Rig:
 
     def finish_examination(self, document=EXAMINATION):
         worker = self.examinations()[0]
-        worker.answer(json.dumps(document).encode() + b"\n")
+        worker.answer(encode_answer(document))
         self.step()
 
     def hang_and_examine(self, target):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from perimortem.documents.report import Heartbeat
+from perimortem.model.exits import ExitKind
 from perimortem.report.text import describe_last
+from perimortem.testing import documents
 
 
-def make_report(age_s, *, stale, kind="signaled"):
-    beat = {"name": "render", "age_s": age_s, "threshold_s": 0.5, "stale": stale}
-    return {"exit": {"kind": kind}, "last_heartbeat": beat, "last_event": None}
+def make_report(age_s, *, stale, kind=ExitKind.SIGNALED):
+    beat = Heartbeat("render", age_s, 0.5, stale, "2026-01-01T00:00:00.000000Z")
+    return documents.make_report(exit=documents.make_exit(kind), last_heartbeat=beat)
 
 
 @pytest.mark.parametrize(
@@ -24,5 +27,5 @@ def test_a_heartbeat_older_than_its_limit_is_never_fresh(age_s, stale, state):
 
 
 def test_of_a_process_that_runs_no_end_is_spoken_of():
-    (line,) = describe_last(make_report(0.8, stale=True, kind="running"))
+    (line,) = describe_last(make_report(0.8, stale=True, kind=ExitKind.RUNNING))
     assert "before the end" not in line

@@ -217,5 +217,5 @@ def test_names_reach_no_terminal_as_they_are():
         ListedProcess(2000, 1000, "WerFault.exe", "WerFault.exe -u -p 1000"),
     ]
     chains = derive_chains(listed)
-    text = render_chains_text(chains) + str(render_chains(chains)["advice"])
+    text = render_chains_text(chains) + str(render_chains(chains).advice)
     assert all(character.isprintable() or character == "\n" for character in text)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rig import EXAMINATION, SECOND_NS, Rig, signaled
 
+from perimortem.documents.base import encode
 from perimortem.exits.signals import SIGABRT, SIGKILL, SIGTERM
 from perimortem.model.fact import FactCode
 from perimortem.model.verdict import Verdict
@@ -126,7 +127,7 @@ def test_a_crash_is_dumped_answered_and_examined(rig):
     rig.end(target, signaled(11))
     rig.step()
     assert target not in rig.ends
-    rig.finish_examination(EXAMINATION | {"reason": None})
+    rig.finish_examination()
     assert rig.ends[target].examination is not None
     assert rig.ends[target].verdict is Verdict.CRASH
     rig.check_nothing_is_left()
@@ -218,11 +219,22 @@ def test_a_worker_that_never_stops_talking_is_ended(rig):
     assert target.life.phase is Phase.CRASHING
 
 
-def test_an_examiner_that_lies_or_dies_costs_the_stacks_alone(rig):
+@pytest.mark.parametrize(
+    "output",
+    [
+        b"[1, 2",
+        b"[]",
+        b'{"threads": []}',
+        b"[" * 5000,
+        encode(EXAMINATION).replace("[]", "[7]").encode(),
+    ],
+    ids=["cut", "list", "incomplete", "nested", "wrong types"],
+)
+def test_an_examiner_that_lies_or_dies_costs_the_stacks_alone(rig, output):
     target = rig.add()
     rig.run_until(lambda: target.life.phase is Phase.DUMPING)
     rig.finish_dump()
-    rig.examinations()[0].die(status=1, output=b"[1, 2")
+    rig.examinations()[0].die(status=1, output=output)
     rig.step()
     assert target.soft_errors == ["no stacks: the examiner died (status 1)"]
     assert rig.log.lines[-1] == f"examined {target.pid}"
@@ -255,7 +267,7 @@ def test_a_dump_like_earlier_ones_is_examined_and_not_kept(rig, tmp_path):
     rig.finish_dump(str(scratch))
     assert rig.answered == [target]
     assert json.loads(rig.examinations()[0].question)["path"] == str(scratch)
-    rig.finish_examination(EXAMINATION | {"reason": None})
+    rig.finish_examination()
     assert not scratch.exists()
     assert target.examination is not None
     assert target.dumps == []
@@ -373,7 +385,7 @@ def test_ends_come_in_every_order(tmp_path):
     while rig.dumps():
         rig.finish_dump()
     while rig.examinations():
-        rig.finish_examination(EXAMINATION | {"reason": None})
+        rig.finish_examination()
     assert set(rig.ends) == set(targets)
     rig.check_nothing_is_left()
     rig.stack.close()

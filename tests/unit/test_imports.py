@@ -23,7 +23,7 @@ ALLOWED = {
     ("config",): _SETTINGS,
     ("list",): _SETTINGS | {"sqlite3"},
     ("run", "-q", "--no-stacks", "--", "true"): _SETTINGS
-    | {"ctypes", "difflib", "hashlib", "logging", "socket", "sqlite3", "subprocess"},
+    | {"ctypes", "difflib", "hashlib", "logging", "msgspec", "socket", "sqlite3", "subprocess"},
 }
 """What each may load besides what `import click` does."""
 CODE = """

@@ -11,10 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perimortem.config.keys import WrongValue, read_size, read_time_span
+from perimortem.documents.report import Dump
 from perimortem.errors import StoreError
+from perimortem.model.dump import Pause
+from perimortem.model.verdict import Verdict
 from perimortem.store.database import Store
 from perimortem.store.ledger import LAPSE_S, DumpLedger, Refusal, Reservation
 from perimortem.store.retention import Limits, StoredDump, plan_removals
+from perimortem.testing.documents import make_report
 
 MIB = 1 << 20
 
@@ -126,17 +130,13 @@ def test_what_is_set_aside_counts_until_it_lapses(make_ledger):
     assert isinstance(ledger.reserve("b", 9 * MIB), Reservation)
 
 
-def test_a_removed_dump_is_told_in_its_incident(make_ledger, tmp_path):
+def test_the_incident_of_a_removed_dump_says_why(make_ledger, tmp_path):
     clock = Clock()
     ledger = make_ledger(clock=clock)
     store = Store(tmp_path / "incidents.db")
     path = ledger.dumps_dir / "a.dmp"
-    number = store.add(
-        {
-            "verdict": "crash", "target": {"name": "x", "pid": 1}, "started_at": "", "ended_at": "",
-            "verdict_at": "", "dumps": [{"path": str(path), "error": None}],
-        }
-    )  # fmt: skip
+    dump = Dump(str(path), "0x0", 4 * MIB, Pause.STOP, 1.0, 1, [], None)
+    number = store.add(make_report(verdict=Verdict.CRASH, dumps=[dump]))
     leave = ledger.reserve("a", 4 * MIB)
     path.write_bytes(bytes(4 * MIB))
     os.utime(path, (clock.now_s, clock.now_s))
@@ -145,14 +145,15 @@ def test_a_removed_dump_is_told_in_its_incident(make_ledger, tmp_path):
     assert take(ledger, "a", 4 * MIB, clock, "b") is not None
     assert take(ledger, "c", 4 * MIB, clock, "c") is not None
     assert not path.exists()
-    (dump,) = store.find(number)["dumps"]
-    assert dump == {"path": None, "error": "removed: the store keeps its limits (max-use)"}
+    (dump,) = store.find(number).dumps
+    assert dump.path is None
+    assert dump.error == "removed: the store keeps its limits (max-use)"
     (row,) = store.list_incidents()
     assert not row.has_dump
     store.close()
 
 
-def test_a_store_that_is_locked_is_an_error_in_words(make_ledger, tmp_path, monkeypatch):
+def test_a_locked_store_is_an_error_that_names_it(make_ledger, tmp_path, monkeypatch):
     monkeypatch.setattr("perimortem.store.database._BUSY_TIMEOUT_S", 0.05)
     ledger = make_ledger()
     other = sqlite3.connect(tmp_path / "incidents.db")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -73,15 +72,12 @@ def _examine(
         arguments += [part for folder in symbol_dirs for part in ("--symbols", os.fspath(folder))]
         arguments += ([] if lines else ["--no-lines"]) + ([] if python else ["--no-python"])
         return msgspec.convert(ask(arguments), Examination)
-    return msgspec.convert(
-        _examine_file(Path(what), tuple(map(Path, symbol_dirs)), lines=lines, python=python),
-        Examination,
-    )
+    return _examine_file(Path(what), tuple(map(Path, symbol_dirs)), lines=lines, python=python)
 
 
 def _examine_file(
     path: Path, symbol_dirs: tuple[Path, ...], *, lines: bool, python: bool
-) -> dict[str, Any]:
+) -> Examination:
     from perimortem.examine.dump_file import examine_dump
     from perimortem.examine.options import ExamineOptions
     from perimortem.report.examination.document import render_examination

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
-
 from perimortem.config.resolve import resolve
 from perimortem.documents.report import Report
 from perimortem.store.database import Store
@@ -45,7 +43,7 @@ def incidents(
         for row in rows:
             report = store.find(row.number)
             if report is not None:  # else another process has removed it meanwhile
-                yield msgspec.convert(report, Report)
+                yield report
 
 
 def _format(moment: datetime | None) -> str | None:

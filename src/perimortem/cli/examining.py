@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from perimortem.documents.examination import Examination as ExaminationDocument
+    from perimortem.documents.inventory import Inventory
+    from perimortem.documents.report import Report
     from perimortem.examine.options import ExamineOptions
     from perimortem.model.examination import Examination
 
@@ -56,9 +59,9 @@ def open_options(
 
 def write_page(
     path: Path,
-    report: dict[str, Any] | None,
-    examination: dict[str, Any] | None,
-    inventory: dict[str, Any] | None,
+    report: Report | None,
+    examination: ExaminationDocument | None,
+    inventory: Inventory | None,
 ) -> None:
     """Write the page to a file, completely or not at all; - is standard output."""
     from perimortem.cli.output import write_whole

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from perimortem.beats.source import BeatSource
-from perimortem.cli.output import echo_account, echo_json, say
+from perimortem.cli.output import echo_account, echo_document, say
 from perimortem.cli.status_line import StatusLine
+from perimortem.documents.report import Report
 from perimortem.hangs.policy import AGENT_HEARTBEATS, AGENT_THRESHOLD_LEAST_NS, WatchPolicy
 from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessInfo
@@ -136,7 +137,7 @@ class ConsoleListener:
         if self._is_silent or (self._quiet and incident.verdict is Verdict.CLEAN_EXIT):
             return
         if self._as_json:
-            echo_json(report, err=True)
+            echo_document(report, err=True)
         else:
             was_shown = incident.target is not None and (
                 incident.target.ref.pid in self._shown_hangs
@@ -144,10 +145,8 @@ class ConsoleListener:
             echo_account(report, with_stacks=not was_shown)
         self._say_who_goes_on(report)
 
-    def _say_who_goes_on(self, report: dict[str, object]) -> None:
-        processes = report["processes"]
-        assert isinstance(processes, list)
-        left = [process for process in processes[1:] if process["ended_at"] is None]
+    def _say_who_goes_on(self, report: Report) -> None:
+        left = [process for process in report.processes[1:] if process.ended_at is None]
         if left:
             names = ", ".join(name_process(process) for process in left[:5])
             more = f" and {len(left) - 5} more" if len(left) > 5 else ""

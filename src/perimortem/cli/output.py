@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from perimortem.cli.terminal_text import echo_text
 from perimortem.errors import PerimortemError
-from perimortem.report.text import render_account, render_headline
+
+if TYPE_CHECKING:
+    from perimortem.documents.base import Document
+    from perimortem.documents.report import Report
 
 _COLOURS = {
     "clean-exit": "green",
@@ -29,29 +33,48 @@ def say(text: str, *, nl: bool = True) -> None:
         return
 
 
-def echo_account(report: dict[str, Any], *, with_stacks: bool = True) -> None:
+def echo_account(report: Report, *, with_stacks: bool = True) -> None:
     """The report of an incident, on stderr."""
+    from perimortem.report.text import render_account, render_headline
+
     headline = click.style(
-        render_headline(report), fg=_COLOURS.get(report["verdict"], "red"), bold=True
+        render_headline(report), fg=_COLOURS.get(report.verdict, "red"), bold=True
     )
     say(f"perimortem: {headline}")
-    is_plain = report["verdict"] == "clean-exit" and not report["hangs"]
+    is_plain = report.verdict == "clean-exit" and not report.hangs
     if not is_plain:
         with suppress(OSError, ValueError, AttributeError):  # as in say()
             echo_text(render_account(report, with_stacks=with_stacks), err=True)
 
 
-def echo_json(document: Any, *, err: bool = False) -> None:
-    text = json.dumps(document, indent=2, ensure_ascii=True)
+def echo_json(values: Any) -> None:
+    """On stdout, in ASCII."""
+    click.echo(json.dumps(values, indent=2))
+
+
+def echo_document(document: Document, *, err: bool = False) -> None:
+    """As JSON."""
+    from perimortem.documents.base import encode
+
+    text = encode(document, indent=2)
     if err:
         say(text)
     else:
         click.echo(text)
 
 
-def write_report(path: Path, report: dict[str, Any]) -> None:
+def echo_documents(documents: Sequence[Document]) -> None:
+    """As a JSON array, on stdout."""
+    import msgspec
+
+    echo_json(msgspec.to_builtins(documents))
+
+
+def write_report(path: Path, report: Report) -> None:
     """Write the JSON report, completely or not at all."""
-    write_whole(path, json.dumps(report, indent=2) + "\n")
+    from perimortem.documents.base import encode
+
+    write_whole(path, encode(report, indent=2) + "\n")
 
 
 def write_whole(path: Path, text: str) -> None:

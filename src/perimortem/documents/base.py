@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import msgspec
@@ -13,5 +14,10 @@ Hex = Annotated[str, Meta(pattern=r"^0x[0-9a-f]+$")]
 """A number of up to 64 bits."""
 
 
-class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A part of a document: it cannot be changed, and has no other keys than these."""
+class Document(msgspec.Struct, frozen=True):
+    """A part of a document. It cannot be changed; keys that a newer version added are ignored."""
+
+
+def encode(document: Document, *, indent: int | None = None) -> str:
+    """As JSON in ASCII. The payload of an event is hostile: numbers of any size, broken text."""
+    return json.dumps(msgspec.to_builtins(document), indent=indent)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from perimortem.model.crash import Crash
 from perimortem.model.dump import DumpResult
@@ -17,6 +17,9 @@ from perimortem.model.tree import Tree
 from perimortem.model.verdict import Verdict
 from perimortem.model.where import Where
 from perimortem.model.who import Who
+
+if TYPE_CHECKING:
+    from perimortem.documents.examination import Examination
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,8 @@ class WatchedHang:
     state: str | None
     """What its threads did when it hung, as text."""
     cause: HangCause | None = None
-    examination: dict[str, Any] | None = None
-    """Its stacks and locks, from two samples: docs/examination.schema.json."""
+    examination: Examination | None = None
+    """Its stacks and locks, from two samples."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class Incident:
     labels: tuple[tuple[str, str], ...] = ()
     crash: Crash | None = None
     """The fault that ended it, as its crash handler reported it."""
-    examination: dict[str, Any] | None = None
-    """The crash as examined from its dump: a document of docs/examination.schema.json."""
+    examination: Examination | None = None
+    """The crash as examined from its dump."""
     number: int | None = None
     """Its number in the store, once stored."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from perimortem.analysis.crash import derive_crash_key
-from perimortem.examine.worker import encode_question
+from perimortem.examine.protocol import encode_question
 from perimortem.exits.signals import SIGABRT
 from perimortem.model.process import ProcessRef
 from perimortem.monitor.dumps import Dumps, Taken, Wish
@@ -14,6 +14,9 @@ from perimortem.monitor.lifecycle import Awaited, Event
 from perimortem.monitor.target import Target
 from perimortem.monitor.work import Work
 from perimortem.proc import guess_caller
+
+if TYPE_CHECKING:
+    from perimortem.documents.examination import Examination
 
 
 class CrashEffects:
@@ -66,7 +69,7 @@ class CrashEffects:
             self._work.post(target, Event.CRASH_EXAMINED)
             return
 
-        def done(document: dict[str, Any] | None, why: str) -> None:
+        def done(document: Examination | None, why: str) -> None:
             taken.discard_scratch()
             if document is None:
                 target.note_soft_error(f"its dump was not examined: {why}")

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import perimortem.examine
+from perimortem.examine.protocol import decode_answer
 from perimortem.model.process import ProcessRef
 from perimortem.monitor.workers import Answer, Job, WorkerKind, WorkerPool
 from perimortem.proc import is_stopped
 from perimortem.system import let_run
 
+if TYPE_CHECKING:
+    from perimortem.documents.examination import Examination
+
 WORKER = Path(perimortem.examine.__file__).with_name("worker.py")
 _AT_ONCE_MAX = 8
 """Each takes a processor and some 60 MB. Arbitrary."""
 
-Document = dict[str, Any]
-Done = Callable[[Document | None, str], None]
-"""done(document or None, why there is none)"""
+Done = Callable[["Examination | None", str], None]
+"""done(its document or None, why there is none)"""
 
 
 def _environment() -> dict[str, str]:
@@ -53,11 +55,14 @@ def submit_examination(
             let_run(process.pid)  # a worker that failed may have left it stopped
 
     def finish(answer: Answer) -> None:
-        document = None if answer.failure else _decode(answer.output)
+        if answer.failure:
+            done(None, answer.failure)
+            return
+        document = decode_answer(answer.output)
         if document is None:
-            done(None, answer.failure or f"the examiner died (status {answer.status})")
-        elif "error" in document:
-            done(None, str(document["error"]))
+            done(None, f"the examiner died (status {answer.status})")
+        elif isinstance(document, str):
+            done(None, document)
         else:
             done(document, "")
 
@@ -71,11 +76,3 @@ def submit_examination(
     )
     pool.submit(job)
     return job
-
-
-def _decode(output: bytes) -> Document | None:
-    try:
-        document = json.loads(output)
-    except ValueError:
-        return None
-    return document if isinstance(document, dict) else None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from perimortem.analysis.crash import name_program
 from perimortem.analysis.hang_cause import derive_cause, describe_cause
 from perimortem.examine import NEEDS_DUMP
-from perimortem.examine.worker import encode_question
+from perimortem.examine.protocol import encode_question
 from perimortem.hangs.target import HangDetected, HangRecovered
 from perimortem.model.fact import FactCode, derived
 from perimortem.model.incident import Incident
@@ -23,6 +23,9 @@ from perimortem.monitor.target import HangRecord, Target
 from perimortem.monitor.targets import Targets
 from perimortem.monitor.work import Work
 from perimortem.proc import SOURCE, describe_state, sample_threads
+
+if TYPE_CHECKING:
+    from perimortem.documents.examination import Examination
 
 _INDIRECT = ("output", "file:", "watchdog", "progress")
 """Heartbeats that any process of a tree may send."""
@@ -109,14 +112,14 @@ class HangEffects:
             self._work.post(target, Event.HANG_EXAMINED)
             return
 
-        def done(document: dict[str, Any] | None, why: str) -> None:
+        def done(document: Examination | None, why: str) -> None:
             taken.discard_scratch()
             if document is None:
                 target.note_soft_error(f"no stacks: {why}")
             else:
                 target.update_hang(replace(target.hangs[-1], examination=document))
-                for deadlock in document["deadlocks"]:
-                    target.note(derived(FactCode.DEADLOCK, "stacks", text=deadlock["text"]))
+                for deadlock in document.deadlocks:
+                    target.note(derived(FactCode.DEADLOCK, "stacks", text=deadlock.text))
             self._work.post(target, Event.HANG_EXAMINED)
 
         process = record.examined.ref

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from perimortem.analysis.hang_cause import describe_cause
 from perimortem.analysis.observations import Request
@@ -26,6 +26,9 @@ from perimortem.model.recording import Heartbeat, Pulse, Recording, merge_heartb
 from perimortem.model.thread_sample import HangCause, HangKind
 from perimortem.monitor.lifecycle import Awaited, Effect, Event, Life, advance
 from perimortem.monitor.recorder_link import RecorderLink
+
+if TYPE_CHECKING:
+    from perimortem.documents.examination import Examination
 
 _FACTS_MAX = 200
 """Per process: a process that hangs repeatedly says the same each time. Arbitrary."""
@@ -47,8 +50,8 @@ class HangRecord:
     """The process whose dump and stacks are taken: a wrapper that waits has nothing to show."""
     cause: HangCause | None = None
     """From two samples; None until the second."""
-    examination: dict[str, Any] | None = None
-    """A document of docs/examination.schema.json."""
+    examination: Examination | None = None
+    """Its stacks and locks."""
 
     def describe(self) -> str | None:
         """The state of its threads, as text."""
@@ -108,8 +111,8 @@ class Target:
         """What its crash handler reported."""
         self.crash_sender: Sender | None = None
         """The other process that sent the signal of the crash."""
-        self.examination: dict[str, Any] | None = None
-        """What the dump of its crash shows: docs/examination.schema.json."""
+        self.examination: Examination | None = None
+        """What the dump of its crash shows."""
         self.end: Exit | None = None
         self.ended_ns: int | None = None
         self.is_ended_by_policy = False
@@ -279,7 +282,7 @@ class Target:
         self._changes += 1
         self.crash, self.crash_sender, self.process = crash, sender, process
 
-    def note_examination(self, document: dict[str, Any]) -> None:
+    def note_examination(self, document: Examination) -> None:
         """What the dump of its crash shows."""
         self._changes += 1
         self.examination = document

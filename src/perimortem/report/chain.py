@@ -2,55 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from perimortem.documents import chain as documents
 from perimortem.model.chain import Chains, FirstFault, ListedProcess
 from perimortem.text import printable
 
-SCHEMA_VERSION = 1
 _SHOWN = 6
 """Entries shown at the beginning of a long chain; half as many at its end."""
 _FAULTS_SHOWN = 10
 
 
-def render_chains(chains: Chains) -> dict[str, Any]:
-    """Every key is always present."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "process_count": len(chains.processes),
-        "link_count": len(chains.links),
-        "first_faults": [
-            {
-                "pid": fault.pid,
-                "process": fault.process and _render_process(fault.process),
-                "count": fault.count,
-                "depth": fault.depth,
-                "chain": list(fault.chain),
-            }
+def render_chains(chains: Chains) -> documents.Chains:
+    return documents.Chains(
+        schema_version=1,
+        process_count=len(chains.processes),
+        link_count=len(chains.links),
+        first_faults=[
+            documents.FirstFault(
+                pid=fault.pid,
+                process=None if fault.process is None else _render_process(fault.process),
+                count=fault.count,
+                depth=fault.depth,
+                chain=list(fault.chain),
+            )
             for fault in chains.first_faults
         ],
-        "links": [
-            {
-                "pid": link.pid,
-                "cause_pid": link.cause_pid,
-                "relation": str(link.relation),
-                "confidence": link.confidence.value,
-                "text": printable(link.words),
-            }
+        links=[
+            documents.Link(
+                pid=link.pid,
+                cause_pid=link.cause_pid,
+                relation=link.relation,
+                confidence=link.confidence,
+                text=printable(link.words),
+            )
             for link in chains.links
         ],
-        "notes": [printable(note) for note in chains.notes],
-        "advice": [printable(line) for line in chains.advice],
-    }
+        notes=[printable(note) for note in chains.notes],
+        advice=[printable(line) for line in chains.advice],
+    )
 
 
-def _render_process(process: ListedProcess) -> dict[str, Any]:
-    return {
-        "pid": process.pid,
-        "parent_pid": process.parent_pid,
-        "name": printable(process.name),
-        "command_line": printable(process.command_line),
-    }
+def _render_process(process: ListedProcess) -> documents.ListedProcess:
+    return documents.ListedProcess(
+        pid=process.pid,
+        parent_pid=process.parent_pid,
+        name=printable(process.name),
+        command_line=printable(process.command_line),
+    )
 
 
 def render_chains_text(chains: Chains) -> str:

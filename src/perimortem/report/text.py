@@ -9,7 +9,17 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from perimortem.model.dump import Pause
+from perimortem.documents.examination import Examination
+from perimortem.documents.report import (
+    Dump,
+    Exit,
+    FirstDeath,
+    Hang,
+    Report,
+    TargetProcess,
+    TraceEvent,
+    TreeProcess,
+)
 from perimortem.report.examination.text import describe_innermost, describe_trust, render_frames
 from perimortem.report.units import (
     describe_pause,
@@ -29,54 +39,54 @@ _UNREMARKABLE = ("clean-exit", "failed-exit", "stopped", "unknown", None)
 _LABELS = {"RANK": "rank", "LOCAL_RANK": "local rank", "PYTEST_XDIST_WORKER": "worker"}
 
 
-def render_headline(report: dict[str, Any]) -> str:
+def render_headline(report: Report) -> str:
     """ "SILENT CRASH  server[48213]  after 2 h 14 min"."""
-    target = report["target"]
-    verdict = report["verdict"].upper().replace("-", " ")
-    if report["exit"]["kind"] == "running" and report["hangs"]:
-        verdict = "HANG, RECOVERED" if report["hangs"][-1]["recovered_at"] else "HANG"
-    name = printable(target["name"])
-    who = name_process(target) if target["pid"] else name
-    end = report["ended_at"] or report["verdict_at"]
-    duration_s = (parse_time(end) - parse_time(report["started_at"])).total_seconds()
+    target = report.target
+    verdict = report.verdict.upper().replace("-", " ")
+    if report.exit.kind == "running" and report.hangs:
+        verdict = "HANG, RECOVERED" if report.hangs[-1].recovered_at else "HANG"
+    name = printable(target.name)
+    who = name_process(target) if target.pid else name
+    end = report.ended_at or report.verdict_at
+    duration_s = (parse_time(end) - parse_time(report.started_at)).total_seconds()
     line = f"{verdict}  {who}  after {format_duration(duration_s)}"
-    return line if report["verdict"] != "launch-failed" else f"{verdict}  {name}"
+    return line if report.verdict != "launch-failed" else f"{verdict}  {name}"
 
 
-def render_account(report: dict[str, Any], *, full: bool = False, with_stacks: bool = True) -> str:
+def render_account(report: Report, *, full: bool = False, with_stacks: bool = True) -> str:
     """The report. ``full`` adds the evidence, all recent events and whole stacks (``show``).
 
     ``with_stacks`` is False if they were just shown, at the hang.
     """
     lines: list[str] = []
-    if report.get("first_death"):
-        _add(lines, "first", _first(report["first_death"]))
+    if report.first_death:
+        _add(lines, "first", _first(report.first_death))
     _add(lines, "what", _what(report))
-    examination = report.get("examination")
-    if examination is not None and examination["reason"] is not None:
-        _add(lines, "why", examination["reason"]["text"])
+    examination = report.examination
+    if examination is not None and examination.reason is not None:
+        _add(lines, "why", examination.reason.text)
     for line in _where(report):
         _add(lines, "where", line)
-    if report["exit"]["kind"] != "running":
+    if report.exit.kind != "running":
         _add(lines, "who", describe_who(report))
     for line in describe_last(report):
         _add(lines, "last", line)
-    for hang in report["hangs"]:
+    for hang in report.hangs:
         _add(lines, "hang", describe_hang(hang))
     for line in _others(report, full=full):
         _add(lines, "tree", line)
-    for dump in report["dumps"]:
+    for dump in report.dumps:
         _add(lines, "dump", _dump(dump))
-    for hang in report["hangs"] if with_stacks else ():
+    for hang in report.hangs if with_stacks else ():
         lines += _stacks(hang, full=full)
     if full and examination is not None:
         lines += _crashed_stack(examination)
     if full:
         lines += _details(report)
-    for error in report["soft_errors"]:
+    for error in report.soft_errors:
         _add(lines, "note", error)
-    if report["id"] is not None and not full:
-        _add(lines, "next", f"perimortem show {report['id']}" + _inspect_hint(report))
+    if report.id is not None and not full:
+        _add(lines, "next", f"perimortem show {report.id}" + _inspect_hint(report))
     return "\n".join(lines) + "\n" if lines else ""
 
 
@@ -94,71 +104,67 @@ def _repeats(lines: list[str], label: str) -> bool:
     return False
 
 
-def _where(report: dict[str, Any]) -> list[str]:
+def _where(report: Report) -> list[str]:
     """The place, and the frames that lead to it, starting at the one to examine."""
-    examination = report.get("examination")
-    crashed = (
-        next((t for t in examination["threads"] if t["crashed"]), None) if examination else None
-    )
-    signature = examination["signature"] if examination else None
-    if crashed is None or signature is None or signature["blamed_frame"] is None:
-        return [printable(report["where"]["text"])] if report["where"] else []
-    number = signature["blamed_frame"]
-    frames = [
-        f for f in crashed["frames"] if f["number"] >= number and f["function"] not in _BEFORE_MAIN
-    ]
-    name = f"{crashed['name']} " if crashed["name"] else ""
+    examination = report.examination
+    crashed = next((t for t in examination.threads if t.crashed), None) if examination else None
+    signature = examination.signature if examination else None
+    if crashed is None or signature is None or signature.blamed_frame is None:
+        return [printable(report.where.text)] if report.where else []
+    number = signature.blamed_frame
+    frames = [f for f in crashed.frames if f.number >= number and f.function not in _BEFORE_MAIN]
+    name = f"{crashed.name} " if crashed.name else ""
     if not frames:
         return []
-    place = f"{describe_innermost(frames[0])}, thread {name}({crashed['tid']})"
+    place = f"{describe_innermost(frames[0])}, thread {name}({crashed.tid})"
     sure = [frame for frame in frames[1:] if not describe_trust(frame)]
     return [place + describe_trust(frames[0])] + [
-        f"#{frame['number']} {describe_innermost(frame)}" for frame in sure[:_FRAMES_SHOWN]
+        f"#{frame.number} {describe_innermost(frame)}" for frame in sure[:_FRAMES_SHOWN]
     ]
 
 
-def _what(report: dict[str, Any]) -> str:
-    if report["exit"]["kind"] == "running" and report["crash"] is not None:
-        return f"{report['crash']['name']}; how it ended was not seen"
-    return str(report["exit"]["text"]) + _silence(report)
+def _what(report: Report) -> str:
+    if report.exit.kind == "running" and report.crash is not None:
+        return f"{report.crash.name}; how it ended was not seen"
+    return str(report.exit.text) + _silence(report)
 
 
-def _silence(report: dict[str, Any]) -> str:
-    is_plain = report["exit"]["kind"] == "exited"
-    return "; no goodbye" if report["silent"] and is_plain else ""
+def _silence(report: Report) -> str:
+    is_plain = report.exit.kind == "exited"
+    return "; no goodbye" if report.silent and is_plain else ""
 
 
-def describe_who(report: dict[str, Any]) -> str:
+def describe_who(report: Report) -> str:
     """Who ended it, and how that is known."""
-    who = report["who"]
-    return f"{printable(who['text'])}  [{who['confidence']}: {who['source']}]"
+    who = report.who
+    return f"{printable(who.text)}  [{who.confidence}: {who.source}]"
 
 
-def describe_last(report: dict[str, Any]) -> list[str]:
+def describe_last(report: Report) -> list[str]:
     """The most telling heartbeat, and the last event."""
     lines = []
-    beat = report["last_heartbeat"]
+    beat = report.last_heartbeat
     if beat:
-        is_running = report["exit"]["kind"] == "running"
+        is_running = report.exit.kind == "running"
         when = "before this report" if is_running else "before the end"
-        age, limit = format_duration(beat["age_s"]), f"limit {beat['threshold_s']:g} s"
-        state = "stale" if beat["stale"] else "fresh"
-        if not beat["stale"] and beat["age_s"] > beat["threshold_s"]:
+        age, limit = format_duration(beat.age_s), f"limit {beat.threshold_s:g} s"
+        state = "stale" if beat.stale else "fresh"
+        if not beat.stale and beat.age_s > beat.threshold_s:
             state = "not judged: it was held for a dump, or waited for, meanwhile"
-        lines.append(f"heartbeat {printable(beat['name'])} {age} {when} ({limit}): {state}")
-    event = report["last_event"]
+        lines.append(f"heartbeat {printable(beat.name)} {age} {when} ({limit}): {state}")
+    event = report.last_event
     if event:
         lines.append(_describe_event(event))
     return lines
 
 
-def _describe_event(event: dict[str, Any]) -> str:
-    when = parse_time(event["at"]).strftime("%H:%M:%S.%f")[:-3] if event["at"] else ""
-    payload = event["payload"]
-    if event["name"] == "system.stats" and isinstance(payload, dict):
+def _describe_event(event: TraceEvent) -> str:
+    when = parse_time(event.at).strftime("%H:%M:%S.%f")[:-3] if event.at else ""
+    payload = event.payload
+    if event.name == "system.stats" and isinstance(payload, dict):
         return f"{when} {_describe_stats(payload)}"
     text = payload if isinstance(payload, str) else json.dumps(payload)
-    return f"{when} {printable(event['name'])} {printable(text)}"
+    return f"{when} {printable(event.name)} {printable(text)}"
 
 
 def _describe_stats(stats: dict[str, Any]) -> str:
@@ -179,23 +185,22 @@ _STATS: dict[str, Callable[[float], str]] = {
 }
 
 
-def name_process(process: dict[str, Any]) -> str:
+def name_process(process: TreeProcess | TargetProcess) -> str:
     """ "rank 3 (python[4711])": by its label if it has one."""
-    name = f"{printable(process['name'])}[{process['pid']}]"
-    labels = process["labels"]
+    name = f"{printable(process.name)}[{process.pid}]"
+    labels = process.labels
     label = next((f"{_LABELS[key]} {labels[key]}" for key in _LABELS if key in labels), "")
     return f"{label} ({name})" if label else name
 
 
-def _first(first: dict[str, Any]) -> str:
+def _first(first: FirstDeath) -> str:
     """ "rank 3 (python[12]) ended by SIGKILL; 7 others exited 1; all within 31.0 s"."""
-    text = f"{name_process(first)} {_shorten(first['exit'])}"
+    text = f"{name_process(first)} {_shorten(first.exit)}"
     text += _place(first)
-    within = format_duration(first["within_ms"] / 1e3)
-    if first["followers"]:
+    within = format_duration(first.within_ms / 1e3)
+    if first.followers:
         followed = ", ".join(
-            f"{f['count']} other{'s' if f['count'] > 1 else ''} {f['exit']}"
-            for f in first["followers"]
+            f"{f.count} other{'s' if f.count > 1 else ''} {f.exit}" for f in first.followers
         )
         text += f"; {followed}; all within {within}"
     else:
@@ -203,78 +208,78 @@ def _first(first: dict[str, Any]) -> str:
     return text + _hint(first)
 
 
-def _others(report: dict[str, Any], *, full: bool) -> list[str]:
+def _others(report: Report, *, full: bool) -> list[str]:
     """The other processes: how many there were, and those whose end was not clean."""
-    count = report.get("process_count", 1)
+    count = report.process_count
     if count <= 1:
         return []
-    others = report["processes"][1:]
-    bad = [p for p in others if p["verdict"] not in _UNREMARKABLE and p["ended_at"]]
-    running = [p for p in others if p["ended_at"] is None]
+    others = report.processes[1:]
+    bad = [p for p in others if p.verdict not in _UNREMARKABLE and p.ended_at]
+    running = [p for p in others if p.ended_at is None]
     # A clean exit has "where" only if neither the program nor its runtime chose to leave.
-    ended = [p for p in others if p["verdict"] == "clean-exit" and p["where"]]
+    ended = [p for p in others if p.verdict == "clean-exit" and p.where]
     counted = [f"{len(bad)} crashed or were killed"] if bad else []
     counted += [f"{len(ended)} left with status 0 through a library"] if ended else []
     counted += [f"{len(running)} still running"] if running else []
-    if report["unwatched_count"]:
-        counted.append(f"{report['unwatched_count']} were too many to watch")
+    if report.unwatched_count:
+        counted.append(f"{report.unwatched_count} were too many to watch")
     if not counted and not full:
         return []
     lines = [f"{count} processes" + (": " if counted else "") + ", ".join(counted)]
-    told = (report["first_death"] or {}).get("pid")
-    shown = others if full else [p for p in bad + ended if p["pid"] != told] + running
+    shown_first = None if report.first_death is None else report.first_death.pid
+    shown = others if full else [p for p in bad + ended if p.pid != shown_first] + running
     for process in shown[: _TREE_LINES_MAX if not full else None]:
-        how = _shorten(process["exit"])
+        how = _shorten(process.exit)
         lines.append(f"{name_process(process)} {how}" + _place(process) + _hint(process))
     if len(shown) > _TREE_LINES_MAX and not full:
         lines.append(f"... {len(shown) - _TREE_LINES_MAX} more: perimortem show")
     return lines
 
 
-def _shorten(end: dict[str, Any]) -> str:
+def _shorten(end: Exit) -> str:
     """ "ended by SIGTERM", without what SIGTERM means."""
-    return str(end["text"]).split(" (")[0]
+    return str(end.text).split(" (")[0]
 
 
-def _place(process: dict[str, Any]) -> str:
-    test = process["labels"].get("PYTEST_CURRENT_TEST")
-    where = f", {process['where']['text']}" if process["where"] else ""
+def _place(process: TreeProcess) -> str:
+    test = process.labels.get("PYTEST_CURRENT_TEST")
+    where = f", {process.where.text}" if process.where else ""
     return where + (f", in {test}" if test else "")
 
 
-def _hint(process: dict[str, Any]) -> str:
-    return f"  (perimortem show {process['id']})" if process["id"] else ""
+def _hint(process: TreeProcess) -> str:
+    return f"  (perimortem show {process.id})" if process.id else ""
 
 
-def describe_hang(hang: dict[str, Any]) -> str:
+def describe_hang(hang: Hang) -> str:
     """What stopped beating and when, and what its threads did."""
-    names = ", ".join(printable(beat["name"]) for beat in hang["stopped"])
-    lived = ", ".join(printable(name) for name in hang["still_beating"])
-    last = parse_time(hang["last_beat_at"]).strftime("%H:%M:%S.%f")[:-3]
+    names = ", ".join(printable(beat.name) for beat in hang.stopped)
+    lived = ", ".join(printable(name) for name in hang.still_beating)
+    last = parse_time(hang.last_beat_at).strftime("%H:%M:%S.%f")[:-3]
     text = f"no beat of {names} since {last}"
     text += f"; still beating: {lived}" if lived else "; nothing else was beating"
-    text += f"; {hang['state']}" if hang["state"] else ""
-    if hang["recovered_at"]:
-        lasted = parse_time(hang["recovered_at"]) - parse_time(hang["last_beat_at"])
+    text += f"; {hang.state}" if hang.state else ""
+    if hang.recovered_at:
+        lasted = parse_time(hang.recovered_at) - parse_time(hang.last_beat_at)
         text += f"; recovered after {format_duration(lasted.total_seconds())}"
     return text
 
 
-def _dump(dump: dict[str, Any]) -> str:
-    if dump["path"] is None:
-        return f"none: {dump['error']}"
-    paused = describe_pause(dump.get("pause", Pause.STOP), dump["target_paused_ms"])
-    size = format_size(dump["size_bytes"])
-    text = f"{dump['path']}  {size}, {format_count(dump['thread_count'], 'thread')}, {paused}"
-    count = len(dump["soft_errors"])
+def _dump(dump: Dump) -> str:
+    if dump.path is None:
+        return f"none: {dump.error}"
+    paused = describe_pause(dump.pause, dump.target_paused_ms)
+    size = format_size(dump.size_bytes)
+    text = f"{dump.path}  {size}, {format_count(dump.thread_count, 'thread')}, {paused}"
+    count = len(dump.soft_errors)
     return text + (f", {format_count(count, 'soft error')}" if count else "")
 
 
-def _stacks(hang: dict[str, Any], *, full: bool) -> list[str]:
-    if not hang["stacks"]:
+def _stacks(hang: Hang, *, full: bool) -> list[str]:
+    if not hang.stacks:
         return []
     lines = ["  stacks:"]
-    text = hang["stacks"].splitlines()
+    text = hang.stacks.splitlines()
     shown = text if full else text[:_STACK_LINES_MAX]
     lines += [(_INDENT + printable(line)).rstrip() for line in shown]
     if len(shown) < len(text):
@@ -282,48 +287,48 @@ def _stacks(hang: dict[str, Any], *, full: bool) -> list[str]:
     return lines
 
 
-def _crashed_stack(examination: dict[str, Any]) -> list[str]:
-    crashed = next((t for t in examination["threads"] if t["crashed"]), None)
+def _crashed_stack(examination: Examination) -> list[str]:
+    crashed = next((t for t in examination.threads if t.crashed), None)
     if crashed is None:
         return []
     lines = ["  stack:", *(_INDENT + line for line in render_frames(crashed))]
-    for missing in examination["missing"]:
-        _add(lines, "missing", f"{missing['module']}: {missing['text']}")
+    for missing in examination.missing:
+        _add(lines, "missing", f"{missing.module}: {missing.text}")
     return lines
 
 
-def _details(report: dict[str, Any]) -> list[str]:
+def _details(report: Report) -> list[str]:
     lines: list[str] = []
-    target = report["target"]
-    _add(lines, "when", f"{report['started_at']} to {report['ended_at'] or 'now'}")
-    if target["executable"]:
-        _add(lines, "program", printable(target["executable"]))
-    _add(lines, "command", printable(" ".join(target["command_line"])))
-    _add(lines, "host", f"{report['host']['name']}, {report['host']['kernel']}")
-    for evidence in report["evidence"]:
-        place = f"[{evidence['confidence']}: {evidence['source']}]"
-        _add(lines, "facts", f"{printable(evidence['fact'])}  {place}")
-    for beat in report["heartbeats"]:
+    target = report.target
+    _add(lines, "when", f"{report.started_at} to {report.ended_at or 'now'}")
+    if target.executable:
+        _add(lines, "program", printable(target.executable))
+    _add(lines, "command", printable(" ".join(target.command_line)))
+    _add(lines, "host", f"{report.host.name}, {report.host.kernel}")
+    for evidence in report.evidence:
+        place = f"[{evidence.confidence}: {evidence.source}]"
+        _add(lines, "facts", f"{printable(evidence.fact)}  {place}")
+    for beat in report.heartbeats:
         _add(
             lines,
             "beats",
-            f"{printable(beat['name'])}: {beat['age_s']:.1f} s before the end, "
-            f"limit {beat['threshold_s']:g} s" + (", stale" if beat["stale"] else ""),
+            f"{printable(beat.name)}: {beat.age_s:.1f} s before the end, "
+            f"limit {beat.threshold_s:g} s" + (", stale" if beat.stale else ""),
         )
-    for event in _telling_events(report["recent_events"]):
+    for event in _telling_events(report.recent_events):
         _add(lines, "events", _describe_event(event))
-    for dump in report["dumps"]:
-        for error in dump["soft_errors"]:
+    for dump in report.dumps:
+        for error in dump.soft_errors:
             _add(lines, "missing", error)
     return lines
 
 
-def _telling_events(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _telling_events(events: list[TraceEvent]) -> list[TraceEvent]:
     """The program's own events, and only the last of the agent's once-a-second statistics."""
-    stats = [event for event in events if event["name"] == "system.stats"]
-    return [event for event in events if event["name"] != "system.stats" or event is stats[-1]]
+    stats = [event for event in events if event.name == "system.stats"]
+    return [event for event in events if event.name != "system.stats" or event is stats[-1]]
 
 
-def _inspect_hint(report: dict[str, Any]) -> str:
-    path = next((dump["path"] for dump in report["dumps"] if dump["path"]), None)
+def _inspect_hint(report: Report) -> str:
+    path = next((dump.path for dump in report.dumps if dump.path), None)
     return f" · perimortem analyze {path}" if path else ""

@@ -1,4 +1,4 @@
-"""Reports that an earlier version wrote, as this version reads them. Pure.
+"""Stored reports, also of earlier versions, as this version reads them. Pure.
 
 Version 1 had evidence, where and the exits of a tree as sentences only. They are kept as such; their
 meaning is not guessed from the text.
@@ -6,8 +6,13 @@ meaning is not guessed from the text.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import msgspec
+
+from perimortem.documents.report import Report
+from perimortem.errors import MalformedInput
 from perimortem.exits.signals import signal_name
 
 CURRENT_VERSION = 2
@@ -20,6 +25,18 @@ _WHO_BY_VERDICT = {
     "launch-failed": ("nobody", "not-started"),
 }
 _SOURCE = "the verdict of an earlier version"
+
+
+def read_report(text: str) -> Report:
+    """Raises MalformedInput for a report that no version up to this one writes."""
+    try:
+        return msgspec.convert(upgrade_report(json.loads(text)), Report)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise MalformedInput(
+            "the report cannot be read",
+            why=str(error),
+            remedy="update perimortem, if a newer version wrote it",
+        ) from error
 
 
 def upgrade_report(report: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -10,10 +9,12 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from perimortem.errors import StoreError
-from perimortem.report.upgrade import upgrade_report
+from perimortem.errors import MalformedInput, StoreError
+
+if TYPE_CHECKING:
+    from perimortem.documents.report import Report
 
 _BUSY_TIMEOUT_S = 5.0
 _RETRY_S = 0.005
@@ -63,20 +64,20 @@ class Store:
     def close(self) -> None:
         self._connection.close()
 
-    def add(self, report: dict[str, Any]) -> int:
-        """Store a report (docs/report.schema.json), with its new number as ``id``; returns that."""
+    def add(self, report: Report) -> int:
+        """Store a report, with its new number as ``id``; returns that."""
         try:
             with self._connection:
                 cursor = self._connection.execute(
                     "INSERT INTO incident "
                     "(verdict, name, pid, started_at, ended_at, has_dump, report) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    "VALUES (?, ?, ?, ?, ?, ?, '')",
                     _columns(report),
                 )
                 assert cursor.lastrowid is not None
                 self._connection.execute(
                     "UPDATE incident SET report = ? WHERE id = ?",
-                    (json.dumps(report | {"id": cursor.lastrowid}), cursor.lastrowid),
+                    (_encode(report, cursor.lastrowid), cursor.lastrowid),
                 )
                 self._connection.execute(
                     "DELETE FROM incident WHERE id <= ?", (cursor.lastrowid - INCIDENTS_MAX,)
@@ -85,14 +86,14 @@ class Store:
             raise self._error("write", error) from error
         return cursor.lastrowid
 
-    def replace(self, number: int, report: dict[str, Any]) -> None:
+    def replace(self, number: int, report: Report) -> None:
         """Replace an earlier report by a fuller one."""
         try:
             with self._connection:
                 self._connection.execute(
                     "UPDATE incident SET verdict = ?, name = ?, pid = ?, started_at = ?, "
                     "ended_at = ?, has_dump = ?, report = ? WHERE id = ?",
-                    (*_columns(report), number),
+                    (*_columns(report), _encode(report, number), number),
                 )
         except sqlite3.Error as error:
             raise self._error("write", error) from error
@@ -122,10 +123,15 @@ class Store:
         )
         return int(pages) * int(size)
 
-    def find(self, number: int) -> dict[str, Any] | None:
-        """The report with that number."""
+    def find(self, number: int) -> Report | None:
+        """The report with that number. Raises :class:`StoreError`, also if a newer version wrote it."""
         row = self._query("SELECT report FROM incident WHERE id = ?", (number,))
-        return upgrade_report(json.loads(row[0][0])) if row else None
+        try:
+            return _decode(row[0][0]) if row else None
+        except MalformedInput as error:
+            raise StoreError(
+                f"incident {number} cannot be read", why=error.why, remedy=error.remedy
+            ) from error
 
     def find_unfinished(self, pid: int, since: str, until: str) -> int | None:
         """The incident of a process, started in that time, whose end was not reported."""
@@ -232,14 +238,29 @@ def _split(script: str) -> list[str]:
     return [part.strip() for part in "\n".join(lines).split(";") if part.strip()]
 
 
-def _columns(report: dict[str, Any]) -> tuple[Any, ...]:
-    target = report["target"]
+def _columns(report: Report) -> tuple[Any, ...]:
     return (
-        report["verdict"],
-        target["name"],
-        target["pid"],
-        report["started_at"],
-        report["ended_at"] or report["verdict_at"],
-        int(any(dump["path"] for dump in report["dumps"])),
-        json.dumps(report),
+        report.verdict.value,
+        report.target.name,
+        report.target.pid,
+        report.started_at,
+        report.ended_at or report.verdict_at,
+        int(any(dump.path for dump in report.dumps)),
     )
+
+
+# The types of a report take some time to load, and most commands need none.
+
+
+def _encode(report: Report, number: int) -> str:
+    import msgspec
+
+    from perimortem.documents.base import encode
+
+    return encode(msgspec.structs.replace(report, id=number))
+
+
+def _decode(text: str) -> Report:
+    from perimortem.report.upgrade import read_report
+
+    return read_report(text)

@@ -67,7 +67,9 @@ def _analyze(
     what: str, options: ExamineOptions, page: Path | None, *, as_json: bool, is_only: bool
 ) -> bool:
     """Whether it could be read. With several files, an unreadable one is reported and skipped."""
-    from perimortem.cli.output import echo_json, say
+    import msgspec
+
+    from perimortem.cli.output import echo_document, say
     from perimortem.cli.terminal_text import echo_text
     from perimortem.errors import PerimortemError
     from perimortem.report.examination.document import render_examination
@@ -86,7 +88,7 @@ def _analyze(
     if page is not None:
         write_page(page, None, document, inventory)
     elif as_json:
-        echo_json({"file": what, **document})
+        echo_document(msgspec.structs.replace(document, file=what))
     else:
         if not is_only:
             click.echo(f"{what}:")

@@ -43,7 +43,7 @@ def command(file: Path | None, incidents: bool, within_s: float, as_json: bool) 
     Without FILE, examines the processes of this machine. FILE is the output of a debugger's
     `!process 0 0`, with command lines if present (`-` reads standard input).
     """
-    from perimortem.cli.output import echo_json
+    from perimortem.cli.output import echo_document
     from perimortem.cli.terminal_text import echo_text
     from perimortem.report.chain import render_chains, render_chains_text
 
@@ -53,7 +53,7 @@ def command(file: Path | None, incidents: bool, within_s: float, as_json: bool) 
         raise click.UsageError("--incidents takes no FILE")
     chains = _of_incidents(within_s) if incidents else _of_text(file) if file else _of_machine()
     if as_json:
-        echo_json(render_chains(chains))
+        echo_document(render_chains(chains))
     else:
         echo_text(render_chains_text(chains))
     return 0
@@ -107,16 +107,16 @@ def _of_incidents(within_s: float) -> Chains:
     with Store(find_configured_data_dir() / "incidents.db") as store:
         for row in store.list_incidents():
             report = store.find(row.number)
-            if report is None or report["ended_at"] is None or row.pid is None:
+            if report is None or report.ended_at is None or row.pid is None:
                 continue
             ends.append(
                 End(
                     number=row.number,
                     pid=row.pid,
-                    parent_pid=report["processes"][0]["parent_pid"],
+                    parent_pid=report.processes[0].parent_pid,
                     name=row.name,
                     verdict=row.verdict,
-                    ended_s=parse_time(report["ended_at"]).timestamp(),
+                    ended_s=parse_time(report.ended_at).timestamp(),
                 )
             )
     return derive_end_chains(ends, within_s)

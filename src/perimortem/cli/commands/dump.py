@@ -66,7 +66,7 @@ def command(
     Its threads are stopped during the copy (a few milliseconds for a mini dump). The dump opens in lldb,
     WinDbg and every tool that reads minidumps. Ctrl-C cancels: the process runs on, no file is left.
     """
-    from perimortem.cli.output import echo_json
+    from perimortem.cli.output import echo_document
     from perimortem.cli.progress_line import ProgressLine
     from perimortem.errors import CaptureFailed, PerimortemError
     from perimortem.monitor.dump_once import dump_process
@@ -79,7 +79,7 @@ def command(
     with ProgressLine(sys.stderr) as line:
         result = dump_process(pid, output, options, line.show)
     if as_json:
-        echo_json(render_dump(result))
+        echo_document(render_dump(result))
     if result.path is None:
         if as_json:
             return 1

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from perimortem.cli.options import json_option
 from perimortem.errors import UsageError
+
+if TYPE_CHECKING:
+    from perimortem.documents.listing import ListedIncident
+    from perimortem.store.database import IncidentRow, Store
 
 EXAMPLES = """\b
 Examples:
@@ -31,10 +35,8 @@ def command(
     since: str | None, until: str | None, with_clean: bool, as_json: bool, who: str | None
 ) -> int:
     """List incidents, newest last."""
-    from dataclasses import asdict
-
     from perimortem.cli.data_dir import find_configured_data_dir
-    from perimortem.cli.output import echo_json
+    from perimortem.cli.output import echo_documents
     from perimortem.store.database import Store
 
     with Store(find_configured_data_dir() / "incidents.db") as store:
@@ -45,10 +47,9 @@ def command(
             name=who if who and not who.isdigit() else None,
             with_clean=with_clean,
         )
-        documents = [_extend(asdict(row), store.find(row.number)) for row in rows if as_json]
-    if as_json:
-        echo_json(documents)
-        return 0
+        if as_json:
+            echo_documents([_extend(row, store) for row in rows])
+            return 0
     if not rows:
         click.echo(_describe_nothing(who, with_clean=with_clean), err=True)
         return 0
@@ -57,17 +58,27 @@ def command(
     return 0
 
 
-def _extend(row: dict[str, Any], report: dict[str, Any] | None) -> dict[str, Any]:
+def _extend(row: IncidentRow, store: Store) -> ListedIncident:
     """A row with the report's who, where and why."""
-    examination = (report or {}).get("examination") or {}
-    reason, signature = examination.get("reason"), examination.get("signature")
-    return {
-        **row,
-        "who": report and report["who"],
-        "where": report and report["where"],
-        "why": reason and reason["text"],
-        "signature": signature and signature["text"],
-    }
+    from dataclasses import asdict
+
+    from perimortem.documents.listing import ListedIncident
+    from perimortem.errors import StoreError
+
+    try:
+        report = store.find(row.number)
+    except StoreError:
+        report = None  # a newer version wrote it
+    examination = report.examination if report is not None else None
+    reason = examination.reason if examination is not None else None
+    signature = examination.signature if examination is not None else None
+    return ListedIncident(
+        **asdict(row),
+        who=report.who if report is not None else None,
+        where=report.where if report is not None else None,
+        why=reason.text if reason is not None else None,
+        signature=signature.text if signature is not None else None,
+    )
 
 
 def _describe_nothing(who: str | None, *, with_clean: bool) -> str:
@@ -79,7 +90,7 @@ def _describe_nothing(who: str | None, *, with_clean: bool) -> str:
     return f'no incidents of a process named "{who}"{more}; for a time use --since 1d'
 
 
-def _render(rows: list[Any]) -> list[str]:
+def _render(rows: list[IncidentRow]) -> list[str]:
     table = [("ID", "ENDED", "VERDICT", "PID", "NAME", "DUMP")]
     for row in rows:
         ended = datetime.fromisoformat(row.ended_at).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from perimortem.cli.examining import write_page
 from perimortem.cli.options import json_option
+
+if TYPE_CHECKING:
+    from perimortem.documents.report import Report
 
 EXAMPLES = """\b
 Examples:
@@ -46,7 +49,7 @@ class _IncidentNumber(click.IntRange):
 def command(number: int | None, page: Path | None, as_json: bool) -> int:
     """Show one incident with all its evidence, events and stacks; without ID, the newest in `list`."""
     from perimortem.cli.data_dir import find_configured_data_dir
-    from perimortem.cli.output import echo_json
+    from perimortem.cli.output import echo_document
     from perimortem.cli.terminal_text import echo_text
     from perimortem.errors import PerimortemError
     from perimortem.report.text import render_account, render_headline
@@ -66,14 +69,14 @@ def command(number: int | None, page: Path | None, as_json: bool) -> int:
     if page is not None:
         _write_page(page, report)
     elif as_json:
-        echo_json(report)
+        echo_document(report)
     else:
         click.echo(f"{number}: {click.style(render_headline(report), bold=True)}")
         echo_text(render_account(report, full=True))
     return 0
 
 
-def _write_page(page: Path, report: dict[str, Any]) -> None:
+def _write_page(page: Path, report: Report) -> None:
     """With everything in its dump, if that still exists.
 
     A crash dump is examined again, since more may be known by now. A hang was examined while the process
@@ -87,10 +90,10 @@ def _write_page(page: Path, report: dict[str, Any]) -> None:
     from perimortem.report.examination.inventory import render_inventory
     from perimortem.symbols.files import ImageLibrary
 
-    crash = report.get("examination")
-    looks = [hang["examination"] for hang in report["hangs"] if hang.get("examination")]
-    examination, inventory = crash or (looks[-1] if looks else None), None
-    paths = [dump["path"] for dump in report["dumps"] if dump["path"]]
+    crash = report.examination
+    of_hangs = [hang.examination for hang in report.hangs if hang.examination]
+    examination, inventory = crash or (of_hangs[-1] if of_hangs else None), None
+    paths = [dump.path for dump in report.dumps if dump.path]
     if paths:
         try:
             with (

@@ -46,7 +46,7 @@ def command(
     --no-python) and then runs on. Native and Python frames form one stack. Frames found by heuristics
     are marked; missing symbols and files are listed.
     """
-    from perimortem.cli.output import echo_json
+    from perimortem.cli.output import echo_document
     from perimortem.cli.terminal_text import echo_text
     from perimortem.errors import PerimortemError
     from perimortem.report.examination.document import render_examination
@@ -59,13 +59,13 @@ def command(
         open_examination(what, options, twice=twice) as examination,
     ):
         document = render_examination(examination)
-    if tid is not None and all(thread["tid"] != tid for thread in document["threads"]):
+    if tid is not None and all(thread.tid != tid for thread in document.threads):
         raise PerimortemError(f"there is no thread {tid}", remedy=f"perimortem stack {what}")
     if as_json:
-        echo_json(document)
+        echo_document(document)
         return 0
     echo_text(render_stacks(document, tid=tid, full=full))
-    missing = [f"  missing {m['module']}: {m['text']}" for m in document["missing"]]
-    notes = [f"  note    {note}" for note in document["notes"]]
+    missing = [f"  missing {m.module}: {m.text}" for m in document.missing]
+    notes = [f"  note    {note}" for note in document.notes]
     echo_text("".join(f"{line}\n" for line in missing + notes), err=True)
     return 0

@@ -2,54 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from perimortem.documents import inventory as documents
 from perimortem.model.snapshot import Module, Region, Snapshot
 from perimortem.text import printable
 
 _REGIONS_MAX, _HANDLES_MAX = 4000, 2000
 
 
-def render_inventory(snapshot: Snapshot) -> dict[str, Any]:
+def render_inventory(snapshot: Snapshot) -> documents.Inventory:
     """Long lists are truncated; their counts are not."""
     handles = snapshot.handles
-    return {
-        "modules": [_render_module(module) for module in snapshot.modules],
-        "region_count": len(snapshot.regions),
-        "regions": [_render_region(region) for region in snapshot.regions[:_REGIONS_MAX]],
-        "kinds": _sum_kinds(snapshot),
-        "handle_count": None if handles is None else len(handles),
-        "handles": None
+    return documents.Inventory(
+        modules=[_render_module(module) for module in snapshot.modules],
+        region_count=len(snapshot.regions),
+        regions=[_render_region(region) for region in snapshot.regions[:_REGIONS_MAX]],
+        kinds=_sum_kinds(snapshot),
+        handle_count=None if handles is None else len(handles),
+        handles=None
         if handles is None
         else [
-            {
-                "number": handle.number,
-                "type": printable(handle.type_name),
-                "name": printable(handle.object_name),
-                "details": {str(k): printable(str(v)) for k, v in handle.details.items()},
-            }
+            documents.Handle(
+                number=handle.number,
+                type=printable(handle.type_name),
+                name=printable(handle.object_name),
+                details={str(k): printable(str(v)) for k, v in handle.details.items()},
+            )
             for handle in handles[:_HANDLES_MAX]
         ],
-    }
+    )
 
 
-def _render_module(module: Module) -> dict[str, Any]:
-    return {
-        "path": printable(module.path),
-        "base": f"{module.base:#x}",
-        "size_bytes": module.size,
-        "build_id": module.build_id.hex() if module.build_id else module.debug_id,
-    }
+def _render_module(module: Module) -> documents.Module:
+    return documents.Module(
+        path=printable(module.path),
+        base=f"{module.base:#x}",
+        size_bytes=module.size,
+        build_id=module.build_id.hex() if module.build_id else module.debug_id,
+    )
 
 
-def _render_region(region: Region) -> dict[str, Any]:
-    return {
-        "start": f"{region.start:#x}",
-        "size_bytes": region.size,
-        "rights": _rights(region),
-        "shared": region.shared,
-        "path": printable(region.path),
-    }
+def _render_region(region: Region) -> documents.Region:
+    return documents.Region(
+        start=f"{region.start:#x}",
+        size_bytes=region.size,
+        rights=_rights(region),
+        shared=region.shared,
+        path=printable(region.path),
+    )
 
 
 def _rights(region: Region) -> str:
@@ -61,7 +60,7 @@ def _rights(region: Region) -> str:
     )
 
 
-def _sum_kinds(snapshot: Snapshot) -> list[dict[str, Any]]:
+def _sum_kinds(snapshot: Snapshot) -> list[documents.MemoryKind]:
     """Bytes of address space by use, largest first."""
     pointers = [
         thread.registers.general.get("rsp", thread.registers.general.get("sp", 0))
@@ -73,8 +72,7 @@ def _sum_kinds(snapshot: Snapshot) -> list[dict[str, Any]]:
         kind = _kind(region, pointers)
         sums[kind] = sums.get(kind, 0) + region.size
     return [
-        {"kind": kind, "size_bytes": size}
-        for kind, size in sorted(sums.items(), key=lambda s: -s[1])
+        documents.MemoryKind(kind, size) for kind, size in sorted(sums.items(), key=lambda s: -s[1])
     ]
 
 

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from perimortem.documents.examination import Examination, Wait
 from perimortem.report.html.element import Markup, element
 
 _WIDTH, _BOX, _STEP, _LEFT = 380, 34, 84, 48
 
 
-def render_lock_graph(examination: dict[str, Any]) -> Markup | None:
+def render_lock_graph(examination: Examination) -> Markup | None:
     """None if there is no cycle."""
-    if not examination["deadlocks"]:
+    if not examination.deadlocks:
         return None
-    waits = {wait["tid"]: wait for wait in examination["waits"]}
-    names = {thread["tid"]: thread["name"] for thread in examination["threads"]}
+    waits = {wait.tid: wait for wait in examination.waits}
+    names = {thread.tid: thread.name for thread in examination.threads}
     pictures = (
         element(
             "figure",
-            _draw(deadlock["tids"], waits, names),
-            element("figcaption", deadlock["text"]),
+            _draw(deadlock.tids, waits, names),
+            element("figcaption", deadlock.text),
         )
-        for deadlock in examination["deadlocks"]
+        for deadlock in examination.deadlocks
     )
     return element("section", element("h2", "Locks"), pictures, id="locks")
 
 
-def _draw(tids: list[int], waits: dict[int, dict[str, Any]], names: dict[int, str]) -> Markup:
+def _draw(tids: list[int], waits: dict[int, Wait], names: dict[int, str]) -> Markup:
     height = _STEP * (len(tids) - 1) + _BOX + 8
     middle = _LEFT + (_WIDTH - _LEFT) / 2
     parts: list[Markup] = []
@@ -89,11 +88,11 @@ def _draw(tids: list[int], waits: dict[int, dict[str, Any]], names: dict[int, st
     )
 
 
-def _describe_lock(wait: dict[str, Any] | None) -> str:
+def _describe_lock(wait: Wait | None) -> str:
     if wait is None:
         return ""
-    name = wait["name"] or (wait["address"] if wait["kind"] != "gil" else "")
-    return f"{wait['kind'].replace('-', ' ')} {name}".strip()
+    name = wait.name or (wait.address if wait.kind != "gil" else "")
+    return f"{wait.kind.replace('-', ' ')} {name}".strip()
 
 
 def _line(path: str) -> Markup:

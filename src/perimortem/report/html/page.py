@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from importlib import resources
-from typing import Any
 
+from perimortem.documents.examination import Examination
+from perimortem.documents.inventory import Inventory
+from perimortem.documents.report import Report
 from perimortem.report.html.element import Markup, element, join
 from perimortem.report.html.lock_graph import render_lock_graph
 from perimortem.report.html.summary import render_header, render_summary
@@ -27,12 +29,12 @@ _KEYS = "/ filter · j k next and previous thread · o open or close · t theme"
 
 
 def render_page(
-    report: dict[str, Any] | None,
-    examination: dict[str, Any] | None,
-    inventory: dict[str, Any] | None,
+    report: Report | None,
+    examination: Examination | None,
+    inventory: Inventory | None,
 ) -> str:
     """``report`` and ``examination`` follow their schemas in docs; at least one of the two is given."""
-    missing = {m["module"]: m["text"] for m in examination["missing"]} if examination else {}
+    missing = {m.module: m.text for m in examination.missing} if examination else {}
     parts = [
         render_summary(report, examination),
         render_timeline(report) if report is not None else None,
@@ -67,17 +69,17 @@ def render_page(
     )
 
 
-def _title(report: dict[str, Any] | None, examination: dict[str, Any] | None) -> str:
+def _title(report: Report | None, examination: Examination | None) -> str:
     if report is not None:
-        number = f"{report['id']}: " if report["id"] is not None else ""
-        return f"{number}{report['verdict']} of {report['target']['name']}"
+        number = f"{report.id}: " if report.id is not None else ""
+        return f"{number}{report.verdict} of {report.target.name}"
     assert examination is not None
-    return f"{examination['program'] or 'a process'}[{examination['pid']}]"
+    return f"{examination.program or 'a process'}[{examination.pid}]"
 
 
-def _render_stacks(report: dict[str, Any] | None) -> Markup | None:
+def _render_stacks(report: Report | None) -> Markup | None:
     """For hangs whose dump is gone, the text that was kept."""
-    texts = [hang["stacks"] for hang in report["hangs"] if hang["stacks"]] if report else []
+    texts = [hang.stacks for hang in report.hangs if hang.stacks] if report else []
     if not texts:
         return None
     return element(

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
+from perimortem.documents.inventory import Inventory, Module
 from perimortem.report.html.element import Markup, element, join
 from perimortem.report.units import format_size
 
 
-def render_inventory_tables(inventory: dict[str, Any], missing: dict[str, str]) -> Markup:
+def render_inventory_tables(inventory: Inventory, missing: dict[str, str]) -> Markup:
     """``missing``: by module, what was not found."""
     return join(
-        _render_modules(inventory["modules"], missing),
+        _render_modules(inventory.modules, missing),
         _render_memory(inventory),
         _render_handles(inventory),
     )
 
 
-def _render_modules(modules: list[dict[str, Any]], missing: dict[str, str]) -> Markup:
+def _render_modules(modules: list[Module], missing: dict[str, str]) -> Markup:
     rows = (
         (
-            module["path"].replace("\\", "/").rsplit("/", 1)[-1],
-            module["base"],
-            format_size(module["size_bytes"]),
-            (module["build_id"] or "")[:40],
-            "incomplete" if module["path"] in missing else "",
+            module.path.replace("\\", "/").rsplit("/", 1)[-1],
+            module.base,
+            format_size(module.size_bytes),
+            (module.build_id or "")[:40],
+            "incomplete" if module.path in missing else "",
         )
         for module in modules
     )
@@ -33,17 +33,17 @@ def _render_modules(modules: list[dict[str, Any]], missing: dict[str, str]) -> M
     return _section("modules", f"Modules ({len(modules)})", _table(head, rows))
 
 
-def _render_memory(inventory: dict[str, Any]) -> Markup:
-    kinds = [kind for kind in inventory["kinds"] if kind["kind"] != "reserved"]
-    total = sum(kind["size_bytes"] for kind in kinds) or 1
+def _render_memory(inventory: Inventory) -> Markup:
+    kinds = [kind for kind in inventory.kinds if kind.kind != "reserved"]
+    total = sum(kind.size_bytes for kind in kinds) or 1
     bar = element(
         "div",
         (
             element(
                 "i",
                 class_=f"kind{index % 6}",
-                style=f"width:{100 * kind['size_bytes'] / total:.2f}%",
-                title=f"{kind['kind']}: {format_size(kind['size_bytes'])}",
+                style=f"width:{100 * kind.size_bytes / total:.2f}%",
+                title=f"{kind.kind}: {format_size(kind.size_bytes)}",
             )
             for index, kind in enumerate(kinds)
         ),
@@ -56,7 +56,7 @@ def _render_memory(inventory: dict[str, Any]) -> Markup:
         (
             join(
                 element("i", class_=f"key kind{index % 6}"),
-                f" {kind['kind']} {format_size(kind['size_bytes'])} ",
+                f" {kind.kind} {format_size(kind.size_bytes)} ",
             )
             for index, kind in enumerate(kinds)
         ),
@@ -64,31 +64,31 @@ def _render_memory(inventory: dict[str, Any]) -> Markup:
     )
     rows = (
         (
-            region["start"],
-            format_size(region["size_bytes"]),
-            region["rights"] + ("s" if region["shared"] else "p"),
-            region["path"],
+            region.start,
+            format_size(region.size_bytes),
+            region.rights + ("s" if region.shared else "p"),
+            region.path,
         )
-        for region in inventory["regions"]
+        for region in inventory.regions
     )
-    title = f"Memory map ({inventory['region_count']} mappings)"
+    title = f"Memory map ({inventory.region_count} mappings)"
     table = _table(("start", "size", "rights", "what"), rows)
     return element("section", element("h2", title), bar, legend, _fold(table), id="memory")
 
 
-def _render_handles(inventory: dict[str, Any]) -> Markup | None:
-    if inventory["handles"] is None:
+def _render_handles(inventory: Inventory) -> Markup | None:
+    if inventory.handles is None:
         return None
     rows = (
         (
-            str(handle["number"]),
-            handle["type"],
-            handle["name"],
-            ", ".join(f"{key} {value}" for key, value in handle["details"].items()),
+            str(handle.number),
+            handle.type,
+            handle.name,
+            ", ".join(f"{key} {value}" for key, value in handle.details.items()),
         )
-        for handle in inventory["handles"]
+        for handle in inventory.handles
     )
-    title = f"Handles ({inventory['handle_count']})"
+    title = f"Handles ({inventory.handle_count})"
     return _section("handles", title, _table(("number", "type", "name", "details"), rows))
 
 

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
-from typing import Any
 
+from perimortem.documents.report import (
+    Hang,
+    Heartbeat,
+    Report,
+    StoppedHeartbeat,
+    TraceEvent,
+)
 from perimortem.report.html.element import Markup, element, join
 from perimortem.report.units import format_duration, parse_time
 
@@ -32,23 +38,23 @@ class _Axis:
         return element("i", class_=f"tick {kind}", style=f"left:{self.percent(at)}%", title=title)
 
 
-def render_timeline(report: dict[str, Any]) -> Markup | None:
+def render_timeline(report: Report) -> Markup | None:
     """None if there is neither a beat nor an event."""
-    if not report["heartbeats"] and not report["recent_events"]:
+    if not report.heartbeats and not report.recent_events:
         return None
     axis = _choose_axis(report)
-    tracks = [_render_beat(axis, beat, report) for beat in report["heartbeats"]]
-    known = {beat["name"] for beat in report["heartbeats"]}
-    for hang in report["hangs"]:
-        gone = [stopped for stopped in hang["stopped"] if stopped["name"] not in known]
-        known |= {stopped["name"] for stopped in gone}
+    tracks = [_render_beat(axis, beat, report) for beat in report.heartbeats]
+    known = {beat.name for beat in report.heartbeats}
+    for hang in report.hangs:
+        gone = [stopped for stopped in hang.stopped if stopped.name not in known]
+        known |= {stopped.name for stopped in gone}
         tracks += [_render_gone_beat(axis, stopped, hang) for stopped in gone]
-    events = [event for event in report["recent_events"] if event["at"]]
+    events = [(parse_time(e.at), e) for e in report.recent_events if e.at is not None]
     if events:
-        ticks = (axis.tick(parse_time(e["at"]), _kind(e), _describe(e)) for e in events)
+        ticks = (axis.tick(at, _kind(event), _describe(at, event)) for at, event in events)
         tracks.append(_track("events", join(ticks), "logged by the program"))
     span_s = (axis.end - axis.start).total_seconds()
-    end = "end" if report["ended_at"] else "now"
+    end = "end" if report.ended_at else "now"
     return element(
         "section",
         element("h2", "Timeline"),
@@ -78,47 +84,45 @@ def render_timeline(report: dict[str, Any]) -> Markup | None:
     )  # fmt: skip
 
 
-def _choose_axis(report: dict[str, Any]) -> _Axis:
-    end = parse_time(report["ended_at"] or report["verdict_at"])
-    times = [parse_time(beat["at"]) for beat in report["heartbeats"]]
-    times += [parse_time(hang["last_beat_at"]) for hang in report["hangs"]]
-    times += [parse_time(e["at"]) for e in report["recent_events"] if e["at"]]
+def _choose_axis(report: Report) -> _Axis:
+    end = parse_time(report.ended_at or report.verdict_at)
+    times = [parse_time(beat.at) for beat in report.heartbeats]
+    times += [parse_time(hang.last_beat_at) for hang in report.hangs]
+    times += [parse_time(e.at) for e in report.recent_events if e.at]
     oldest = min(times, default=end)
     span_s = max(_SPAN_MIN_S, (end - oldest).total_seconds() * _BEYOND_STALEST)
     begin = end - timedelta(seconds=min(_SPAN_MAX_S, span_s))
-    return _Axis(max(begin, min(parse_time(report["started_at"]), end - timedelta(seconds=1))), end)
+    return _Axis(max(begin, min(parse_time(report.started_at), end - timedelta(seconds=1))), end)
 
 
-def _render_beat(axis: _Axis, beat: dict[str, Any], report: dict[str, Any]) -> Markup:
-    last = parse_time(beat["at"])
-    limit = last + timedelta(seconds=beat["threshold_s"])
-    parts = [axis.bar(axis.start, last, "beats", f"last beat {beat['age_s']:.1f} s before")]
+def _render_beat(axis: _Axis, beat: Heartbeat, report: Report) -> Markup:
+    last = parse_time(beat.at)
+    limit = last + timedelta(seconds=beat.threshold_s)
+    parts = [axis.bar(axis.start, last, "beats", f"last beat {beat.age_s:.1f} s before")]
     parts.append(axis.bar(last, min(limit, axis.end), "silent", "silent, within its limit"))
     if limit < axis.end:
         parts.append(axis.bar(limit, axis.end, "stale", "silent beyond its limit"))
-    for hang in report["hangs"]:
-        if any(stopped["name"] == beat["name"] for stopped in hang["stopped"]):
-            over = parse_time(hang["recovered_at"]) if hang["recovered_at"] else axis.end
-            parts.append(
-                axis.bar(parse_time(hang["detected_at"]), over, "hang", "reported as a hang")
-            )
-    state = "stale" if beat["stale"] else "fresh"
-    words = f"{beat['age_s']:.1f} s of {beat['threshold_s']:g} s, {state}"
-    return _track(beat["name"], join(parts), words)
+    for hang in report.hangs:
+        if any(stopped.name == beat.name for stopped in hang.stopped):
+            over = parse_time(hang.recovered_at) if hang.recovered_at else axis.end
+            parts.append(axis.bar(parse_time(hang.detected_at), over, "hang", "reported as a hang"))
+    state = "stale" if beat.stale else "fresh"
+    words = f"{beat.age_s:.1f} s of {beat.threshold_s:g} s, {state}"
+    return _track(beat.name, join(parts), words)
 
 
-def _render_gone_beat(axis: _Axis, stopped: dict[str, Any], hang: dict[str, Any]) -> Markup:
+def _render_gone_beat(axis: _Axis, stopped: StoppedHeartbeat, hang: Hang) -> Markup:
     """For a heartbeat that hung once and no longer existed at the end."""
-    last = parse_time(hang["last_beat_at"])
-    limit = min(axis.end, last + timedelta(seconds=stopped["threshold_s"]))
-    over = parse_time(hang["recovered_at"]) if hang["recovered_at"] else axis.end
+    last = parse_time(hang.last_beat_at)
+    limit = min(axis.end, last + timedelta(seconds=stopped.threshold_s))
+    over = parse_time(hang.recovered_at) if hang.recovered_at else axis.end
     parts = (
         axis.bar(axis.start, last, "beats", "beating"),
         axis.bar(last, limit, "silent", "silent, within its limit"),
         axis.bar(limit, max(limit, over), "stale", "silent beyond its limit"),
-        axis.bar(parse_time(hang["detected_at"]), over, "hang", "reported as a hang"),
+        axis.bar(parse_time(hang.detected_at), over, "hang", "reported as a hang"),
     )
-    return _track(stopped["name"], join(parts), "closed before the end")
+    return _track(stopped.name, join(parts), "closed before the end")
 
 
 def _track(name: str, content: Markup, words: str) -> Markup:
@@ -129,22 +133,23 @@ def _track(name: str, content: Markup, words: str) -> Markup:
     )
 
 
-def _kind(event: dict[str, Any]) -> str:
-    return "stats" if event["name"] == "system.stats" else "own"
+def _kind(event: TraceEvent) -> str:
+    return "stats" if event.name == "system.stats" else "own"
 
 
-def _describe(event: dict[str, Any]) -> str:
-    payload = event["payload"]
+def _describe(at: datetime, event: TraceEvent) -> str:
+    payload = event.payload
     text = payload if isinstance(payload, str) else json.dumps(payload)
-    when = parse_time(event["at"]).strftime("%H:%M:%S.%f")[:-3]
-    return f"{when} {event['name']} {text}"
+    return f"{at:%H:%M:%S.%f}"[:-3] + f" {event.name} {text}"
 
 
-def _render_events(events: list[dict[str, Any]]) -> Markup | None:
+def _render_events(events: list[tuple[datetime, TraceEvent]]) -> Markup | None:
     if not events:
         return None
     return element(
         "details",
         element("summary", f"The last {len(events)} events"),
-        element("ol", (element("li", _describe(event)) for event in events), class_="events"),
+        element(
+            "ol", (element("li", _describe(at, event)) for at, event in events), class_="events"
+        ),
     )
