@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = ROOT / "tests" / "programs" / "bin"
@@ -27,6 +28,10 @@ each_shared_dump = pytest.mark.parametrize(
     "path", sorted(SHARED_DUMPS.glob("*.dmp")), ids=lambda path: path.stem
 )
 """Without any dump there the test is skipped, and says so."""
+
+# How long an example takes is the machine's business.
+settings.register_profile("untimed", parent=settings.default, deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

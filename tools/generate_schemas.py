@@ -11,11 +11,13 @@ from pathlib import Path
 
 import msgspec
 
+from perimortem.documents.dump_listing import DumpListing
 from perimortem.documents.examination import Examination
 from perimortem.documents.report import Report
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 TYPES = {
+    "dump.schema.json": (DumpListing, "`perimortem inspect --json`"),
     "report.schema.json": (Report, "The report of `perimortem run --report`, `show --json`"),
     "examination.schema.json": (Examination, "`perimortem analyze --json`, `stack --json`"),
 }

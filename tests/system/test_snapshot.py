@@ -335,9 +335,9 @@ def test_untouched_memory_stays_untouched_and_takes_no_room(start, tmp_path):
         assert facts.st_size > 60 << 30
         assert facts.st_blocks * 512 < 128 << 20
         with open_bytes(Path(result.path)) as (read, size):
-            (stream,) = describe_dump(MinidumpFile(read, size), only={9})["streams"]
-        assert stream["total_bytes"] > 60 << 30
-        assert stream["outside_file"] == 0
+            (stream,) = describe_dump(MinidumpFile(read, size), only={9}).streams
+        assert stream.total_bytes > 60 << 30
+        assert stream.outside_file == 0
     assert resident() - before < 1024
 
 

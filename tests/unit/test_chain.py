@@ -98,7 +98,7 @@ def test_the_listing_that_the_pattern_was_described_by():
     assert any("0x47608" in note and "not in the list" in note for note in chains.notes)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cut=st.integers(0, 4000), seed=st.integers(0, 99))
 def test_text_that_was_cut_is_read_as_far_as_it_goes(cut, seed):
     text, _ = make_storm(random.Random(seed), 12, 1)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from conftest import ROOT, each_shared_dump, needs_dumps
 from synthetic_dumps import SYNTHETIC
 from test_hostile_dumps import EVERYTHING, HOSTILE, RICH
 from test_minidump import open_dump, write
 
+from perimortem.documents.dump_listing import DumpListing
 from perimortem.errors import MalformedInput
 from perimortem.report.minidump.document import describe_dump
 
@@ -19,8 +21,10 @@ SCHEMA = json.loads((ROOT / "docs" / "dump.schema.json").read_text())
 
 
 def check(data):
-    document = json.loads(json.dumps(describe_dump(open_dump(data)), allow_nan=False))
+    listing = describe_dump(open_dump(data))
+    document = json.loads(json.dumps(msgspec.to_builtins(listing), allow_nan=False))
     jsonschema.validate(document, SCHEMA)
+    assert msgspec.convert(document, DumpListing) == listing
 
 
 def test_our_own_dump():

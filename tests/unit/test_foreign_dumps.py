@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from synthetic_dumps import (
     BUILD_ID,
@@ -27,8 +28,12 @@ MEMORY_LISTS = ("MemoryListStream", "Memory64ListStream")
 every_dump = pytest.mark.parametrize("name", SYNTHETIC)
 
 
+def list_dump(name):
+    return msgspec.to_builtins(describe_dump(open_dump(SYNTHETIC[name].data)))
+
+
 def list_streams(name):
-    document = describe_dump(open_dump(SYNTHETIC[name].data))
+    document = list_dump(name)
     return {stream["name"]: stream for stream in document["streams"]}
 
 
@@ -39,11 +44,11 @@ def list_memory(process):
 
 @every_dump
 def test_every_stream_is_listed_without_an_error(name):
-    document = describe_dump(open_dump(SYNTHETIC[name].data))
+    document = list_dump(name)
     assert not [stream for stream in document["streams"] if "error" in stream]
     assert (document["missing"], document["problems"]) == ([], [])
     assert document["created_at"].startswith("2023-11-14T22:13:20")
-    text = render_dump(document)
+    text = render_dump(describe_dump(open_dump(SYNTHETIC[name].data)))
     assert all(module.name in text for module in SYNTHETIC[name].process.modules)
 
 
@@ -150,11 +155,11 @@ def test_breakpads_files_of_proc():
 
 
 def test_entries_that_breakpad_left_unused_are_no_error_and_hide_nothing():
-    streams = describe_dump(open_dump(SYNTHETIC["breakpad-null-write"].data))["streams"]
+    streams = list_dump("breakpad-null-write")["streams"]
     names = [stream["name"] for stream in streams]
     assert names.count("UnusedStream") == 1
     assert names.index("UnusedStream") < names.index("LinuxMaps")
-    asked_for = describe_dump(open_dump(SYNTHETIC["breakpad-asked-for"].data))["streams"]
+    asked_for = list_dump("breakpad-asked-for")["streams"]
     assert [stream["name"] for stream in asked_for].count("UnusedStream") == 9
 
 
@@ -182,7 +187,7 @@ def test_a_dump_of_a_system_that_is_neither_linux_nor_windows():
 
 
 def test_all_that_dbghelp_tells():
-    document = describe_dump(open_dump(SYNTHETIC["windows-everything"].data))
+    document = list_dump("windows-everything")
     assert document["version"] == "A793 (A061)"
     streams = {stream["name"]: stream for stream in document["streams"]}
     names = [(t["id"], t["name"]) for t in streams["ThreadListStream"]["threads"]]

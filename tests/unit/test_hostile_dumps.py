@@ -21,6 +21,7 @@ from perimortem.analysis.reason import derive_reason
 from perimortem.analysis.signature import derive_signature
 from perimortem.analysis.waits import derive_waits, find_cycles
 from perimortem.binary.elf_image import ElfImage
+from perimortem.documents.dump_listing import MemoryList
 from perimortem.dumping.compressed import CompressedReader, CompressedWriter
 from perimortem.elfcore.reader import CoreFile, is_core
 from perimortem.elfcore.writer import write_core
@@ -135,7 +136,7 @@ SEEDS = {
 
 @pytest.mark.parametrize("seed", SEEDS)
 @given(st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), min_size=1, max_size=40))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_changed_bytes(seed, changes):
     data = bytearray(SEEDS[seed])
     for at, value in changes:
@@ -145,7 +146,7 @@ def test_changed_bytes(seed, changes):
 
 @pytest.mark.parametrize("seed", SEEDS)
 @given(st.integers(0, 1 << 16), st.sampled_from([0, 1, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFF0]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_great_numbers_in_any_place(seed, at, number):
     data = bytearray(SEEDS[seed])
     at = at * 4 % (len(data) - 8)
@@ -182,7 +183,7 @@ def test_counts_that_no_file_could_hold(kind, count):
 def test_streams_that_lie_over_each_other_or_the_head_are_named():
     content = struct.pack("<I", 0) * 4
     document = describe_dump(open_dump(minidump_of((3, content), (5, (16, 72)), (4, (8, 0)))))
-    problems = "\n".join(document["problems"])
+    problems = "\n".join(document.problems)
     assert "stream 1 (MemoryListStream) overlaps stream 0 (ThreadListStream)" in problems
     assert "the header overlaps stream 2 (ModuleListStream)" in problems
 
@@ -190,15 +191,15 @@ def test_streams_that_lie_over_each_other_or_the_head_are_named():
 def test_a_stream_that_comes_twice_is_named():
     content = struct.pack("<I", 0)
     document = describe_dump(open_dump(minidump_of((3, content), (3, content))))
-    assert document["problems"] == ["stream 1: a second ThreadListStream; readers use the first"]
+    assert document.problems == ["stream 1: a second ThreadListStream; readers use the first"]
 
 
 def test_ranges_that_overlap_or_lie_outside_are_counted():
     ranges = struct.pack("<QIIQIIQII", 0x1000, 64, 0, 0x1020, 64, 0, 0x9000, 1 << 20, 0)
     document = describe_dump(open_dump(minidump_of((5, struct.pack("<I", 3) + ranges))))
-    (stream,) = document["streams"]
-    assert (stream["overlapping"], stream["outside_file"], stream["count"]) == (1, 1, 3)
-    assert "1 ranges overlap" in render_dump(document)
+    (stream,) = document.streams
+    assert (stream.overlapping, stream.outside_file, stream.count) == (1, 1, 3)
+    assert "1 range overlaps" in render_dump(document)
 
 
 def test_streams_that_are_the_same_bytes_are_not_listed_without_end():
@@ -208,9 +209,9 @@ def test_streams_that_are_the_same_bytes_are_not_listed_without_end():
     at = 32 + 12 * 500
     data = minidump_of(*[(5, (len(rows), at))] * 499, (5, rows))
     document = describe_dump(open_dump(data))
-    listed = [stream for stream in document["streams"] if "ranges" in stream]
+    listed = [stream for stream in document.streams if isinstance(stream, MemoryList)]
     assert len(listed) < 5
-    assert "claim more bytes than the file has" in document["streams"][-1]["error"]
+    assert "claim more bytes than the file has" in document.streams[-1].error
 
 
 def test_memory_that_is_the_same_bytes_is_not_converted_without_end():
@@ -226,16 +227,16 @@ def test_a_million_ranges_are_listed_without_a_million_objects():
     body += b"".join(struct.pack("<QQ", 0x10000 + i * 8192, 4096) for i in range(count))
     data = minidump_of((9, bytes(body)))
     document = describe_dump(open_dump(data), limit=10)
-    (stream,) = document["streams"]
-    assert stream["count"] == count
-    assert len(stream["ranges"]) == 10
-    assert stream["total_bytes"] == count * 4096
-    assert stream["outside_file"] == count
-    assert stream["overlapping"] == 0
+    (stream,) = document.streams
+    assert stream.count == count
+    assert len(stream.ranges) == 10
+    assert stream.total_bytes == count * 4096
+    assert stream.outside_file == count
+    assert stream.overlapping == 0
 
 
 @given(st.lists(st.tuples(st.integers(0, 1 << 15), st.integers(0, 255)), min_size=1, max_size=20))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_damaged_compressed_file(changes):
     pytest.importorskip("zstandard")
     data = bytearray(make_compressed())

@@ -9,6 +9,7 @@ from conftest import SHARED_DUMPS, each_shared_dump, needs_dumps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from perimortem.documents.dump_listing import DamagedStream
 from perimortem.errors import MalformedInput
 from perimortem.minidump import extensions
 from perimortem.minidump import format as layout
@@ -118,15 +119,15 @@ def test_golden_bytes_of_head_thread_and_context():
 
 def test_our_own_dump_reads_back():
     document = describe_dump(open_dump(write(make_snapshot())))
-    streams = {stream["name"]: stream for stream in document["streams"]}
-    assert not any("error" in stream for stream in streams.values())
-    assert document["missing"] == []
-    assert streams["ThreadListStream"]["threads"][0]["name"] == "main"
-    assert streams["ThreadListStream"]["threads"][1]["instruction_pointer"] is None
-    assert streams["HandleDataStream"]["handles"][0]["name"] == "/tmp/ä"
-    assert streams["MozSoftErrors"]["soft_errors"] == ["thread 4712 did not stop"]
-    assert streams["MemoryListStream"]["total_bytes"] == 4096
-    assert streams["MiscInfoStream"]["process_id"] == 4711
+    streams = {stream.name: stream for stream in document.streams}
+    assert not any(isinstance(stream, DamagedStream) for stream in streams.values())
+    assert document.missing == []
+    assert streams["ThreadListStream"].threads[0].name == "main"
+    assert streams["ThreadListStream"].threads[1].instruction_pointer is None
+    assert streams["HandleDataStream"].handles[0].name == "/tmp/ä"
+    assert streams["MozSoftErrors"].soft_errors == ["thread 4712 did not stop"]
+    assert streams["MemoryListStream"].total_bytes == 4096
+    assert streams["MiscInfoStream"].process_id == 4711
     text = render_dump(document)
     assert "MiniDumpWithHandleData" in text
     assert 'Handle(0000000000000003,"file","/tmp/ä")' in text
@@ -157,13 +158,13 @@ def test_full_memory_comes_last_and_holes_are_zero_and_named():
     facts = dump.read_memory64(dump.find(9))
     assert dump.find(9).size == 16 + 16 * 1
     assert data[facts.base_rva :] == b"x" * 4096 + bytes(4096) + b"x" * 4096
-    errors = describe_dump(dump)["streams"][-1]["soft_errors"]
+    errors = describe_dump(dump).streams[-1].soft_errors
     assert any("4096 bytes at 0x8000" in error for error in errors)
 
 
 def test_ten_thousand_soft_errors_fit():
     dump = open_dump(write(make_snapshot(soft_errors=[f"error {i} äöü" for i in range(10_000)])))
-    errors = describe_dump(dump)["streams"][-1]["soft_errors"]
+    errors = describe_dump(dump).streams[-1].soft_errors
     assert "more soft errors" in errors[-1]
 
 
@@ -182,8 +183,7 @@ def test_flags_by_name():
 def test_missing_data_are_said_in_words():
     document = describe_dump(open_dump(write(make_snapshot(handles=None))))
     assert (
-        "MiniDumpWithHandleData was requested, but there is no HandleDataStream"
-        in document["missing"]
+        "MiniDumpWithHandleData was requested, but there is no HandleDataStream" in document.missing
     )
 
 
@@ -221,8 +221,8 @@ def test_a_damaged_dump_raises_nothing_but_our_own_error(changes):
 @each_shared_dump
 def test_other_peoples_dumps_list_without_an_error(path: Path):
     document = describe_dump(open_dump(path.read_bytes()))
-    assert document["streams"]
-    assert not [stream for stream in document["streams"] if "error" in stream]
+    assert document.streams
+    assert not [stream for stream in document.streams if isinstance(stream, DamagedStream)]
     render_dump(document)
 
 
@@ -230,16 +230,16 @@ def test_other_peoples_dumps_list_without_an_error(path: Path):
 def test_breakpads_own_listing_agrees_on_threads_modules_and_memory():
     expected = (SHARED_DUMPS / "minidump2.dump.out").read_text()
     document = describe_dump(open_dump((SHARED_DUMPS / "minidump2.dmp").read_bytes()))
-    streams = {stream["name"]: stream for stream in document["streams"]}
+    streams = {stream.name: stream for stream in document.streams}
     for count, name in (
-        (len(streams["ThreadListStream"]["threads"]), "thread_count"),
-        (len(streams["ModuleListStream"]["modules"]), "module_count"),
-        (len(streams["MemoryListStream"]["ranges"]), "region_count"),
+        (len(streams["ThreadListStream"].threads), "thread_count"),
+        (len(streams["ModuleListStream"].modules), "module_count"),
+        (len(streams["MemoryListStream"].ranges), "region_count"),
     ):
         assert f"{name} = {count}\n" in expected
-    for module in streams["ModuleListStream"]["modules"]:
-        assert f"base_of_image                   = {module['base']}" in expected
-        assert module["name"] in expected
+    for module in streams["ModuleListStream"].modules:
+        assert f"base_of_image                   = {module.base}" in expected
+        assert module.name in expected
 
 
 def test_unknown_flag_words_are_none_of_the_sdks():

@@ -178,7 +178,7 @@ def render_event(event: Event, at_ns: int | None) -> documents.TraceEvent:
 
 
 def _payload(text: str) -> Any:
-    """The payload as JSON if it is JSON, and not so deep that it could not be written again; else text."""
+    """As JSON, if it is JSON and not so deep that it could not be written again; else as text."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

@@ -76,7 +76,7 @@ def command(
     rest listed. PART selects one list: handles, modules, threads, memory; with ADDRESS
     [LENGTH], a hex dump.
     """
-    from perimortem.cli.output import echo_json
+    from perimortem.cli.output import echo_document
     from perimortem.dumping.open import open_bytes
     from perimortem.minidump.reader import MinidumpFile
     from perimortem.report.minidump.document import describe_dump
@@ -90,7 +90,7 @@ def command(
         limit = sys.maxsize if show_all else _ROWS
         document = describe_dump(dump, limit=None if as_json or show_all else _ROWS, only=only)
         if as_json:
-            echo_json(document)
+            echo_document(document)
         else:
             click.echo(render_dump(document, limit=limit, with_head=only is None), nl=False)
     return 0

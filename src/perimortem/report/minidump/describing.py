@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from perimortem.clock import format_rfc3339
+from perimortem.documents.dump_listing import Stream
 from perimortem.minidump.reader import MinidumpFile, StreamEntry
 from perimortem.text import printable
 
-Describe = Callable[[MinidumpFile, StreamEntry, int | None], dict[str, Any]]
-"""describe(dump, entry, limit): the fields of a stream; lists with at most ``limit`` rows."""
+Describe = Callable[[MinidumpFile, StreamEntry, int | None], Stream]
+"""describe(dump, entry, limit): a stream with its content; lists with at most ``limit`` rows."""
 
 _FILETIME_EPOCH_S = 11_644_473_600
 """1601-01-01 to 1970-01-01."""
+
+
+def list_head(entry: StreamEntry) -> tuple[int, int, str, int, int]:
+    """What every stream begins with."""
+    return entry.index, entry.type, entry.name, entry.size, entry.rva
 
 
 def format_filetime(value: int) -> str | None:

@@ -1,19 +1,19 @@
-"""A minidump as a JSON document: what ``inspect`` shows (docs/dump.schema.json). Pure.
+"""A minidump as a document: what ``inspect`` shows. Pure.
 
-A damaged stream becomes ``{"error": ...}``; the others are still read. Data that were requested (the
+A damaged stream says why; the others are still read. Data that were requested (the
 header's flags) and are absent are listed in ``missing``; overlapping and duplicate data in
 ``problems``. Only the rows that are shown are built.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from perimortem.clock import format_rfc3339
+from perimortem.documents import dump_listing as documents
 from perimortem.errors import MalformedInput
 from perimortem.minidump.format import Directory, Header, StreamType
 from perimortem.minidump.reader import MinidumpFile, StreamEntry
 from perimortem.model.dump import MinidumpType, format_flags
+from perimortem.report.minidump.describing import list_head
 from perimortem.report.minidump.foreign_streams import FOREIGN_STREAMS
 from perimortem.report.minidump.own_streams import OWN_STREAMS
 from perimortem.report.minidump.sdk_streams import SDK_STREAMS
@@ -35,37 +35,37 @@ _DESCRIBERS = {**SDK_STREAMS, **FOREIGN_STREAMS, **OWN_STREAMS, **TEXT_STREAMS}
 
 def describe_dump(
     dump: MinidumpFile, *, limit: int | None = None, only: set[int] | None = None
-) -> dict[str, Any]:
+) -> documents.DumpListing:
     """Header, streams in directory order, what is missing and what is wrong.
 
     ``limit``: rows per list; ``only``: stream types.
     """
     header = dump.header
-    return {
-        "size_bytes": dump.size,
-        "version": f"{header.version & 0xFFFF:04X} ({header.version >> 16:04X})",
-        "stream_count": header.stream_count,
-        "created_at": format_rfc3339(header.time_date_stamp * 1_000_000_000),
-        "flags": {"value": f"{header.flags:#x}", "names": format_flags(header.flags)},
-        "streams": _describe_streams(dump, limit, only),
-        "missing": _describe_missing(dump),
-        "problems": list(_describe_problems(dump)),
-    }
+    return documents.DumpListing(
+        size_bytes=dump.size,
+        version=f"{header.version & 0xFFFF:04X} ({header.version >> 16:04X})",
+        stream_count=header.stream_count,
+        created_at=format_rfc3339(header.time_date_stamp * 1_000_000_000),
+        flags=documents.Flags(f"{header.flags:#x}", list(format_flags(header.flags))),
+        streams=_describe_streams(dump, limit, only),
+        missing=_describe_missing(dump),
+        problems=_describe_problems(dump),
+    )
 
 
 def _describe_streams(
     dump: MinidumpFile, limit: int | None, only: set[int] | None
-) -> list[dict[str, Any]]:
+) -> list[documents.Stream]:
     """Overlapping streams could have the same bytes listed without end."""
     left = _SHARED_MAX * dump.size
-    streams = []
+    streams: list[documents.Stream] = []
     for entry in dump.streams:
         if only is not None and entry.type not in only:
             continue
         left -= entry.size
         if left < 0:
             error = "not listed: all streams together claim more bytes than the file has"
-            streams.append(_describe_head(entry) | {"error": error})
+            streams.append(documents.DamagedStream(*list_head(entry), error=error))
         else:
             streams.append(_describe_stream(dump, entry, limit))
     return streams
@@ -84,28 +84,18 @@ def find_stream_type(dump: MinidumpFile, text: str) -> int | None:
     return next((int(kind) for kind in StreamType if kind.name.lower() == wanted), None)
 
 
-def _describe_stream(dump: MinidumpFile, entry: StreamEntry, limit: int | None) -> dict[str, Any]:
-    head = _describe_head(entry)
+def _describe_stream(dump: MinidumpFile, entry: StreamEntry, limit: int | None) -> documents.Stream:
+    unknown = documents.Stream(*list_head(entry))
     if entry.size == 0 and entry.type == StreamType.UnusedStream:
-        return head
+        return unknown
     try:
         describe = _DESCRIBERS.get(entry.type)
         if describe is not None:
-            return head | describe(dump, entry, limit)
+            return describe(dump, entry, limit)
         dump.check_bytes(entry.rva, entry.size)
     except MalformedInput as error:
-        return head | {"error": str(error)}
-    return head
-
-
-def _describe_head(entry: StreamEntry) -> dict[str, Any]:
-    return {
-        "index": entry.index,
-        "type": entry.type,
-        "name": entry.name,
-        "size_bytes": entry.size,
-        "rva": entry.rva,
-    }
+        return documents.DamagedStream(*list_head(entry), error=str(error))
+    return unknown
 
 
 def _describe_missing(dump: MinidumpFile) -> list[str]:

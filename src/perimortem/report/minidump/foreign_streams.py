@@ -5,12 +5,15 @@ from __future__ import annotations
 import struct
 from typing import Any
 
+from msgspec import UNSET
+
+from perimortem.documents import dump_listing as documents
 from perimortem.errors import MalformedInput
 from perimortem.minidump import extensions
 from perimortem.minidump import format as layout
 from perimortem.minidump.format import StreamType
 from perimortem.minidump.reader import STRING_BYTES_MAX, MinidumpFile, StreamEntry
-from perimortem.report.minidump.describing import Describe, decode_utf16
+from perimortem.report.minidump.describing import Describe, decode_utf16, list_head
 from perimortem.text import printable
 
 _DUMP_THREAD_VALID, _REQUESTING_THREAD_VALID = 1, 2
@@ -28,36 +31,39 @@ _AUXV_NAMES = {
 
 def _describe_breakpad(
     dump: MinidumpFile, entry: StreamEntry, _limit: int | None
-) -> dict[str, Any]:
+) -> documents.Stream:
     info = extensions.BreakpadInfo.read(dump.read_stream(entry))
-    facts: dict[str, Any] = {"validity": info.validity}
-    if info.validity & _DUMP_THREAD_VALID:
-        facts["dump_thread_id"] = info.dump_thread_id
-    if info.validity & _REQUESTING_THREAD_VALID:
-        facts["requesting_thread_id"] = info.requesting_thread_id
-    return facts
+    return documents.Breakpad(
+        *list_head(entry),
+        validity=info.validity,
+        dump_thread_id=info.dump_thread_id if info.validity & _DUMP_THREAD_VALID else UNSET,
+        requesting_thread_id=info.requesting_thread_id
+        if info.validity & _REQUESTING_THREAD_VALID
+        else UNSET,
+    )
 
 
 def _describe_assertion(
     dump: MinidumpFile, entry: StreamEntry, _limit: int | None
-) -> dict[str, Any]:
+) -> documents.Stream:
     raw = dump.read_stream(entry)
     size = 2 * _ASSERTION_CHARACTERS
     if len(raw) < 3 * size + 8:
         raise MalformedInput(f"{entry.name} is truncated")
     line, kind = struct.unpack_from("<II", raw, 3 * size)
-    return {
-        "assertion": {
-            "expression": decode_utf16(raw[:size]),
-            "function": decode_utf16(raw[size : 2 * size]),
-            "file": decode_utf16(raw[2 * size : 3 * size]),
-            "line": line,
-            "type": kind,
-        }
-    }
+    return documents.Assertion(
+        *list_head(entry),
+        assertion=documents.AssertionInfo(
+            expression=decode_utf16(raw[:size]),
+            function=decode_utf16(raw[size : 2 * size]),
+            file=decode_utf16(raw[2 * size : 3 * size]),
+            line=line,
+            type=kind,
+        ),
+    )
 
 
-def _describe_auxv(dump: MinidumpFile, entry: StreamEntry, _limit: int | None) -> dict[str, Any]:
+def _describe_auxv(dump: MinidumpFile, entry: StreamEntry, _limit: int | None) -> documents.Stream:
     raw = dump.read_stream(entry)
     is_64 = _is_64(dump)
     code = "<QQ" if is_64 else "<II"
@@ -66,29 +72,30 @@ def _describe_auxv(dump: MinidumpFile, entry: StreamEntry, _limit: int | None) -
     for key, value in struct.iter_unpack(code, raw[:whole]):
         if key:
             values[_AUXV_NAMES.get(key, str(key))] = f"{value:#x}"
-    return {"auxv": values}
+    return documents.AuxiliaryVector(*list_head(entry), auxv=values)
 
 
 def _describe_dso_debug(
     dump: MinidumpFile, entry: StreamEntry, limit: int | None
-) -> dict[str, Any]:
+) -> documents.Stream:
     if not _is_64(dump):
-        return {}
+        return documents.Stream(*list_head(entry))
     head = extensions.RawDsoDebug.read(dump.read_stream(entry))
     size = extensions.RawLinkMap.size()
     dump.check_bytes(head.map_rva, head.dso_count * size)
     shown = head.dso_count if limit is None else min(limit, head.dso_count)
     raw = dump.read_bytes(head.map_rva, shown * size) if shown else b""
     maps = [extensions.RawLinkMap.read(raw, at) for at in range(0, len(raw), size)]
-    return {
-        "count": head.dso_count,
-        "linker_version": head.version,
-        "loader_base": f"{head.loader_base:#x}",
-        "dynamic": f"{head.dynamic:#x}",
-        "link_maps": [
-            {"base": f"{m.base:#x}", "name": printable(dump.read_string(m.name_rva))} for m in maps
+    return documents.LinkMapList(
+        *list_head(entry),
+        count=head.dso_count,
+        linker_version=head.version,
+        loader_base=f"{head.loader_base:#x}",
+        dynamic=f"{head.dynamic:#x}",
+        link_maps=[
+            documents.LinkMap(f"{m.base:#x}", printable(dump.read_string(m.name_rva))) for m in maps
         ],
-    }
+    )
 
 
 def _is_64(dump: MinidumpFile) -> bool:
@@ -102,7 +109,9 @@ def _is_64(dump: MinidumpFile) -> bool:
     )
 
 
-def _describe_crashpad(dump: MinidumpFile, entry: StreamEntry, limit: int | None) -> dict[str, Any]:
+def _describe_crashpad(
+    dump: MinidumpFile, entry: StreamEntry, limit: int | None
+) -> documents.Stream:
     info = extensions.CrashpadInfo.read(dump.read_stream(entry))
     modules = []
     for link in _read_counted(
@@ -110,26 +119,27 @@ def _describe_crashpad(dump: MinidumpFile, entry: StreamEntry, limit: int | None
     )[:limit]:
         module = extensions.CrashpadModule.read(dump.read_bytes(link.rva, link.data_size))
         modules.append(
-            {
-                "module_index": link.module_index,
-                "list_annotations": _read_texts(
+            documents.CrashpadModule(
+                module_index=link.module_index,
+                list_annotations=_read_texts(
                     dump, module.list_annotations_rva, module.list_annotations_size
                 ),
-                "simple_annotations": _read_pairs(
+                simple_annotations=_read_pairs(
                     dump, module.simple_annotations_rva, module.simple_annotations_size
                 ),
-                "annotations": _read_annotations(
+                annotations=_read_annotations(
                     dump, module.annotation_objects_rva, module.annotation_objects_size
                 ),
-            }
+            )
         )
-    return {
-        "crashpad_version": info.version,
-        "report_id": _format_guid(info.report_id),
-        "client_id": _format_guid(info.client_id),
-        "simple_annotations": _read_pairs(dump, info.annotations_rva, info.annotations_size),
-        "crashpad_modules": modules,
-    }
+    return documents.Crashpad(
+        *list_head(entry),
+        crashpad_version=info.version,
+        report_id=_format_guid(info.report_id),
+        client_id=_format_guid(info.client_id),
+        simple_annotations=_read_pairs(dump, info.annotations_rva, info.annotations_size),
+        crashpad_modules=modules,
+    )
 
 
 def _read_counted(dump: MinidumpFile, rva: int, size: int, kind: type[Any]) -> list[Any]:

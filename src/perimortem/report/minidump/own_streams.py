@@ -6,44 +6,51 @@ import json
 from math import isfinite
 from typing import Any
 
+from msgspec import UNSET
+
+from perimortem.documents import dump_listing as documents
 from perimortem.errors import MalformedInput
 from perimortem.minidump.format import StreamType
 from perimortem.minidump.reader import MinidumpFile, StreamEntry
-from perimortem.report.minidump.describing import Describe
+from perimortem.report.minidump.describing import Describe, list_head
 from perimortem.text import printable
 
 
 def _describe_soft_errors(
     dump: MinidumpFile, entry: StreamEntry, _limit: int | None
-) -> dict[str, Any]:
-    return {"soft_errors": _read_json(dump.read_stream(entry).rstrip(b"\0"), entry)}
+) -> documents.Stream:
+    errors = _read_json(dump.read_stream(entry).rstrip(b"\0"), entry)
+    return documents.SoftErrors(*list_head(entry), soft_errors=errors)
 
 
-def _describe_record(dump: MinidumpFile, entry: StreamEntry, _limit: int | None) -> dict[str, Any]:
-    return {"record": _read_json(dump.read_stream(entry), entry)}
+def _describe_record(
+    dump: MinidumpFile, entry: StreamEntry, _limit: int | None
+) -> documents.Stream:
+    return documents.Record(*list_head(entry), record=_read_json(dump.read_stream(entry), entry))
 
 
-def _describe_xstates(dump: MinidumpFile, entry: StreamEntry, limit: int | None) -> dict[str, Any]:
+def _describe_xstates(
+    dump: MinidumpFile, entry: StreamEntry, limit: int | None
+) -> documents.Stream:
     states = dump.read_xstates(entry)
-    return {
-        "count": len(states),
-        "xstates": [
-            {"id": state.thread_id, "rva": state.rva, "size_bytes": state.data_size}
+    return documents.XStateList(
+        *list_head(entry),
+        count=len(states),
+        xstates=[
+            documents.XState(state.thread_id, state.rva, state.data_size)
             for state in states[:limit]
         ],
-    }
+    )
 
 
-def _describe_tokens(dump: MinidumpFile, entry: StreamEntry, limit: int | None) -> dict[str, Any]:
+def _describe_tokens(dump: MinidumpFile, entry: StreamEntry, limit: int | None) -> documents.Stream:
     """Windows' tokens by size; ours are JSON."""
     tokens = dump.read_tokens(entry)
     rows = []
     for info, content in tokens[:limit]:
-        row: dict[str, Any] = {"token_id": info.token_id, "size_bytes": info.token_size}
-        if content[:1] == b"{":
-            row["token"] = _read_json(content, entry)
-        rows.append(row)
-    return {"count": len(tokens), "tokens": rows}
+        token = _read_json(content, entry) if content[:1] == b"{" else UNSET
+        rows.append(documents.Token(info.token_id, info.token_size, token))
+    return documents.TokenList(*list_head(entry), count=len(tokens), tokens=rows)
 
 
 def _read_json(raw: bytes, entry: StreamEntry) -> Any:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from perimortem.documents import dump_listing as documents
 from perimortem.minidump.format import StreamType
 from perimortem.minidump.reader import MinidumpFile, StreamEntry
-from perimortem.report.minidump.describing import Describe, decode_lines
+from perimortem.report.minidump.describing import Describe, decode_lines, list_head
 from perimortem.text import printable
 
 _TEXT_MAX = 256 << 10
 
 
-def _describe_text(dump: MinidumpFile, entry: StreamEntry, _limit: int | None) -> dict[str, Any]:
+def _describe_text(dump: MinidumpFile, entry: StreamEntry, _limit: int | None) -> documents.Stream:
     dump.check_bytes(entry.rva, entry.size)
-    return {"text": decode_lines(dump.read_bytes(entry.rva, min(entry.size, _TEXT_MAX)))}
+    text = decode_lines(dump.read_bytes(entry.rva, min(entry.size, _TEXT_MAX)))
+    return documents.Text(*list_head(entry), text=text)
 
 
 def _describe_environment(
     dump: MinidumpFile, entry: StreamEntry, limit: int | None
-) -> dict[str, Any]:
+) -> documents.Stream:
     """Names only: values may hold passwords."""
     raw = dump.read_stream(entry)
     names = [
@@ -27,7 +27,7 @@ def _describe_environment(
         for pair in raw.split(b"\0")
         if pair
     ]
-    return {"count": len(names), "variables": names[:limit]}
+    return documents.Environment(*list_head(entry), count=len(names), variables=names[:limit])
 
 
 TEXT_STREAMS: dict[int, Describe] = {
