@@ -1,7 +1,7 @@
 // The guard as C++ has such things: a member that takes the crash handler off at the end of its scope.
 //
 //     ./build/render 3        renders and ends
-//     ./build/render 7        meets an exception that nobody catches, in a thread
+//     ./build/render 7        throws an exception that nothing catches, in a thread
 #include <perimortem.h>
 
 #include <cstdlib>

@@ -1,6 +1,6 @@
 """Sort dumps by the cause of the crash: `python triage.py DUMP...`.
 
-Dumps of one cause have one signature, whatever build or machine they are from.
+Crashes of one cause have one signature, regardless of build and machine.
 """
 
 from __future__ import annotations
