@@ -1,5 +1,5 @@
-/* A stand-in for a driver's runtime that meets an error it cannot report: it leaves, and takes the
- * whole process with it. No signal, no message, no handler of the program runs. */
+/* A stand-in for a driver's runtime that meets an error it cannot report: it exits, and ends the
+ * whole process. No signal, no message, no handler of the program runs. */
 #include <unistd.h>
 
 void gpu_rt_submit(int frame) {

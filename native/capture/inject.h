@@ -15,7 +15,7 @@ enum pmr_injection_error {
   PMR_INJECTION_USER_DISPATCH =
       5, /* system calls of the thread are dispatched to its own handler */
   PMR_INJECTION_MEMORY = 6, /* stack or stub could not be written */
-  PMR_INJECTION_SECCOMP = 7, /* filters that we may not suspend */
+  PMR_INJECTION_SECCOMP = 7, /* filters that we are not allowed to suspend */
   PMR_INJECTION_STOPS = 8, /* unexpected stops */
   PMR_INJECTION_CALL = 9, /* the call itself failed: result is -errno */
 };

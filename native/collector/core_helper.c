@@ -142,7 +142,7 @@ static uint64_t read_start_time(void) {
 }
 
 /* The notes may be megabytes, so they go into a file; the message holds only its path. */
-static int tell_monitor(int fd, const char *run_dir) {
+static int notify_monitor(int fd, const char *run_dir) {
   char path[700];
   pmr_frame frame, answer;
   snprintf(path, sizeof path, "%s/core-%s.notes", run_dir, given[PID]);
@@ -335,7 +335,7 @@ int main(int count, char **arguments) {
   if (!slash) return 1;
   *slash = '\0';
   int fd = connect_to_monitor(run_dir, sizeof run_dir);
-  int is_told = fd >= 0 && read_head() && tell_monitor(fd, run_dir);
-  if (!is_told || read_beside("chain", chain, sizeof chain)) hand_over();
+  int is_notified = fd >= 0 && read_head() && notify_monitor(fd, run_dir);
+  if (!is_notified || read_beside("chain", chain, sizeof chain)) hand_over();
   return 0;
 }

@@ -85,7 +85,7 @@ static void note_exit(uint32_t kind, int status, void *return_address) {
 
   int saved_errno = errno;
   int is_main = pthread_equal(pthread_self(), main_thread);
-  /* A library forked, and its child, whose exec failed, must leave by _exit. */
+  /* A library forked, and its child, whose exec failed, must exit by _exit. */
   if (is_main && pmr_has_failed_to_exec && kind == PMR_EXIT_KIND_UNDERSCORE_EXIT &&
       ((pmr_header *)(void *)base)->flags & PMR_HEADER_FLAG_FORKED) {
     perimortem_goodbye(status);
@@ -142,7 +142,7 @@ static void raise_twice(void) {
   if (!pmr_has_crash_handler() || !pmr_has_handler_for(SIGABRT)) return;
   sigemptyset(&abort_signal);
   sigaddset(&abort_signal, SIGABRT);
-  sigprocmask(SIG_UNBLOCK, &abort_signal, NULL); /* for this thread only, whatever its name says */
+  sigprocmask(SIG_UNBLOCK, &abort_signal, NULL); /* despite its name, for this thread only */
   raise(SIGABRT);
   memset(&none, 0, sizeof none);
   none.sa_handler = SIG_DFL;

@@ -2,7 +2,7 @@
 #ifndef PERIMORTEM_HOOKS_H
 #define PERIMORTEM_HOOKS_H
 
-/* Look up the real functions now: a hook may run inside a signal handler, where dlsym may not. */
+/* Look up the real functions now: a hook may run inside a signal handler, where dlsym is unsafe. */
 void pmr_prepare_exit_hooks(void);
 void pmr_prepare_exec_hooks(void);
 void pmr_prepare_seccomp_hooks(void);

@@ -105,6 +105,6 @@ int perimortem_heartbeat(const char *name, double threshold_s) {
     if (slot == (int)count) atomic_store_explicit(count_word, count + 1, memory_order_release);
   }
   pmr_release(&register_lock);
-  if (slot >= 0) pmr_tell_monitor();
+  if (slot >= 0) pmr_notify_monitor();
   return slot;
 }

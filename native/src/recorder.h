@@ -44,7 +44,7 @@ void pmr_fill_header(unsigned char *base, uint32_t slot_count, const pmr_identit
 
 /* Stores into the mapping wake no reader. Touching the file notifies the monitor, so that a heartbeat
 * with a short threshold is watched from its first beat on. */
-void pmr_tell_monitor(void);
+void pmr_notify_monitor(void);
 
 /* Create and map the recorder file; 0 or an errno value. `flags` are PMR_HEADER_FLAG_*. */
 int pmr_create(uint32_t flags);
@@ -55,7 +55,7 @@ int pmr_start_sampler(void);
 /* Set while our own thread ends the process: the exit hooks do nothing. Exported, not public. */
 extern PERIMORTEM_API int pmr_is_leaving;
 
-/* A flag of pmr_open beside PMR_HEADER_FLAG_*: a forked child gets a recorder of its own. */
+/* A flag of pmr_open beside PMR_HEADER_FLAG_*: a forked child gets its own recorder. */
 #define PMR_FOLLOW 0x80000000u
 
 /* In a forked child: no thread holds the registration lock. */

@@ -118,7 +118,7 @@ static void wait_for_dump_done(void) {
   for (int i = 0; i < 50; i++) pause_ms(10); /* so that the process ends by the reported signal */
 }
 
-static void tell_monitor(void) {
+static void report_to_monitor(void) {
   uint64_t deadline_ns = pmr_precise_now_ns() + (uint64_t)answer_timeout_ms * 1000000u;
   int fd = pmr_connect(deadline_ns);
   if (fd < 0) return;
@@ -161,12 +161,12 @@ static void report(const pmr_fault *fault) {
   pmr_fill_crash(&fatal_note, has_root || is_late ? &root : fault);
   if (has_root) fatal_note.nested_code = (uint32_t)fault->number;
   write_down(PMR_CRASH_STATE_FATAL);
-  tell_monitor();
+  report_to_monitor();
   atomic_store(&is_reported, 1);
 }
 
-/* The first process of a namespace does not get another's signal that it has no handler for. */
-static int is_deaf_to(int number, const siginfo_t *info) {
+/* The kernel drops another process's signal for which the first process of a namespace has no handler. */
+static int is_dropped_for_init(int number, const siginfo_t *info) {
   return PMR_RAW0(SYS_getpid) == 1 && info->si_code <= 0 &&
          !(number == SIGABRT && is_sent_by_itself(info));
 }
@@ -183,7 +183,7 @@ static void handle(int number, siginfo_t *info, void *context) {
   allow_unaligned_access();
   int saved_errno = errno;
   pmr_fault fault = {number, info, context};
-  if (!is_deaf_to(number, info)) {
+  if (!is_dropped_for_init(number, info)) {
     if (is_owner()) report(&fault);
     chain_or_reraise(&fault);
   }

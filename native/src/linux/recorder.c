@@ -327,7 +327,7 @@ unsigned char *pmr_base(void) { return pmr_get_live()->base; }
 
 const char *perimortem_recorder_path(void) { return pmr_base() ? recorder_path : NULL; }
 
-void pmr_tell_monitor(void) {
+void pmr_notify_monitor(void) {
   int saved_errno = errno;
   if (pmr_base()) utimensat(AT_FDCWD, recorder_path, NULL, 0);
   errno = saved_errno;

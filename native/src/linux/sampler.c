@@ -26,7 +26,7 @@
 
 int pmr_is_leaving;
 
-/* Counting a hundred thousand descriptors each second would be felt; beyond this the count is a minimum. */
+/* Counting a hundred thousand descriptors each second would be noticeable; beyond this the count is a minimum. */
 #define FD_COUNT_MAX 16384
 
 static long count_descriptors(void) {
@@ -83,7 +83,7 @@ static int emit_stats(void) {
   return is_last_thread(state, threads);
 }
 
-/* A descriptor table of our own: our descriptors must not take the numbers that the program expects
+/* Our own descriptor table: our descriptors must not take the numbers that the program expects
 * (close(0); open() gives 0), nor be closed and reused under us by its closefrom(). */
 static int leave_descriptor_table(void) {
   if (syscall(SYS_unshare, CLONE_FILES) != 0) return 0;
@@ -117,7 +117,7 @@ static int64_t precise_now_ns(void) {
   return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* `own_table`: not NULL to take a descriptor table of our own. */
+/* `own_table`: not NULL to take our own descriptor table. */
 static void *sample(void *own_table) {
   prctl(PR_SET_NAME, "perimortem", 0, 0, 0);
   int reads_proc = own_table ? leave_descriptor_table() : 1;
@@ -160,7 +160,7 @@ int pmr_start_sampler(void) {
   pthread_attr_init(&attributes);
   pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
   pthread_attr_setstacksize(&attributes, 256 * 1024); /* room for the program's static TLS */
-  /* A table of its own only if the main thread can ask it to exit in time. */
+  /* Its own table only if the main thread can ask it to exit in time. */
   void *own_table = NULL;
   pthread_key_t key;
   if (syscall(SYS_gettid) == getpid() && pthread_key_create(&key, stop_sampler) == 0 &&

@@ -64,7 +64,7 @@ static void fill(pmr_crash_note *note, const EXCEPTION_POINTERS *pointers) {
   fill_module(note);
 }
 
-static void tell_monitor(const pmr_crash_note *note) {
+static void report_to_monitor(const pmr_crash_note *note) {
   uint64_t deadline_ms = pmr_now_ms() + answer_timeout_ms;
   HANDLE pipe = pmr_connect(deadline_ms);
   if (pipe == INVALID_HANDLE_VALUE) return;
@@ -92,7 +92,7 @@ static void report(const EXCEPTION_POINTERS *pointers) {
   pmr_crash_note *note = pmr_crash_area();
   fill(note, pointers);
   pmr_publish_crash(note, PMR_CRASH_STATE_FATAL);
-  tell_monitor(note);
+  report_to_monitor(note);
   atomic_store(&is_reported, 1);
 }
 

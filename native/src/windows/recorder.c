@@ -194,7 +194,7 @@ unsigned char *pmr_base(void) { return pmr_get_live()->base; }
 
 const char *perimortem_recorder_path(void) { return pmr_base() ? recorder_path_utf8 : NULL; }
 
-void pmr_tell_monitor(void) {
+void pmr_notify_monitor(void) {
   FILETIME now;
   if (!recorder_path) return;
   HANDLE file = CreateFileW(recorder_path, FILE_WRITE_ATTRIBUTES,

@@ -3,7 +3,7 @@
 It beats when any thread ran. A silence alone proves nothing: an idle server is silent, too. So by
 default it also beats while a thread waits for something that may come from outside, and stops only
 where all threads wait for each other (``proc.waits``) or uninterruptibly in the kernel. If requested by
-name it is strict: whatever the whole process tree waits for, no progress for the threshold is a hang.
+name it is strict: if the process tree makes no progress for the threshold, that is a hang.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def parse_maps(text: bytes) -> tuple[Region, ...]:
 def parse_smaps(text: bytes, *, of_note: bool = False) -> tuple[Region, ...]:
     """The same with VmFlags (dd: do not dump, io and pf: device memory).
 
-    ``of_note``: only mappings whose flags a dump must heed; they are few.
+    ``of_note``: only mappings whose flags a dump must respect; they are few.
     """
     flags: dict[int, frozenset[str]] = {}
     heads = []

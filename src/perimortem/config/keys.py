@@ -201,7 +201,7 @@ KEYS: dict[str, Key] = {
             "capture-exit",
             False,
             read_flag,
-            "dump the command as it exits, whatever ends it (run)",
+            "dump the command as it exits, for any cause (run)",
         ),
         Key("pty", False, read_flag, "give the command a pseudo-terminal for its output (run)"),
         Key("wait", "command", choice_of("command", "all"), "until when `run` watches"),

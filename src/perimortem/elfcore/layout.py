@@ -12,7 +12,7 @@ NT_PRSTATUS, NT_FPREGSET, NT_PRPSINFO, NT_AUXV = 1, 2, 3, 6
 NT_X86_XSTATE, NT_SIGINFO, NT_FILE = 0x202, 0x53494749, 0x46494C45
 NOTE_RECORD = 0x504D0001
 """Of the owner PERIMORTEM: what a minidump has and a core has no place for, as JSON. A number that no
-reader takes for registers, whatever it thinks of owners."""
+reader takes for registers, even one that ignores the owner."""
 OWNER = b"PERIMORTEM\0"
 SYSTEM_OWNERS = (b"CORE\0", b"LINUX\0", b"CORE", b"LINUX")
 

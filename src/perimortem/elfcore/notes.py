@@ -1,7 +1,7 @@
 """The notes of a core: each thread with its registers, the one that crashed first, and why.
 
-The kernel writes a core from its beginning: ELF header, program headers, then the notes. Whoever
-collects cores need read no further. Layouts: struct elf_prstatus (linux/elfcore.h) and siginfo_t.
+The kernel writes a core from its beginning: ELF header, program headers, then the notes. A
+collector of cores need read no further. Layouts: struct elf_prstatus (linux/elfcore.h) and siginfo_t.
 """
 
 from __future__ import annotations

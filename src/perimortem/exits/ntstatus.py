@@ -59,7 +59,7 @@ NOT_STARTED = frozenset({0xC0000135, 0xC0000138, 0xC0000139, 0xC0000142})
 
 
 def is_ntstatus(code: int) -> bool:
-    """Whether an exit code is the status of an exception, and not a number of the program's own.
+    """Whether an exit code is the status of an exception, and not the program's own number.
 
     Known ones, and any other system error (severity 3, not a customer's, reserved bit clear):
     exit(-1) is 0xFFFFFFFF, which has the customer bit."""

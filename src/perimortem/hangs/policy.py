@@ -8,7 +8,7 @@ SECOND_NS = 1_000_000_000
 
 
 AGENT_HEARTBEATS = frozenset({"process", "progress", "python"})
-"""Beaten or observed once a second, whatever the program does."""
+"""Beaten or observed once a second, independently of the program."""
 AGENT_THRESHOLD_LEAST_NS = 3 * SECOND_NS
 """Three missed beats: a general threshold below that would call the rhythm a hang."""
 AGENT_THRESHOLD_NAMED_LEAST_NS = 3 * SECOND_NS // 2
@@ -20,7 +20,7 @@ class WatchPolicy:
     """Limits in nanoseconds. ``threshold_of_ns`` overrides single heartbeats by name."""
 
     threshold_ns: int = 10 * SECOND_NS
-    """Without a beat for this long it is late. For heartbeats that set no threshold of their own."""
+    """Without a beat for this long it is late. For heartbeats that set no threshold."""
     grace_ns: int = 60 * SECOND_NS
     """For the first beat after a heartbeat was registered: programs load before they beat."""
     second_sample_ns: int = 20_000_000

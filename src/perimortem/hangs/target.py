@@ -114,7 +114,7 @@ class TargetWatch:
         threshold_ns = self.threshold_ns(heartbeat)
         if not heartbeat.beaten:
             threshold_ns = max(threshold_ns, self.policy.grace_ns)
-        # After a goodbye the beats stop on purpose; only a leave that takes too long is a hang.
+        # After a goodbye the beats stop on purpose; only an exit that takes too long is a hang.
         base_ns = 0 if heartbeat.name in self._unbased else self._base_ns
         since_ns = max(heartbeat.beat_ns, base_ns, goodbye_ns or 0)
         return max(since_ns + threshold_ns, heartbeat.hold_until_ns)

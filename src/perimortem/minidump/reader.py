@@ -135,7 +135,7 @@ class HandleFacts:
     type_name: str
     object_name: str
     details: dict[str, str | int]
-    """What a writer of ours has added."""
+    """What our own writer added."""
 
 
 @dataclass(frozen=True)
@@ -289,15 +289,15 @@ class MinidumpFile:
         for offset in offsets[:limit]:
             raw = kind.read(data, offset)
             type_name = self.read_string(raw.type_name_rva)
-            told = details.get(str(raw.handle))
-            kept = told if isinstance(told, dict) else {}
+            found = details.get(str(raw.handle))
+            kept = found if isinstance(found, dict) else {}
             kept = {k: v for k, v in kept.items() if isinstance(v, str | int)}
             name = self.read_string(raw.object_name_rva)
             handles.append(HandleFacts(raw, type_name, name, kept))
         return header, handles
 
     def _read_handle_details(self) -> dict[str, Any]:
-        """By handle; empty if the dump has none of our writer."""
+        """By handle; empty if our writer did not write the dump."""
         entry = self.find(StreamType.PerimortemHandles)
         try:
             value = json.loads(self.read_stream(entry)) if entry else {}

@@ -313,15 +313,15 @@ def _cover(regions: tuple[Region, ...], memory: PieceMemory) -> tuple[Region, ..
         start, end = wanted.address, wanted.address + wanted.size
         while index < len(found) and found[index].end <= start:
             index += 1
-        look = index
+        at = index
         while start < end:
-            inside = found[look] if look < len(found) else None
+            inside = found[at] if at < len(found) else None
             if inside is None or inside.start >= end:
                 missing.append((start, end))
                 break
             if start < inside.start:
                 missing.append((start, inside.start))
             start = max(start, inside.end)
-            look += 1
+            at += 1
     found += [Region(a, b, True, True, False, False, 0, 0, "") for a, b in missing]
     return tuple(sorted(found, key=lambda region: region.start))

@@ -21,7 +21,7 @@ class ExitKind(StrEnum):
 
 
 class ExitSource(StrEnum):
-    """Who told the status."""
+    """The source of the status."""
 
     WAITID = "waitid"
     PIDFD_INFO = "PIDFD_GET_INFO"
@@ -31,7 +31,7 @@ class ExitSource(StrEnum):
     ETW = "ETW ProcessStop"
     EXEC_ERROR = "exec"
     GOODBYE = "goodbye"
-    """The status that it said itself it would exit with."""
+    """The status that the process itself announced with its goodbye."""
     NONE = "none"
 
 

@@ -1,7 +1,7 @@
 """Facts that a verdict rests on: a code and its values. ``report.sentences`` makes text of them.
 
-Decisions read codes and values, never text: a target that names its heartbeat or thread like a sentence
-of ours changes nothing.
+Decisions read codes and values, never text: a target that names its heartbeat or thread like one of our
+sentences changes nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class FactCode(StrEnum):
     CRASH = "crash"
     """Its crash handler reported a fault [crash, is_fatal, is_cause]."""
     NESTED_CRASH = "nested-crash"
-    """A handler of the program's own was called for it and crashed [signal]."""
+    """The program's own handler was called for it and crashed [signal]."""
     CRASH_SENT = "crash-sent"
     """The signal of the crash was sent by another process [signal, pid, name]."""
     CRASH_SENT_BY_ITSELF = "crash-sent-by-itself"
@@ -37,7 +37,7 @@ class FactCode(StrEnum):
     GOODBYE = "goodbye"
     NO_GOODBYE = "no-goodbye"
     GOODBYE_UNKNOWABLE = "goodbye-unknowable"
-    """A Go program exits by a system call of its own."""
+    """A Go program exits by its own system call."""
     NO_AGENT = "no-agent"
     """[why]"""
     WATCHED_WITHOUT_AGENT = "watched-without-agent"

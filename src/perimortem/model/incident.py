@@ -33,7 +33,7 @@ class Host:
 
 @dataclass(frozen=True)
 class LastHeartbeat:
-    """The most telling heartbeat at the end, and the age of its last beat by then."""
+    """The most informative heartbeat at the end, and the age of its last beat by then."""
 
     name: str
     age_s: float

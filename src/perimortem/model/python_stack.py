@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class PythonFrame:
-    """One call. ``is_entry``: the C function of the evaluation loop was entered anew for it."""
+    """One call. ``is_entry``: the C function of the evaluation loop was entered again for it."""
 
     function: str
     file: str

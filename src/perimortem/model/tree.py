@@ -26,7 +26,7 @@ class TreeProcess:
     labels: tuple[tuple[str, str], ...]
     """RANK, LOCAL_RANK, a pytest worker's id and its test, if they were found."""
     number: int | None
-    """Its incident in the store, if it has one of its own."""
+    """Its incident in the store, if it has one."""
     ended_ns: int | None = None
     """CLOCK_MONOTONIC, when we noticed it: for the order of ends."""
     is_reaped_by_us: bool = False

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from perimortem.recorder.layout import LIVE_WORDS_OFFSET, Header, HeaderFlag, LiveWords
 
-KEEP_UNTOLD_S = 24 * 3600
+KEEP_UNREPORTED_S = 24 * 3600
 """If a dead process said no goodbye, its file is kept a day, for a monitor that was down. Arbitrary."""
 _LEFTOVER_S = 60
 _READ_ONLY = os.O_RDONLY | sum(
@@ -38,8 +38,8 @@ def sweep_recorders(run_dir: Path, start_time_of: dict[int, int]) -> int:
             continue
         try:
             age_s = now - entry.stat(follow_symlinks=False).st_mtime
-            is_told = match[3] or _is_told(entry.path)
-            limit_s = _LEFTOVER_S if is_told else KEEP_UNTOLD_S
+            is_unneeded = match[3] or _needs_no_report(entry.path)
+            limit_s = _LEFTOVER_S if is_unneeded else KEEP_UNREPORTED_S
             if age_s > limit_s:
                 os.unlink(entry.path)
                 removed += 1
@@ -48,7 +48,7 @@ def sweep_recorders(run_dir: Path, start_time_of: dict[int, int]) -> int:
     return removed
 
 
-def _is_told(path: str) -> bool:
+def _needs_no_report(path: str) -> bool:
     """It said goodbye; or it was a forked child, of which there may be thousands."""
     fd = os.open(path, _READ_ONLY)
     with open(fd, "rb", buffering=0) as file:

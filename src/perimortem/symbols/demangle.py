@@ -53,5 +53,5 @@ def demangle(name: str) -> str:
         return name
     try:
         return _STRING.sub("std::string", read(plain))
-    except Exception:  # noqa: BLE001 - whatever error a demangler raises, the name remains
+    except Exception:  # noqa: BLE001 - after any error of a demangler the name remains as it is
         return name

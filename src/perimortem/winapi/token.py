@@ -1,4 +1,4 @@
-"""Integrity levels: a process that may not write up may not read up either when it opens another."""
+"""Integrity levels: a process that cannot write up cannot read up either when it opens another."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ _AdjustTokenPrivileges = _advapi32.declare(
 
 def enable_debug_privilege() -> bool:
     """Administrators have it, but disabled: with it processes of other users can be opened. False for
-    everybody else."""
+    all other users."""
     token, wanted = wintypes.HANDLE(), _Privileges(1, _Luid(), _SE_PRIVILEGE_ENABLED)
     rights = _TOKEN_QUERY | _TOKEN_ADJUST_PRIVILEGES
     if not _OpenProcessToken(kernel32.GetCurrentProcess(), rights, ctypes.byref(token)):

@@ -12,7 +12,7 @@ from perimortem.winapi import kernel32
 
 
 def read_version() -> tuple[int, int, int]:
-    """RtlGetVersion: the real one, whatever our own manifest declares (OSVERSIONINFOW)."""
+    """RtlGetVersion: the real one, regardless of our own manifest (OSVERSIONINFOW)."""
     buffer = ctypes.create_string_buffer(struct.pack("<I", 276), 276)
     kernel32.RtlGetVersion(buffer)
     major, minor, build = struct.unpack_from("<3I", buffer, 4)

@@ -118,7 +118,7 @@ class Relay:
             rights = struct.pack(f"{len(descriptors)}i", *descriptors)
             ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if descriptors else []
             try:
-                # Connected, or the kernel reports no free space; anew, since it may have restarted.
+                # Connected, or the kernel reports no free space; again, since it may have restarted.
                 self._out.connect(self._address)
                 self._out.sendmsg([message], ancillary)
             except BlockingIOError:

@@ -205,7 +205,7 @@ class _Stream:
 
 
 def _write_all(fd: int, data: bytes) -> bool:
-    """False if our reader has left: closing our end signals that to the program."""
+    """False if our reader has gone: closing our end signals that to the program."""
     view = memoryview(data)
     while view:
         try:

@@ -71,7 +71,7 @@ def check_access(pid: int, *, is_traced: bool = True) -> None:
             remedy="detach that debugger first",
         )
     if _is_kernel_thread(pid):
-        raise CaptureFailed(f"process {pid} is a kernel thread", why="it has no memory of its own")
+        raise CaptureFailed(f"process {pid} is a kernel thread", why="it has no memory to dump")
     if _elf_class(pid) == 1:
         raise CaptureFailed(
             f"process {pid} is a 32-bit program", why="only 64-bit programs can be dumped"

@@ -21,7 +21,7 @@ STRUCK_STACK_MAX = 16 << 20
 LAST_WORK_STACK = 8 << 10
 """How much of its stack is searched for what its last calls worked on: objects, messages."""
 STACK_TOP = 4096
-"""Per stack, before the rest of any: the most useful frames, whatever the number of threads."""
+"""Per stack, before the rest of any: the most useful frames, however many threads there are."""
 OVERFLOW_MAX = 1 << 20
 """How far below its stack a thread may have stepped; a guard area is no larger by default."""
 FRAME_MAX = 1 << 30

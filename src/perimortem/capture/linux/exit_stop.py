@@ -1,6 +1,6 @@
 """Wait until a process is about to exit, and stop it there with its memory intact.
 
-PTRACE_O_TRACEEXIT stops each thread as it exits, whatever the cause: _exit in a library, a SIGKILL.
+PTRACE_O_TRACEEXIT stops each thread as it exits, for any cause: _exit in a library, a SIGKILL.
 Until then the process runs as usual, but is traced: TracerPid shows it, and no other tracer can attach.
 A single thread that exits is released at once; so are those that another thread's exec ends.
 """

@@ -1,4 +1,4 @@
-"""Stop every thread of a process, and let them all run on, whatever happens in between.
+"""Stop every thread of a process, and let them all run on, even if something fails in between.
 
 PTRACE_SEIZE and PTRACE_INTERRUPT send no signal that the program could see. A stop may be ours
 (PTRACE_EVENT_STOP) or a signal on its way to the thread: that signal is kept and handed back at the

@@ -1,6 +1,6 @@
 """Restart system calls that a ptrace stop has interrupted.
 
-A stop ends some sleeping calls with EINTR, whatever SA_RESTART says (signal(7), "Interruption of system
+A stop ends some sleeping calls with EINTR, even with SA_RESTART (signal(7), "Interruption of system
 calls by stop signals"); a program without signal handlers may never have seen that. At the stop the
 result is already in the register; -ERESTARTNOHAND in its place makes the kernel restart the call,
 or, if a signal with a handler comes first, return EINTR as it should. A relative timeout starts again.

@@ -1,7 +1,7 @@
 r"""HKLM\SOFTWARE\Microsoft\Windows\Windows Error Reporting\LocalDumps\PROGRAM.exe.
 
 WER reads DumpFolder, DumpCount, DumpType (0 custom, 1 mini, 2 full) and CustomDumpFlags there, and
-ignores HKCU. A value of our own records the previous ones: only what we wrote is removed again.
+ignores HKCU. Our own value records the previous ones: only what we wrote is removed again.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def install(rule: Rule) -> bool:
                 return False
             before = mark["before"] if mark else {n: v for n, v in current.items() if v is not None}
             is_made = mark["is_made"] if mark else not had_key
-            # First the mark: whatever is written after it can be undone.
+            # First the mark: everything written after it can be undone.
             note = {"before": before, "is_made": is_made, "wrote": wanted}
             winreg.SetValueEx(key, _MARK, 0, winreg.REG_SZ, json.dumps(note))
             for name, value in wanted.items():

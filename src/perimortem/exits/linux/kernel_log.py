@@ -28,7 +28,7 @@ class KernelLog:
     """Remembers the position in the log when the watch began."""
 
     def __init__(self) -> None:
-        """Raises OSError if the log may not be read."""
+        """Raises OSError if the log cannot be read."""
         self._fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         if os.fstat(self._fd).st_rdev != _KMSG:
             os.close(self._fd)

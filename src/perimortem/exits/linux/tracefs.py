@@ -1,4 +1,4 @@
-"""The kernel's event tracing, in an instance of our own: other tracing is not affected.
+"""The kernel's event tracing, in our own instance: other tracing is not affected.
 
 If tracefs is not mounted it is mounted for this process alone (fsopen, fsconfig, fsmount: it appears
 in no directory). Requires root, or CAP_SYS_ADMIN and write access there.

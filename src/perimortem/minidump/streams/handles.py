@@ -39,7 +39,7 @@ def write_handles(plan: DumpPlan) -> tuple[StreamType, bytes] | None:
 
 def write_handle_details(plan: DumpPlan) -> tuple[StreamType, bytes] | None:
     """PerimortemHandles, our own: JSON by handle. MINIDUMP_HANDLE_OBJECT_INFORMATION has a place for
-    such things, but readers are known that end themselves over a type they do not know."""
+    such things, but some readers abort on a type that they do not know."""
     handles = plan.snapshot.handles
     details = {str(handle.number): handle.details for handle in handles or () if handle.details}
     if not details:

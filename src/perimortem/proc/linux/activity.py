@@ -9,7 +9,7 @@ from dataclasses import dataclass
 assert sys.platform == "linux"
 
 AGENT_THREAD = b"perimortem\n"
-"""The agent's own thread runs once a second, whatever the program does: it does not count."""
+"""The agent's own thread runs once a second, independently of the program: it does not count."""
 
 
 @dataclass(frozen=True)

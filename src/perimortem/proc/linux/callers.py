@@ -17,7 +17,7 @@ _RUNTIME = re.compile(r".*/(ld-linux|ld-musl|libc|libpthread|libstdc\+\+|libgcc_
 
 def guess_caller(pid: int, stack_pointer: int) -> tuple[str, int] | None:
     """(path, offset into the file) of the first word on the stack that may be a return address into
-    code that is not the runtime's own. None if nothing may be read.
+    code that is not the runtime's own. None if nothing can be read.
     """
     try:
         with open(f"/proc/{pid}/maps", "rb") as file:

@@ -11,7 +11,7 @@ assert sys.platform == "linux"
 
 @dataclass(frozen=True)
 class ProcessStat:
-    """The fields that we use. ``exit_code`` is None if this user may not see it."""
+    """The fields that we use. ``exit_code`` is None if this user is not allowed to see it."""
 
     name: str
     state: str
@@ -49,7 +49,7 @@ class ProcessStat:
                 user_ticks=int(fields[11]),
                 kernel_ticks=int(fields[12]),
                 start_time_ticks=int(fields[19]),
-                # Shown as 0 to users who may not see it: only a zero is in doubt.
+                # Shown as 0 to users who are not allowed to see it: only a zero is in doubt.
                 exit_code=exit_code if may_see_exit_code or exit_code else None,
                 thread_count=int(fields[17]),
                 resident_pages=int(fields[21]),

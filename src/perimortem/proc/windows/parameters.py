@@ -37,7 +37,7 @@ _LocalFree = Library("kernel32").declare("LocalFree", ctypes.c_void_p, ctypes.c_
 
 
 def read_command_line(pid: int) -> str:
-    """Empty if it may not be read. Since Windows 8.1 the system itself provides it."""
+    """Empty if it cannot be read. Since Windows 8.1 the system itself provides it."""
     with kernel32.open_process(kernel32.PROCESS_QUERY_LIMITED_INFORMATION, pid) as handle:
         told = _ask_command_line(handle) if handle else None
     return _read_command_line(pid) if told is None else told
@@ -68,7 +68,7 @@ def _read_command_line(pid: int) -> str:
 
 
 def read_environment(pid: int) -> list[str]:
-    """NAME=VALUE lines; empty if they may not be read."""
+    """NAME=VALUE lines; empty if they cannot be read."""
     with kernel32.open_process(_RIGHTS, pid) as handle:
         parameters = _find_parameters(handle) if handle else 0
         if not handle or not parameters:
