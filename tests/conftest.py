@@ -20,7 +20,7 @@ from hypothesis import settings
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = ROOT / "tests" / "programs" / "bin"
 SHARED_DUMPS = ROOT.parent / "shared" / "dumps" / "breakpad"
-"""Dumps of other people, where they lie beside the repository; made-up ones: ``synthetic_dumps``."""
+"""Dumps of other writers, where they lie beside the repository; made-up ones: ``synthetic_dumps``."""
 needs_dumps = pytest.mark.skipif(
     not SHARED_DUMPS.is_dir(), reason="Breakpad's dumps are not beside the project"
 )
@@ -44,7 +44,7 @@ def programs() -> Path:
 
 @dataclass
 class Perimortem:
-    """The command line with directories of its own."""
+    """The command line with its own directories."""
 
     base: Path
     environment: dict[str, str] = field(default_factory=dict)
@@ -167,7 +167,7 @@ def without_pytest(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def let_others_in(path: Path) -> None:
-    """Other users may reach what lies in a folder of pytest's own, however deep it lies."""
+    """Lets other users reach files below pytest's own folder, at any depth."""
     base = Path(tempfile.gettempdir()).resolve()
     for folder in (path, *path.parents):
         if folder == base or base not in folder.parents:

@@ -1,4 +1,4 @@
-"""Messages of clients, made by hand: true ones and such as no client sends."""
+"""Messages of clients, made by hand: valid ones, and ones that no client sends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def make_frame(kind, *, version=WIRE_VERSION, pid=0, start_time=0, value=0):
 
 
 def make_crash(number=11, *, pid=0, context_kind=0, context=b""):
-    """A whole CRASH message that no crash stands behind."""
+    """A whole CRASH message without a crash."""
     fields = {name: 0 for name, *_ in CrashNote.offsets()}
     fields |= {
         "thread_name": bytes(16),

@@ -51,7 +51,7 @@ OTHERS = {
     8: "rax rbx rcx rdx rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split(),
     4: "eax ebx ecx edx esi edi".split(),
 }
-"""Registers that are no pointers, by the width of an address: each has a value of its own."""
+"""Registers that are no pointers, by the width of an address: each has its own value."""
 
 
 def make_code(instruction: bytes) -> DumpedMemory:
@@ -138,7 +138,7 @@ READ_RAX, WRITE_RAX, WRITE_EAX = b"\x8b\x00", b"\xc6\x00\x01", b"\xc7\x00\x01\x0
 
 @dataclass(frozen=True)
 class SyntheticDump:
-    """``kind`` and ``words``: the reason that an analysis must tell; "" where nothing crashed."""
+    """``kind`` and ``words``: the reason that an analysis must find; "" where nothing crashed."""
 
     process: DumpedProcess
     data: bytes
@@ -158,17 +158,17 @@ def _crashpad(kind, words, exception, instruction=WRITE_RAX, **registers):
 
 def _windows(kind, words, width, code, parameters, instruction=WRITE_EAX, **registers):
     """The thread itself stands in the system, which writes the dump; the exception has its registers."""
-    struck = make_windows(None, instruction, width, **registers).threads[0].registers
+    crashed = make_windows(None, instruction, width, **registers).threads[0].registers
     waiting = {"rip" if width == 8 else "eip": NTDLL.base + 0x1000}
     exception = DumpedException(
-        0x1A2C, code, 0, registers.get("eip", PC), parameters, registers=struck
+        0x1A2C, code, 0, registers.get("eip", PC), parameters, registers=crashed
     )
     process = make_windows(exception, instruction, width, **waiting)
     return SyntheticDump(process, build_windows_dump(process), kind, words)
 
 
 def _idle_windows():
-    """Everything that DbgHelp can tell, of a program that nothing has happened to."""
+    """Everything that DbgHelp can write, of a program that did not crash."""
     process = replace(
         make_windows(None, WRITE_RAX, 8),
         handles=(

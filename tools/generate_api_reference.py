@@ -32,7 +32,7 @@ SECTIONS = {
     "Dump": ("dump", "open_dump", "Dump"),
     "Examine and explain": ("stacks", "analyze", "explain"),
     "Look up": ("incidents",),
-    "In a program of your own": ("attach", "AgentSession", "spawn_and_attach", "Guard"),
+    "In your own program": ("attach", "AgentSession", "spawn_and_attach", "Guard"),
     "Documents": ("Report", "Examination"),
     "Errors": ("PerimortemError",),
     "Version": ("__version__",),

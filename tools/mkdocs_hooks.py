@@ -23,7 +23,7 @@ def _find_outside(page: str, link: str) -> str | None:
 
 
 def _place(path: str) -> str:
-    """As text: a page made of somebody's README would have links that lead nowhere here."""
+    """As text: a page made of another README would have links that lead nowhere here."""
     return f"source/{path}.txt"
 
 

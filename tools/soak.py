@@ -117,13 +117,13 @@ def run(program: Program, number: int, folder: Path) -> list[str]:
              "PERIMORTEM_RUN_DIR": str(folder / f"run{number}")},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
     )  # fmt: skip
-    told = json.loads(report.read_text())
+    document = json.loads(report.read_text())
     listed = subprocess.run(
         [sys.executable, "-m", "perimortem", "list", "--all", "--json"],
         env={**os.environ, "PERIMORTEM_DATA_DIR": str(data_dir)}, capture_output=True, check=True,
     )  # fmt: skip
     incidents = [i for i in json.loads(listed.stdout) if i["verdict"] in ("hang", "silent-crash")]
-    found = [f"{program.name}: {h['stopped']} {h['state']}" for h in told["hangs"]]
+    found = [f"{program.name}: {h['stopped']} {h['state']}" for h in document["hangs"]]
     return found + [f"{program.name}: {i['name']}[{i['pid']}] {i['verdict']}" for i in incidents]
 
 

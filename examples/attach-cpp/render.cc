@@ -1,4 +1,4 @@
-// The guard as C++ has such things: a member that takes the crash handler off at the end of its scope.
+// The guard in C++: a member that removes the crash handler at the end of its scope.
 //
 //     ./build/render 3        renders and ends
 //     ./build/render 7        throws an exception that nothing catches, in a thread

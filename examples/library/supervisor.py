@@ -32,7 +32,7 @@ async def supervise(argv: list[str]) -> list[perimortem.Report]:
             return reports
         times = [*times, time.monotonic()][-ENDS_MAX:]
         if len(times) == ENDS_MAX and times[-1] - times[0] < WITHIN_S:
-            print("it ends again and again: given up", file=sys.stderr)
+            print("it ends again and again: giving up", file=sys.stderr)
             return reports
 
 

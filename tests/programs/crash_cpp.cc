@@ -1,3 +1,3 @@
-// An exception that nobody catches: std::terminate calls abort.
+// An exception that nothing catches: std::terminate calls abort.
 #include <stdexcept>
-int main() { throw std::runtime_error("nobody catches this"); }
+int main() { throw std::runtime_error("nothing catches this"); }

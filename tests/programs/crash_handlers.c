@@ -1,4 +1,4 @@
-/* crash_handlers WAY: what programs do with their faults by handlers of their own. */
+/* crash_handlers WAY: what programs do with their faults by their own handlers. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <setjmp.h>
@@ -93,7 +93,7 @@ static void crash_together(int count) {
   pthread_join(thread, 0);
 }
 
-/* What the program asks for it is told again, and what it ignores stays ignored. */
+/* The program reads back what it set, and what it ignores stays ignored. */
 static int ask(void) {
   struct sigaction found;
   handle(SIGSEGV, on_fault_leave, SA_RESTART | SA_NODEFER);

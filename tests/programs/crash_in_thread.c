@@ -2,7 +2,7 @@
 #include <pthread.h>
 #include <unistd.h>
 static void *fault(void *address) {
-  sleep(1); /* long enough to be seen by whoever looks once a second */
+  sleep(1); /* long enough to be seen by a sample per second */
   usleep(200000);
   *(volatile int *)address = 1;
   return 0;

@@ -44,7 +44,7 @@ static sigjmp_buf back;
 static void leave_malloc(int signal) { siglongjmp(back, signal); }
 
 /* A list of free memory is damaged, so that malloc itself faults, with its lock held; from there we jump
- * out. The lock stays taken: whoever allocates now waits for ever. */
+ * out. The lock stays taken: a thread that allocates now waits for ever. */
 static void hold_malloc_lock(void) {
   pthread_t other;
   struct sigaction jump, none;

@@ -1,5 +1,5 @@
 /* daemonize HOW: forks twice with setsid between, closes every descriptor, clears the environment, and
- * then ends as HOW says: a status, or "crash". The first process leaves with 0 at once. */
+ * then ends as HOW says: a status, or "crash". The first process exits with 0 at once. */
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* Forbids itself one system call that it does not need (renameat), on pain of death, and execs true. */
+/* Sets a filter that kills it for one system call that it does not need (renameat), and execs true. */
 #define _GNU_SOURCE
 #include <linux/filter.h>
 #include <linux/seccomp.h>

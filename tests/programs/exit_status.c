@@ -1,4 +1,4 @@
-/* exit_status N [how]: leaves with status N by return, exit, _exit, _Exit or quick_exit. */
+/* exit_status N [how]: ends with status N by return, exit, _exit, _Exit or quick_exit. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -14,7 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* A call that a filter answers with SIGSYS; past every hook, as a sandbox of its own making has it. */
+/* A call that a filter answers with SIGSYS; past every hook, as in a program's own sandbox. */
 static void set_trap(void) {
   struct sock_filter code[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),

@@ -17,7 +17,7 @@ int main(void) {
   pthread_t thread;
   char *volatile memory = malloc(size);
   memset((char *)memory, 1, size);
-  __asm__ volatile("" ::"r"(memory) : "memory"); /* else the compiler sees that nobody reads it */
+  __asm__ volatile("" ::"r"(memory) : "memory"); /* else the compiler sees that nothing reads it */
   perimortem_open();
   int heartbeat = perimortem_heartbeat("hung", 0.3);
   perimortem_beat(heartbeat);

@@ -21,14 +21,14 @@ static double read_ms(clockid_t clock) {
   return now.tv_sec * 1e3 + now.tv_nsec / 1e6;
 }
 
-/* It tells every 20 ms what the processors have given it: on a loaded machine that may be little. */
+/* Reports every 20 ms how much CPU time it got: on a loaded machine that may be little. */
 static void *spin(void *name) {
-  char told[64];
+  char json[64];
   if (name) pthread_setname_np(pthread_self(), name);
   for (double next_ms = 0;;) {
     if (read_ms(CLOCK_MONOTONIC) < next_ms) continue;
-    snprintf(told, sizeof told, "{\"cpu_ms\": %.3f}", read_ms(CLOCK_THREAD_CPUTIME_ID));
-    perimortem_emit("ran", told);
+    snprintf(json, sizeof json, "{\"cpu_ms\": %.3f}", read_ms(CLOCK_THREAD_CPUTIME_ID));
+    perimortem_emit("ran", json);
     next_ms = read_ms(CLOCK_MONOTONIC) + 20;
   }
   return name;
@@ -41,7 +41,7 @@ static void pin_to_first_processor(void) {
   sched_setaffinity(0, sizeof first, &first);
 }
 
-/* Somebody else takes the processor, and we are let run only when nobody wants it. */
+/* Another process takes the processor, and we run only when no other does (SCHED_IDLE). */
 static void starve(void) {
   struct sched_param none = {0};
   pin_to_first_processor();

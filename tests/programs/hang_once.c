@@ -1,5 +1,5 @@
 /* hang_once THRESHOLD [SECONDS [MB]]: beats, hangs for SECONDS (0 or none: for ever), beats again,
-   leaves. It holds MB of touched memory, so that a full dump of it takes its time. */
+   exits. It holds MB of touched memory, so that a full dump of it takes its time. */
 #include <perimortem.h>
 #include <stdio.h>
 #include <stdlib.h>

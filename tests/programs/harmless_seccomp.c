@@ -1,5 +1,5 @@
-/* harmless_seccomp kill|refuse: allows itself a handful of system calls, and leaves. Whatever else is
- * called in it kills it, or is refused. */
+/* harmless_seccomp kill|refuse: allows itself a handful of system calls, and exits. Any
+ * other call kills it, or is refused. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/filter.h>

@@ -1,4 +1,4 @@
-/* Handles a fault on an alternate stack of 8 KiB, and leaves by _exit from the handler. */
+/* Handles a fault on an alternate stack of 8 KiB, and calls _exit from the handler. */
 #define _GNU_SOURCE
 #include <signal.h>
 #include <sys/mman.h>

@@ -121,7 +121,7 @@ static void *in_read(void *argument)
 	for (;;) {
 		ssize_t count = read(pipe_ends[0], &byte, 1);
 		if (count == 0)
-			return NULL; /* the only writer has closed: nobody else has it open */
+			return NULL; /* the only writer has closed: no other process has it open */
 		if (count < 0 && errno == EINTR)
 			eintr++;
 		pipe_bytes += count > 0;
@@ -276,7 +276,7 @@ int main(int count, char **words)
 	sigemptyset(&alarms_only);
 	sigaddset(&alarms_only, SIGALRM);
 	sigaddset(&alarms_only, SIGCHLD);
-	/* The handlers run on the first thread alone: every EINTR of the others is a stranger's. */
+	/* The handlers run on the first thread alone: every EINTR of the others has another cause. */
 	pthread_sigmask(SIG_BLOCK, &queued, NULL);
 	pthread_sigmask(SIG_BLOCK, &alarms_only, NULL);
 	epoll = epoll_create1(EPOLL_CLOEXEC);

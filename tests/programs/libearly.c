@@ -1,4 +1,4 @@
-/* Does what MODE says in its constructor, before anybody's main and before a preload's constructor. */
+/* Does what MODE says in its constructor, before main and before a preload's constructor. */
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>

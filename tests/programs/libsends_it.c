@@ -9,7 +9,7 @@ static void *leave_from_thread(void *how) {
   _exit(7);
 }
 
-void library_leaves(const char *how) {
+void library_exits(const char *how) {
   if (!strcmp(how, "_exit")) _exit(7);
   if (!strcmp(how, "_exit0")) _exit(0);
   if (!strcmp(how, "exit")) exit(7);

@@ -4,7 +4,7 @@
  *   join       a thread holds a mutex and joins one that wants it
  *   rwlock     two threads, two read-write locks
  *   busy N     N threads that take many mutexes in order, without end: healthy
- *   own        a thread waits in a lock of its own making, which has the other's number in it: healthy
+ *   own        a thread waits in a self-made lock, which has the other's number in it: healthy
  *   pi         two priority-inheriting mutexes, taken in circle: glibc parks the second thread
  *   dead-owner a thread has ended with a mutex that another waits for
  *   writers    three writers wait for two readers

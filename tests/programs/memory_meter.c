@@ -1,4 +1,4 @@
-/* memory_meter MIB N [huge]: so much private memory, N waiting threads; the main thread does what it is told.
+/* memory_meter MIB N [huge]: so much private memory, N waiting threads; the main thread obeys commands.
  *
  * A line on stdin: "p": print the longest gap between two samples at the clock since the last "p", in ms.
  * "w": write to every page once, print how long that took, in ms.

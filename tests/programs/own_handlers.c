@@ -1,4 +1,4 @@
-/* own_handlers WAY: what programs with handlers of their own may do; with us it must be as without us. */
+/* own_handlers WAY: what programs with their own handlers may do; with us it must be as without us. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <setjmp.h>
@@ -19,7 +19,7 @@ static void fault(void) { *(volatile int *)16 = 1; }
 
 static void jump(int number) { siglongjmp(back, number); }
 
-/* More than any signal stack of ours has; and the program did not ask for one. */
+/* More than our signal stacks have; and the program did not ask for one. */
 static void use_much_stack(int number) {
   volatile char large[200 * 1024];
   memset((char *)large, number, sizeof large);
@@ -180,7 +180,7 @@ static int feature_probe(void) {
   return 0;
 }
 
-/* A fault that is mended, and much later an abort in a function whose memory nobody has written: what the
+/* A fault that is mended, and much later an abort in a function whose memory was never written: what the
  * kernel left on the stack for the handler is still there. */
 static void mend(int number) {
   (void)number;

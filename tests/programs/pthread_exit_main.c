@@ -1,5 +1,5 @@
-/* pthread_exit_main [guarded]: the main thread has left by pthread_exit; another one lives on.
- * guarded: with 64 MiB of memory, of which the first 8 are guard pages, which nobody can read. */
+/* pthread_exit_main [guarded]: the main thread has exited by pthread_exit; another one lives on.
+ * guarded: with 64 MiB of memory, of which the first 8 are guard pages, which cannot be read. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdio.h>

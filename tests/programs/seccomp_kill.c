@@ -1,4 +1,4 @@
-/* A filter of its own forbids a call, and it calls: the kernel kills the process. */
+/* Its own filter forbids a call, and it calls: the kernel kills the process. */
 #define _GNU_SOURCE
 #include <linux/filter.h>
 #include <linux/seccomp.h>

@@ -1,5 +1,5 @@
 /* spawns HOW PROGRAM [ARGUMENT]: starts PROGRAM by fork, vfork, posix_spawn, posix_spawnp, system or popen,
- * waits for it, and leaves with 0. */
+ * waits for it, and exits with 0. */
 #define _GNU_SOURCE
 #include <spawn.h>
 #include <stdio.h>

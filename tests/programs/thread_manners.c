@@ -8,7 +8,7 @@
 static void *last(void *unused) {
   usleep(100000);
   puts("last thread"); /* not flushed: the exit handlers must do it, in a thread that can write */
-  return unused; /* the process ends here: main has left */
+  return unused; /* the process ends here: main has exited */
 }
 int main(void) {
   pthread_t thread;

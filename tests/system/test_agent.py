@@ -1,4 +1,4 @@
-"""The agent inside real programs: what it leaves whatever happens, and that it never harms."""
+"""The agent inside real programs: what it leaves behind in every case, and that it never harms."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("kind", FAULTS)
-def test_the_reason_is_told(perimortem, programs, kind):
+def test_the_reason_is_reported(perimortem, programs, kind):
     expected, words, blamed = FAULTS[kind]
     report = perimortem.report(programs / "faults", kind)
     examination = report["examination"]
@@ -49,7 +49,7 @@ def test_the_reason_is_told(perimortem, programs, kind):
     assert examination["reason"]["kind"] == expected
     assert re.search(words, examination["reason"]["text"])
     assert examination["signature"]["blamed_function"] == blamed
-    # The dump alone tells the same, later.
+    # The dump alone gives the same result, later.
     document = json.loads(perimortem.call("analyze", "--json", report["dumps"][0]["path"]).stdout)
     assert document["reason"] == examination["reason"]
     assert document["signature"] == examination["signature"]
@@ -88,11 +88,11 @@ RIDDLES = {
     "abort_from_outside": ("other", r"^SIGABRT was sent to it", "wait_for"),
     "sys_from_outside": ("other", r"^SIGSYS was sent to it", "wait_for"),
 }  # fmt: skip
-"""Each was once told as something that it is not."""
+"""Each was once reported as something else."""
 
 
 @pytest.mark.parametrize("kind", RIDDLES)
-def test_what_misleads_is_told_as_it_is(perimortem, programs, kind):
+def test_a_misleading_end_is_explained_correctly(perimortem, programs, kind):
     expected, words, blamed = RIDDLES[kind]
     examination = perimortem.report(programs / "riddles", kind)["examination"]
     jsonschema.validate(examination, SCHEMA)
@@ -118,7 +118,7 @@ EXCEPTIONS = {
 
 
 @pytest.mark.parametrize("kind", EXCEPTIONS)
-def test_an_exception_is_blamed_only_if_nobody_caught_it(perimortem, programs, kind):
+def test_an_exception_is_blamed_only_if_it_was_not_caught(perimortem, programs, kind):
     thrown, words = EXCEPTIONS[kind]
     reason = perimortem.report(programs / "exceptions", kind)["examination"]["reason"]
     assert reason["thrown_type"] == thrown
@@ -140,7 +140,7 @@ def test_the_account_says_why_and_where(perimortem, programs):
     assert "perimortem analyze" in stderr
 
 
-def test_an_uncaught_exception_is_told_by_type_and_words(perimortem, programs):
+def test_an_uncaught_exception_is_reported_with_type_and_message(perimortem, programs):
     for build in ("O0", "O2"):
         report = perimortem.report(programs / f"stacks_cpp-{build}", "uncaught")
         reason = report["examination"]["reason"]
@@ -162,7 +162,7 @@ def test_signatures_group_by_cause_and_not_by_build(perimortem, programs):
 
 
 def test_debugging_information_may_be_damaged(perimortem, programs, tmp_path):
-    """Of the right build-id and full of noise: less is told, and nothing fails."""
+    """Of the right build-id and full of noise: less is reported, and nothing fails."""
     path = perimortem.report(programs / "stacks-O0", "crash")["dumps"][0]["path"]
     image = (programs / "stacks-O0").read_bytes()
     sections = subprocess.run(
@@ -194,7 +194,9 @@ def test_several_dumps_at_once(perimortem, programs):
     assert "cannot read /nowhere.dmp" in result.stderr
 
 
-def test_without_libraries_for_it_less_is_told_and_nothing_fails(perimortem, programs, tmp_path):
+def test_without_optional_libraries_less_is_reported_and_nothing_fails(
+    perimortem, programs, tmp_path
+):
     """capstone, drgn, symbolic and the demanglers are not there."""
     path = perimortem.report(programs / "faults", "null-field")["dumps"][0]["path"]
     hidden = tmp_path / "hidden"
@@ -221,7 +223,7 @@ def test_no_crash_is_no_crash(perimortem, start, tmp_path):
 
 
 def test_a_killed_examiner_costs_the_reason_alone(perimortem, programs):
-    """Whatever a dump does to who reads it: the verdict is told."""
+    """The verdict is reported even if the dump crashes its reader."""
     perimortem.environment["PYTHONPATH"] = str(perimortem.base / "broken")
     (perimortem.base / "broken").mkdir()
     (perimortem.base / "broken" / "sitecustomize.py").write_text(
@@ -271,7 +273,7 @@ def test_the_access_of_a_made_up_windows_dump(perimortem, tmp_path):
 
 
 @needs_dumps
-def test_the_facts_of_a_windows_dump_as_breakpad_tells_them(perimortem):
+def test_the_facts_of_a_windows_dump_as_breakpad_reports_them(perimortem):
     expected = (SHARED_DUMPS / "minidump2.stackwalk.out").read_text()
     path = SHARED_DUMPS / "minidump2.dmp"
     document = json.loads(perimortem.call("analyze", "--json", path).stdout)

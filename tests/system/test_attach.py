@@ -91,7 +91,7 @@ def test_many_programs_at_once_have_one_monitor_that_goes_on_after_a_dump(perimo
     assert [i["verdict"] for i in incidents(perimortem)] == ["crash"] * 6
 
 
-def test_no_monitor_to_be_had_is_said_once_and_the_crash_is_kept_for_later(perimortem):
+def test_a_missing_monitor_is_reported_once_and_the_crash_is_kept_for_later(perimortem):
     code = (
         "import perimortem\n"
         "for _ in range(3):\n"
@@ -104,7 +104,7 @@ def test_no_monitor_to_be_had_is_said_once_and_the_crash_is_kept_for_later(perim
     assert result.returncode == -signal.SIGSEGV
     assert result.stderr.count("perimortem:") == 1
     assert "no monitor answers" in result.stdout
-    # The next monitor tells it.
+    # The next monitor reports it.
     monitor = perimortem.start("monitor")
     assert "CRASH  python" in monitor.stderr.readline()
     await_true(lambda: incidents(perimortem))
@@ -139,9 +139,9 @@ def test_a_killed_monitor_is_replaced_and_its_programs_are_taken_up_again(perimo
     monitor = perimortem.start("monitor", "--exit-when-idle")
     assert "serving" in monitor.stderr.readline()
     program.communicate("", timeout=60)
-    _, told = monitor.communicate(timeout=60)
-    assert "CRASH  python" in told
-    assert ".dmp" in told
+    _, stderr = monitor.communicate(timeout=60)
+    assert "CRASH  python" in stderr
+    assert ".dmp" in stderr
 
 
 def test_a_monitor_without_programs_never_wakes(perimortem):

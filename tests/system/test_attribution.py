@@ -1,4 +1,4 @@
-"""Who did it: the kernel's word on signals, on a lack of memory, on forbidden system calls."""
+"""Who did it: the kernel's reports of signals, of a lack of memory, of forbidden system calls."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def evidence(report):
 
 
 @needs_trace
-def test_who_sent_a_sigkill(perimortem):
+def test_the_sender_of_a_sigkill_is_named(perimortem):
     command, pid = start_traced(perimortem, "sleep", "60")
     killer = subprocess.Popen(["bash", "-c", f"kill -9 {pid}; exit 0"])
     killer.wait()
@@ -92,7 +92,7 @@ def test_asked_to_stop_and_then_killed_as_a_service_manager_does(perimortem):
 
 
 @needs_trace
-def test_what_was_passed_on_is_told_by_who_sent_it_to_us(perimortem):
+def test_a_signal_that_was_passed_on_has_its_original_sender(perimortem):
     command, _ = start_traced(perimortem, "sleep", "60")
     command.send_signal(signal.SIGTERM)
     report, _ = finish(perimortem, command)

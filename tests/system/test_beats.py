@@ -1,4 +1,4 @@
-"""Heartbeats of programs that nobody will recompile: each source tells the deadlock that it can see."""
+"""Heartbeats of programs that cannot be recompiled: each source reports the deadlock that it can see."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def stopped(report):
 # progress
 
 
-def test_a_deadlock_of_a_program_that_knows_nothing_of_us(perimortem, programs):
+def test_a_deadlock_of_a_program_that_does_not_use_perimortem(perimortem, programs):
     report = perimortem.report(
         programs / "deadlock", options=("--threshold", "3", "--on-hang", "kill", "--no-stacks")
     )
@@ -132,7 +132,7 @@ def test_a_pipe_is_warned_of_and_a_pty_is_given_when_asked(perimortem):
     assert result.stdout == "True\n"
 
 
-def test_a_reader_that_leaves_is_told_to_the_program(perimortem):
+def test_a_program_gets_sigpipe_when_our_reader_exits(perimortem):
     process = subprocess.run(
         f"{sys.executable} -m perimortem run -q --beat-from output -- yes | head -1; "
         "echo ${PIPESTATUS[0]}",
@@ -313,7 +313,7 @@ def test_nothing_is_killed_unless_asked(perimortem):
     assert (report["_status"], stopped(report)) == (0, ["output"])
 
 
-# What a hunt has found
+# Bugs found by searching
 
 
 def test_a_process_left_behind_may_print_for_ever(perimortem):
@@ -327,7 +327,7 @@ def test_a_process_left_behind_may_print_for_ever(perimortem):
 
 def test_a_reader_that_does_not_read_is_given_up_on_request(perimortem):
     read_fd, write_fd = os.pipe()
-    # More than one pipe holds, and no more than two: it can end, whatever we have in hand.
+    # More than one pipe holds, and no more than two: it can end, no matter how much we hold.
     process = perimortem.start(
         "run", "--beat-from", "output", "--", "head", "-c", "100000", "/dev/zero", stdout=write_fd
     )
@@ -379,7 +379,7 @@ def test_a_heartbeat_that_flaps_does_not_fill_the_disk(perimortem):
     assert any("dumped 3 times in the last hour" in error for error in report["soft_errors"])
 
 
-def test_the_dead_do_not_beat():
+def test_a_dead_process_does_not_beat():
     """A zombie that is neither stopped nor frozen, with its last beat before it was killed."""
     with subprocess.Popen(["sleep", "60"]) as process:
         ref = find_process(process.pid)

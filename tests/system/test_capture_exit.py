@@ -1,4 +1,4 @@
-"""--capture-exit: a dump on the way out, memory intact, whatever ends the command."""
+"""--capture-exit: a dump as the command exits, memory intact, for any cause."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import os, signal, subprocess, sys, threading, time
 while "TracerPid:\\t0\\n" in open("/proc/self/status").read():
     time.sleep(0.01)
 """
-"""Until somebody waits for its end."""
+"""Until a tracer waits for its end."""
 MANNERS = (
     AWAIT_TRACER
     + """

@@ -96,5 +96,5 @@ def test_every_row_is_the_same_as_readelf_s(name):
         assert set(rows) <= set(ours[start]), f"{start:#x}"
         for address, row in rows.items():
             mine = ours[start][address]
-            told = {column: mine.get(column, "u") for column in row}
-            assert told == row, f"{address:#x}"
+            filled = {column: mine.get(column, "u") for column in row}
+            assert filled == row, f"{address:#x}"

@@ -16,7 +16,7 @@ def test_reporters_of_this_machine(perimortem, start, programs, tmp_path):
     reporter = tmp_path / "WerFault.exe"
     shutil.copy(programs / "stacks-O0", reporter)
     chain = [target.pid]
-    for number in range(20):  # many start within one tick of the clock that tells who was first
+    for number in range(20):  # many start within one tick of the clock that shows which was first
         pid = hex(chain[-1]) if number % 2 else chain[-1]
         chain.append(start([str(reporter), "rest", "-u", "-p", str(pid), "-s", "8"]).pid)
     document = json.loads(perimortem.call("chain", "--json").stdout)

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.system
 
 RANDOM_MESSAGES = 100_000
 DESCRIPTORS_AT_REST = 40
-"""Of a monitor that serves nobody, with its spare worker and its store."""
+"""Of an idle monitor, with its spare worker and its store."""
 
 
 @pytest.fixture()
@@ -38,9 +38,9 @@ def monitor(perimortem):
     yield command
     assert ask(command.socket_path, make_frame(FrameKind.PING, value=77)).value == 77
     command.send_signal(signal.SIGINT)
-    _, told = command.communicate(timeout=60)
-    assert command.returncode == 0, told
-    assert "Traceback" not in told
+    _, stderr = command.communicate(timeout=60)
+    assert command.returncode == 0, stderr
+    assert "Traceback" not in stderr
 
 
 def descriptors(monitor):
@@ -119,7 +119,7 @@ def test_100_000_random_messages(perimortem, monitor):
 
 
 @pytest.mark.parametrize("size", [1, 63, 64, 65, 100, CRASH_MESSAGE_SIZE - 1, 4000])
-def test_a_client_that_leaves_in_the_middle_of_a_message_harms_nobody(monitor, size):
+def test_a_client_that_disconnects_in_mid_message_does_no_harm(monitor, size):
     message = (make_crash() * 3)[:size]
     with connect(monitor.socket_path) as client:
         client.send(message)
@@ -127,7 +127,7 @@ def test_a_client_that_leaves_in_the_middle_of_a_message_harms_nobody(monitor, s
     await_true(lambda: descriptors(monitor) < DESCRIPTORS_AT_REST)
 
 
-def test_who_leaves_at_every_possible_byte(monitor):
+def test_a_client_that_disconnects_after_each_possible_byte(monitor):
     message = make_crash()
     for size in range(1, len(message)):
         with connect(monitor.socket_path) as client:
@@ -164,7 +164,7 @@ def flood(client):
     pytest.fail("everything was taken")
 
 
-def test_who_takes_his_leave_and_ends_at_once(perimortem, monitor):
+def test_a_client_that_says_leave_and_ends_at_once(perimortem, monitor):
     code = (
         "import perimortem, os\nguard = perimortem.spawn_and_attach(); guard.release(); os._exit(0)"
     )
@@ -174,7 +174,7 @@ def test_who_takes_his_leave_and_ends_at_once(perimortem, monitor):
     assert {process.wait(timeout=60) for process in started} == {0}
 
 
-def test_who_never_reads_is_given_up_and_others_are_served(monitor):
+def test_a_client_that_never_reads_is_dropped_and_others_are_served(monitor):
     with connect(monitor.socket_path) as client:
         client.setblocking(False)
         flood(client)
@@ -193,8 +193,8 @@ def test_thousands_of_silent_connections_do_not_keep_a_crash_away(perimortem, mo
     await_true(lambda: descriptors(monitor) < DESCRIPTORS_AT_REST)
 
 
-def test_a_crash_told_again_and_again_is_dumped_once(perimortem, monitor):
-    """And the liar, who does not crash at all, goes on."""
+def test_a_crash_reported_repeatedly_is_dumped_once(perimortem, monitor):
+    """And the client that falsely reports a crash goes on."""
     path = [str(ROOT / "tests")]
     code = (
         f"import sys, os; sys.path[:0] = {path!r}\n"
@@ -220,7 +220,7 @@ def test_a_crash_told_again_and_again_is_dumped_once(perimortem, monitor):
 
 
 @pytest.mark.parametrize("damage", ["cut", "noise", "replaced", "gone"])
-def test_a_crash_is_told_whatever_became_of_the_recorder(perimortem, monitor, damage):
+def test_a_crash_is_reported_even_if_the_recorder_is_damaged(perimortem, monitor, damage):
     code = (
         "import perimortem, sys, ctypes; perimortem.spawn_and_attach(); print(flush=True); input()"
     )
@@ -243,7 +243,7 @@ def test_a_crash_is_told_whatever_became_of_the_recorder(perimortem, monitor, da
         recorder.unlink()
     program.communicate("\n", timeout=60)
     if program.returncode == -signal.SIGBUS and damage == "cut":
-        return  # the agent's own thread wrote into what is not there: nobody can tell that
+        return  # the agent's own thread wrote into a page that is gone: no crash to report
     assert program.returncode == -signal.SIGSEGV
     await_true(lambda: list_dumped(perimortem))
     (incident,) = list_dumped(perimortem)
@@ -262,7 +262,7 @@ def test_a_monitor_of_a_command_serves_its_own_only(perimortem, programs):
 
 
 def test_descriptors_run_out_and_come_back(perimortem):
-    """Who comes then is turned away; the monitor does not spin, and serves when there is room again."""
+    """Meanwhile new clients are refused; the monitor does not spin, and serves again once it can."""
     command = perimortem.start(
         "monitor",
         "--dump-type",
@@ -291,5 +291,5 @@ def test_descriptors_run_out_and_come_back(perimortem):
 def ask_or_none(path):
     try:
         return ask(path, make_frame(FrameKind.PING, value=3)).value
-    except (OSError, MalformedInput):  # turned away, perhaps without a word
+    except (OSError, MalformedInput):  # refused, perhaps without an answer
         return None

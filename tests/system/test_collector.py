@@ -1,4 +1,4 @@
-"""core_pattern: programs that never heard of us, dumped while the kernel holds them."""
+"""core_pattern: programs that do not use perimortem, dumped while the kernel holds them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ for path, text in before:
 
 @pytest.fixture(autouse=True)
 def kernel_settings_come_back():
-    """Also when the tests are killed: a process of its own sees to that."""
+    """Also when the tests are killed: a separate process does it."""
     if DIRECTORY.exists():
         pytest.skip("a collector is set up on this machine")
     before = PATTERN.read_text(), PIPE_LIMIT.read_text()
@@ -75,8 +75,8 @@ def monitor(perimortem):
     assert "serving" in command.stderr.readline()
     yield command
     command.send_signal(signal.SIGINT)
-    _, told = command.communicate(timeout=60)
-    assert "Traceback" not in told
+    _, stderr = command.communicate(timeout=60)
+    assert "Traceback" not in stderr
     uninstall(perimortem)
 
 
@@ -91,7 +91,7 @@ def crash(*argv, **options):
 
 
 @pytest.mark.parametrize("name", ["crash_null", "crash_in_thread", "static_crash"])
-def test_a_program_that_never_heard_of_us(perimortem, programs, monitor, name):
+def test_a_program_that_does_not_use_perimortem(perimortem, programs, monitor, name):
     assert crash(programs / name) == -signal.SIGSEGV
     await_true(lambda: incidents(perimortem))
     (incident,) = incidents(perimortem)
@@ -135,7 +135,7 @@ def test_twenty_at_once(perimortem, programs, monitor):
     assert len(list((perimortem.data_dir / "dumps").glob("*.dmp"))) == 3
 
 
-def test_what_a_handler_has_told_already_is_told_once(perimortem, programs, monitor):
+def test_a_crash_that_its_handler_reported_is_reported_once(perimortem, programs, monitor):
     report = perimortem.report(programs / "crash_null")
     assert (report["verdict"], len(report["dumps"])) == ("crash", 1)
     assert len(incidents(perimortem)) == 1
@@ -211,7 +211,7 @@ def test_without_a_monitor_the_core_goes_where_it_would_have_gone(
 
 
 def test_a_core_file_is_never_given_to_others(perimortem, programs, tmp_path):
-    """Not where another has laid a file ready, nor for a process with other rights than its caller's."""
+    """Not into a file that another user prepared, nor for a process with more rights than its caller."""
     PATTERN.write_text("core")
     install(perimortem)
     ready = tmp_path / "core"
@@ -265,7 +265,7 @@ def test_a_place_that_others_can_write_is_refused(perimortem):
     assert PATTERN.read_text() == before
 
 
-def test_who_poses_as_the_kernel_without_a_core(perimortem, monitor):
+def test_a_false_core_message_is_refused(perimortem, monitor):
     program = subprocess.Popen(["sleep", "60"])
     try:
         start_time = find_process(program.pid).start_time_ticks

@@ -176,14 +176,14 @@ def test_a_data_directory_that_cannot_be_made(perimortem):
         assert "cannot create the data directory" in one_line(result, status)
 
 
-def test_a_run_directory_of_somebody_else(perimortem, tmp_path):
+def test_a_run_directory_of_another_user(perimortem, tmp_path):
     shared = tmp_path / "run"
     shared.mkdir()
     shared.chmod(0o777)
     assert "can be written by other users" in one_line(perimortem.call("run", "--", "true"), 125)
 
 
-def test_a_damaged_store_is_told_and_left(perimortem):
+def test_a_damaged_store_is_reported_and_left_alone(perimortem):
     perimortem.call("run", "-q", "--", "false")
     store = perimortem.data_dir / "incidents.db"
     for path in perimortem.data_dir.glob("incidents.db-*"):
@@ -195,7 +195,9 @@ def test_a_damaged_store_is_told_and_left(perimortem):
     assert store.read_bytes() == noise
 
 
-def test_a_recorder_cut_under_the_monitor_is_told_and_nothing_is_blamed(perimortem, programs):
+def test_a_recorder_truncated_under_the_monitor_is_reported_and_nothing_is_blamed(
+    perimortem, programs
+):
     process = perimortem.start(
         "run", "--report", perimortem.base / "r.json", "--", programs / "beats", "main", "0.3"
     )
@@ -383,7 +385,7 @@ def test_bash_takes_the_script(perimortem):
         ("perimortem completion f", ["plain,fish"]),
     ],
 )
-def test_a_shell_is_told_what_a_word_may_become(perimortem, words, expected):
+def test_completion_offers_what_a_word_can_become(perimortem, words, expected):
     perimortem.environment |= {
         "_PERIMORTEM_COMPLETE": "bash_complete",
         "COMP_WORDS": words,

@@ -146,7 +146,7 @@ def join(parts):
 
 
 def describe(snapshot):
-    """What must be the same whatever the format."""
+    """What must be the same in every format."""
     read = snapshot.content.read
     return {
         "pid": snapshot.pid,
@@ -162,7 +162,7 @@ def describe(snapshot):
 
 @pytest.mark.parametrize("types", [MINI, FULL], ids=["mini", "full"])
 def test_there_and_back_again(start, perimortem, tmp_path, types):
-    """minidump -> core -> minidump, with and without zstd: nothing of weight is lost."""
+    """minidump -> core -> minidump, with and without zstd: nothing important is lost."""
     program = start("many_threads", 4)
     write_dump(find_process(program.pid), tmp_path / "a.dmp", DumpOptions(types))
     for source, target in (
@@ -258,9 +258,7 @@ def read_architecture(data):
 
 @needs_dumps
 @each_shared_dump
-def test_other_peoples_dumps_of_x86_64_become_cores_and_others_are_refused(
-    perimortem, tmp_path, path
-):
+def test_breakpads_dumps_of_x86_64_become_cores_and_others_are_refused(perimortem, tmp_path, path):
     if read_architecture(path.read_bytes()) == AMD64:
         assert_core_is_the_same(perimortem, path, tmp_path / "out.core")
     else:

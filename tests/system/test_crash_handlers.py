@@ -45,7 +45,7 @@ def test_one_report_of_the_first_fault_and_the_signal_goes_its_way(
     assert "SIGSEGV at 0x10 in crash_handlers+0x" in report["where"]["text"]
 
 
-def test_who_handles_a_fault_by_leaving_has_ended_of_it(perimortem, programs):
+def test_a_program_whose_fault_handler_exits_has_crashed(perimortem, programs):
     report = perimortem.report(programs / "crash_handlers", "leave")
     assert (report["verdict"], report["_status"]) == ("crash", 40 + signal.SIGSEGV), report
     assert "SIGSEGV at 0x10" in report["where"]["text"]
@@ -64,7 +64,7 @@ def test_the_crash_of_a_child_is_the_childs(perimortem, programs, way):
 
 @pytest.mark.parametrize("way", ["ignore", "fault", "fault_again"])
 def test_a_fault_that_the_kernel_brings_to_no_handler(perimortem, programs, way):
-    """Ignored, or held back by a handler of the program's own that faults itself: as without us."""
+    """Ignored, or blocked in the program's own handler that faults itself: as without us."""
     report = perimortem.report(programs / "crash_handlers", way)
     assert (report["verdict"], report["exit"]["signal"]) == ("crash", signal.SIGSEGV)
     assert (report["dumps"], report["crash"]) == ([], None)
@@ -77,7 +77,7 @@ NATIVE = [
 
 
 @pytest.mark.parametrize("way", [*NATIVE, "descend", "cancelled", "abort_returns"])
-def test_a_program_with_handlers_of_its_own_ends_as_it_does_without_us(perimortem, programs, way):
+def test_a_program_with_its_own_handlers_ends_as_it_does_without_us(perimortem, programs, way):
     alone = subprocess.run([programs / "own_handlers", way], timeout=20).returncode
     report = perimortem.report(programs / "own_handlers", way)
     assert report["_status"] == (128 - alone if alone < 0 else alone), report["evidence"]
@@ -106,7 +106,7 @@ def test_signal_needs_no_loader(perimortem, programs):
 
 
 def test_faulthandler_in_a_program_that_attaches_itself(perimortem):
-    """There no hook stands before sigaction: the report goes first, then Python has its say."""
+    """There no hook stands before sigaction: we report first, then Python's handler runs."""
     code = (
         "import faulthandler, perimortem, ctypes; faulthandler.enable();"
         "guard = perimortem.spawn_and_attach(); assert not guard.error; ctypes.string_at(16)"
@@ -121,7 +121,7 @@ def test_faulthandler_in_a_program_that_attaches_itself(perimortem):
     assert row["verdict"] == "crash"
 
 
-def test_faulthandler_has_its_say_and_we_ours(perimortem):
+def test_faulthandler_and_our_handler_both_report(perimortem):
     code = "import faulthandler, ctypes; faulthandler.enable(); ctypes.string_at(16)"
     report = perimortem.report(sys.executable, "-c", code)
     assert "Fatal Python error: Segmentation fault" in report["_stderr"]
@@ -130,7 +130,7 @@ def test_faulthandler_has_its_say_and_we_ours(perimortem):
     assert len(report["dumps"]) == 1
 
 
-def test_who_sent_the_signal_is_named(perimortem, programs):
+def test_the_sender_of_the_signal_is_named(perimortem, programs):
     command = perimortem.start(
         "run", "--report", perimortem.base / "r.json", "--", programs / "crash_handlers", "wait"
     )
@@ -141,11 +141,11 @@ def test_who_sent_the_signal_is_named(perimortem, programs):
     sender = subprocess.Popen(
         ["bash", "-c", f"kill -SEGV {int(children.stdout)}; read"], stdin=subprocess.PIPE
     )
-    _, told = command.communicate(timeout=30)
+    _, stderr = command.communicate(timeout=30)
     sender.communicate(b"\n")
-    assert "KILLED  crash_handlers[" in told
-    assert f"process {sender.pid} (bash), by SIGSEGV  [observed: siginfo]" in told
-    assert "crash_handlers-" in told  # its dump
+    assert "KILLED  crash_handlers[" in stderr
+    assert f"process {sender.pid} (bash), by SIGSEGV  [observed: siginfo]" in stderr
+    assert "crash_handlers-" in stderr  # its dump
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a pid namespace takes root")
@@ -181,7 +181,7 @@ def test_a_virtual_machine_that_lives_on_its_faults(perimortem, tmp_path):
     assert report["dumps"] == []
 
 
-def test_a_monitor_that_does_not_answer_holds_nobody_for_ever(perimortem, programs):
+def test_a_monitor_that_does_not_answer_holds_no_program_for_ever(perimortem, programs):
     """Stopped, it takes no crash; the program waits its ten seconds and dies by its signal."""
     command = perimortem.start("run", "--", programs / "crash_handlers", "wait")
     assert command.stdout.readline() == "ready\n"
@@ -197,6 +197,6 @@ def test_a_monitor_that_does_not_answer_holds_nobody_for_ever(perimortem, progra
     assert select.select([target], [], [], 30)[0]
     assert time.monotonic() - began > 5
     command.send_signal(signal.SIGCONT)
-    _, told = command.communicate(timeout=30)
-    assert "KILLED" in told
+    _, stderr = command.communicate(timeout=30)
+    assert "KILLED" in stderr
     os.close(target)

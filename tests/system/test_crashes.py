@@ -62,14 +62,14 @@ def read_dump(path):
 
 def run_fault(perimortem, programs, number, way):
     """(report, tid, address of fault(), address of the mapping)"""
-    told = perimortem.base / "told"
+    output = perimortem.base / "output"
     if way == "gil":
         argv = [sys.executable, "-c", PYTHON_FAULT, programs / "libfault.so", int(number)]
     else:
         argv = [programs / "crash_matrix", int(number), way]
     command = 'out=$1; shift; exec "$@" >"$out"'
-    report = perimortem.report("sh", "-c", command, "sh", told, *argv)
-    tid, fault, mapping = told.read_text().split()
+    report = perimortem.report("sh", "-c", command, "sh", output, *argv)
+    tid, fault, mapping = output.read_text().split()
     return report, int(tid), int(fault, 16), int(mapping, 16) if mapping != "(nil)" else 0
 
 

@@ -1,4 +1,4 @@
-"""Who waits for whom: circles of locks are found, and none where there is none."""
+"""Which thread waits for which: cycles of locks are found, and none where there is none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from conftest import await_true
 from test_stacks import find_python
 
 pytestmark = pytest.mark.system
-PYTHON_CIRCLE = """
+PYTHON_CYCLE = """
 import sys, threading
 count, kind = int(sys.argv[1]), getattr(threading, sys.argv[2])
 locks, all_there = [kind() for _ in range(count)], threading.Barrier(count + 1)
@@ -79,16 +79,16 @@ with lock: lock.acquire()
 """
 
 
-def look(perimortem, what):
+def examine(perimortem, what):
     result = perimortem.call("stack", "--json", "--no-lines", what)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
 
 
-def await_circle(perimortem, pid, count):
+def await_cycle(perimortem, pid, count):
     """The threads have said that they are about to wait: they will, any moment."""
     for _ in range(100):
-        document = look(perimortem, pid)
+        document = examine(perimortem, pid)
         if document["deadlocks"]:
             (deadlock,) = document["deadlocks"]
             if len(deadlock["tids"]) == count:
@@ -106,27 +106,27 @@ def assert_is_circle(document, deadlock):
 
 @pytest.mark.parametrize("program", ["locks circle", "locks_cpp"])
 @pytest.mark.parametrize("count", [2, 3, 5])
-def test_a_circle_of_mutexes(perimortem, start, tmp_path, program, count):
+def test_a_cycle_of_mutexes(perimortem, start, tmp_path, program, count):
     running = start(*program.split(), count)
-    document, deadlock = await_circle(perimortem, running.pid, count)
+    document, deadlock = await_cycle(perimortem, running.pid, count)
     assert_is_circle(document, deadlock)
     path = tmp_path / "hung.dmp"
     assert perimortem.call("dump", running.pid, "-o", path).returncode == 0
-    (later,) = look(perimortem, path)["deadlocks"]
+    (later,) = examine(perimortem, path)["deadlocks"]
     assert sorted(later["tids"]) == sorted(deadlock["tids"])
     assert f"deadlock of {count} threads" in perimortem.call("analyze", path).stdout
 
 
 def test_a_lock_has_its_name(perimortem, start):
     running = start("locks", "self")
-    _, deadlock = await_circle(perimortem, running.pid, 1)
+    _, deadlock = await_cycle(perimortem, running.pid, 1)
     assert re.search(r"mutex 0x\w+ \(guard\), which it holds itself", deadlock["text"])
 
 
 @pytest.mark.parametrize("kind", ["join", "rwlock"])
-def test_other_circles(perimortem, start, kind):
+def test_other_cycles(perimortem, start, kind):
     running = start("locks", kind)
-    document, deadlock = await_circle(perimortem, running.pid, 2)
+    document, deadlock = await_cycle(perimortem, running.pid, 2)
     assert_is_circle(document, deadlock)
     words = {"join": "waits for the end of thread", "rwlock": "read-write lock"}[kind]
     assert words in deadlock["text"]
@@ -135,19 +135,19 @@ def test_other_circles(perimortem, start, kind):
 @pytest.mark.parametrize("kind", ["Lock", "RLock"])
 @pytest.mark.parametrize("count", [2, 3, 5])
 @pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
-def test_a_circle_of_python_s_locks(perimortem, start, version, count, kind):
-    running = start([find_python(version), "-c", PYTHON_CIRCLE, str(count), kind])
-    document, deadlock = await_circle(perimortem, running.pid, count)
+def test_a_cycle_of_python_s_locks(perimortem, start, version, count, kind):
+    running = start([find_python(version), "-c", PYTHON_CYCLE, str(count), kind])
+    document, deadlock = await_cycle(perimortem, running.pid, count)
     assert_is_circle(document, deadlock)
     assert "Python lock" in deadlock["text"]
 
 
-def test_a_circle_of_python_s_locks_in_a_full_dump(perimortem, start, tmp_path):
-    running = start([os.path.realpath(sys.executable), "-c", PYTHON_CIRCLE, "3", "Lock"])
-    await_circle(perimortem, running.pid, 3)
+def test_a_cycle_of_python_s_locks_in_a_full_dump(perimortem, start, tmp_path):
+    running = start([os.path.realpath(sys.executable), "-c", PYTHON_CYCLE, "3", "Lock"])
+    await_cycle(perimortem, running.pid, 3)
     path = tmp_path / "full.dmp"
     assert perimortem.call("dump", running.pid, "--type", "full", "-o", path).returncode == 0
-    document = look(perimortem, path)
+    document = examine(perimortem, path)
     (deadlock,) = document["deadlocks"]
     assert_is_circle(document, deadlock)
 
@@ -159,7 +159,7 @@ def test_a_lock_that_was_taken_by_acquire_has_no_known_holder(perimortem, start)
     )
     running = start([os.path.realpath(sys.executable), "-c", script])
     for _ in range(100):
-        waits = look(perimortem, running.pid)["waits"]
+        waits = examine(perimortem, running.pid)["waits"]
         if waits and waits[0]["kind"] == "python-lock":
             break
     (wait,) = waits
@@ -173,8 +173,8 @@ def test_a_lock_that_was_taken_by_acquire_has_no_known_holder(perimortem, start)
 @pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
 def test_dead_values_hold_no_lock(perimortem, start, version, script, count):
     running = start([find_python(version), "-c", script])
-    await_true(lambda: len(_python_waits(look(perimortem, running.pid))) == count)
-    document = look(perimortem, running.pid)
+    await_true(lambda: len(_python_waits(examine(perimortem, running.pid))) == count)
+    document = examine(perimortem, running.pid)
     assert document["deadlocks"] == []
     owners = [wait["owner_tid"] for wait in _python_waits(document)]
     assert owners.count(None) == 1
@@ -203,29 +203,29 @@ time.sleep(60)
 """
 
 
-def test_who_waits_for_a_condition_has_given_its_lock_back(perimortem, start):
+def test_a_thread_that_waits_for_a_condition_has_released_its_lock(perimortem, start):
     running = start([os.path.realpath(sys.executable), "-c", PYTHON_CONDITION])
-    await_true(lambda: len(_python_waits(look(perimortem, running.pid))) >= 2)
-    waits = _python_waits(look(perimortem, running.pid))
+    await_true(lambda: len(_python_waits(examine(perimortem, running.pid))) >= 2)
+    waits = _python_waits(examine(perimortem, running.pid))
     assert {wait["owner_tid"] for wait in waits} == {None}
 
 
-def test_a_circle_of_with_is_told_with_what_it_rests_on(perimortem, start):
+def test_a_cycle_of_with_blocks_is_reported_with_its_assumption(perimortem, start):
     """A `with` may have released its lock inside; nothing in the process says so."""
-    running = start([os.path.realpath(sys.executable), "-c", PYTHON_CIRCLE, "2", "Lock"])
-    _, deadlock = await_circle(perimortem, running.pid, 2)
+    running = start([os.path.realpath(sys.executable), "-c", PYTHON_CYCLE, "2", "Lock"])
+    _, deadlock = await_cycle(perimortem, running.pid, 2)
     assert deadlock["confidence"] == "derived"
     assert "unless one has released its lock" in deadlock["text"]
-    running = start([os.path.realpath(sys.executable), "-c", PYTHON_CIRCLE, "2", "RLock"])
-    _, deadlock = await_circle(perimortem, running.pid, 2)
+    running = start([os.path.realpath(sys.executable), "-c", PYTHON_CYCLE, "2", "RLock"])
+    _, deadlock = await_cycle(perimortem, running.pid, 2)
     assert deadlock["confidence"] == "observed"
     assert "unless" not in deadlock["text"]
 
 
-def test_an_owner_that_has_ended_is_told(perimortem, start):
+def test_an_owner_that_has_ended_is_reported(perimortem, start):
     running = start("locks", "dead-owner")
-    await_true(lambda: look(perimortem, running.pid)["waits"])
-    (wait,) = look(perimortem, running.pid)["waits"]
+    await_true(lambda: examine(perimortem, running.pid)["waits"])
+    (wait,) = examine(perimortem, running.pid)["waits"]
     assert "which is not a thread of this process" in wait["text"]
     text = perimortem.call("stack", running.pid, "--no-lines").stdout
     assert wait["text"] in text
@@ -233,19 +233,19 @@ def test_an_owner_that_has_ended_is_told(perimortem, start):
 
 def test_a_lock_of_one_s_own_making_has_no_owner(perimortem, start):
     running = start("locks", "own")
-    await_true(lambda: look(perimortem, running.pid)["waits"][1:])
-    document = look(perimortem, running.pid)
+    await_true(lambda: examine(perimortem, running.pid)["waits"][1:])
+    document = examine(perimortem, running.pid)
     assert document["deadlocks"] == []
     kinds = {wait["kind"]: wait["owner_tid"] for wait in document["waits"]}
     assert kinds["futex"] is None
 
 
 def test_a_thread_that_glibc_has_parked(perimortem, start):
-    """It was told EDEADLK by the kernel, and will wait for ever, but not for what it waits on."""
+    """It got EDEADLK from the kernel, and will wait for ever, but not for what it waits on."""
     running = start("locks", "pi", 2)
 
     def find_parked():
-        waits = look(perimortem, running.pid)["waits"]
+        waits = examine(perimortem, running.pid)["waits"]
         return [wait for wait in waits if "never get its mutex" in wait["text"]]
 
     await_true(find_parked)
@@ -255,17 +255,17 @@ def test_a_thread_that_glibc_has_parked(perimortem, start):
 
 def test_writers_wait_for_one_lock(perimortem, start):
     running = start("locks", "writers", 2)
-    await_true(lambda: len(look(perimortem, running.pid)["waits"]) == 3)
-    waits = look(perimortem, running.pid)["waits"]
+    await_true(lambda: len(examine(perimortem, running.pid)["waits"]) == 3)
+    waits = examine(perimortem, running.pid)["waits"]
     assert {wait["kind"] for wait in waits} == {"rwlock"}
     assert len({wait["address"] for wait in waits}) == 1
     assert any("held by 2 readers" in wait["text"] for wait in waits)
 
 
-def test_a_chain_is_no_circle(perimortem, start):
+def test_a_chain_is_no_cycle(perimortem, start):
     running = start("locks", "chain", 5)
     for _ in range(100):
-        document = look(perimortem, running.pid)
+        document = examine(perimortem, running.pid)
         assert document["deadlocks"] == []
         if sum(wait["owner_tid"] is not None for wait in document["waits"]) == 4:
             return
@@ -274,7 +274,7 @@ def test_a_chain_is_no_circle(perimortem, start):
 
 @pytest.mark.parametrize("argv", [["locks", "busy", "16"], ["python"]], ids=["c", "python"])
 def test_busy_programs_are_never_called_deadlocked(perimortem, start, argv):
-    """Fifty looks at each: locks are taken and given back all the time."""
+    """Fifty samples of each: locks are taken and released all the time."""
     from perimortem.examine import examine_process
     from perimortem.examine.options import ExamineOptions
     from perimortem.proc import find_process
@@ -291,7 +291,7 @@ def test_busy_programs_are_never_called_deadlocked(perimortem, start, argv):
             with examine_process(find_process(running.pid), options) as examination:
                 assert examination.cycles == ()
                 waited += sum(wait.owner_tid is not None for wait in examination.waits)
-    assert waited > 0, "nobody ever waited for anybody: the test proves nothing"
+    assert waited > 0, "no thread ever waited for another: the test proves nothing"
 
 
 def test_a_hang_names_its_deadlock(perimortem, programs):

@@ -81,7 +81,7 @@ def test_inspect_names_threads_and_descriptors(start, perimortem, tmp_path):
     await_true(lambda: program.state == "S")
 
 
-def test_the_target_runs_on_and_is_traced_by_nobody(start, tmp_path):
+def test_the_target_runs_on_and_is_not_traced(start, tmp_path):
     program = start("many_threads", 4)
     for i in range(20):
         write_dump(find_process(program.pid), tmp_path / f"{i}.dmp", DumpOptions(MINI))
@@ -133,7 +133,7 @@ def test_a_dead_leader_is_dumped_through_a_living_thread(start, tmp_path):
 
 
 def test_a_dead_leader_and_unreadable_memory_are_not_taken_for_the_end(start, tmp_path):
-    """Many holes make one ask whether the process still lives; its leader does not."""
+    """After many holes we check whether the process still exists; its leader does not."""
     program = start("pthread_exit_main", "guarded")
     if program.first_line == "no guard pages":
         pytest.skip("MADV_GUARD_INSTALL is of Linux 6.13")

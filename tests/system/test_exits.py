@@ -83,7 +83,7 @@ def release(popen):
 
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("reap", ["yes", "no"])
-def test_status_of_a_stranger(grandchild, end, reap):
+def test_status_of_an_unrelated_process(grandchild, end, reap):
     popen, ref = grandchild(end, reap)
     watch = pidfd.ForeignExitWatch(ref)
     release(popen)
@@ -94,7 +94,7 @@ def test_status_of_a_stranger(grandchild, end, reap):
     assert found.source is not ExitSource.NONE
 
 
-def test_50_strangers_in_a_row_are_all_exact(grandchild):
+def test_50_unrelated_processes_in_a_row_are_all_exact(grandchild):
     for i in range(50):
         popen, ref = grandchild(f"os._exit({i})")
         watch = pidfd.ForeignExitWatch(ref)
@@ -104,7 +104,7 @@ def test_50_strangers_in_a_row_are_all_exact(grandchild):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the proc connector needs CAP_NET_ADMIN")
-def test_the_proc_connector_alone_tells_it_too(grandchild, monkeypatch):
+def test_the_proc_connector_alone_is_enough(grandchild, monkeypatch):
     monkeypatch.setattr(pidfd, "read_exit_status", lambda fd: None)
     popen, ref = grandchild("os._exit(42)")
     monkeypatch.setattr(pidfd, "read_stat", _read_stat_but_of_no_zombie(pidfd.read_stat))
@@ -145,9 +145,9 @@ def test_a_pid_of_another_time_is_refused():
 
 
 def test_a_leader_that_left_early_does_not_speak_for_its_process(programs):
-    """Main left by pthread_exit with 0; the process ends by SIGSEGV of another thread, unreaped."""
+    """Main exited by pthread_exit with 0; the process ends by SIGSEGV of another thread, unreaped."""
     popen = subprocess.Popen(
-        [programs / "leader_leaves"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [programs / "leader_exits"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     popen.stdout.readline()
     watch = pidfd.ForeignExitWatch(find_process(popen.pid))
@@ -158,7 +158,7 @@ def test_a_leader_that_left_early_does_not_speak_for_its_process(programs):
     popen.communicate()
 
 
-def test_watch_tells_the_end_of_a_stranger(perimortem, grandchild):
+def test_watch_reports_the_end_of_an_unrelated_process(perimortem, grandchild):
     popen, ref = grandchild("os._exit(42)")
     watch = perimortem.start("watch", ref.pid, "--json")
     await_true(lambda: os.path.exists(f"/proc/{watch.pid}/fd") and _holds_pidfd(watch.pid))
@@ -179,7 +179,7 @@ def _holds_pidfd(pid):
         return False
 
 
-def test_watch_sees_the_hang_of_a_stranger_and_leaves_it_running(perimortem, start):
+def test_watch_reports_the_hang_of_an_unrelated_process_and_leaves_it_running(perimortem, start):
     program = start("hang_once", 0.3)
     watch = perimortem.start("watch", "--no-stacks", program.pid)
     assert "main" in read_line_with(watch.stderr, "HANG")

@@ -98,7 +98,7 @@ def test_a_thousand_crashes_at_once_keep_the_budget(perimortem, programs):
     assert not list((perimortem.data_dir / "dumps").glob(".*.partial"))
 
 
-def test_the_fourth_crash_alike_is_explained_without_a_dump_of_its_own(perimortem, programs):
+def test_the_fourth_crash_alike_is_explained_without_its_own_dump(perimortem, programs):
     for _ in range(3):
         perimortem.report(programs / "faults", "null-field")
     report = perimortem.report(programs / "faults", "null-field")

@@ -1,4 +1,4 @@
-"""Descriptors in a dump: of each kind one, as the kernel tells of it."""
+"""Descriptors in a dump: of each kind one, as the kernel describes it."""
 
 from __future__ import annotations
 

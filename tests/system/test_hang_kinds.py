@@ -41,18 +41,18 @@ def test_the_kind_of_a_hang(perimortem, programs, how, kind, words):
 
 
 def read_share(report, hang):
-    """Of a processor, that the loop had while it was looked at twice, by what it told itself."""
+    """The share of a processor that the loop had between the two samples, by its own reports."""
     first = datetime.fromisoformat(hang["detected_at"])
     facts = "\n".join(e["fact"] for e in report["evidence"])
     apart_ms = int(re.search(r"two samples (\d+) ms apart", facts)[1])
     second = first + timedelta(milliseconds=apart_ms)
-    told = [
+    rows = [
         (datetime.fromisoformat(event["at"]), event["payload"]["cpu_ms"])
         for event in report["recent_events"]
         if event["name"] == "ran"
     ]
-    begin = max((row for row in told if row[0] <= first), default=told[0])
-    end = min((row for row in told if row[0] >= second), default=told[-1])
+    begin = max((row for row in rows if row[0] <= first), default=rows[0])
+    end = min((row for row in rows if row[0] >= second), default=rows[-1])
     return (end[1] - begin[1]) / ((max(end[0], second) - begin[0]) / timedelta(milliseconds=1))
 
 
@@ -84,7 +84,7 @@ def test_a_process_that_a_debugger_holds(perimortem, programs):
     try:
         read_line_with(command.stderr, "held by a debugger")
     finally:
-        gdb.communicate(timeout=60)  # the end of its input: it lets go, and leaves
+        gdb.communicate(timeout=60)  # the end of its input: it lets go, and exits
     command.terminate()
     command.communicate(timeout=60)
 
@@ -97,7 +97,7 @@ FREEZER = Path("/sys/fs/cgroup/freezer")
 )
 @pytest.mark.parametrize("does", ["while :; do :; done", "exec sleep 60"])
 def test_a_frozen_cgroup(perimortem, does):
-    """Who runs sleeps in the kernel's refrigerator; who slept before sleeps on where it was."""
+    """A running thread is put into the kernel's refrigerator; a sleeping one stays where it was."""
     group = FREEZER / f"perimortem-test-{os.getpid()}"
     group.mkdir()
     command = perimortem.start(

@@ -1,4 +1,4 @@
-"""Hangs of real programs: told, dumped, recovered, and never blamed on the innocent."""
+"""Hangs of real programs: reported, dumped, recovered, and never blamed on a healthy process."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_hang_that_recovers_stands_in_a_clean_exit(perimortem, programs):
     assert len(report["dumps"]) == 1
 
 
-def test_each_hang_is_told_and_dumped_once(perimortem, programs):
+def test_each_hang_is_reported_and_dumped_once(perimortem, programs):
     report = perimortem.report(programs / "hang_many", 3, 0.15, options=("--no-stacks",))
     assert len(report["hangs"]) == 3
     assert len({dump["path"] for dump in report["dumps"]}) == 3
@@ -97,7 +97,7 @@ def count_waits(pid):
     return int(status.split("voluntary_ctxt_switches:")[1].split()[0])
 
 
-def test_a_stopped_monitor_blames_nobody(perimortem, programs):
+def test_a_stopped_monitor_blames_no_process(perimortem, programs):
     """SIGSTOP to the monitor for longer than the threshold; the target beats all the while."""
     process = perimortem.start(
         "run", "--threshold", "0.5", "--report", perimortem.base / "r.json",
@@ -105,7 +105,7 @@ def test_a_stopped_monitor_blames_nobody(perimortem, programs):
     )  # fmt: skip
     assert process.stdout.readline() == "ready\n"
     waits = count_waits(process.pid)
-    await_true(lambda: count_waits(process.pid) > waits + 2)  # it has looked, and waits for more
+    await_true(lambda: count_waits(process.pid) > waits + 2)  # it has sampled, and waits for more
     process.send_signal(signal.SIGSTOP)
     await_true(lambda: Path(f"/proc/{process.pid}/stat").read_text().split()[2] == "T")
     time.sleep(1.5)  # the length of the stop is what is tested
@@ -165,7 +165,7 @@ def test_a_stopped_program_is_a_hang_that_says_so_even_without_an_agent(perimort
     assert report["dumps"][0]["path"]
 
 
-def test_our_own_freeze_is_nobodys_hang(perimortem, programs):
+def test_our_own_freeze_is_no_hang(perimortem, programs):
     """A full dump holds the target longer than its other heartbeat's threshold.
 
     A compressed one: that takes its time of the processor, and nearly nothing of the disk."""
@@ -188,7 +188,7 @@ def test_a_monitor_that_is_stopped_during_a_hang_reports_it_once(perimortem, pro
         "run", "--no-stacks", "--report", perimortem.base / "r.json",
         "--", programs / "hang_once", "0.5",
     )  # fmt: skip
-    read_line_with(process.stderr, "next ")  # the hang's account is out
+    read_line_with(process.stderr, "next ")  # the hang's report is printed
     for _ in range(3):
         waits = count_waits(process.pid)
         await_true(lambda waits=waits: count_waits(process.pid) > waits + 2)
@@ -224,7 +224,7 @@ def test_the_policy_ends_the_tree_of_a_wrapper(perimortem, programs, policy, num
     assert not Path(f"/proc/{child['pid']}").exists()
 
 
-def test_the_policy_that_ended_members_leaves_with_124(perimortem, programs):
+def test_run_exits_with_124_when_the_policy_ended_members(perimortem, programs):
     """The command itself takes the end of its child as it comes, and succeeds."""
     script = f"{programs}/hang_once 0.3 & wait; exit 0"
     report = perimortem.report(

@@ -1,5 +1,5 @@
-"""Monitor and worker are killed at every step of a crash: nothing that was said is lost, nobody stays
-stopped, and what bears the name of a dump is a whole one."""
+"""Monitor and worker are killed at every step of a crash: nothing that was reported is lost, no
+process stays stopped, and a file with the name of a dump is a whole one."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_the_monitor_is_killed(perimortem, step):
     if monitor.poll() is None:
         monitor.stderr.readline()
     target.communicate("", timeout=30)
-    assert target.returncode == -signal.SIGSEGV  # it was let go, and died its own death
+    assert target.returncode == -signal.SIGSEGV  # it was released, and died of its own signal
     monitor.communicate(timeout=30)
     assert monitor.returncode == -signal.SIGKILL
     check_dumps(perimortem)

@@ -1,4 +1,4 @@
-"""`import perimortem`: what a program of somebody else does with it."""
+"""`import perimortem`: as another program uses it."""
 
 from __future__ import annotations
 

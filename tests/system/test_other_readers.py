@@ -106,7 +106,7 @@ def test_minidump_of_skelsec_agrees(path):
 
 
 @pytest.mark.parametrize("name", [name for name in SYNTHETIC if name != "windows-old"])
-def test_made_up_dumps_are_what_they_are_said_to_be(name, tmp_path):
+def test_synthetic_dumps_are_what_they_claim_to_be(name, tmp_path):
     """But for counts of 8 bytes, which neither of them knows."""
     process, path = SYNTHETIC[name].process, tmp_path / "x.dmp"
     path.write_bytes(SYNTHETIC[name].data)

@@ -33,7 +33,7 @@ def browser():
 
 @pytest.fixture()
 def open_page(browser):
-    """open_page(path, width, scheme): the page, and what was amiss with it."""
+    """open_page(path, width, scheme): the page, and its errors."""
     contexts = []
 
     def begin(path, width=1280, scheme="light"):
@@ -104,7 +104,7 @@ def test_sections_of_a_hang(hang_page, open_page):
 
 
 def test_a_hang_and_then_a_crash(perimortem, open_page, tmp_path):
-    """Each is told by what was seen when it happened."""
+    """Each is described by what was seen when it happened."""
     seen, path = tmp_path / "seen", tmp_path / "report.json"
     script = (
         "import ctypes, os, sys, time, perimortem\n"

@@ -1,4 +1,4 @@
-"""The three ways to take a dump, and what the target has of them: its health is asked, not assumed."""
+"""The three ways to take a dump, and their effect on the target: its health is measured, not assumed."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def children_of(pid):
 
 
 def clones_of(pid):
-    """Those that are no child of its own making: they have no exit signal."""
+    """Children that the program did not create: they have no exit signal."""
     clones = []
     for child in children_of(pid):
         with contextlib.suppress(OSError):
@@ -88,7 +88,7 @@ def test_the_target_is_well_after_200_dumps(start, tmp_path, pause, types):
 
 
 @pytest.mark.parametrize("step", range(1, LAST_STEP + 1))
-def test_a_worker_killed_at_any_step_of_the_injection_harms_nobody(start, programs, step):
+def test_a_worker_killed_at_any_step_of_the_injection_does_no_harm(start, programs, step):
     """Each thread in its turn: in a call, in the middle of its vector registers, with a signal."""
     program = start_health(start, 8)
     since_ticks = int(time.clock_gettime(time.CLOCK_BOOTTIME) * 100)
@@ -97,12 +97,12 @@ def test_a_worker_killed_at_any_step_of_the_injection_harms_nobody(start, progra
             [programs / "killed_in_injection", str(program.pid), str(tid), str(step)],
             capture_output=True, timeout=30,
         )  # fmt: skip
-        assert killed.returncode in (-signal.SIGKILL, 3)  # 3: it came with a signal of its own
+        assert killed.returncode in (-signal.SIGKILL, 3)  # 3: it had its own signal pending
     await_true(lambda: all(not is_alive(clone) for clone in clones_of(program.pid)))
     release(program.pid, Hold(since_ticks=since_ticks))
     await_true(lambda: not clones_of(program.pid))
     noticed = ask_health(program)
-    # A call that counts its time anew is told so, should we die: EINTR is what is left of us.
+    # If we die, a call whose timeout would restart fails with EINTR: the only trace of us.
     harm = {name: noticed[name] for name in NOTHING if name not in ("eintr", "vdso_changed")}
     assert harm == dict.fromkeys(harm, 0)
 
@@ -156,7 +156,7 @@ def test_a_snapshot_is_of_one_instant_though_the_target_runs(start, tmp_path):
         result = dump(program, tmp_path, FULL, pause)
         assert result.pause is pause
         assert count_steps(result.path, address, 64 << 20) <= most
-    # The proof that this can tell: without a pause there are more.
+    # The proof that this can fail: without a pause there are more.
     result = dump(program, tmp_path, FULL, Pause.NONE)
     assert count_steps(result.path, address, 64 << 20) > 1
     assert any("nothing was stopped" in error for error in result.soft_errors)
@@ -219,8 +219,8 @@ def test_a_target_that_ends_meanwhile_is_dumped_all_the_same_and_its_pipes_are_c
     assert (tmp_path / "d.dmp").stat().st_size > 1 << 30
 
 
-def test_a_monitor_does_not_tell_of_the_clone(perimortem, programs):
-    """It is a child of the target, and is killed: no member, no death, nobody's."""
+def test_a_monitor_does_not_report_the_clone(perimortem, programs):
+    """It is a child of the target, and is killed: not reported as a member, nor as a death."""
     report = perimortem.base / "r.json"
     done = perimortem.call(
         "run", "--dump-type", "full", "--pause", "snapshot", "--no-stacks", "--report", report,
@@ -281,7 +281,7 @@ def test_seccomp_filters_are_suspended_for_the_one_call(start, tmp_path):
 
 
 def test_memory_that_a_clone_has_not_is_in_the_dump(start, tmp_path):
-    """MADV_DONTFORK and MADV_WIPEONFORK; and MADV_DONTDUMP only when it is asked for."""
+    """MADV_DONTFORK and MADV_WIPEONFORK; and MADV_DONTDUMP only on request."""
     code = (
         "areas = []\n"
         "for advice in (10, 18, 16):\n"
@@ -390,7 +390,7 @@ def test_a_triage_dump_names_no_directory(start, tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a pid namespace")
-def test_a_snapshot_in_a_pid_namespace_takes_nobody_elses_child(start, programs, tmp_path):
+def test_a_snapshot_in_a_pid_namespace_takes_no_other_child(start, programs, tmp_path):
     program = start(
         ["unshare", "-pf", "--kill-child", str(programs / "health"), "64"], stdin=subprocess.PIPE
     )
@@ -421,7 +421,7 @@ def test_the_dumper_stays_small(start, tmp_path, pause):
     assert int(measured.stdout.splitlines()[-1]) < 64 << 10
 
 
-def test_left_clones_are_told_from_children_of_the_program(start):
+def test_left_clones_are_distinguished_from_children_of_the_program(start):
     program = start_health(start, 8)
     assert find_left_clones(program.pid, 0) == []
 

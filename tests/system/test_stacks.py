@@ -146,7 +146,7 @@ def test_python_and_native_frames_are_one_stack(perimortem, start, version):
     assert main["frames"][-1]["function"] == "_start"
 
 
-def test_who_holds_the_gil_is_told(perimortem, start):
+def test_the_holder_of_the_gil_is_reported(perimortem, start):
     script = (
         "import threading, time\n"
         "def spin():\n    while True: pass\n"
@@ -159,7 +159,7 @@ def test_who_holds_the_gil_is_told(perimortem, start):
         threads = json.loads(perimortem.call("stack", "--json", program.pid).stdout)["threads"]
         return [[n for n in t["notes"] if "GIL" in n] for t in threads]
 
-    # Between two instructions nobody may hold it for a moment.
+    # Between two instructions no thread may hold it for a moment.
     await_true(lambda: sorted(holders()) == [["holds the GIL"], ["waits for the GIL"]])
 
 
@@ -224,7 +224,7 @@ def test_the_same_frames_of_programs_of_the_distribution(perimortem, tmp_path, a
 
 
 class Rest:
-    """Whether a program waits for what never comes: it has not run since the last looks."""
+    """Whether a program waits for what never comes: it has not run since the last samples."""
 
     def __init__(self, pid):
         self.pid, self.slices, self.same = pid, None, 0
@@ -354,7 +354,7 @@ def test_py_spy_where_pystack_is_not(perimortem, start, tmp_path):
 
 
 def test_debugging_symbols_from_a_server(perimortem, start, programs, tmp_path):
-    """debuginfod-find asks a real server of files on this machine; only when that is asked for."""
+    """debuginfod-find asks a real server of files on this machine; only on request."""
     if shutil.which("debuginfod-find") is None:
         pytest.skip("debuginfod-find is not installed (make test-deps)")
     stripped = tmp_path / "program"

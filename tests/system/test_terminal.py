@@ -98,7 +98,7 @@ def test_propagate_signal_dies_as_the_command_did(perimortem, programs):
 
 @pytest.fixture()
 def shell(perimortem):
-    """An interactive bash on a terminal of its own."""
+    """An interactive bash on its own terminal."""
     child = pexpect.spawn(
         "bash", ["--norc", "--noprofile", "-i"], env={**perimortem.env, "PS1": "bash> "},
         encoding="utf-8", timeout=20, dimensions=(24, 100),
@@ -219,7 +219,7 @@ def _is_zombie(pid):
     return re.search(r"\) Z", Path(f"/proc/{pid}/stat").read_text()) is not None
 
 
-def test_who_ended_it_by_the_group_is_told(perimortem, tmp_path):
+def test_the_sender_of_a_group_signal_is_named(perimortem, tmp_path):
     process = perimortem.start(
         "run", "-q", "--report", tmp_path / "r.json", "--", "sh", "-c", "echo ready; sleep 30",
         start_new_session=True,

@@ -1,4 +1,4 @@
-"""Members of a tree that are met in their last moment, and strays beside their recorders."""
+"""Members of a tree that are found just before their end, and stray files beside their recorders."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from perimortem.system import open_selector
 
 
 def test_a_child_that_could_not_be_held_may_be_taken_later(tmp_path, monkeypatch):
-    """It had ended between the look and the hold; its recorder, which tells of it, came after that."""
+    """It had ended between the listing and the hold; its recorder appeared after that."""
     selector = open_selector()
     targets = Targets(selector, Timers(), SystemClock())
     tree = ProcessTree(targets)
@@ -41,7 +41,7 @@ def _raise_gone(*_arguments, **_options):
     raise ProcessGone("it has ended")
 
 
-def test_a_stray_file_in_the_run_directory_stops_nobody(perimortem):
+def test_a_stray_file_in_the_run_directory_stops_nothing(perimortem):
     perimortem.run_dir.mkdir(mode=0o700)
     for name in ("²-1.rec", "1-².rec", "99999999999-1.rec", "..rec"):
         (perimortem.run_dir / name).write_text("")

@@ -1,4 +1,4 @@
-"""Processes make processes: every one is watched, and the first death is told apart."""
+"""Processes make processes: every one is watched, and the first death is identified."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def find(report, name):
 
 
 @pytest.mark.parametrize("shell", ["bash", "dash"])
-def test_a_child_of_a_shell_that_crashes_is_told(perimortem, programs, shell):
+def test_a_crashing_child_of_a_shell_is_reported(perimortem, programs, shell):
     report = perimortem.report(shell, "-c", f"{programs}/crash_null; exit 4")
     assert report["_status"] == 4
     (crash,) = find(report, "crash_null")
@@ -51,7 +51,7 @@ def test_a_library_that_ends_the_real_program_is_found_behind_wrappers(
 
 
 @pytest.mark.parametrize("how", ["fork", "vfork", "posix_spawn", "posix_spawnp", "system", "popen"])
-def test_however_a_child_is_made(perimortem, programs, how):
+def test_every_way_to_make_a_child(perimortem, programs, how):
     report = perimortem.report(programs / "spawns", how, programs / "exit_in_library")
     assert report["verdict"] == "clean-exit"
     (child,) = find(report, "exit_in_library")
@@ -208,7 +208,7 @@ def test_a_pytest_worker_that_hangs_names_its_test(perimortem, tmp_path):
     assert shown["hangs"][0]["recovered_at"]
 
 
-def test_the_plugin_does_nothing_where_nobody_watches(tmp_path, perimortem):
+def test_the_plugin_does_nothing_without_a_monitor(tmp_path, perimortem):
     (tmp_path / "test_one.py").write_text("def test_one(): pass\n")
     result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path / "test_one.py"],
@@ -218,7 +218,7 @@ def test_the_plugin_does_nothing_where_nobody_watches(tmp_path, perimortem):
     assert not perimortem.run_dir.exists()
 
 
-def test_children_that_bear_no_preload_start_and_are_watched(perimortem, programs):
+def test_children_that_support_no_preload_start_and_are_watched(perimortem, programs):
     """A sanitizer's program, a static one: by exec in the same process and as children."""
     for name in ("asan_program", "static_program"):
         for script in (f"{programs}/{name} 3; exit $?", f"exec {programs}/{name} 3"):
@@ -261,7 +261,7 @@ def test_a_child_in_a_chroot_gets_no_preload_that_is_not_there(perimortem, progr
 
 @pytest.mark.parametrize(("how", "verdict"), [("0", "clean-exit"), ("crash", "crash")])
 def test_a_daemon_is_watched_to_its_end(perimortem, programs, how, verdict):
-    """Forked twice, its own session, no descriptors, no environment: it came to us all the same."""
+    """Forked twice, its own session, no descriptors, no environment: it is still our descendant."""
     report = perimortem.report(programs / "daemonize", how, options=("--wait", "all"))
     assert (report["verdict"], report["_status"]) == ("clean-exit", 0)
     assert report["process_count"] == 3
@@ -306,7 +306,7 @@ def test_2000_short_lived_processes(perimortem):
 
 
 def test_a_fork_bomb_that_its_limit_stops(perimortem):
-    """512 processes at once, of which the watch may have died only if it was told to."""
+    """512 processes at once, more than some limits allow; the monitor must survive."""
     script = "import os, time\nfor i in range(9): os.fork()\ntime.sleep(0.5)\n"
     report = perimortem.report(sys.executable, "-c", script)
     assert report["verdict"] == "clean-exit"
@@ -338,7 +338,7 @@ def test_a_run_below_a_run_watches_its_own(perimortem, programs):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a pid namespace")
 def test_as_pid_1_it_reaps_orphans(perimortem):
-    """In a pid namespace of its own: twenty orphans die, and none stays a zombie."""
+    """In a separate pid namespace: twenty orphans die, and none stays a zombie."""
     script = (
         "for i in $(seq 20); do (sleep 0.0$i &) ; done; "
         "for i in $(seq 100); do n=$(grep -l 'State:.Z' /proc/[0-9]*/status 2>/dev/null | wc -l); "
@@ -352,7 +352,7 @@ def test_as_pid_1_it_reaps_orphans(perimortem):
     assert result.returncode == 0, result.stderr
 
 
-def test_a_member_that_deadlocks_is_told_and_dumped(perimortem, programs):
+def test_a_member_that_deadlocks_is_reported_and_dumped(perimortem, programs):
     process = perimortem.start(
         "run", "--threshold", "3", "--no-stacks", "--", "sh", "-c", f"{programs}/deadlock; true"
     )
@@ -367,13 +367,13 @@ def test_a_member_that_deadlocks_is_told_and_dumped(perimortem, programs):
     process.communicate(timeout=20)
 
 
-# What a hunt has found
+# Bugs found by searching
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a pid namespace")
 @pytest.mark.parametrize("options", [(), ("--mount-proc",)])
 def test_another_pid_namespace_is_not_the_machine(perimortem, options):
-    """Pid 1 in there is not pid 1 out here: nobody else's process is adopted."""
+    """Pid 1 in there is not pid 1 out here: no other process is adopted."""
     command = ("unshare", "-p", "-f", *options, "bash", "-c", "(sleep 0.5; exit 3) & wait; true")
     report = perimortem.report(*command)
     if "unshare failed" in report["_stderr"]:
@@ -384,7 +384,7 @@ def test_another_pid_namespace_is_not_the_machine(perimortem, options):
 
 
 def test_a_daemon_that_outlives_its_monitor_leaves_no_files(perimortem, tmp_path):
-    """It forks on and on once the monitor is gone; nobody will take its recorders away."""
+    """It forks on and on once the monitor is gone; no process is left to remove its recorders."""
     go_on, done = tmp_path / "go-on", tmp_path / "done"
     os.mkfifo(go_on)
     forks = f"read < {go_on}; for i in $(seq 40); do (true); done; echo > {done}"
@@ -395,7 +395,7 @@ def test_a_daemon_that_outlives_its_monitor_leaves_no_files(perimortem, tmp_path
     assert len(list(perimortem.run_dir.iterdir())) <= 2
 
 
-def test_who_hangs_is_dumped_and_not_his_only_child(perimortem, programs):
+def test_the_hung_process_is_dumped_and_not_its_only_child(perimortem, programs):
     report = perimortem.report(
         programs / "deadlock", "child",
         options=("--threshold", "3", "--on-hang", "kill", "--no-stacks"),
@@ -405,7 +405,7 @@ def test_who_hangs_is_dumped_and_not_his_only_child(perimortem, programs):
     assert report["first_death"] is None
 
 
-def test_a_command_has_ended_whatever_its_children_do(perimortem, tmp_path):
+def test_a_command_has_ended_even_if_its_children_run_on(perimortem, tmp_path):
     """One that forks without end is left behind."""
     script = (
         "import os, sys, time\n"
@@ -469,7 +469,7 @@ def test_a_fork_in_a_chroot_makes_no_files_there(perimortem, tmp_path):
     assert list(jail.iterdir()) == []
 
 
-def test_a_large_environment_and_a_program_that_bears_no_preload(perimortem, programs):
+def test_a_large_environment_and_a_program_that_supports_no_preload(perimortem, programs):
     perimortem.environment |= {f"VARIABLE_{i}": "x" for i in range(3000)}
     report = perimortem.report("sh", "-c", f"{programs}/asan_program 3; exit $?")
     assert (report["_status"], "ASan" in report["_stderr"]) == (3, False)

@@ -25,7 +25,7 @@ def test_clean_exit(perimortem, programs):
 
 
 @pytest.mark.parametrize("how", ["return", "exit", "_exit", "_Exit", "quick_exit"])
-def test_the_programs_own_leave_is_a_goodbye_however_it_leaves(perimortem, programs, how):
+def test_the_programs_own_exit_is_a_goodbye_however_it_exits(perimortem, programs, how):
     report = perimortem.report(programs / "exit_status", 3, how)
     assert (report["verdict"], report["silent"], report["_status"]) == ("failed-exit", False, 3)
 
@@ -57,7 +57,7 @@ def test_a_librarys_destructor_after_the_programs_goodbye(perimortem, programs):
     assert (report["verdict"], report["_status"]) == ("silent-crash", 9)
 
 
-def test_a_library_that_leaves_with_status_0_is_clean_but_named(perimortem, programs):
+def test_a_library_that_exits_with_status_0_is_clean_but_named(perimortem, programs):
     report = perimortem.report(programs / "exit_in_library", "_exit0")
     assert (report["verdict"], report["silent"]) == ("clean-exit", True)
     assert "libsends_it.so" in report["where"]["text"]
@@ -73,10 +73,10 @@ def test_the_offset_of_the_caller_is_right(perimortem, programs):
         ["addr2line", "-f", "-e", programs / "libsends_it.so", offset],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert result.stdout.split()[0] == "library_leaves"
+    assert result.stdout.split()[0] == "library_exits"
 
 
-def test_shells_and_python_leave_by_their_own_exit(perimortem):
+def test_shells_and_python_exit_by_their_own_exit_function(perimortem):
     assert perimortem.report("sh", "-c", "exit 4")["verdict"] == "failed-exit"
     assert perimortem.report("bash", "-c", "exit 0")["verdict"] == "clean-exit"
     report = perimortem.report(sys.executable, "-c", "import os; os._exit(6)")
@@ -85,7 +85,7 @@ def test_shells_and_python_leave_by_their_own_exit(perimortem):
     assert (report["verdict"], report["_status"]) == ("failed-exit", 2)
 
 
-def test_a_go_program_leaves_past_every_hook_and_is_not_blamed(perimortem, tmp_path):
+def test_a_go_program_bypasses_every_hook_and_is_not_blamed(perimortem, tmp_path):
     import shutil
     import subprocess
 
@@ -105,7 +105,7 @@ def test_a_go_program_leaves_past_every_hook_and_is_not_blamed(perimortem, tmp_p
     assert "Go program" in evidence(report)
 
 
-def test_java_leaves_from_a_thread_of_its_machine(perimortem, tmp_path):
+def test_java_exits_from_a_thread_of_its_virtual_machine(perimortem, tmp_path):
     import shutil
     import subprocess
 
@@ -199,7 +199,7 @@ def test_stopped_by_a_request_that_run_passed_on(perimortem, programs, number):
     assert process.returncode == 128 + number
 
 
-def test_stopped_when_it_leaves_by_itself_after_the_request(perimortem):
+def test_stopped_when_it_exits_by_itself_after_the_request(perimortem):
     script = "trap 'exit 143' TERM; echo ready; while :; do sleep 0.05; done"
     process = perimortem.start(
         "run", "--report", perimortem.base / "r.json", "--", "sh", "-c", script
@@ -253,11 +253,11 @@ def test_hang_ended_by_a_signal(perimortem, programs):
 
 
 def test_silent_crash_when_the_last_beat_was_stale(perimortem, programs):
-    """The program stops beating, then leaves with status 0 without a word."""
+    """The program stops beating, then exits with status 0 without a goodbye."""
     script = (
         "import perimortem, os, time, ctypes\n"
         "hb = perimortem.attach('work', threshold=0.2); hb.beat(); time.sleep(0.5)\n"
-        "ctypes.CDLL(None).syscall(231, 0)\n"  # exit_group: nobody's _exit
+        "ctypes.CDLL(None).syscall(231, 0)\n"  # exit_group: past every _exit
     )
     report = perimortem.report(sys.executable, "-c", script, options=("--no-stacks",))
     assert (report["verdict"], report["_status"]) == ("silent-crash", 0)
@@ -376,7 +376,7 @@ def reads_kernel_log():
     return True
 
 
-def test_a_fault_signal_that_somebody_sent_is_not_told_as_a_fault(perimortem, programs):
+def test_a_fault_signal_that_was_sent_is_not_reported_as_a_fault(perimortem, programs):
     process, pid = start_run(perimortem, programs / "beats", options=("--no-crash-handler",))
     os.kill(pid, signal.SIGSEGV)
     report, stderr = finish(perimortem, process)
@@ -388,7 +388,7 @@ def test_a_fault_signal_that_somebody_sent_is_not_told_as_a_fault(perimortem, pr
 
 def test_a_fault_in_another_thread_is_found_in_the_kernels_log(perimortem, programs):
     if not reads_kernel_log():
-        pytest.skip("the kernel log may not be read")
+        pytest.skip("the kernel log cannot be read")
     report = perimortem.report(programs / "crash_in_thread", options=("--no-crash-handler",))
     assert report["where"]["text"].startswith("faulted in crash_in_thread")
 
@@ -402,7 +402,7 @@ def test_a_supervisor_that_ignores_sigchld(perimortem, programs):
 
 
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", "2>&1 >/dev/null | true"])
-def test_the_watch_goes_on_without_anybody_who_reads(perimortem, redirection):
+def test_the_watch_goes_on_without_a_reader(perimortem, redirection):
     import json
     import subprocess
 

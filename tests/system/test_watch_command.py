@@ -17,7 +17,7 @@ from conftest import read_line_with
 pytestmark = pytest.mark.system
 
 
-def test_a_deadlock_of_a_stranger(perimortem, start):
+def test_a_deadlock_of_an_unrelated_process(perimortem, start):
     program = start("deadlock")
     process = perimortem.start("watch", "--threshold", "3", "--no-stacks", program.pid)
     assert f"deadlock[{program.pid}]" in read_line_with(process.stderr, "HANG")
@@ -28,7 +28,7 @@ def test_a_deadlock_of_a_stranger(perimortem, start):
 
 
 def test_children_are_followed_when_asked(perimortem, start, programs):
-    """Found by a look each second: a child that lives longer than that is not missed."""
+    """Found by a sample each second: a child that lives longer than that is not missed."""
     script = f"echo ready; read line; sh -c 'sleep 3; exec {programs}/crash_null'; read line"
     program = start(["sh", "-c", script], stdin=subprocess.PIPE)
     process = perimortem.start("watch", "--follow", program.pid)
@@ -54,7 +54,7 @@ def unit():
             with contextlib.suppress(OSError):
                 directory.rmdir()
             return
-    pytest.skip("no control group hierarchy that may be written")
+    pytest.skip("no writable control group hierarchy")
 
 
 def test_the_processes_of_a_unit_and_those_that_come_later(perimortem, start, unit):

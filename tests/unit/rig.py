@@ -105,7 +105,7 @@ class FakeRecorder:
 
 
 class FakeStore:
-    """Keeps what is recorded, and answers reservations as it is told to."""
+    """Keeps what is recorded, and answers reservations as the test configures it."""
 
     def __init__(self):
         self.recorded = []
@@ -130,7 +130,7 @@ class FakeStore:
 
 
 class Log:
-    """Whatever is notified of, in its order."""
+    """Every notification, in order."""
 
     status_interval_ns = None
 

@@ -26,6 +26,6 @@ def test_a_heartbeat_older_than_its_limit_is_never_fresh(age_s, stale, state):
     assert "before the end" in line
 
 
-def test_of_a_process_that_runs_no_end_is_spoken_of():
+def test_a_running_process_has_no_end_in_its_report():
     (line,) = describe_last(make_report(0.8, stale=True, kind=ExitKind.RUNNING))
     assert "before the end" not in line

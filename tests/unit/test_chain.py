@@ -1,4 +1,4 @@
-"""Reporters that report reporters: storms with a planted first fault, damaged text, circles, kinds."""
+"""Reporters that report reporters: storms with a planted first fault, damaged text, cycles, kinds."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def make_storm(rng, count, chains):
         command_line = f"{WER} -u -p {number} -s {rng.randrange(1, 9999)}"
         if form == 3:
             command_line = f"{WER} -pss -s {rng.randrange(1, 9999)} -p {number} -ip {number}"
-        if form == 4:  # not told, as in the listing of a kernel dump: the parent tells
+        if form == 4:  # not shown, as in the listing of a kernel dump: the parent shows it
             command_line = ""
         parent = reported if form == 4 else rng.choice([reported, 4])
         blocks.append(describe(rng, pid, parent, "WerFault.exe", command_line))
@@ -75,10 +75,10 @@ def test_the_first_fault_of_a_storm_is_found(seed):
     assert all(fault.process.name.startswith("app") for fault in chains.first_faults)
     assert all(fault.depth == fault.count for fault in chains.first_faults)
     worst = max(followers, key=followers.get)
-    told = render_chains_text(chains)
-    assert f"{worst} ({worst:#x})" in told.splitlines()[0]
-    assert "ExcludedApplications" in told
-    assert len(told) < 10_000
+    shown = render_chains_text(chains)
+    assert f"{worst} ({worst:#x})" in shown.splitlines()[0]
+    assert "ExcludedApplications" in shown
+    assert len(shown) < 10_000
 
 
 @pytest.mark.skipif(
@@ -122,7 +122,7 @@ def reporter(pid, reports=None, created=None, parent=None, name="WerFault.exe"):
     return ListedProcess(pid, parent, name, line, created)
 
 
-def test_a_circle_of_pids_is_cut_and_told():
+def test_a_cycle_of_pids_is_cut_and_reported():
     chains = derive_chains([reporter(1, 2), reporter(2, 3), reporter(3, 1), reporter(9, 3)])
     assert len(chains.links) == 3
     assert any("cycle" in note for note in chains.notes)
@@ -142,7 +142,7 @@ def test_a_pid_that_came_again_is_not_followed():
     assert "younger" in chains.notes[0]
 
 
-def test_who_reports_itself_is_no_chain():
+def test_a_process_that_reports_itself_is_no_chain():
     assert derive_chains([reporter(5, 5)]).links == ()
 
 

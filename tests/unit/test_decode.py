@@ -93,6 +93,6 @@ def test_exit_codes_of_windows(code, kind, words):
     assert describe_exit(end).startswith(words)
 
 
-def test_the_subcode_of_a_fast_fail_is_told():
+def test_the_subcode_of_a_fast_fail_is_explained():
     end = replace(decode_exit_code(0xC0000409, ExitSource.PROCESS_HANDLE), subcode=7)
     assert "subcode 7: FAST_FAIL_FATAL_APP_EXIT: abort()" in describe_exit(end)

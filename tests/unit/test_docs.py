@@ -1,4 +1,4 @@
-"""The documentation: every fact and every word for who stands in it, links lead somewhere, and what is
+"""The documentation: every fact and every kind of culprit is listed, links lead somewhere, and what is
 made from the program is what the program says today. And the version is the same everywhere.
 """
 

@@ -46,5 +46,5 @@ def test_made_up_dumps_of_other_writers(name):
 
 @needs_dumps
 @each_shared_dump
-def test_other_peoples_dumps(path: Path):
+def test_dumps_of_other_writers_on_disk(path: Path):
     check(path.read_bytes())

@@ -230,7 +230,7 @@ def test_a_worker_that_never_stops_talking_is_ended(rig):
     ],
     ids=["cut", "list", "incomplete", "nested", "wrong types"],
 )
-def test_an_examiner_that_lies_or_dies_costs_the_stacks_alone(rig, output):
+def test_a_bad_or_dead_examiner_costs_only_the_stacks(rig, output):
     target = rig.add()
     rig.run_until(lambda: target.life.phase is Phase.DUMPING)
     rig.finish_dump()

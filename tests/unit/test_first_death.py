@@ -89,8 +89,8 @@ def test_it_is_never_later_than_what_followed(others, ended_s, verdict):
         assert sum(f.count for f in first.followers) <= len(members)
 
 
-def test_who_was_reaped_by_his_parent_died_before_it():
-    """Whatever the order in which we noticed."""
+def test_a_process_reaped_by_its_parent_died_before_it():
+    """In any order in which we noticed."""
     command = process(1, 5.0, Verdict.FAILED_EXIT, parent=0)
     late = process(2, 5.01, Verdict.CRASH)
     assert find_first_death(command, [late]).process is late
@@ -98,13 +98,13 @@ def test_who_was_reaped_by_his_parent_died_before_it():
     assert find_first_death(command, [orphan]) is None
 
 
-def test_whom_we_ended_ourselves_is_not_the_first():
+def test_a_process_that_we_ended_is_not_the_first():
     command = process(1, 5.1, Verdict.HANG, parent=0)
     ended = replace(process(2, 5.0, Verdict.KILLED), is_ended_by_us=True)
     assert find_first_death(command, [ended]) is None
 
 
-def test_who_was_dead_when_he_was_met_died_before_the_command():
+def test_a_process_found_dead_died_before_the_command():
     late = replace(process(2, 5.2, Verdict.KILLED, parent=9), is_met_dead=True)
     first = find_first_death(process(1, 5, Verdict.FAILED_EXIT), [late])
     assert first.process.pid == 2

@@ -59,8 +59,8 @@ def test_threads_are_listed_with_their_stacks(name):
     assert [(t["id"], int(t["teb"], 16)) for t in listed] == [
         (t.tid, t.teb) for t in synthetic.process.threads
     ]
-    for thread, told in zip(synthetic.process.threads, listed, strict=True):
-        stack = told["stack"]
+    for thread, entry in zip(synthetic.process.threads, listed, strict=True):
+        stack = entry["stack"]
         assert (int(stack["address"], 16), stack["size_bytes"]) == (
             thread.stack.address, len(thread.stack.data),
         )  # fmt: skip
@@ -105,23 +105,23 @@ def test_a_snapshot_has_the_registers_and_the_memory(name):
         process.os_text, process.os_version,
     )  # fmt: skip
     exception = process.exception
-    for thread, told in zip(process.threads, snapshot.threads, strict=True):
-        is_struck = exception is not None and exception.tid == thread.tid
-        expected = (is_struck and exception.registers) or thread.registers
-        assert {name: told.registers.general[name] for name in expected} == expected
-        assert told.name == thread.name
+    for thread, read in zip(process.threads, snapshot.threads, strict=True):
+        has_crashed = exception is not None and exception.tid == thread.tid
+        expected = (has_crashed and exception.registers) or thread.registers
+        assert {name: read.registers.general[name] for name in expected} == expected
+        assert read.name == thread.name
     found = [(m.address, snapshot.content.read(m.address, m.size)) for m in snapshot.memory]
     assert sorted(found) == list_memory(process)
 
 
 @every_dump
-def test_an_exception_is_told_as_it_was_written(name):
+def test_an_exception_is_read_as_it_was_written(name):
     exception = SYNTHETIC[name].process.exception
-    told = read_snapshot(open_dump(SYNTHETIC[name].data)).exception
+    read = read_snapshot(open_dump(SYNTHETIC[name].data)).exception
     if exception is None:
-        assert told is None
+        assert read is None
         return
-    assert (told.tid, told.code, told.flags, told.address, told.parameters) == (
+    assert (read.tid, read.code, read.flags, read.address, read.parameters) == (
         exception.tid, exception.code, exception.flags, exception.address, exception.parameters,
     )  # fmt: skip
 
@@ -186,7 +186,7 @@ def test_a_dump_of_a_system_that_is_neither_linux_nor_windows():
     assert snapshot.system.os is OperatingSystem.OTHER
 
 
-def test_all_that_dbghelp_tells():
+def test_everything_that_dbghelp_writes():
     document = list_dump("windows-everything")
     assert document["version"] == "A793 (A061)"
     streams = {stream["name"]: stream for stream in document["streams"]}

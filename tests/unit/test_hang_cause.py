@@ -17,7 +17,7 @@ PID = 10
 def thread(
     tid=PID, wait=None, run_ms=0, ready_ms=0, slices=0, name="main", description="", late_ms=0
 ):
-    """``late_ms``: so long after the look began it was looked at."""
+    """``late_ms``: how long after the start of the sample this thread was read."""
     ns = (ms * 10**6 for ms in (late_ms, run_ms, ready_ms))
     return ThreadSample(tid, name, wait, description, *ns, slices)
 
@@ -44,8 +44,8 @@ def test_ready_and_never_let_run():
     )  # throttled: not even waiting counts
 
 
-def test_shares_are_of_the_time_between_the_looks_at_the_very_thread():
-    """We ourselves may be kept from the processor in the middle of a look."""
+def test_shares_are_of_the_time_between_the_samples_of_that_thread():
+    """We ourselves may be kept from the processor in the middle of a sample."""
     cause = judge([thread()], [thread(run_ms=40, ready_ms=160, slices=9, late_ms=100)])
     assert cause.kind is HangKind.STARVED
     assert "ran 50%" in describe_cause(judge([thread(late_ms=50)], [thread(run_ms=25, slices=2)]))
@@ -78,7 +78,7 @@ def test_the_machine_slept():
     assert judge([thread()], [thread()], slept_ns=10**9).kind is HangKind.SUSPENDED
 
 
-looks = st.builds(
+sampled = st.builds(
     thread,
     st.integers(1, 5),
     st.sampled_from([None, *HangKind]),
@@ -89,7 +89,7 @@ looks = st.builds(
 )
 
 
-@given(st.lists(looks, max_size=6), st.lists(looks, max_size=6))
+@given(st.lists(sampled, max_size=6), st.lists(sampled, max_size=6))
 def test_there_is_always_one_answer_in_one_line(first, second):
     cause = judge(first, second)
     assert cause.kind in HangKind

@@ -1,4 +1,4 @@
-"""Files of strangers: whatever is in them, only our own error comes out, and soon.
+"""Untrusted files: only our own error is raised for any content, and soon.
 
 ``hostile/`` holds what fuzzing has found (tools/fuzz_dumps.py), made small.
 """
@@ -44,7 +44,7 @@ HOSTILE = sorted(Path(__file__).with_name("hostile").iterdir())
 
 
 def exercise(data):
-    """All that a stranger's file goes through: reader, listing, converter."""
+    """Every step that reads an untrusted file: reader, listing, converter."""
 
     def read(offset, size):
         return data[offset : offset + size]
@@ -70,7 +70,7 @@ def exercise(data):
 
 
 def examine(snapshot):
-    """Stacks, waits, reason, signature: by what the dump says of itself alone."""
+    """Stacks, waits, reason, signature: by the dump alone."""
     walker = StackWalker(snapshot, lambda module: read_image(snapshot, module))
     stacks = tuple(walker.walk_all())
     assert len(stacks) == len(snapshot.threads)
@@ -103,7 +103,7 @@ def examine(snapshot):
 
 
 def read_image(snapshot, module):
-    """As it lies in memory: what a hostile dump says of its own frame information."""
+    """As it lies in memory: frame information in a hostile dump."""
     try:
         return ElfImage(
             lambda offset, size: snapshot.content.read(module.base + offset, size), in_memory=True

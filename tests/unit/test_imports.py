@@ -16,7 +16,7 @@ HEAVY = {
 }  # fmt: skip
 """Libraries, and what of the standard library takes a millisecond or more."""
 _SETTINGS = {"dataclasses", "platformdirs", "tempfile", "tomllib", "urllib"}
-"""``urllib`` is pathlib's own; ``tempfile`` that of platformdirs."""
+"""``urllib`` is imported by pathlib, ``tempfile`` by platformdirs."""
 ALLOWED = {
     ("--help",): set(),
     ("explain", "137"): {"dataclasses", "urllib"},

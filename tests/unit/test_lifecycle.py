@@ -215,7 +215,7 @@ def test_every_order_of_seven_events_keeps_every_promise():
 
 
 def reach_the_end(world):
-    """Whatever happened, its exit and the answers that are due lead to a report."""
+    """In every case, its exit and the answers that are due lead to a report."""
     for _ in range(20):
         if world.life.phase in (Phase.REPORTED, Phase.RELEASED):
             return

@@ -180,7 +180,7 @@ def test_flags_by_name():
     assert "unknown bits 0x80000000" in format_flags(0x80000000)
 
 
-def test_missing_data_are_said_in_words():
+def test_missing_data_are_described():
     document = describe_dump(open_dump(write(make_snapshot(handles=None))))
     assert (
         "MiniDumpWithHandleData was requested, but there is no HandleDataStream" in document.missing
@@ -219,7 +219,7 @@ def test_a_damaged_dump_raises_nothing_but_our_own_error(changes):
 
 @needs_dumps
 @each_shared_dump
-def test_other_peoples_dumps_list_without_an_error(path: Path):
+def test_dumps_of_other_writers_list_without_an_error(path: Path):
     document = describe_dump(open_dump(path.read_bytes()))
     assert document.streams
     assert not [stream for stream in document.streams if isinstance(stream, DamagedStream)]

@@ -67,7 +67,7 @@ def test_what_a_thread_waits_for(operation, value, timeout, wait):
 
 @pytest.fixture()
 def above(tmp_path):
-    """What makes the socket of a supervisor, anew at one path; and what opens a relay to it."""
+    """Creates the socket of a supervisor, again at the same path; and opens a relay to it."""
     path = tmp_path / "notify"
     made = []
 

@@ -143,7 +143,7 @@ def test_exit_note():
         ({"note": 2**32 - 8}, "impossible"),
     ],
 )
-def test_impossible_headers_are_refused_in_words(changes, words):
+def test_impossible_headers_are_refused_with_a_reason(changes, words):
     data = bytes(make_recorder(**changes))
     with pytest.raises(MalformedInput, match=words):
         read_header(data[:4096], len(data))
@@ -156,7 +156,7 @@ def test_a_cut_file_is_refused(tmp_path):
         RecorderFile(path, ProcessRef(4711, 99))
 
 
-def test_a_file_cut_while_watched_is_told_not_fatal(tmp_path):
+def test_a_file_truncated_while_watched_is_reported_and_not_fatal(tmp_path):
     path = tmp_path / "r.rec"
     path.write_bytes(make_recorder())
     recorder = RecorderFile(path, ProcessRef(4711, 99))
@@ -201,7 +201,7 @@ def test_noise_is_never_more_than_malformed(noise):
     )
 )
 def test_noise_behind_a_good_header_gives_only_checked_facts(changes):
-    """Whatever a target writes over its live words and ring, the reader gives whole events only."""
+    """Even if a target overwrites its live words and ring, the reader returns whole events only."""
     data = make_recorder()
     put_heartbeat(data, 0, b"main", NOW)
     for sequence in range(1, 9):

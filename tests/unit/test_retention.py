@@ -38,7 +38,7 @@ def stored(draw):
 
 
 @given(stored(), st.integers(-10, 2000), st.integers(0, 20))
-def test_the_plan(dumps, excess, oldest):
+def test_the_planned_removals(dumps, excess, oldest):
     planned = plan_removals(dumps, excess, oldest)
     left = [dump for dump in dumps if dump not in planned]
     for signature in {dump.signature for dump in dumps if dump.signature}:
@@ -108,7 +108,7 @@ def test_the_oldest_make_room_but_the_newest_of_a_kind_stay(make_ledger):
     assert [path.exists() for path in (only, *old)] == [True, False, True, True]
 
 
-def test_a_full_store_of_single_dumps_refuses_in_words(make_ledger):
+def test_a_full_store_of_single_dumps_refuses_with_a_reason(make_ledger):
     clock = Clock()
     ledger = make_ledger(clock=clock)
     for i in range(4):

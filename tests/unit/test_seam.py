@@ -182,7 +182,7 @@ def test_what_is_listed_as_different_is_a_module_of_both_sides():
     assert DIFFERENCES.keys() <= PAIRS.keys()
 
 
-def test_nobody_else_names_a_platform():
+def test_no_other_module_names_a_platform():
     pattern = re.compile(r"from perimortem[\w.]*\.(linux|windows)[.\w]* import")
     for path in PACKAGE.rglob("*.py"):
         relative = path.relative_to(PACKAGE)

@@ -100,7 +100,7 @@ def test_a_mask_may_be_a_number(layers):
     assert get()["dump-type"] == "0x1105"
 
 
-def test_a_file_that_cannot_be_read_is_told(layers, tmp_path):
+def test_a_file_that_cannot_be_read_is_named(layers, tmp_path):
     _, get = layers
     with pytest.raises(UsageError, match="cannot read the settings"):
         get(config=tmp_path / "nowhere.toml")

@@ -60,7 +60,7 @@ def test_what_repeats_is_folded(names, folds):
 
 
 def test_a_million_frames_are_folded():
-    """No timing here; but what looks at each frame for each length of a repeat does not come back."""
+    """No timing here; but a search of each frame for each length of a repeat would not finish."""
     frames = [Frame(0x1000 + index % 3, index, FrameTrust.CFI) for index in range(1_000_000)]
     (fold,) = find_folds(frames)
     assert (fold.start, fold.period, fold.count) == (0, 3, 333_333)
@@ -96,7 +96,7 @@ def test_names_lose_what_changes_between_builds(name, short):
     assert normalise(frame(name)) == short
 
 
-def test_a_signature_skips_who_only_ends_the_process():
+def test_a_signature_skips_functions_that_only_end_the_process():
     crashed = stack(
         frame("__pthread_kill_implementation", LIBC),
         frame("raise", LIBC),
@@ -112,14 +112,14 @@ def test_a_signature_skips_who_only_ends_the_process():
     assert (signature.blamed_frame, signature.blamed_module) == (6, ENGINE.path)
 
 
-def test_a_signature_goes_on_where_a_name_tells_little():
+def test_a_signature_goes_on_after_an_insignificant_name():
     crashed = stack(
         frame("__memcpy_avx_unaligned", LIBC), frame("engine::copy(char*)"), frame("main")
     )
     assert derive_signature(crashed, None).text == "__memcpy_avx_unaligned | engine::copy"
 
 
-def test_a_place_without_a_name_is_told_by_module_and_offset():
+def test_a_place_without_a_name_is_shown_by_module_and_offset():
     crashed = stack(frame(None, ENGINE, pc=ENGINE.base + 0x1234))
     assert derive_signature(crashed, None).text == "libengine.so+0x1234"
 
@@ -154,7 +154,7 @@ def test_python_frames_that_do_not_fit_stand_apart_and_say_so():
     assert "do not match" in merged.notes[0]
 
 
-def test_what_has_not_moved_is_told():
+def test_a_stack_that_has_not_moved_is_reported():
     still, moved = stack(frame("wait"), frame("main")), stack(frame("a"), frame("main"))
     other = stack(frame("b"), frame("main"))
     assert compare_samples([still], [still], 100)[0].notes == ("the same stack 100 ms before",)

@@ -59,5 +59,5 @@ def test_docs_show_the_table():
         (StatusKind.UNKNOWN, Goodbye.NO_AGENT, Beat.NONE, HangSeen.NONE, EndedBy.UNKNOWN, "unknown"),
     ],
 )  # fmt: skip
-def test_words(status, goodbye, beat, hang, ended_by, verdict):
+def test_verdict_of_some_combinations(status, goodbye, beat, hang, ended_by, verdict):
     assert find_row(Facts(status, goodbye, beat, hang, ended_by)).verdict == verdict

@@ -40,8 +40,8 @@ def watch(now=0, **policy):
     return TargetWatch(WatchPolicy(**policy), now)
 
 
-def look_until_hung(target, seen, now):
-    """Look whenever it is due; the time and the change."""
+def sample_until_hung(target, seen, now):
+    """Samples whenever it is due; returns the time and the change."""
     while True:
         now = max(now, target.due_ns)
         change = target.sample(seen, now, lambda: True)
@@ -49,18 +49,18 @@ def look_until_hung(target, seen, now):
             return now, change
 
 
-def test_a_beating_target_is_alive_and_looked_at_no_sooner_than_it_can_be_late():
+def test_a_beating_target_is_alive_and_sampled_no_sooner_than_it_can_be_late():
     target = watch()
     target.sample(pulse(beat(at=5)), 10, lambda: True)
     assert target.state is State.ALIVE
     assert target.due_ns == 5 + SECOND_NS
 
 
-def test_a_stopped_heartbeat_is_told_after_two_looks_within_50_ms_of_its_threshold():
+def test_a_stopped_heartbeat_is_reported_after_two_samples_within_50_ms_of_its_threshold():
     target = watch()
     target.sample(pulse(beat(at=0), beat("process", at=0, threshold=None)), 10, lambda: True)
     late_pulse = pulse(beat(at=0), beat("process", at=2 * SECOND_NS, threshold=None))
-    now, change = look_until_hung(target, late_pulse, 10)
+    now, change = sample_until_hung(target, late_pulse, 10)
     assert isinstance(change, HangDetected)
     assert [s.name for s in change.hang.stopped] == ["main"]
     assert change.hang.still_beating == ("process",)
@@ -68,7 +68,7 @@ def test_a_stopped_heartbeat_is_told_after_two_looks_within_50_ms_of_its_thresho
     assert target.trail == ["a", "c", "e"]
 
 
-def test_a_beat_between_the_two_looks_saves_it():
+def test_a_beat_between_the_two_samples_saves_it():
     target = watch()
     target.sample(pulse(beat(at=0)), 10, lambda: True)
     assert target.sample(pulse(beat(at=0)), SECOND_NS, lambda: True) is None
@@ -81,7 +81,7 @@ def test_a_beat_between_the_two_looks_saves_it():
 def test_a_hang_recovers_once_every_stopped_heartbeat_beats_again():
     target = watch()
     target.sample(pulse(beat("a"), beat("b")), 10, lambda: True)
-    now, _ = look_until_hung(target, pulse(beat("a"), beat("b")), 10)
+    now, _ = sample_until_hung(target, pulse(beat("a"), beat("b")), 10)
     now += SECOND_NS
     assert target.sample(pulse(beat("a", at=now), beat("b")), now, lambda: True) is None
     change = target.sample(pulse(beat("a", at=now), beat("b", at=now)), now + 5, lambda: True)
@@ -96,7 +96,7 @@ def test_a_heartbeat_that_stops_during_a_hang_joins_it():
     target = watch()
     seen = pulse(beat("main"), beat("python", threshold=3 * SECOND_NS))
     target.sample(seen, 10, lambda: True)
-    look_until_hung(target, seen, 10)
+    sample_until_hung(target, seen, 10)
     target.sample(seen, 4 * SECOND_NS, lambda: True)
     assert [s.name for s in target.hang.stopped] == ["main", "python"]
     assert target.hang.still_beating == ()
@@ -105,7 +105,7 @@ def test_a_heartbeat_that_stops_during_a_hang_joins_it():
 def test_the_first_beat_may_take_the_grace():
     registered = beat(at=0, beaten=False)
     target = watch(grace_ns=60 * SECOND_NS)
-    now, change = look_until_hung(target, pulse(registered), 10)
+    now, change = sample_until_hung(target, pulse(registered), 10)
     assert isinstance(change, HangDetected)
     assert now >= 60 * SECOND_NS
     assert target.trail == ["b", "e"]
@@ -149,7 +149,7 @@ def test_a_lost_heartbeat_is_not_a_hang():
     assert target.due_ns == NEVER_NS
 
 
-def test_after_a_rebase_nobody_is_blamed():
+def test_after_a_rebase_no_process_is_blamed():
     target = watch()
     target.sample(pulse(beat(at=0)), 10, lambda: True)
     now = 100 * SECOND_NS  # the monitor was stopped all that time
@@ -208,7 +208,7 @@ def test_every_transition_is_in_the_documentation():
 
 
 def test_a_reported_hang_is_not_over_because_the_monitor_was_absent():
-    """Stopped for a while, the monitor counts deadlines anew; the heartbeat has not beaten for that."""
+    """Stopped for a while, the monitor restarts deadlines; the heartbeat has not beaten for that."""
     target = TargetWatch(WatchPolicy(threshold_ns=SECOND_NS), 0)
     target.sample(pulse(beat(at=5)), 10, lambda: True)
     target.sample(pulse(beat(at=5)), 5 + SECOND_NS, lambda: True)
@@ -223,7 +223,7 @@ def test_a_reported_hang_is_not_over_because_the_monitor_was_absent():
     assert isinstance(change, HangRecovered)
 
 
-def test_tick_tells_a_late_wake_up_and_a_suspend():
+def test_a_late_wake_up_and_a_suspend_are_distinguished():
     clock = ManualClock()
     tick = WakeupDelayDetector(clock)
     now = clock.monotonic_ns()

@@ -1,4 +1,4 @@
-"""Windows' own words: events 1000 and 1002, and Report.wer."""
+"""What Windows itself logs: events 1000 and 1002, and Report.wer."""
 
 from __future__ import annotations
 

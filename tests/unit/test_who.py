@@ -76,17 +76,17 @@ CASES = [
 
 
 @pytest.mark.parametrize(("end", "verdict", "sender", "facts", "expected"), CASES)
-def test_who(end, verdict, sender, facts, expected):
+def test_who_ended_it(end, verdict, sender, facts, expected):
     who = derive_who(end, verdict, sender, facts, has_crashed=False)
     assert (who.kind, who.how, who.source) == expected
     assert (who.process is not None) == (who.kind is WhoKind.PROCESS)
 
 
 @pytest.mark.parametrize(("end", "verdict", "sender", "facts", "expected"), CASES)
-def test_without_its_evidence_nobody_is_blamed_with_certainty(
+def test_without_its_evidence_no_process_is_blamed_with_certainty(
     end, verdict, sender, facts, expected
 ):
-    """Take the evidence away, and the certain sentence goes."""
+    """Without the evidence the answer is no longer certain."""
     if not facts and sender is None:
         return  # it rests on the status alone, and says so
     who = derive_who(end, verdict, None, [], has_crashed=False)

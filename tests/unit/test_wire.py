@@ -1,4 +1,4 @@
-"""Messages of clients: what is whole is read, everything else is refused in words."""
+"""Messages of clients: what is whole is read, everything else is refused with a reason."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_an_empty_crash_area_is_none_and_no_error():
     assert decode_crash(bytes(CrashNote.size())) == (None, None)
 
 
-def test_another_version_is_told_apart_from_nonsense():
+def test_another_version_is_distinguished_from_noise():
     with pytest.raises(WrongVersion, match="version 7"):
         decode_message(make_frame(FrameKind.HELLO, version=7))
 

@@ -29,7 +29,7 @@ class End:
     arguments: tuple[str, ...] = ()
 
 
-_NTSTATUS = "ntstatus.h; the process ends with the code of the exception that nobody took"
+_NTSTATUS = "ntstatus.h; the process ends with the code of the exception that was not handled"
 
 ENDS = (
     End("crash_null", Outcome(0xC0000005, "crash"), _NTSTATUS),
@@ -46,25 +46,25 @@ ENDS = (
     End(
         "throw_cpp",
         Outcome(3, "failed-exit"),
-        "mingw-w64: terminate() calls abort() of msvcrt.dll, which leaves with 3",
+        "mingw-w64: terminate() calls abort() of msvcrt.dll, which exits with 3",
     ),
     End("abort_now", Outcome(3, "failed-exit"), "abort() of msvcrt.dll; of ucrt it is a fast-fail"),
     End("abort_beating", Outcome(3, "crash"), "the same, seen by the agent"),
     End("exit_in_library_beating", Outcome(23, "silent-crash"), "ExitProcess in a thread of a DLL"),
     End("terminate_self", Outcome(3, "failed-exit"), "without an agent nothing else can be known"),
-    End("terminate_beating", Outcome(3, "killed"), "TerminateProcess tells no library"),
+    End("terminate_beating", Outcome(3, "killed"), "TerminateProcess notifies no library"),
     End("exit_status", Outcome(0, "clean-exit"), "return from main", arguments=("0",)),
     End("exit_status", Outcome(42, "failed-exit"), "return from main", arguments=("42",)),
     End(
         "exit_status",
         Outcome(0xFFFFFFFF, "failed-exit"),
-        "exit(-1): a number of the program's own",
+        "exit(-1): the program's own number",
         arguments=("4294967295",),
     ),
     End(
         "exit_status",
         Outcome(0xC000013A, "stopped"),
-        "STATUS_CONTROL_C_EXIT, as the default handler of Ctrl-C leaves",
+        "STATUS_CONTROL_C_EXIT, as the default handler of Ctrl-C exits",
         arguments=("3221225786",),
     ),
     End(

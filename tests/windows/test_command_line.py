@@ -52,7 +52,7 @@ def test_a_data_directory_that_is_a_file_is_one_line(perimortem, programs, tmp_p
 
 @pytest.fixture()
 def rights(monkeypatch):
-    """Which rights are granted, and the integrity levels (theirs, ours): Wine refuses nobody."""
+    """Which rights are granted, and the integrity levels (theirs, ours): Wine refuses no one."""
 
     def set_up(granted: int, theirs: int, ours: int) -> None:
         levels = {None: IntegrityLevel(ours)}
@@ -79,7 +79,7 @@ def test_a_protected_process_is_said_to_be_one(rights):
     assert "a protected process cannot be dumped" in str(error)
 
 
-def test_what_is_gone_and_what_is_broken_are_told_apart(rights):
+def test_a_process_that_is_gone_is_distinguished_from_other_failures(rights):
     rights(0, 0x2000, 0x2000)
     gone = refusal.denied_error(4711, choose_rights(MINI), kernel32.ERROR_INVALID_PARAMETER)
     assert isinstance(gone, ProcessGone)

@@ -1,4 +1,4 @@
-"""The crash handler on Windows: exceptions that nobody takes are told and dumped as they happen."""
+"""The crash handler on Windows: unhandled exceptions are reported and dumped as they happen."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_one_report_with_the_context_of_the_exception(perimortem, programs, way,
         assert "at 0x10 in crash_beating.exe+0x" in report["where"]["text"]
 
 
-def test_a_stack_overflow_is_told_from_what_stack_is_left(perimortem, programs):
+def test_a_stack_overflow_is_reported_on_the_stack_that_is_left(perimortem, programs):
     report = perimortem.report(programs / "crash_beating.exe", "overflow")
     assert any("STATUS_STACK_OVERFLOW at 0x" in e["fact"] for e in report["evidence"]), report
     assert read_exception(report["dumps"][0]["path"])[0].code == 0xC00000FD
@@ -89,7 +89,7 @@ def test_a_program_that_attaches_itself_starts_its_monitor(perimortem, programs)
 
 
 def test_a_second_monitor_is_refused_until_the_first_has_gone(perimortem):
-    """Two would both tell, and dump, what one of them is told."""
+    """Otherwise both would report, and dump, the same crash."""
     code = (
         "import sys\n"
         "from pathlib import Path\n"

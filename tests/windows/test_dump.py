@@ -1,4 +1,4 @@
-"""Dumps by DbgHelp, read back by our own reader; refusals in words."""
+"""Dumps by DbgHelp, read back by our own reader; refusals with a reason."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def _ask_worker(process, path, types):
     return json.loads(out.splitlines()[-1])
 
 
-def test_a_killed_worker_leaves_nobody_suspended(perimortem, start):
+def test_a_killed_worker_leaves_no_thread_suspended(perimortem, start):
     program = start("terminated")
     process = find_process(program.pid)
     tids = list_threads(program.pid)
@@ -179,7 +179,7 @@ def test_access_to_what_is_gone_is_refused(start):
         ("notepad.exe -pipe 4711", set()),
     ],
 )
-def test_whom_a_werfault_works_on(command_line, pids):
+def test_the_process_that_a_werfault_works_on(command_line, pids):
     assert reported_pids(command_line) == pids
 
 
@@ -191,7 +191,7 @@ def test_what_windows_wrote_of_a_process_is_found(tmp_path):
 
 
 def test_a_werfault_at_work_is_awaited(perimortem, start, programs, tmp_path):
-    """A program of that name with that command line, for Wine has no reporter of its own."""
+    """A program of that name with that command line, since Wine has no reporter."""
     import shutil
 
     fake = tmp_path / "WerFault.exe"
@@ -221,7 +221,7 @@ def test_a_snapshot_is_taken_where_there_is_one():
     with pss.take_snapshot(11, MINI, capture, free) as (snapshot, why):
         assert (snapshot, why) == (77, "")
     assert [call[0] for call in calls] == ["capture", "free"]
-    assert calls[0][2] & 0x4, "handles, for they are asked for"
+    assert calls[0][2] & 0x4, "handles, which were requested"
     assert not pss.choose_flags(MinidumpType.NORMAL) & 0x4
 
 

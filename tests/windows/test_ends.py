@@ -1,4 +1,4 @@
-"""Every way to end, by real programs: the verdict, the code, and the words."""
+"""Every way to end, by real programs: the verdict, the code, and the text."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_library_that_ended_it_is_named(perimortem, programs):
     assert report["silent"] is True
 
 
-def test_abort_is_told_from_exit(perimortem, programs):
+def test_abort_is_distinguished_from_exit(perimortem, programs):
     report = perimortem.report(programs / "abort_beating.exe")
     assert report["where"]["text"].startswith("abort called in abort_beating.exe+0x")
 
@@ -69,7 +69,7 @@ def test_terminated_from_outside(perimortem, programs):
     assert "TerminateProcess" in account
 
 
-def test_a_goodbye_is_no_leave(perimortem, programs):
+def test_a_goodbye_is_no_exit(perimortem, programs):
     process = perimortem.start("run", "--", programs / "goodbye_hang.exe")
     process.stdout.readline()
     (path,) = perimortem.run_dir.glob("*.rec")

@@ -1,4 +1,4 @@
-"""Hangs: told, dumped, followed to their end; of beats, of suspension, of a window."""
+"""Hangs: reported, dumped, followed to their end; of beats, of suspension, of a window."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from perimortem.winapi.process import read_suspend_count
 from perimortem.winapi.system_processes import list_threads
 
 
-def test_a_hang_is_told_dumped_and_ended_as_asked(perimortem, programs):
+def test_a_hang_is_reported_dumped_and_ended_as_requested(perimortem, programs):
     report = perimortem.report(programs / "hang_once.exe", options=("--on-hang", "kill"))
     assert report["_status"] == 124
     assert report["verdict"] == "hang"
@@ -24,7 +24,7 @@ def test_a_hang_is_told_dumped_and_ended_as_asked(perimortem, programs):
     assert report["exit"]["kind"] == "terminated"
 
 
-def test_a_hang_that_is_over_is_told_as_such(perimortem, programs):
+def test_a_hang_that_is_over_is_reported_as_recovered(perimortem, programs):
     options = ("--dump-type", "none")
     report = perimortem.report(programs / "recovers.exe", options=options)
     assert report["verdict"] == "clean-exit"
@@ -67,7 +67,7 @@ def test_sources_that_windows_does_not_have_are_refused(perimortem, programs):
         assert f"--beat-from {source} is not available" in result.stderr
 
 
-def test_watch_holds_and_tells(perimortem, start):
+def test_watch_waits_for_the_end_and_reports_it(perimortem, start):
     program = start("terminated")
     watch = perimortem.start("watch", program.pid)
     read_line_with(watch.stderr, "watching terminated.exe")

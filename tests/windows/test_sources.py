@@ -1,5 +1,5 @@
-"""What tells of an end besides the handle, and what comes from the console. ETW, the event log and the
-closing of a console are not to be had under Wine: what stands before and behind them is tested."""
+"""Sources of an end besides the handle, and events of the console. ETW, the event log and the closing of
+a console do not work under Wine: only the code around them is tested."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_structures_have_the_sizes_of_the_sdk():
     assert ctypes.sizeof(kernel32.MEMORY_BASIC_INFORMATION) == 48
 
 
-def test_etw_is_refused_in_words():
+def test_etw_is_refused_with_a_reason():
     if not IS_WINE:
         pytest.skip("Windows may well permit it")
     assert "rights of an administrator" in try_session()
@@ -65,7 +65,7 @@ def test_a_session_that_another_monitor_uses_is_left_to_it():
     kernel32.CloseHandle(mutex)
 
 
-def test_the_event_log_is_refused_in_words():
+def test_the_event_log_is_refused_with_a_reason():
     if not IS_WINE:
         pytest.skip("Windows has one")
     assert try_event_log() != ""
@@ -77,7 +77,7 @@ def _source(refusal: str = "") -> EtwSource:
     return source
 
 
-def test_an_end_that_etw_told_is_found_by_pid_and_creation_time():
+def test_an_end_reported_by_etw_is_found_by_pid_and_creation_time():
     source = _source()
     source.ends.take(2, build_stop(2, pid=4711, created=99, code=0xC0000409))
     source.ends.take(2, build_stop(2, pid=4711, created=100, code=1))
@@ -162,7 +162,7 @@ def test_a_handle_that_stays_ready_is_handed_out_again():
     kernel32.CloseHandle(event)
 
 
-def test_a_stranger_is_held_and_his_code_is_exact(start):
+def test_an_unrelated_process_is_held_and_its_exit_code_is_exact(start):
     program = start("waits")
     process = find_process(program.pid)
     watch = open_exit_watch(process, is_child=False)

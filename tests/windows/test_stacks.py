@@ -1,4 +1,4 @@
-"""Stacks and reasons as a user on Windows asks for them: of a live process, and of a crash."""
+"""Stacks and reasons as a user on Windows gets them: of a live process, and of a crash."""
 
 from __future__ import annotations
 

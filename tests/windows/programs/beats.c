@@ -1,4 +1,4 @@
-/* Beats for a while, and leaves with the status that it is given. */
+/* Beats for a while, and exits with the status that it is given. */
 #include <perimortem.h>
 #include <stdlib.h>
 #include <windows.h>

@@ -1,4 +1,4 @@
-/* Leaves with the status that it is given, and carries the agent. */
+/* Exits with the status that it is given, and carries the agent. */
 #include <perimortem.h>
 #include <stdlib.h>
 

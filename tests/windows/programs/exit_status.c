@@ -1,4 +1,4 @@
-/* Leaves with the status that it is given. */
+/* Exits with the status that it is given. */
 #include <stdlib.h>
 
 int wmain(int count, wchar_t **arguments) {

@@ -1,4 +1,4 @@
-/* Says goodbye, and then does not leave. */
+/* Says goodbye, and then does not exit. */
 #include <perimortem.h>
 #include <stdio.h>
 #include <windows.h>

@@ -1,4 +1,4 @@
-/* A library that ends the process from a thread of its own. */
+/* A library that ends the process from its own thread. */
 #include <windows.h>
 
 static DWORD WINAPI infer(void *unused) {

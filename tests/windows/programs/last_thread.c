@@ -1,4 +1,4 @@
-/* main's thread leaves by itself with 12, and another works on for a second and a half. */
+/* main's thread exits by itself with 12, and another works on for a second and a half. */
 #include <perimortem.h>
 #include <windows.h>
 

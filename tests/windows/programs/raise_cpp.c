@@ -1,4 +1,4 @@
-/* What a throw of Microsoft's C++ is when nobody catches it. */
+/* What a throw of Microsoft's C++ is when nothing catches it. */
 #include <windows.h>
 
 int wmain(void) {

@@ -1,4 +1,4 @@
-/* Hangs for three seconds, then goes on and leaves well. */
+/* Hangs for three seconds, then goes on and exits well. */
 #include <perimortem.h>
 #include <windows.h>
 

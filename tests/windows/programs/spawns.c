@@ -1,4 +1,4 @@
-/* Starts what its arguments name, waits for it, and leaves with its code. */
+/* Starts what its arguments name, waits for it, and exits with its code. */
 #include <stdio.h>
 #include <windows.h>
 

@@ -1,4 +1,4 @@
-// A C++ exception of mingw-w64 that nobody catches: terminate(), abort().
+// A C++ exception of mingw-w64 that nothing catches: terminate(), abort().
 #include <stdexcept>
 
-int main() { throw std::runtime_error("nobody catches it"); }
+int main() { throw std::runtime_error("nothing catches it"); }

@@ -1,4 +1,4 @@
-/* leader_leaves: main leaves by pthread_exit; when a line comes on stdin another thread ends by SIGSEGV. */
+/* leader_exits: main exits by pthread_exit; when a line comes on stdin another thread ends by SIGSEGV. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
