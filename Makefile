@@ -61,7 +61,7 @@ test: $(STAMP) programs ## Set up, and run every test
 fast-tests: $(STAMP)
 	$(BIN)/python -m pytest -q -n $(JOBS) tests/unit
 
-check: $(TOOLS) fast-tests ## ruff, mypy --strict for linux and win32, import-linter, fast tests
+check: $(TOOLS) fast-tests ## ruff, mypy --strict for linux and win32, import-linter, plain words, fast tests
 	$(BIN)/ruff check src tools tests bench examples
 	$(BIN)/ruff format --check src tools tests bench examples
 	$(BIN)/mypy --platform linux
@@ -72,11 +72,12 @@ check: $(TOOLS) fast-tests ## ruff, mypy --strict for linux and win32, import-li
 	$(BIN)/python tools/generate_cli_reference.py --check
 	$(BIN)/python tools/generate_api_reference.py --check
 	$(BIN)/python tools/check_dead_code.py
+	$(BIN)/python tools/check_words.py
 
 bench: $(TOOLS) programs ## Measure ratios against peers, side by side in one run
 	$(BIN)/python -m bench
 
-curve: $(TOOLS) programs ## Draw docs/performance.svg anew (some minutes, 17 GB of disk)
+curve: $(TOOLS) programs ## Redraw docs/performance.svg (some minutes, 17 GB of disk)
 	$(BIN)/python -m pip install --quiet '.[curve]'
 	$(BIN)/python -m bench.curve
 

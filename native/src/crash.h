@@ -15,7 +15,7 @@ PERIMORTEM_API int pmr_has_crash_handler(void);
 /* Where crashes are reported; NULL or an empty path: nowhere, they are only recorded. */
 PERIMORTEM_API void pmr_set_monitor(const char *socket_path, uint32_t answer_timeout_ms);
 
-/* Where the note is written: in the recorder, or, without one, in memory of our own. */
+/* Where the note is written: in the recorder, or, without one, in our own memory. */
 pmr_crash_note *pmr_crash_area(void);
 
 /* Complete `note` (checksum) and publish it with this state. */

@@ -39,15 +39,15 @@ def open_page(browser):
     def begin(path, width=1280, scheme="light"):
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
         contexts.append(context)
-        page, amiss = context.new_page(), []
-        page.on("console", lambda message: amiss.append(message.text))
-        page.on("pageerror", lambda error: amiss.append(str(error)))
+        page, errors = context.new_page(), []
+        page.on("console", lambda message: errors.append(message.text))
+        page.on("pageerror", lambda error: errors.append(str(error)))
         page.on(
             "request",
-            lambda request: None if request.url.startswith("file:") else amiss.append(request.url),
+            lambda request: None if request.url.startswith("file:") else errors.append(request.url),
         )
         page.goto(path.as_uri())
-        return page, amiss
+        return page, errors
 
     yield begin
     for context in contexts:
@@ -74,7 +74,7 @@ def hang_page(perimortem, programs, tmp_path):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 400])
 def test_the_first_screen_answers(crash_page, open_page, width, scheme):
-    page, amiss = open_page(crash_page, width, scheme)
+    page, errors = open_page(crash_page, width, scheme)
     summary = page.locator("#summary").inner_text()
     for words in ("null pointer plus field offset 0x10", "write_field", "SIGSEGV", "heartbeat"):
         assert words in summary
@@ -87,11 +87,11 @@ def test_the_first_screen_answers(crash_page, open_page, width, scheme):
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     light = sum(map(int, re.findall(r"\d+", ground)[:3])) > 384
     assert light == (scheme == "light")
-    assert amiss == []
+    assert errors == []
 
 
 def test_sections_of_a_hang(hang_page, open_page):
-    page, amiss = open_page(hang_page)
+    page, errors = open_page(hang_page)
     summary = page.locator("#summary").inner_text()
     assert "no beat of progress since" in summary
     assert summary.count("waits for mutex") == 3
@@ -100,7 +100,7 @@ def test_sections_of_a_hang(hang_page, open_page):
     assert page.locator("svg.locks rect").count() == 3
     assert page.locator(".track .stale").count() >= 1
     assert page.locator(".thread").count() >= 3
-    assert amiss == []
+    assert errors == []
 
 
 def test_a_hang_and_then_a_crash(perimortem, open_page, tmp_path):
@@ -127,16 +127,16 @@ def test_a_hang_and_then_a_crash(perimortem, open_page, tmp_path):
     assert report["examination"]["reason"]["access"]["address"] == "0x10"
     page_path = tmp_path / "both.html"
     assert perimortem.call("show", "--html", page_path).returncode == 0
-    page, amiss = open_page(page_path)
+    page, errors = open_page(page_path)
     summary = page.locator("#summary").inner_text()
     assert "no beat of trainer" in summary
     assert "null pointer" in summary
     assert page.locator(".track .hang").count() == 1
-    assert amiss == []
+    assert errors == []
 
 
 def test_the_keyboard_is_enough(hang_page, open_page):
-    page, amiss = open_page(hang_page)
+    page, errors = open_page(hang_page)
     focused = "document.activeElement.closest('.thread')?.id"
     page.keyboard.press("j")
     first = page.evaluate(focused)
@@ -156,7 +156,7 @@ def test_the_keyboard_is_enough(hang_page, open_page):
     assert page.locator(".thread:visible").count() == page.locator(".thread").count()
     page.keyboard.press("t")
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
-    assert amiss == []
+    assert errors == []
 
 
 def test_names_of_a_program_are_text_and_never_markup(perimortem, programs, open_page, tmp_path):
@@ -165,11 +165,11 @@ def test_names_of_a_program_are_text_and_never_markup(perimortem, programs, open
     perimortem.report(evil, "null", "</script><script>alert(2)</script>")
     path = tmp_path / "evil.html"
     assert perimortem.call("show", "--html", path).returncode == 0
-    page, amiss = open_page(path)
+    page, errors = open_page(path)
     assert page.locator("img").count() == 0
     assert page.locator("script").count() == 1
     assert "<img src=x" in page.locator("h1").inner_text()
-    assert amiss == []
+    assert errors == []
 
 
 def test_a_page_of_a_dump_alone(perimortem, start, open_page, tmp_path):
@@ -179,9 +179,9 @@ def test_a_page_of_a_dump_alone(perimortem, start, open_page, tmp_path):
     path = tmp_path / "dump.html"
     result = perimortem.call("analyze", dump, "--html", path)
     assert result.returncode == 0, result.stderr
-    page, amiss = open_page(path)
+    page, errors = open_page(path)
     assert page.locator(".thread").count() == 2  # main, and those that all wait at one place
-    assert amiss == []
+    assert errors == []
 
 
 def test_an_incident_whose_dump_is_gone_still_has_its_page(perimortem, programs, tmp_path):

@@ -180,10 +180,10 @@ def test_ends_that_followed_from_another():
     chains = derive_end_chains(ends, within_s=0.1)
     (fault,) = chains.first_faults
     assert (fault.pid, fault.count) == (1, 2)
-    words = {link.pid: link for link in chains.links}
-    assert "20 ms after database[100], its parent" in words[2].words
-    assert words[2].confidence is Confidence.DERIVED
-    assert words[3].confidence is Confidence.ASSUMED
+    links = {link.pid: link for link in chains.links}
+    assert "20 ms after database[100], its parent" in links[2].words
+    assert links[2].confidence is Confidence.DERIVED
+    assert links[3].confidence is Confidence.ASSUMED
 
 
 def test_a_chain_may_be_very_deep():

@@ -54,7 +54,7 @@ def list_modules(arguments, tmp_path, monkeypatch):
     return set(json.loads(path.read_text()))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="each system has modules of its own")
+@pytest.mark.skipif(sys.platform != "linux", reason="each system has its own modules")
 @pytest.mark.parametrize("arguments", ALLOWED, ids=" ".join)
 def test_a_command_loads_no_heavy_module_that_it_does_not_need(arguments, tmp_path, monkeypatch):
     base = list_modules((), tmp_path, monkeypatch)
@@ -63,7 +63,7 @@ def test_a_command_loads_no_heavy_module_that_it_does_not_need(arguments, tmp_pa
     assert heavy - ALLOWED[arguments] == set()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="each system has modules of its own")
+@pytest.mark.skipif(sys.platform != "linux", reason="each system has its own modules")
 def test_the_commands_load_few_of_our_own_modules(tmp_path, monkeypatch):
     """Growth is a decision: raise the number only with a reason."""
     limits = {
