@@ -13,7 +13,7 @@ void pmr_begin_exit_hooks(void);
 /* syscall(2) itself, past our own hook. */
 long pmr_real_syscall(long number, long a, long b, long c, long d, long e, long f);
 
-/* 1 once the program has set a seccomp filter: from then on any system call of ours could kill it. */
+/* 1 once the program has set a seccomp filter: from then on any of our system calls could kill it. */
 extern int pmr_under_seccomp;
 
 /* 1 once an exec of this process has failed. */

@@ -35,7 +35,7 @@ static void note_seccomp(void) {
   unsigned char *base = pmr_base();
   if (!base || ((pmr_header *)(void *)base)->pid == (uint32_t)getpid()) {
     pmr_under_seccomp = 1;
-    pmr_stop_following(); /* a fork makes no system call of ours either */
+    pmr_stop_following(); /* then a fork makes none of our system calls either */
     pmr_remove_crash_handler();
   }
 }

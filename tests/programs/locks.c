@@ -1,11 +1,11 @@
 /* locks KIND [N]: threads that wait for each other, or seem to. Prints "ready".
- *   circle N   N threads, each holds a mutex and waits for that of the next: a deadlock
+ *   cycle N    N threads, each holds a mutex and waits for that of the next: a deadlock
  *   self       a thread takes its own mutex twice
  *   join       a thread holds a mutex and joins one that wants it
  *   rwlock     two threads, two read-write locks
  *   busy N     N threads that take many mutexes in order, without end: healthy
  *   own        a thread waits in a self-made lock, which has the other's number in it: healthy
- *   pi         two priority-inheriting mutexes, taken in circle: glibc parks the second thread
+ *   pi         two priority-inheriting mutexes, taken in a cycle: glibc parks the second thread
  *   dead-owner a thread has ended with a mutex that another waits for
  *   writers    three writers wait for two readers
  *   chain N    each waits for the next, the last one works: healthy
@@ -28,7 +28,7 @@ static pthread_barrier_t all;
 static int count;
 static volatile long work;
 
-static void *in_circle(void *number) {
+static void *in_cycle(void *number) {
   long own = (long)number;
   pthread_mutex_lock(&locks[own]);
   pthread_barrier_wait(&all);
@@ -110,15 +110,15 @@ static void start(void *(*function)(void *), int threads) {
 }
 
 int main(int argc, char **argv) {
-  const char *kind = argc > 1 ? argv[1] : "circle";
+  const char *kind = argc > 1 ? argv[1] : "cycle";
   count = argc > 2 ? atoi(argv[2]) : 2;
   for (int i = 0; i < MOST; i++) pthread_mutex_init(&locks[i], NULL);
   pthread_barrier_init(&all, NULL, strcmp(kind, "rwlock") ? count + 1 : 3);
-  if (!strcmp(kind, "circle")) start(in_circle, count);
+  if (!strcmp(kind, "cycle")) start(in_cycle, count);
   if (!strcmp(kind, "chain")) start(in_chain, count);
   if (!strcmp(kind, "pi")) {
     make_inheriting();
-    start(in_circle, count);
+    start(in_cycle, count);
   }
   if (!strcmp(kind, "writers")) start(reads, count);
   if (!strcmp(kind, "rwlock")) start(with_rwlock, 2);
@@ -127,7 +127,7 @@ int main(int argc, char **argv) {
            strcmp(kind, "dead-owner")) pthread_barrier_wait(&all);
   puts("ready");
   fflush(stdout);
-  if (!strcmp(kind, "circle")) pthread_join(last, NULL);
+  if (!strcmp(kind, "cycle")) pthread_join(last, NULL);
   if (!strcmp(kind, "self")) {
     pthread_mutex_lock(&guard);
     pthread_mutex_lock(&guard);

@@ -1,4 +1,4 @@
-// locks_cpp N: N threads, std::mutex, a circle.
+// locks_cpp N: N threads, std::mutex, a cycle.
 #include <barrier>
 #include <cstdio>
 #include <cstdlib>

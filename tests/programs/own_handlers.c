@@ -180,9 +180,9 @@ static int feature_probe(void) {
   return 0;
 }
 
-/* A fault that is mended, and much later an abort in a function whose memory was never written: what the
+/* A fault that is repaired, and much later an abort in a function whose memory was never written: what the
  * kernel left on the stack for the handler is still there. */
-static void mend(int number) {
+static void repair(int number) {
   (void)number;
   mprotect(page, 4096, PROT_READ | PROT_WRITE);
 }
@@ -193,9 +193,9 @@ __attribute__((noinline)) static void abort_above_old_stack(void) {
   abort();
 }
 
-static void mended_then_abort(void) {
+static void repaired_then_abort(void) {
   page = mmap(0, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  signal(SIGSEGV, mend);
+  signal(SIGSEGV, repair);
   page[0] = 1;
   abort_above_old_stack();
 }
@@ -237,7 +237,7 @@ int main(int argc, char **argv) {
   if (!strcmp(way, "feature_probe")) return feature_probe();
   if (!strcmp(way, "cancelled")) cancelled();
   if (!strcmp(way, "no_descriptors")) no_descriptors();
-  if (!strcmp(way, "mended_then_abort")) mended_then_abort();
+  if (!strcmp(way, "repaired_then_abort")) repaired_then_abort();
   if (!strcmp(way, "descend")) signal(SIGSEGV, descend_for_ever);
   if (!strcmp(way, "try_memory")) {
     signal(SIGSEGV, try_memory);

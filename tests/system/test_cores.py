@@ -1,4 +1,4 @@
-"""ELF cores of ours, read by the debuggers that people have; and dumps converted both ways."""
+"""Our ELF cores, read by common debuggers; and dumps converted both ways."""
 
 from __future__ import annotations
 

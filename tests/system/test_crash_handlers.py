@@ -93,8 +93,8 @@ def test_crashes_that_are_easily_lost(perimortem, programs, way):
     assert len(report["dumps"]) == 1, report["evidence"]
 
 
-def test_a_fault_that_was_mended_is_not_the_cause_of_a_later_abort(perimortem, programs):
-    report = perimortem.report(programs / "own_handlers", "mended_then_abort")
+def test_a_fault_that_was_repaired_is_not_the_cause_of_a_later_abort(perimortem, programs):
+    report = perimortem.report(programs / "own_handlers", "repaired_then_abort")
     assert (report["verdict"], report["crash"]["name"]) == ("crash", "SIGABRT")
     assert "abort called in own_handlers" in report["where"]["text"]
 
@@ -149,7 +149,7 @@ def test_the_sender_of_the_signal_is_named(perimortem, programs):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a pid namespace takes root")
-def test_the_first_process_of_a_namespace_is_deaf_to_others(perimortem):
+def test_the_first_process_of_a_namespace_ignores_signals_of_others(perimortem):
     script = "kill -SEGV $$; kill -TRAP $$; echo alive"
     result = perimortem.call("run", "-q", "--", "unshare", "--pid", "--fork", "sh", "-c", script)
     assert (result.stdout, result.returncode) == ("alive\n", 0)

@@ -96,7 +96,7 @@ def await_cycle(perimortem, pid, count):
     raise AssertionError(document["waits"])
 
 
-def assert_is_circle(document, deadlock):
+def assert_is_cycle(document, deadlock):
     """Each waits for the next one, the last one for the first."""
     owners = {wait["tid"]: wait["owner_tid"] for wait in document["waits"]}
     tids = deadlock["tids"]
@@ -104,12 +104,12 @@ def assert_is_circle(document, deadlock):
     assert all(str(tid) in deadlock["text"] for tid in tids)
 
 
-@pytest.mark.parametrize("program", ["locks circle", "locks_cpp"])
+@pytest.mark.parametrize("program", ["locks cycle", "locks_cpp"])
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_a_cycle_of_mutexes(perimortem, start, tmp_path, program, count):
     running = start(*program.split(), count)
     document, deadlock = await_cycle(perimortem, running.pid, count)
-    assert_is_circle(document, deadlock)
+    assert_is_cycle(document, deadlock)
     path = tmp_path / "hung.dmp"
     assert perimortem.call("dump", running.pid, "-o", path).returncode == 0
     (later,) = examine(perimortem, path)["deadlocks"]
@@ -127,7 +127,7 @@ def test_a_lock_has_its_name(perimortem, start):
 def test_other_cycles(perimortem, start, kind):
     running = start("locks", kind)
     document, deadlock = await_cycle(perimortem, running.pid, 2)
-    assert_is_circle(document, deadlock)
+    assert_is_cycle(document, deadlock)
     words = {"join": "waits for the end of thread", "rwlock": "read-write lock"}[kind]
     assert words in deadlock["text"]
 
@@ -138,7 +138,7 @@ def test_other_cycles(perimortem, start, kind):
 def test_a_cycle_of_python_s_locks(perimortem, start, version, count, kind):
     running = start([find_python(version), "-c", PYTHON_CYCLE, str(count), kind])
     document, deadlock = await_cycle(perimortem, running.pid, count)
-    assert_is_circle(document, deadlock)
+    assert_is_cycle(document, deadlock)
     assert "Python lock" in deadlock["text"]
 
 
@@ -149,7 +149,7 @@ def test_a_cycle_of_python_s_locks_in_a_full_dump(perimortem, start, tmp_path):
     assert perimortem.call("dump", running.pid, "--type", "full", "-o", path).returncode == 0
     document = examine(perimortem, path)
     (deadlock,) = document["deadlocks"]
-    assert_is_circle(document, deadlock)
+    assert_is_cycle(document, deadlock)
 
 
 def test_a_lock_that_was_taken_by_acquire_has_no_known_holder(perimortem, start):

@@ -1,4 +1,4 @@
-"""Dumps of real processes, read by debuggers that are not ours, and targets that run on unharmed."""
+"""Dumps of real processes, read by standard debuggers, and targets that run on unharmed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Readers that are not ours, on dumps that are: they agree on threads, modules, memory and exception.
 
-And on made-up dumps of other writers, which shows that these are made as they should be.
+And on synthetic dumps of other writers, which shows that these are built correctly.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def crash_page(perimortem, programs, tmp_path):
 @pytest.fixture()
 def hang_page(perimortem, programs, tmp_path):
     options = ("--threshold", "3", "--on-hang", "kill")
-    perimortem.report(programs / "locks", "circle", "3", options=options)
+    perimortem.report(programs / "locks", "cycle", "3", options=options)
     path = tmp_path / "hang.html"
     assert perimortem.call("show", "--html", path).returncode == 0
     return path
@@ -150,7 +150,7 @@ def test_the_keyboard_is_enough(hang_page, open_page):
     page.keyboard.press("o")
     assert page.evaluate(f"document.getElementById('{first}').open") != was_open
     page.keyboard.press("/")
-    page.keyboard.type("in_circle")
+    page.keyboard.type("in_cycle")
     assert page.locator(".thread:visible").count() == 3
     page.keyboard.press("Escape")
     assert page.locator(".thread:visible").count() == page.locator(".thread").count()

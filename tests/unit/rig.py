@@ -240,7 +240,7 @@ class Rig:
         target.recorder.beat_ns = self.clock.monotonic_ns()
 
     def end(self, target, how=CLEAN):
-        """It ends; None: its status cannot be had yet."""
+        """It ends; None: its status is not known yet."""
         target.exit_watch.end = how
         self.selector.make_ready(target.exit_watch.waitable())
 

@@ -94,7 +94,7 @@ def test_a_slow_supervisor_gets_what_is_held_as_soon_as_it_has_room(above):
     supervisor, relay = listen(), open_relay()
     for number in range(100):
         relay.pass_on(b"STATUS=%d" % number, [])
-    assert not _is_ready(relay)  # it has no room, and is not asked in vain
+    assert not _is_ready(relay)  # it has no room, and is not polled
     taken = []
     while len(taken) < 100:
         taken.append(int(supervisor.recv(64)[7:]))

@@ -56,13 +56,13 @@ def test_a_stack_overflow_is_reported_on_the_stack_that_is_left(perimortem, prog
     report = perimortem.report(programs / "crash_beating.exe", "overflow")
     assert any("STATUS_STACK_OVERFLOW at 0x" in e["fact"] for e in report["evidence"]), report
     assert read_exception(report["dumps"][0]["path"])[0].code == 0xC00000FD
-    if not IS_WINE:  # that ends it with status 0, as if it had been mended
+    if not IS_WINE:  # that ends it with status 0, as if it had been repaired
         assert report["crash"]["name"] == "STATUS_STACK_OVERFLOW"
         assert (report["verdict"], report["exit"]["code"]) == ("crash", 0xC00000FD)
 
 
-def test_what_other_handlers_mend_is_no_crash(perimortem, programs):
-    report = perimortem.report(programs / "crash_beating.exe", "mended")
+def test_a_fault_that_other_handlers_repair_is_no_crash(perimortem, programs):
+    report = perimortem.report(programs / "crash_beating.exe", "repaired")
     assert (report["verdict"], report["exit"]["code"]) == ("clean-exit", 0), report
     assert (report["crash"], report["dumps"]) == (None, [])
 

@@ -160,7 +160,7 @@ static pmr_identity identify(uint64_t start_ticks, uint32_t flags) {
 }
 
 /* Reserve every block now: a store into a hole of a full tmpfs would be a SIGBUS. A process under a
- * file-size limit gets no recorder, for the reservation itself would be a SIGXFSZ. */
+ * file-size limit gets no recorder, since the reservation itself would be a SIGXFSZ. */
 static int reserve(int fd, uint64_t size) {
   struct rlimit limit;
   if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&

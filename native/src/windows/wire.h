@@ -1,4 +1,4 @@
-/* Talk to the monitor over its named pipe. Nothing here allocates or takes a lock of ours. */
+/* Talk to the monitor over its named pipe. Nothing here allocates or takes one of our locks. */
 #ifndef PERIMORTEM_WIRE_H
 #define PERIMORTEM_WIRE_H
 

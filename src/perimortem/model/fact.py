@@ -93,7 +93,7 @@ class FactCode(StrEnum):
     WORKER_FAILED = "worker-failed"
     """[text]"""
     NO_MONITOR = "no-monitor"
-    """It ended while no monitor lived."""
+    """It ended while no monitor ran."""
     NOT_STARTED = "not-started"
     """[why]"""
     RULE = "rule"

@@ -34,7 +34,7 @@ class Library:
 
 
 def last_error() -> int:
-    """GetLastError of the last call of ours in this thread."""
+    """GetLastError of our last call in this thread."""
     return ctypes.get_last_error()
 
 

@@ -106,7 +106,7 @@ def _query() -> list[ProcessEntry]:
 
 
 def parse_processes(raw: bytes, address: int) -> list[ProcessEntry]:
-    """Pure. ``address``: where ``raw`` stood, for the names are pointers into it."""
+    """Pure. ``address``: where ``raw`` was, since the names are pointers into it."""
     found = []
     at = 0
     while at + _PROCESS_SIZE <= len(raw):

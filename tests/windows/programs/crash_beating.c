@@ -36,7 +36,7 @@ static LONG CALLBACK skip_first(EXCEPTION_POINTERS *pointers) { return skip(poin
 
 int wmain(int argc, wchar_t **argv) {
   wchar_t *way = argc > 1 ? argv[1] : L"write";
-  if (!wcscmp(way, L"mended")) SetUnhandledExceptionFilter(skip);
+  if (!wcscmp(way, L"repaired")) SetUnhandledExceptionFilter(skip);
   perimortem_open();
   perimortem_beat(perimortem_heartbeat("work", 5.0));
   if (argc > 2) {
@@ -48,7 +48,7 @@ int wmain(int argc, wchar_t **argv) {
     printf("%s\n", guard ? "attached" : perimortem_attach_error());
     fflush(stdout);
   }
-  if (!wcscmp(way, L"mended")) {
+  if (!wcscmp(way, L"repaired")) {
     __asm__ volatile("ud2");
     AddVectoredExceptionHandler(1, skip_first);
     for (int i = 0; i < 100; i++) __asm__ volatile("ud2");

@@ -88,7 +88,7 @@ class _PidfdWatch:
 
 
 class ChildExitWatch(_PidfdWatch):
-    """A child of ours: waitid returns everything at once, and reaps it."""
+    """Our own child: waitid returns everything at once, and reaps it."""
 
     def collect_exit(self, now_ns: int) -> Exit | None:
         """None while a tracer (a dump worker, a debugger) still holds the dead process."""

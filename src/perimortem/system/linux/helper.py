@@ -1,4 +1,4 @@
-"""A helper of ours: a dump worker, a debugger. One request on its standard input, one answer back."""
+"""One of our helpers: a dump worker, a debugger. One request on its standard input, one answer back."""
 
 from __future__ import annotations
 

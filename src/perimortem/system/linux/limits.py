@@ -15,7 +15,7 @@ def descriptors_max() -> int:
 
 
 def refuse_own_core() -> None:
-    """No core of ours is written or reported: 1 is the kernel's mark for helpers of core_pattern."""
+    """We write no core and report none: 1 is the kernel's mark for helpers of core_pattern."""
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
 

@@ -1,4 +1,4 @@
-"""A helper of ours: a dump worker. One request on its standard input, one answer back.
+"""One of our helpers: a dump worker. One request on its standard input, one answer back.
 
 The answer goes into a file: a handle of an anonymous pipe cannot be waited for, the process can.
 """
@@ -35,7 +35,7 @@ class Helper:
                 stdout=self._answer,
                 stderr=subprocess.DEVNULL,
                 env=dict(environment),
-                # Without a console: events of ours do not reach it, and none is opened.
+                # Without a console: our own events do not reach it, and none is opened.
                 creationflags=subprocess.DETACHED_PROCESS,
             )
         except OSError:
