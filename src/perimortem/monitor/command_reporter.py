@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 from perimortem.analysis.first_death import VIOLENT
-from perimortem.beats.source import BeatSource
-from perimortem.hangs.policy import WatchPolicy
 from perimortem.model.incident import Incident
-from perimortem.model.process import ProcessInfo
 from perimortem.model.verdict import Verdict
 from perimortem.monitor.base import Base
 from perimortem.monitor.conclude import Concluder
@@ -19,11 +15,9 @@ from perimortem.monitor.discovery import Discovery
 from perimortem.monitor.dumps import Dumps, Taken
 from perimortem.monitor.engine import Engine
 from perimortem.monitor.incident_store import IncidentStore
-from perimortem.monitor.interrupts import InterruptListener
 from perimortem.monitor.lifecycle import Event
-from perimortem.monitor.listener import Listener
+from perimortem.monitor.listener import RunListener
 from perimortem.monitor.platform import Command
-from perimortem.monitor.preload import Preload
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.target import Target
 from perimortem.monitor.tree import ProcessTree, describe_process
@@ -37,22 +31,13 @@ WATCH_INTERRUPTED_STATUS = 130
 """As shells report Ctrl-C."""
 
 
-class RunListener(Listener, InterruptListener, Protocol):
-    """Notifications of `run` besides those of every watch."""
+@dataclass(frozen=True)
+class RunResult:
+    """The outcome of a command."""
 
-    def on_start(
-        self,
-        process: ProcessInfo,
-        preload: Preload,
-        sources: tuple[BeatSource, ...],
-        policy: WatchPolicy,
-        *,
-        follow: bool,
-    ) -> None:
-        """The command is running."""
-
-    def on_unreported(self, incident: Incident) -> None:
-        """A crash in the tree of a nested monitor that was itself killed."""
+    incident: Incident
+    exit_status: int
+    """Our own exit status: the target's code, 128+n for signal n, 124 when --on-hang ended it."""
 
 
 class CommandReporter:
@@ -152,8 +137,11 @@ class CommandReporter:
             incident = self._store.record(self._root, replace(incident, tree=tree))
         return incident
 
-    def exit_status(self, incident: Incident) -> int:
-        """Our own exit status."""
+    def conclude(self, incident: Incident) -> RunResult:
+        """The command's incident with our exit status."""
+        return RunResult(incident, self._exit_status(incident))
+
+    def _exit_status(self, incident: Incident) -> int:
         if self._has_ended_by_policy:
             return ENDED_BY_POLICY_STATUS
         end = incident.exit

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from perimortem.analysis.conclude import Conclusion, conclude
 from perimortem.analysis.observations import BeatAge, Observations
 from perimortem.clock import Clock
-from perimortem.errors import PerimortemError
+from perimortem.errors import LaunchFailed, PerimortemError
 from perimortem.exits.sources import complete_exit
 from perimortem.model.crash import Crash
 from perimortem.model.evidence import Confidence
@@ -165,16 +165,17 @@ def derive_incident(target: Target, collected: Collected) -> Incident:
 
 
 def derive_launch_failure(
-    argv: tuple[str, ...], why: str, host: Host, exit_status: int, now_ns: int
+    argv: tuple[str, ...], error: LaunchFailed, host: Host, now_ns: int
 ) -> Incident:
     """The incident of a program that could not be started. ``now_ns``: wall clock."""
+    why = f"{error.why} ({error.remedy})" if error.remedy else error.why
     return Incident(
         host=host,
         verdict=Verdict.LAUNCH_FAILED,
         silent=None,
         target=None,
         command_line=tuple(printable(argument) for argument in argv),
-        exit=Exit(ExitKind.NOT_STARTED, ExitSource.EXEC_ERROR, code=exit_status, error=why),
+        exit=Exit(ExitKind.NOT_STARTED, ExitSource.EXEC_ERROR, code=error.exit_status, error=why),
         started_at_ns=now_ns,
         ended_at_ns=now_ns,
         verdict_at_ns=now_ns,

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from perimortem.beats.source import BeatSource
+from perimortem.hangs.policy import WatchPolicy
 from perimortem.model.incident import Incident
+from perimortem.model.process import ProcessInfo
+from perimortem.monitor.interrupts import InterruptListener
+from perimortem.monitor.preload import Preload
 from perimortem.monitor.target import Target
 from perimortem.monitor.targets import Targets
 
@@ -29,3 +34,43 @@ class Listener(Protocol):
 
     def on_tick(self, targets: Targets, now_ns: int) -> None:
         """For a status line."""
+
+
+class WatchListener(Listener, Protocol):
+    """Notifications of `watch` besides those of every watch."""
+
+    def on_attach(
+        self, process: ProcessInfo, sources: tuple[BeatSource, ...], has_recorder: bool
+    ) -> None:
+        """A target is held and watched."""
+
+    def on_watch_end(self, target: Target, incident: Incident) -> None:
+        """The watch ends before the target does."""
+
+
+class ServeListener(Listener, Protocol):
+    """Notifications of `monitor` besides those of every watch."""
+
+    def on_serve(self, address: str) -> None:
+        """Programs may connect."""
+
+    def on_unreported(self, incident: Incident) -> None:
+        """A crash that happened while no monitor was running."""
+
+
+class RunListener(Listener, InterruptListener, Protocol):
+    """Notifications of `run` besides those of every watch."""
+
+    def on_start(
+        self,
+        process: ProcessInfo,
+        preload: Preload,
+        sources: tuple[BeatSource, ...],
+        policy: WatchPolicy,
+        *,
+        follow: bool,
+    ) -> None:
+        """The command is running."""
+
+    def on_unreported(self, incident: Incident) -> None:
+        """A crash in the tree of a nested monitor that was itself killed."""

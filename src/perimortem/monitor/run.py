@@ -2,51 +2,34 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 from perimortem import wire
 from perimortem.clock import SystemClock
 from perimortem.errors import LaunchFailed
-from perimortem.exits.sources import open_exit_watch, open_system_log, remember_ends
-from perimortem.hangs.target import TargetWatch
-from perimortem.model.fact import FactCode, observed
-from perimortem.model.incident import Incident
-from perimortem.model.process import ProcessInfo, ProcessRef
+from perimortem.exits.sources import open_system_log, remember_ends
 from perimortem.monitor.assembly import build_monitor
-from perimortem.monitor.base import Base, open_base
-from perimortem.monitor.command_reporter import CommandReporter, RunListener
+from perimortem.monitor.base import open_base
+from perimortem.monitor.command_reporter import CommandReporter, RunResult
+from perimortem.monitor.command_target import open_command_target
 from perimortem.monitor.conclude import derive_launch_failure
 from perimortem.monitor.crash_server import CrashServer
 from perimortem.monitor.discovery import Discovery
 from perimortem.monitor.family import Alone
 from perimortem.monitor.incident_store import DatabaseStore
 from perimortem.monitor.interrupts import Interrupts
+from perimortem.monitor.listener import RunListener
 from perimortem.monitor.platform import Command, CommandLink
-from perimortem.monitor.recorder_link import RecorderLink
 from perimortem.monitor.recorder_watch import open_recorder_events
+from perimortem.monitor.recover import recover
 from perimortem.monitor.settings import Settings
-from perimortem.monitor.sweep import sweep, sweep_partials
-from perimortem.monitor.target import Target
 from perimortem.monitor.tree import ProcessTree
-from perimortem.monitor.unreported import report_unreported
-from perimortem.proc import collect_host, collect_process_info
+from perimortem.proc import collect_host
 from perimortem.recorder import ensure_run_dir
 from perimortem.system import raise_own_limits
-from perimortem.text import printable
 
 _SCAN_INTERVAL_NS = 1_000_000_000
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """The outcome of a command."""
-
-    incident: Incident
-    exit_status: int
-    """Our own exit status: the target's code, 128+n for signal n, 124 when --on-hang ended it."""
 
 
 def run_command(
@@ -58,18 +41,12 @@ def run_command(
     Raises PerimortemError when the monitor itself cannot work; then nothing was started.
     """
     ensure_run_dir(settings.run_dir)
-    for incident in report_unreported(settings, store, collect_host()):
-        listener.on_unreported(incident)
-    sweep(settings.run_dir)
-    sweep_partials(settings.dumps_dir)
+    recover(settings, store, listener.on_unreported)
     with ExitStack() as stack:
         try:
             return _watch_command(argv, settings, listener, store, stack)
         except LaunchFailed as error:
-            why = f"{error.why}" + (f" ({error.remedy})" if error.remedy else "")
-            incident = derive_launch_failure(
-                argv, why, collect_host(), error.exit_status, time.time_ns()
-            )
+            incident = derive_launch_failure(argv, error, collect_host(), time.time_ns())
             return RunResult(store.record_launch_failure(incident), error.exit_status)
 
 
@@ -84,8 +61,7 @@ def _watch_command(
     sockets = wire.open_own_listener(settings.run_dir) if settings.use_crash_handler else None
     if sockets is not None:
         stack.callback(sockets.close)
-    address = sockets.address if sockets else None
-    command = Command(argv, settings, address, SystemClock().monotonic_ns())
+    command = Command(argv, settings, sockets and sockets.address, SystemClock().monotonic_ns())
     stack.callback(command.close)
     base = open_base(stack)
     # From now on nothing that a short-lived member leaves is missed.
@@ -99,7 +75,7 @@ def _watch_command(
     tree = ProcessTree(base.targets)
     discovery = Discovery(tree, settings, list_helpers, command.list_orphans)
     process = command.start()
-    root = _open_root(process, argv, command, settings, base, tree, bool(sockets))
+    root = open_command_target(process, argv, command, settings, base, tree, bool(sockets))
     tree.add_root(root)
     server = None
     if sockets is not None:
@@ -142,44 +118,4 @@ def _watch_command(
     incident = reporter.finish(monitor.engine, monitor.concluder)
     link.finish_output()
     listener.on_end(root, incident)
-    return RunResult(incident, reporter.exit_status(incident))
-
-
-def _open_root(
-    process: ProcessRef,
-    argv: tuple[str, ...],
-    command: Command,
-    settings: Settings,
-    base: Base,
-    tree: ProcessTree,
-    has_crash_handler: bool,
-) -> Target:
-    now_ns = base.clock.monotonic_ns()
-    preload = command.preload
-    facts = []
-    if preload.library is None and not preload.is_for_program:
-        facts.append(
-            observed(FactCode.WATCHED_WITHOUT_AGENT, command.preload_source, why=preload.reason)
-        )
-    return Target(
-        _name_by_command(collect_process_info(process), command, argv),
-        open_exit_watch(process, is_child=True),
-        RecorderLink(settings.run_dir, process),
-        TargetWatch(settings.policy, now_ns),
-        now_ns,
-        sources=command.heartbeats.begin(process, now_ns, tree.pids),
-        parent_pid=os.getpid(),
-        has_crash_handler=has_crash_handler,
-        facts=facts,
-    )
-
-
-def _name_by_command(info: ProcessInfo, command: Command, argv: tuple[str, ...]) -> ProcessInfo:
-    """Between fork and exec it still has our name; use that of the requested command."""
-    return ProcessInfo(
-        info.ref,
-        printable(command.name),
-        printable(str(command.program)),
-        tuple(printable(argument) for argument in argv),
-        info.started_at_ns,
-    )
+    return reporter.conclude(incident)
