@@ -31,7 +31,10 @@ SECTIONS = {
     "Watch": ("run", "run_async", "RunResult", "watch"),
     "Dump": ("dump", "open_dump", "Dump"),
     "Examine and explain": ("stacks", "analyze", "explain"),
-    "Look up": ("incidents",),
+    "Look up": (
+        "incident",
+        "incidents",
+    ),
     "In your own program": ("attach", "AgentSession", "spawn_and_attach", "Guard"),
     "Documents": ("Report", "Examination"),
     "Errors": ("PerimortemError",),

@@ -1,9 +1,9 @@
 """perimortem: why did my process die, or stop?
 
 The library watches, dumps and explains processes: :func:`run`, :func:`run_async`, :func:`watch`,
-:func:`dump`, :func:`open_dump`, :func:`stacks`, :func:`analyze`, :func:`incidents`, :func:`explain`.
-Inside a program of your own: ``with perimortem.attach("worker") as hb: hb.beat()``, or
-``perimortem.spawn_and_attach()`` to have its crashes dumped.
+:func:`dump`, :func:`open_dump`, :func:`stacks`, :func:`analyze`, :func:`incident`,
+:func:`incidents`, :func:`explain`. Inside your program: ``with perimortem.attach("worker") as hb:
+hb.beat()``, or ``perimortem.spawn_and_attach()`` to have its crashes dumped.
 
 Everything is loaded on first use.
 """
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from perimortem.agent.guard import Guard, spawn_and_attach
     from perimortem.agent.session import AgentSession, attach
     from perimortem.api.dumping import Dump, dump, open_dump
-    from perimortem.api.examining import analyze, explain, stacks
-    from perimortem.api.incidents import incidents
+    from perimortem.api.examining import analyze, stacks
+    from perimortem.api.explaining import explain
+    from perimortem.api.incidents import incident, incidents
     from perimortem.api.watching import RunResult, run, run_async, watch
     from perimortem.documents.examination import Examination
     from perimortem.documents.report import Report
@@ -35,8 +36,9 @@ _PLACES = {
     "dump": "api.dumping",
     "open_dump": "api.dumping",
     "analyze": "api.examining",
-    "explain": "api.examining",
+    "explain": "api.explaining",
     "stacks": "api.examining",
+    "incident": "api.incidents",
     "incidents": "api.incidents",
     "RunResult": "api.watching",
     "run": "api.watching",
@@ -61,6 +63,7 @@ __all__ = [
     "attach",
     "dump",
     "explain",
+    "incident",
     "incidents",
     "open_dump",
     "run",

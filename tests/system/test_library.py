@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -194,6 +195,32 @@ def test_incidents(programs):
     assert len(list(perimortem.incidents(with_clean=True))) == 3
     (crash,) = perimortem.incidents(name="crash_null")
     assert perimortem.analyze(crash.dumps[0].path).signature == crash.examination.signature
+
+
+def test_an_incident_by_its_number_and_the_newest(programs):
+    with pytest.raises(perimortem.PerimortemError, match="no incidents yet"):
+        perimortem.incident()
+    crashed = perimortem.run([programs / "crash_null"], stacks=False).report
+    perimortem.run(["true"])
+    assert perimortem.incident() == crashed
+    assert perimortem.incident(crashed.id + 1).verdict is Verdict.CLEAN_EXIT
+    with pytest.raises(perimortem.PerimortemError, match="no incident 99"):
+        perimortem.incident(99)
+
+
+def test_an_incident_that_a_newer_version_wrote_hides_no_other(own_directories):
+    for _ in range(2):
+        perimortem.run(["false"], stacks=False)
+    database = sqlite3.connect(own_directories / "data" / "incidents.db")
+    with database:
+        database.execute(
+            "UPDATE incident SET report = json_set(report, '$.verdict', 'abducted') WHERE id = 1"
+        )
+    database.close()
+    with pytest.warns(UserWarning, match="incident 1 cannot be read"):
+        assert [report.id for report in perimortem.incidents()] == [2]
+    with pytest.raises(perimortem.PerimortemError, match="newer version"):
+        perimortem.incident(1)
 
 
 def test_importing_it_loads_nothing():

@@ -1,16 +1,22 @@
-"""Stacks and reasons, of dumps and of running processes; what exit codes mean."""
+"""Stacks and reasons, of dumps and of running processes."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from perimortem.api.command import ask
 from perimortem.documents.examination import Examination, ThreadStack
-from perimortem.exits.decode import Explanation, explain_code
+from perimortem.errors import PerimortemError
+
+if TYPE_CHECKING:
+    from perimortem.examine.options import ExamineOptions
+    from perimortem.model.examination import Examination as ExaminationModel
 
 
 def stacks(
@@ -49,17 +55,6 @@ def analyze(
     return _examine(what, symbol_dirs, lines=lines, python=python)
 
 
-def explain(code: int | str, subcode: int | str | None = None) -> Explanation:
-    """What an exit code, a signal or a Windows status means: 139, -11, "SIGBUS", 0xC0000409.
-
-    ``subcode``: the fast-fail code of 0xC0000409. Raises PerimortemError for anything else.
-
-    >>> perimortem.explain(137).name
-    'SIGKILL'
-    """
-    return explain_code(str(code), None if subcode is None else str(subcode))
-
-
 def _examine(
     what: int | str | os.PathLike[str],
     symbol_dirs: Sequence[str | os.PathLike[str]],
@@ -72,19 +67,56 @@ def _examine(
         arguments += [part for folder in symbol_dirs for part in ("--symbols", os.fspath(folder))]
         arguments += ([] if lines else ["--no-lines"]) + ([] if python else ["--no-python"])
         return msgspec.convert(ask(arguments), Examination)
-    return _examine_file(Path(what), tuple(map(Path, symbol_dirs)), lines=lines, python=python)
+    return _examine_dump(Path(what), tuple(map(Path, symbol_dirs)), lines=lines, python=python)
 
 
-def _examine_file(
+def _examine_dump(
     path: Path, symbol_dirs: tuple[Path, ...], *, lines: bool, python: bool
 ) -> Examination:
-    from perimortem.examine.dump_file import examine_dump
-    from perimortem.examine.options import ExamineOptions
     from perimortem.report.examination.document import render_examination
-    from perimortem.symbols.files import ImageLibrary
 
     with (
-        ImageLibrary() as library,
-        examine_dump(path, ExamineOptions(library, symbol_dirs, False, lines, python)) as found,
+        open_options(symbol_dirs, lines=lines, python=python) as options,
+        open_examination(path, options) as examination,
     ):
-        return render_examination(found)
+        return render_examination(examination)
+
+
+@contextmanager
+def open_options(
+    symbol_dirs: tuple[Path, ...], *, debuginfod: bool = False, lines: bool, python: bool
+) -> Iterator[ExamineOptions]:
+    """The options, shared by any number of examinations."""
+    from perimortem.examine.options import ExamineOptions
+    from perimortem.symbols.files import ImageLibrary
+
+    with ImageLibrary() as library:
+        yield ExamineOptions(library, symbol_dirs, debuginfod, lines, python)
+
+
+@contextmanager
+def open_examination(
+    what: int | Path, options: ExamineOptions, *, twice: bool = False
+) -> Iterator[ExaminationModel]:
+    """Of the dump or the process ``what``, in this process; ``twice``: take two samples of a process.
+
+    Raises PerimortemError."""
+    from perimortem.examine.dump_file import examine_dump
+
+    if isinstance(what, int):
+        from perimortem.examine import examine_process
+        from perimortem.examine.two_samples import examine_twice
+        from perimortem.proc import find_process
+
+        if what == os.getpid():
+            raise PerimortemError("perimortem does not stop itself", remedy="name another process")
+        examine = examine_twice if twice else examine_process
+        with examine(find_process(what), options) as examination:
+            yield examination
+        return
+    if twice:
+        raise PerimortemError(
+            f"{what} cannot be sampled twice", why="it is a dump", remedy="name a process id"
+        )
+    with examine_dump(what, options) as examination:
+        yield examination

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,8 +12,6 @@ if TYPE_CHECKING:
     from perimortem.documents.examination import Examination as ExaminationDocument
     from perimortem.documents.inventory import Inventory
     from perimortem.documents.report import Report
-    from perimortem.examine.options import ExamineOptions
-    from perimortem.model.examination import Examination
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -45,16 +41,10 @@ def symbol_options(function: _F) -> _F:
     return function
 
 
-@contextmanager
-def open_options(
-    symbol_dirs: tuple[Path, ...], *, debuginfod: bool, no_lines: bool, no_python: bool
-) -> Iterator[ExamineOptions]:
-    """The options, shared by any number of examinations."""
-    from perimortem.examine.options import ExamineOptions
-    from perimortem.symbols.files import ImageLibrary
-
-    with ImageLibrary() as library:
-        yield ExamineOptions(library, symbol_dirs, debuginfod, not no_lines, not no_python)
+def choose(what: str) -> int | Path:
+    """A pid, unless there is a file of that name."""
+    path = Path(what)
+    return int(what) if what.isascii() and what.isdigit() and not path.exists() else path
 
 
 def write_page(
@@ -73,30 +63,3 @@ def write_page(
         return
     write_whole(path, text)
     click.echo(path)
-
-
-@contextmanager
-def open_examination(
-    what: str, options: ExamineOptions, *, twice: bool = False
-) -> Iterator[Examination]:
-    """``what``: a file or a pid; ``twice``: take two samples of a process."""
-    from perimortem.errors import PerimortemError
-    from perimortem.examine.dump_file import examine_dump
-
-    if what.isascii() and what.isdigit() and not Path(what).exists():
-        from perimortem.examine import examine_process
-        from perimortem.examine.two_samples import examine_twice
-        from perimortem.proc import find_process
-
-        if int(what) == os.getpid():
-            raise PerimortemError("perimortem does not stop itself", remedy="name another process")
-        examine = examine_twice if twice else examine_process
-        with examine(find_process(int(what)), options) as examination:
-            yield examination
-        return
-    if twice:
-        raise PerimortemError(
-            f"{what} cannot be sampled twice", why="it is a dump", remedy="name a process id"
-        )
-    with examine_dump(Path(what), options) as examination:
-        yield examination

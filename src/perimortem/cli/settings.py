@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from perimortem.cli.data_dir import find_configured_data_dir
+from perimortem.config.data_dir import find_configured_data_dir
 from perimortem.config.resolve import Resolved
 from perimortem.hangs.policy import SECOND_NS, WatchPolicy
 from perimortem.model.dump import NAMED_TYPES, DumpFormat, DumpOptions, MinidumpType, Pause

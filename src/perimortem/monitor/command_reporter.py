@@ -71,11 +71,13 @@ class CommandReporter:
 
     def find_culprit(self, target: Target) -> Target:
         """The process that the command announced as its main one (MAINPID), else from the tree."""
+        if not self._settings.follow:
+            return target
         announced = self._tree.living.get(self._command.heartbeats.main_pid or 0)
         return announced or self._tree.find_culprit(target)
 
     def list_tree(self, target: Target) -> list[Target]:
-        return self._tree.list_tree(target)
+        return self._tree.list_tree(target) if self._settings.follow else [target]
 
     def list_living(self) -> list[Target]:
         """The command and its members that are still alive."""

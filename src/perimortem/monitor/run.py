@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack
 
 from perimortem import wire
@@ -16,7 +15,6 @@ from perimortem.monitor.command_target import open_command_target
 from perimortem.monitor.conclude import derive_launch_failure
 from perimortem.monitor.crash_server import CrashServer
 from perimortem.monitor.discovery import Discovery
-from perimortem.monitor.family import Alone
 from perimortem.monitor.incident_store import DatabaseStore
 from perimortem.monitor.interrupts import Interrupts
 from perimortem.monitor.listener import RunListener
@@ -46,7 +44,9 @@ def run_command(
         try:
             return _watch_command(argv, settings, listener, store, stack)
         except LaunchFailed as error:
-            incident = derive_launch_failure(argv, error, collect_host(), time.time_ns())
+            incident = derive_launch_failure(
+                argv, error, collect_host(), SystemClock().realtime_ns()
+            )
             return RunResult(store.record_launch_failure(incident), error.exit_status)
 
 
@@ -61,7 +61,8 @@ def _watch_command(
     sockets = wire.open_own_listener(settings.run_dir) if settings.use_crash_handler else None
     if sockets is not None:
         stack.callback(sockets.close)
-    command = Command(argv, settings, sockets and sockets.address, SystemClock().monotonic_ns())
+    address = sockets.address if sockets else None
+    command = Command(argv, settings, address, SystemClock().monotonic_ns())
     stack.callback(command.close)
     base = open_base(stack)
     # From now on nothing that a short-lived member leaves is missed.
@@ -99,7 +100,7 @@ def _watch_command(
         store=store,
         listener=listener,
         reporter=reporter,
-        family=reporter if settings.follow else Alone(),
+        family=reporter,
         take_recorder=discovery.take_recorder if settings.follow else lambda *_: None,
         answer_crash=server.answer if server is not None else lambda _target: None,
     )

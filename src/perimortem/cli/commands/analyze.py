@@ -7,12 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from perimortem.cli.examining import (
-    open_examination,
-    open_options,
-    symbol_options,
-    write_page,
-)
+from perimortem.cli.examining import choose, symbol_options, write_page
 from perimortem.cli.options import json_option
 
 if TYPE_CHECKING:
@@ -53,9 +48,11 @@ def command(
     """
     if page is not None and len(files) > 1:
         raise click.UsageError("--html takes a single dump")
+    from perimortem.api.examining import open_options
+
     failed = 0
     with open_options(
-        symbol_dirs, debuginfod=debuginfod, no_lines=no_lines, no_python=no_python
+        symbol_dirs, debuginfod=debuginfod, lines=not no_lines, python=not no_python
     ) as options:
         for what in files:
             is_done = _analyze(what, options, page, as_json=as_json, is_only=len(files) == 1)
@@ -69,6 +66,7 @@ def _analyze(
     """Whether it could be read. With several files, an unreadable one is reported and skipped."""
     import msgspec
 
+    from perimortem.api.examining import open_examination
     from perimortem.cli.output import echo_document, say
     from perimortem.cli.terminal_text import echo_text
     from perimortem.errors import PerimortemError
@@ -77,7 +75,7 @@ def _analyze(
     from perimortem.report.examination.text import render_analysis
 
     try:
-        with open_examination(what, options) as examination:
+        with open_examination(choose(what), options) as examination:
             document = render_examination(examination)
             inventory = render_inventory(examination.snapshot) if page else None
     except PerimortemError as error:

@@ -99,12 +99,11 @@ def _read_text(file: Path) -> str:
 
 def _of_incidents(within_s: float) -> Chains:
     from perimortem.analysis.ends import End, derive_end_chains
-    from perimortem.cli.data_dir import find_configured_data_dir
+    from perimortem.api.incidents import open_store
     from perimortem.report.units import parse_time
-    from perimortem.store.database import Store
 
     ends = []
-    with Store(find_configured_data_dir() / "incidents.db") as store:
+    with open_store() as store:
         for row in store.list_incidents():
             report = store.find(row.number)
             if report is None or report.ended_at is None or row.pid is None:

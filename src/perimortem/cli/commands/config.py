@@ -61,8 +61,8 @@ def command(path: Path | None, as_json: bool) -> int:
 
 def _render_limit(name: str) -> str:
     """The defaults that depend on the disk."""
-    from perimortem.cli.data_dir import find_configured_data_dir
     from perimortem.cli.store_limits import find_default_limits
+    from perimortem.config.data_dir import find_configured_data_dir
     from perimortem.report.units import format_size
 
     max_use_bytes, keep_free_bytes = find_default_limits(find_configured_data_dir())

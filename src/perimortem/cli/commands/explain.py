@@ -22,10 +22,10 @@ Examples:
 @click.argument("subcode", required=False)
 def command(code: str, subcode: str | None, as_json: bool) -> int:
     """Say what an exit code, a signal or a Windows status means."""
+    from perimortem.api.explaining import explain
     from perimortem.cli.output import echo_json
-    from perimortem.exits.decode import explain_code
 
-    explanation = explain_code(code, subcode)
+    explanation = explain(code, subcode)
     if as_json:
         echo_json(asdict(explanation))
         return 0

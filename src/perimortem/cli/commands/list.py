@@ -35,11 +35,10 @@ def command(
     since: str | None, until: str | None, with_clean: bool, as_json: bool, who: str | None
 ) -> int:
     """List incidents, newest last."""
-    from perimortem.cli.data_dir import find_configured_data_dir
+    from perimortem.api.incidents import open_store
     from perimortem.cli.output import echo_documents
-    from perimortem.store.database import Store
 
-    with Store(find_configured_data_dir() / "incidents.db") as store:
+    with open_store() as store:
         rows = store.list_incidents(
             since=_parse_time(since),
             until=_parse_time(until),

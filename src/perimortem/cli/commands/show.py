@@ -48,30 +48,18 @@ class _IncidentNumber(click.IntRange):
 @click.argument("number", metavar="[ID]", required=False, type=_IncidentNumber(min=1))
 def command(number: int | None, page: Path | None, as_json: bool) -> int:
     """Show one incident with all its evidence, events and stacks; without ID, the newest in `list`."""
-    from perimortem.cli.data_dir import find_configured_data_dir
+    from perimortem.api.incidents import incident
     from perimortem.cli.output import echo_document
     from perimortem.cli.terminal_text import echo_text
-    from perimortem.errors import PerimortemError
     from perimortem.report.text import render_account, render_headline
-    from perimortem.store.database import Store
 
-    with Store(find_configured_data_dir() / "incidents.db") as store:
-        if number is None:
-            newest = store.list_incidents(limit=1) or store.list_incidents(with_clean=True, limit=1)
-            if not newest:
-                raise PerimortemError(
-                    "there are no incidents yet", remedy="perimortem run -- ./your-program"
-                )
-            number = newest[-1].number
-        report = store.find(number)
-    if report is None:
-        raise PerimortemError(f"there is no incident {number}", remedy="perimortem list --all")
+    report = incident(number)
     if page is not None:
         _write_page(page, report)
     elif as_json:
         echo_document(report)
     else:
-        click.echo(f"{number}: {click.style(render_headline(report), bold=True)}")
+        click.echo(f"{report.id}: {click.style(render_headline(report), bold=True)}")
         echo_text(render_account(report, full=True))
     return 0
 
@@ -82,13 +70,11 @@ def _write_page(page: Path, report: Report) -> None:
     A crash dump is examined again, since more may be known by now. A hang was examined while the process
     was alive; its dump cannot add to that.
     """
+    from perimortem.api.examining import open_examination, open_options
     from perimortem.cli.output import say
     from perimortem.errors import PerimortemError
-    from perimortem.examine.dump_file import examine_dump
-    from perimortem.examine.options import ExamineOptions
     from perimortem.report.examination.document import render_examination
     from perimortem.report.examination.inventory import render_inventory
-    from perimortem.symbols.files import ImageLibrary
 
     crash = report.examination
     of_hangs = [hang.examination for hang in report.hangs if hang.examination]
@@ -97,8 +83,8 @@ def _write_page(page: Path, report: Report) -> None:
     if paths:
         try:
             with (
-                ImageLibrary() as library,
-                examine_dump(Path(paths[-1]), ExamineOptions(library)) as found,
+                open_options((), lines=True, python=True) as options,
+                open_examination(Path(paths[-1]), options) as found,
             ):
                 if crash is not None or examination is None:
                     examination = render_examination(found)

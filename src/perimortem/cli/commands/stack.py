@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from perimortem.cli.examining import open_examination, open_options, symbol_options
+from perimortem.cli.examining import choose, symbol_options
 from perimortem.cli.options import json_option
 
 EXAMPLES = """\b
@@ -46,6 +46,7 @@ def command(
     --no-python) and then runs on. Native and Python frames form one stack. Frames found by heuristics
     are marked; missing symbols and files are listed.
     """
+    from perimortem.api.examining import open_examination, open_options
     from perimortem.cli.output import echo_document
     from perimortem.cli.terminal_text import echo_text
     from perimortem.errors import PerimortemError
@@ -54,9 +55,9 @@ def command(
 
     with (
         open_options(
-            symbol_dirs, debuginfod=debuginfod, no_lines=no_lines, no_python=no_python
+            symbol_dirs, debuginfod=debuginfod, lines=not no_lines, python=not no_python
         ) as options,
-        open_examination(what, options, twice=twice) as examination,
+        open_examination(choose(what), options, twice=twice) as examination,
     ):
         document = render_examination(examination)
     if tid is not None and all(thread.tid != tid for thread in document.threads):

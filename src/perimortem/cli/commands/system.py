@@ -66,10 +66,10 @@ def install_command(
     as_json: bool,
 ) -> int:
     """For the executable PROGRAM on Windows, for all programs on Linux. Idempotent."""
-    from perimortem.cli.data_dir import find_configured_data_dir
     from perimortem.cli.output import echo_json
     from perimortem.collector import install
     from perimortem.collector.rule import Rule, check_program_name
+    from perimortem.config.data_dir import find_configured_data_dir
     from perimortem.recorder import find_run_dir
 
     name = check_program_name(program) if program is not None else None
