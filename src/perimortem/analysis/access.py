@@ -25,9 +25,9 @@ def derive_access(
 
     Without an instruction, only what the exception itself says.
     """
-    told = _told_kind(context)
+    stated = _stated_kind(context)
     if instruction is None:
-        return None if fault_address is None else Access(told, fault_address)
+        return None if fault_address is None else Access(stated, fault_address)
     found = [
         (operand, address)
         for operand in instruction.operands
@@ -39,9 +39,9 @@ def derive_access(
         if is_hit:
             # The operand says more than the exception: a read that then writes is both.
             kind = AccessKind.WRITE if operand.writes else AccessKind.READ
-            kind = kind if told is AccessKind.UNKNOWN else told
+            kind = kind if stated is AccessKind.UNKNOWN else stated
             return Access(kind, address, operand.size, _express(operand), _values(context, operand))
-    return _derive_implied(context, instruction, fault_address, told)
+    return _derive_implied(context, instruction, fault_address, stated)
 
 
 def locate_operands(context: CrashContext, instruction: Instruction | None) -> list[int]:
@@ -53,7 +53,7 @@ def locate_operands(context: CrashContext, instruction: Instruction | None) -> l
 
 
 def _derive_implied(
-    context: CrashContext, instruction: Instruction, fault_address: int | None, told: AccessKind
+    context: CrashContext, instruction: Instruction, fault_address: int | None, stated: AccessKind
 ) -> Access | None:
     """The stack, which instructions use implicitly."""
     name = instruction.text.split(" ", 1)[0]
@@ -67,7 +67,7 @@ def _derive_implied(
         return Access(AccessKind.WRITE, fault_address, 8, "the stack", ((register, pointer),))
     if pointer is not None and name.startswith(_POPS) and 0 <= fault_address - pointer < 8:
         return Access(AccessKind.READ, fault_address, 8, "the stack", ((register, pointer),))
-    return Access(told, fault_address)
+    return Access(stated, fault_address)
 
 
 def is_canonical(address: int) -> bool:
@@ -75,7 +75,7 @@ def is_canonical(address: int) -> bool:
     return address < 1 << 47 or address >= (1 << 64) - (1 << 47)
 
 
-def _told_kind(context: CrashContext) -> AccessKind:
+def _stated_kind(context: CrashContext) -> AccessKind:
     exception = context.snapshot.exception
     if exception is None or not exception.parameters:
         return AccessKind.UNKNOWN

@@ -15,7 +15,7 @@ _NOTES_MAX = 20
 def derive_chains(listed: Iterable[ListedProcess], notes: Iterable[str] = ()) -> Chains:
     """``notes``: defects of the list itself."""
     processes = {process.pid: process for process in listed}
-    told = list(notes)
+    all_notes = list(notes)
     links = []
     kinds: dict[int, Reporter] = {}
     for process in processes.values():
@@ -23,19 +23,19 @@ def derive_chains(listed: Iterable[ListedProcess], notes: Iterable[str] = ()) ->
         if reporter is None:
             continue
         kinds[process.pid] = reporter
-        link = _find_link(process, reporter, processes, told)
+        link = _find_link(process, reporter, processes, all_notes)
         if link is not None:
             links.append(link)
-    causes, broken = _break_circles(links)
-    told += [f"the cycle at {pid} is cut: pids were reused" for pid in broken]
+    causes, broken = _break_cycles(links)
+    all_notes += [f"the cycle at {pid} is cut: pids were reused" for pid in broken]
     links = [link for link in links if link.pid in causes]
     faults = _find_faults(causes, processes)
-    told += _describe_missing(faults)
+    all_notes += _describe_missing(faults)
     return Chains(
         processes=processes,
         links=tuple(links),
         first_faults=tuple(faults),
-        notes=tuple(told[:_NOTES_MAX]),
+        notes=tuple(all_notes[:_NOTES_MAX]),
         advice=tuple(_advise(faults, causes, kinds)),
     )
 
@@ -69,7 +69,7 @@ def _is_younger(cause: ListedProcess | None, effect: ListedProcess) -> bool:
     return cause.created > effect.created
 
 
-def _break_circles(links: list[Link]) -> tuple[dict[int, int], list[int]]:
+def _break_cycles(links: list[Link]) -> tuple[dict[int, int], list[int]]:
     """{pid: cause}, without cycles; and where those were cut.
 
     An assumed link is cut before an observed one.

@@ -78,12 +78,12 @@ def conclude(seen: Observations) -> Conclusion:
     is_sent = combination.ended_by is EndedBy.ANOTHER
     sender = _derive_sender(seen, request, crash) if is_sent else None
     facts = derive_evidence(seen, goodbye, last_beat, request, row, crash)
-    was_told = goodbye is Goodbye.SAID or crash is not None
+    was_announced = goodbye is Goodbye.SAID or crash is not None
     is_end = seen.exit.kind not in (ExitKind.RUNNING, ExitKind.NOT_STARTED)
     return Conclusion(
         verdict=row.verdict,
         row=row,
-        silent=None if goodbye is Goodbye.NO_AGENT or not is_end else not was_told,
+        silent=None if goodbye is Goodbye.NO_AGENT or not is_end else not was_announced,
         where=_derive_where(seen, crash),
         beats=beats,
         last_beat=last_beat,

@@ -161,9 +161,9 @@ class _Deriving:
         region = context.find_region(self._pc)
         if context.snapshot.regions and (region is None or not region.executable):
             return self._pc
-        told = derive_access(context, self._instruction, self._exception.address)
-        if told is not None and told.expression is not None:
-            return told.address
+        access = derive_access(context, self._instruction, self._exception.address)
+        if access is not None and access.expression is not None:
+            return access.address
         for address in locate_operands(context, self._instruction):
             place = context.find_region(address)
             if context.snapshot.regions and (place is None or not place.readable):
@@ -177,8 +177,8 @@ class _Deriving:
             return self._make(ReasonKind.STACK_OVERFLOW, f"stack overflow, {depth} frames deep")
         if code in (_ACCESS_VIOLATION, _IN_PAGE_ERROR) and len(parameters) >= 2:
             # -1: unknown, as for a non-canonical address.
-            is_told = parameters[1] != (1 << 64) - 1
-            return self._make_fault(parameters[1] if is_told else None)
+            is_known = parameters[1] != (1 << 64) - 1
+            return self._make_fault(parameters[1] if is_known else None)
         if code == ntstatus.FAST_FAIL_STATUS:
             subcode = parameters[0] if parameters else None
             _, words = ntstatus.FAST_FAIL_CODES.get(subcode or -1, ("", "ended by __fastfail"))

@@ -61,7 +61,7 @@ def derive_signature(stack: ThreadStack, reason: Reason | None) -> Signature:
     """``stack``: of the crashed thread, with names."""
     parts: list[str] = []
     blamed: int | None = None
-    first_told: int | None = None
+    first_named: int | None = None
     frames = _without_bad_pc(stack.frames, reason)
     frames = frames[_count_giving_up(frames) :]
     for index, frame in frames:
@@ -72,14 +72,14 @@ def derive_signature(stack: ThreadStack, reason: Reason | None) -> Signature:
             continue
         if blamed is None and not _is_of_system(frame):
             blamed = index
-        if first_told is None:
-            first_told = index
+        if first_named is None:
+            first_named = index
         parts.append(name)
         if len(parts) >= _FRAMES_MAX or not (_TELLS_LITTLE.fullmatch(name) or _is_of_system(frame)):
             break
     if blamed is None:
         blamed = next(
-            (i for i, f in frames if not f.is_signal and not _is_of_system(f)), first_told
+            (i for i, f in frames if not f.is_signal and not _is_of_system(f)), first_named
         )
     head = [str(reason.kind)] if reason is not None and reason.kind in _IN_SIGNATURE else []
     text = " | ".join([*head, *parts]) or "no frames"

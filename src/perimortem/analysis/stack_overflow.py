@@ -12,7 +12,7 @@ _PROBED_BYTES = 4352
 """How far below the stack pointer a function may access its stack: the red zone, a page probe."""
 _FRAME_MAX = 1 << 30
 """A frame of this size can leave the stack in one step. Arbitrary."""
-_FRAMES_TOLD = 16
+_FRAMES_SHOWN = 16
 """For a stack that could not be walked to its end, fewer frames are not mentioned."""
 _LARGE_FRAME = 64 << 10
 
@@ -60,4 +60,4 @@ def describe_depth(context: CrashContext) -> str:
             return f", in a frame of {size:,} bytes"
     if is_whole:
         return f", {len(frames):,} frames deep"
-    return f", more than {len(frames):,} frames deep" if len(frames) >= _FRAMES_TOLD else ""
+    return f", more than {len(frames):,} frames deep" if len(frames) >= _FRAMES_SHOWN else ""

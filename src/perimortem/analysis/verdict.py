@@ -167,7 +167,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         9,
         Verdict.CLEAN_EXIT,
-        "status 0 and nothing was amiss, although no goodbye was said",
+        "status 0 and nothing was wrong, although no goodbye was said",
         _status(StatusKind.ZERO),
         goodbye=_UNSAID,
         beat=_NOT_STALE,
@@ -201,14 +201,14 @@ TABLE: tuple[Row, ...] = (
     Row(
         13,
         Verdict.STOPPED,
-        "asked to stop, it left with a status of its own",
+        "asked to stop, it exited with its own status",
         _status(StatusKind.NONZERO),
         ended_by=_ANOTHER,
     ),
     Row(
         14,
         Verdict.SILENT_CRASH,
-        "it ended without goodbye and nobody else did it",
+        "it ended without goodbye, and no other process ended it",
         _status(StatusKind.NONZERO),
         goodbye=_AGENT_UNSAID,
         ended_by=_NOT_ANOTHER,
@@ -234,7 +234,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         17,
         Verdict.CRASH,
-        "a fatal signal or exception of its own",
+        "its own fatal signal or exception",
         _status(StatusKind.FAULT),
         ended_by=_NOT_ANOTHER,
     ),

@@ -80,7 +80,7 @@ def _who_stopped(end: Exit, by_code: dict[FactCode, Fact]) -> Who:
 
 
 def _who_by_kernel(end: Exit, by_code: dict[FactCode, Fact]) -> Who | None:
-    """What the kernel did for a reason of its own."""
+    """What the kernel did by itself."""
     if FactCode.SECCOMP in by_code and end.signal in (SIGSYS, SIGKILL):
         source = by_code[FactCode.SECCOMP].source
         return Who(WhoKind.KERNEL, How.SECCOMP, _OBSERVED, source, signal=end.signal)

@@ -1,4 +1,4 @@
-"""Run the command line as a process of its own, and take its JSON."""
+"""Run the command line as a separate process, and take its JSON."""
 
 from __future__ import annotations
 

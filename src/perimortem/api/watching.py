@@ -48,7 +48,7 @@ def run(
     stdout: Stream = None,
     stderr: Stream = None,
 ) -> RunResult:
-    """Run ``argv`` to its end under a monitor of its own, and return the report.
+    """Run ``argv`` to its end under its own monitor, and return the report.
 
     ``threshold_s``: seconds without a heartbeat that are a hang, for all or by the heartbeat's name;
     ``dump_type``: none, mini, miniplus, triage, full or a mask like 0x1105; ``options``: further options

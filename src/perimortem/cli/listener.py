@@ -34,7 +34,7 @@ class ConsoleListener:
         self._quiet = quiet
         self._as_json = as_json
         self._shown_hangs: set[int] = set()
-        self._members_told = 0
+        self._members_shown = 0
         self._status = StatusLine(
             enabled=not quiet and not as_json, shares_terminal=shares_terminal
         )
@@ -96,13 +96,13 @@ class ConsoleListener:
         if target.is_command:
             self.tell(incident)
             return
-        self._members_told += 1
-        if self._as_json or self._members_told <= _WHOLE_ACCOUNTS_MAX:
+        self._members_shown += 1
+        if self._as_json or self._members_shown <= _WHOLE_ACCOUNTS_MAX:
             self.tell(incident)
-        elif self._members_told <= _LINES_MAX:
+        elif self._members_shown <= _LINES_MAX:
             number = f"  (perimortem show {incident.number})" if incident.number else ""
             self._say(render_headline(render_document(incident)) + number)
-        elif self._members_told == _LINES_MAX + 1:
+        elif self._members_shown == _LINES_MAX + 1:
             self._say("further deaths of its descendants are counted and reported at the end")
 
     def on_watch_end(self, target: Target, incident: Incident) -> None:

@@ -23,7 +23,7 @@ _COMMANDS = {
     "analyze": "Say why a process crashed, from its dump.",
     "chain": "Follow reporters that report reporters to the first fault.",
     "inspect": "List what is in a minidump.",
-    "convert": "Write a dump anew: minidump, ELF core, compressed or not.",
+    "convert": "Rewrite a dump: minidump, ELF core, compressed or not.",
     "list": "List incidents.",
     "show": "Show one incident, whole.",
     "vacuum": "Remove the oldest dumps, down to the bounds.",

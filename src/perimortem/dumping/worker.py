@@ -1,9 +1,9 @@
 """The dump worker: a process that waits for one request, carries it out, answers, and exits.
 
-It is started before it is needed (a warm spare), without site-packages, and is used once: whatever
-a broken target does to it, the next dump has a fresh one. It cannot leave a core, cannot be traced
-by its target's user, and cannot write more than the limit. Before it touches the target it reports the
-target's state, so that the monitor can restore it if the worker dies (``hold``).
+It is started before it is needed (a warm spare), without site-packages, and is used once: no
+matter what a broken target does to it, the next dump has a fresh one. It leaves no core, cannot be
+traced by its target's user, and cannot write more than the limit. Before it touches the target it
+reports the target's state, so that the monitor can restore it if the worker dies (``hold``).
 """
 
 from __future__ import annotations

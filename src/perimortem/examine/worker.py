@@ -1,7 +1,8 @@
 """The examiner of a monitor: a process that examines one dump or live process, answers, and exits.
 
 Started by path, like a dump worker, but with the site's packages: names, lines and Python frames come
-from libraries. A dump is hostile input: whatever it does to this process, the monitor goes on.
+from libraries. A dump is hostile input: it may end this process, and
+the monitor goes on.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class ClientPrograms:
             return None
 
     def find_core(self, pid: int, now_ns: int) -> Target | None:
-        """A process that dumps core, unless a monitor of its own has already dumped it."""
+        """A process that dumps core, unless its own monitor has already dumped it."""
         target = self.find(pid, now_ns)
         if target is None:
             return None

@@ -63,7 +63,7 @@ class Discovery:
         except (OSError, MalformedInput):
             return
         try:
-            # A nested monitor has recorders of its own, and its targets are in our tree too.
+            # A nested monitor has its own recorders, and its targets are in our tree too.
             if recorder.monitor_pid in (os.getpid(), *self._tree.pids()):
                 self._adopt(process, recorder.parent_pid, now_ns, recorder.process_name)
         finally:

@@ -287,7 +287,7 @@ _TABLE = make_table(TRANSITIONS)
 def advance(life: Life, event: Event, table: Table = _TABLE) -> tuple[Life, tuple[Effect, ...]]:
     """The state after ``event``, and what is to be done, in this order.
 
-    Raises UnexpectedEvent where the table has no transition, or for an answer that nobody awaits.
+    Raises UnexpectedEvent where the table has no transition, or for an answer that is not awaited.
     """
     transition = table.get((life.phase, event))
     answered = ANSWERED_BY.get(event)

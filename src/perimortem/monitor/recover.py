@@ -21,7 +21,7 @@ def recover(
 ) -> None:
     """Report the ends that they did not report, then remove their files.
 
-    ``reports_own``: also those of programs without a monitor of their own."""
+    ``reports_own``: also those of programs that had no monitor."""
     for incident in report_unreported(settings, store, collect_host(), reports_own=reports_own):
         on_unreported(incident)
     sweep(settings.run_dir)

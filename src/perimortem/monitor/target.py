@@ -204,7 +204,7 @@ class Target:
         self.process = process
 
     def note_exec(self, process: ProcessInfo) -> None:
-        """It executed another program, which has a recorder of its own."""
+        """It executed another program, which has its own recorder."""
         self.recorder_lost = None
         self.has_beaten = False
         self.process = process

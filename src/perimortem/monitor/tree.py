@@ -23,7 +23,7 @@ LIVING_MAX = 2000
 """Members watched at once; more are only counted. A fork bomb is reported, not followed."""
 _REMEMBERED_MAX = 1000
 _INCIDENTS_MAX = 100
-"""Members with an incident of their own in one watch; more appear in the report only."""
+"""Members with a separate incident in one watch; more appear in the report only."""
 
 
 class ProcessTree:
@@ -80,7 +80,7 @@ class ProcessTree:
             ]
 
     def deserves_incident(self, target: Target, incident: Incident) -> bool:
-        """Whether a member's end is stored as an incident of its own."""
+        """Whether a member's end is stored as a separate incident."""
         if (
             is_dump_worker(target.process.command_line)
             or not is_significant(incident)

@@ -57,7 +57,7 @@ def is_alive(process: ProcessRef) -> bool:
 
 
 def read_monitor_pid(run_dir: Path, process: ProcessRef) -> int | None:
-    """The pid of its monitor, from its recorder; 0: it has none of its own, None: unreadable."""
+    """The pid of its monitor, from its recorder; 0: it has none, None: unreadable."""
     link = RecorderLink(run_dir, process)
     try:
         recorder = RecorderFile(link.path, process)
@@ -72,7 +72,7 @@ def report_unreported(
 ) -> list[Incident]:
     """Make incidents of unreported crashes, and remove their recorders.
 
-    ``reports_own``: also for programs that had no monitor of their own, which are the responsibility
+    ``reports_own``: also for programs that had no monitor, which are the responsibility
     of `perimortem monitor`."""
     reported: list[Incident] = []
     for process in list_recorders(settings.run_dir):

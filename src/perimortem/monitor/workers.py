@@ -1,8 +1,8 @@
 """Workers: processes that each answer one request about a target and exit. Nothing here blocks on them.
 
 A worker reads its request from standard input and writes its answer to standard output. It has a
-deadline, its answer has a size limit, and whatever a broken target does to it, the monitor goes on. A
-process is held by one worker at a time; further jobs for it wait for their turn.
+deadline, its answer has a size limit, and no matter what a broken target does to it, the monitor goes
+on. A process is held by one worker at a time; further jobs for it wait for their turn.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Job:
     prepare: Callable[[], bytes | None]
     """Called when the job's turn comes; returns the request, or None if it is no longer wanted."""
     clean_up: Callable[[Answer], None]
-    """Called once after the worker has ended, for whatever reason."""
+    """Called once after the worker has ended, for any reason."""
     done: Callable[[Answer], None]
     """Called once after that, unless the job was cancelled or its request was not wanted."""
     on_output: Callable[[bytes], None] = lambda _output: None

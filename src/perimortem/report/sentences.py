@@ -58,7 +58,7 @@ _WHO: dict[How, str] = {
     How.RUNNING: "it still runs",
     How.SENDER_UNSEEN: "unknown: a process or the kernel sent a signal, and it was not seen which one",
     How.SENT_OR_RERAISED: (
-        "unknown: the signal was sent by a process, or raised again by a handler of its own"
+        "unknown: the signal was sent by a process, or raised again by its own handler"
     ),
     How.TERMINATED_UNSEEN: (
         "unknown: TerminateProcess was called, and it was not seen by which process"
@@ -152,7 +152,7 @@ _SENTENCES: dict[FactCode, Callable[[Values], str]] = {
     FactCode.GOODBYE: lambda _: "it said goodbye",
     FactCode.NO_GOODBYE: lambda _: "it said no goodbye",
     FactCode.GOODBYE_UNKNOWABLE: lambda _: (
-        "a Go program exits by a system call of its own: whether it meant to cannot be known"
+        "a Go program exits by a direct system call: whether it meant to cannot be known"
     ),
     FactCode.NO_AGENT: lambda v: (
         "it was only watched from outside, so whether it meant to exit cannot be known"
@@ -185,15 +185,15 @@ _SENTENCES: dict[FactCode, Callable[[Values], str]] = {
         "was running for the same signal"
     ),
     FactCode.NO_FAULT_LOGGED: lambda _: (
-        "the kernel logged no fault of it: the signal was sent by a process, or raised again by a "
-        "handler of its own"
+        "the kernel logged no fault of it: the signal was sent by a process, or raised again by its "
+        "own handler"
     ),
     FactCode.RAISED_UNSEEN: lambda _: "raised by the program itself: no sender was seen",
     FactCode.NOT_OOM: lambda _: "not the out-of-memory killer: the kernel logged no such kill",
     FactCode.NO_TRACE: lambda v: f"the sender could not be traced: {v['why']}",
     FactCode.SENDER_UNSEEN: lambda _: "sent by a process or the kernel; which one was not seen",
     FactCode.STATUS_UNKNOWN: lambda _: (
-        "no source told the exit status (Linux 6.15, root, or being its parent would)"
+        "no source has the exit status (Linux 6.15, root, or being its parent would)"
     ),
     FactCode.REAPED_BEFORE: lambda _: "it had ended and was reaped before it could be held",
     FactCode.ETW_REFUSED: lambda v: f"it had ended before it could be held (ETW: {v['why']})",
@@ -204,7 +204,7 @@ _SENTENCES: dict[FactCode, Callable[[Values], str]] = {
     FactCode.HANG_CAUSE: lambda v: f"{v['text']} (two samples {v['apart_ms']:.0f} ms apart)",
     FactCode.DEADLOCK: _text,
     FactCode.DEADLINES_RESET: lambda v: (
-        f"{v['why']} for {format_duration(v['lost_s'])}; deadlines were counted anew"
+        f"{v['why']} for {format_duration(v['lost_s'])}; deadlines were counted from then on"
     ),
     FactCode.WORKER_FAILED: _text,
     FactCode.NO_MONITOR: lambda _: (

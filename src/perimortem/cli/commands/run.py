@@ -15,7 +15,7 @@ Examples:
   perimortem run -- ./server --port 8080
   perimortem run --threshold 5 --threshold render=0.5 -- ./game
   perimortem run --report death.json -- torchrun --nproc_per_node=8 train.py
-  perimortem run --beat-from output --threshold 60 --on-hang abort -- ./nobody-can-recompile
+  perimortem run --beat-from output --threshold 60 --on-hang abort -- ./legacy-server
   perimortem run --beat-from sd-notify -- redis-server --supervised systemd
 
 \b

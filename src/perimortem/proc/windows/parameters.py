@@ -39,8 +39,8 @@ _LocalFree = Library("kernel32").declare("LocalFree", ctypes.c_void_p, ctypes.c_
 def read_command_line(pid: int) -> str:
     """Empty if it cannot be read. Since Windows 8.1 the system itself provides it."""
     with kernel32.open_process(kernel32.PROCESS_QUERY_LIMITED_INFORMATION, pid) as handle:
-        told = _ask_command_line(handle) if handle else None
-    return _read_command_line(pid) if told is None else told
+        answer = _ask_command_line(handle) if handle else None
+    return _read_command_line(pid) if answer is None else answer
 
 
 def _ask_command_line(handle: int) -> str | None:

@@ -1,7 +1,7 @@
 """Ctrl-C, Ctrl-Break, console close, logoff and shutdown: they reach us and the target alike.
 
 Windows sends logoff and shutdown events to services only: a monitor in the session does not get them.
-Every process attached to a console is notified at once, each in a new thread of its own. After a close
+Every process attached to a console is notified at once, each in a new thread. After a close
 Windows ends a process as soon as its handler returns: so ours waits until the incident is stored.
 """
 
@@ -68,7 +68,7 @@ class Console:
             yield self._received.popleft()
 
     def take(self, number: int) -> int:
-        """Called by Windows in a thread of its own; 1: handled."""
+        """Called by Windows in a new thread; 1: handled."""
         event = ConsoleEvent(number, self._clock.monotonic_ns())
         self._received.append(event)
         kernel32.SetEvent(self._event)

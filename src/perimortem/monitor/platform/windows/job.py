@@ -1,4 +1,4 @@
-"""A job object: it knows all descendants of the command, whatever their parents.
+"""A job object: it knows all descendants of the command, no matter which parents they have.
 
 It imposes no limits and does not end its processes.
 """
