@@ -72,6 +72,58 @@ def test_the_sender_of_a_sigkill_is_named(perimortem):
     assert f"process {killer.pid} (bash), by SIGKILL  [observed: tracefs]" in stderr
 
 
+@needs_trace
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [("KILL", "killed"), ("TERM", "stopped"), ("SEGV", "crash"), ("USR1", "crash")],
+)
+def test_a_process_that_signals_itself(perimortem, tmp_path, name, verdict):
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    script = f"read line < {gate}; kill -{name} $$"
+    command, _ = start_traced(perimortem, "dash", "-c", script, options=("--no-agent",))
+    gate.write_text("go\n")
+    report, stderr = finish(perimortem, command)
+    assert report["verdict"] == verdict
+    assert (report["who"]["kind"], report["who"]["how"]) == ("itself", "signal")
+    assert f"itself, by SIG{name}  [observed: tracefs]" in stderr
+    assert report["exit"]["sender"] is None
+
+
+TIMER = """
+import ctypes, signal, sys, time
+libc = ctypes.CDLL(None)
+timer = ctypes.c_void_p()
+assert libc.timer_create(1, None, ctypes.byref(timer)) == 0  # SIGALRM
+sys.stdin.readline()
+times = (ctypes.c_long * 4)(0, 0, 0, 50_000_000)
+assert libc.timer_settime(timer, 0, times, None) == 0
+time.sleep(60)
+"""
+
+
+@needs_trace
+def test_a_timers_signal_is_not_that_of_the_process_it_interrupts(perimortem, tmp_path):
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    command, _ = start_traced(
+        perimortem, "sh", "-c", f'exec "$0" -c "$1" < {gate}', sys.executable, TIMER
+    )
+    bystanders = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        for _ in range(2 * os.cpu_count())
+    ]
+    try:
+        gate.write_text("go\n")
+        report, _ = finish(perimortem, command)
+    finally:
+        for bystander in bystanders:
+            bystander.kill()
+            bystander.wait()
+    assert report["exit"]["signal_name"] == "SIGALRM"
+    assert report["who"]["kind"] != "process"
+
+
 def ignores(pid, number):
     text = Path(f"/proc/{pid}/status").read_text()
     return bool(int(text.split("SigIgn:")[1].split()[0], 16) >> (number - 1) & 1)
@@ -183,6 +235,8 @@ LINES = [
     f"            bash-15717   [001] d..3.  1234.567890: {GENERATED.format(9, 0, 'a b')}",
     f"   a-b [x] c-7-9       [000] .....    12.000001: {GENERATED.format(15, -6, ')')}",
     f"            self-42      [001] d..3.  1234.567890: {GENERATED.format(6, -6, 'self')}",
+    f"            self-42      [001] d..3.  1234.567890: {GENERATED.format(25, 0, 'self')}",
+    f"       bystander-8       [001] d.h3.  1234.567890: {GENERATED.format(14, -2, 'self')}",
     "noise",
     "          python3-77     [000] .....    13.500000: mark_victim: pid=42 comm=python3 uid=0",
 ]
@@ -190,9 +244,10 @@ LINES = [
 
 def test_lines_of_the_trace():
     signals = parse_signals(LINES, {42})
-    assert [(s.signal, s.sender_pid, s.sender_name) for s in signals] == [
-        (9, 15717, "bash"),
-        (15, 9, "a-b [x] c-7"),
+    assert [(s.signal, s.sender_pid, s.sender_name, s.is_own) for s in signals] == [
+        (9, 15717, "bash", False),
+        (15, 9, "a-b [x] c-7", False),
+        (6, 42, "self", True),
     ]
     assert signals[0].at_ns == 1_234_567_890_000
     assert parse_signals(LINES, {43}) == ()

@@ -39,6 +39,7 @@ TRACED = observed(
     way="traced",
 )
 TERMINAL = observed(FactCode.TERMINAL_SIGNAL, "siginfo", signal="SIGINT", before_s=0)
+OWN = observed(FactCode.OWN_SIGNAL, "tracefs", signal="SIGKILL")
 CASES = [
     (exited(0), Verdict.CLEAN_EXIT, None, [observed(FactCode.GOODBYE, "recorder")],
      (WhoKind.ITSELF, How.EXIT, "recorder")),
@@ -64,6 +65,10 @@ CASES = [
     (signaled(SIGXCPU), Verdict.CRASH, None, [], (WhoKind.KERNEL, How.RLIMIT, "exit status")),
     (signaled(SIGSYS), Verdict.CRASH, None, [observed(FactCode.SECCOMP, "kernel log", text="x")],
      (WhoKind.KERNEL, How.SECCOMP, "kernel log")),
+    (signaled(SIGKILL), Verdict.KILLED, None, [OWN], (WhoKind.ITSELF, How.SIGNAL, "tracefs")),
+    (signaled(11), Verdict.CRASH, None, [OWN], (WhoKind.ITSELF, How.SIGNAL, "tracefs")),
+    (signaled(SIGKILL), Verdict.HANG, None, [OWN, POLICY],
+     (WhoKind.PERIMORTEM, How.SIGNAL, "monitor")),
     (Exit(ExitKind.TERMINATED, ExitSource.PROCESS_HANDLE, code=1), Verdict.KILLED, None, [],
      (WhoKind.UNKNOWN, How.TERMINATED_UNSEEN, "exit status")),
     (Exit(ExitKind.RUNNING, ExitSource.NONE), Verdict.HANG, None, [],

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 
 from perimortem.analysis.crash import describe_crash, is_cause
 from perimortem.analysis.evidence import derive_evidence, describe_note
-from perimortem.analysis.observations import BeatAge, Observations, Request, add_traced
+from perimortem.analysis.observations import (
+    BeatAge,
+    Observations,
+    Request,
+    add_traced,
+    has_sent_itself,
+)
 from perimortem.analysis.verdict import (
     Beat,
     EndedBy,
@@ -233,6 +239,8 @@ def _derive_ended_by(seen: Observations, request: Request | None, crash: Crash |
         return EndedBy.OOM
     if request is not None:
         return EndedBy.ANOTHER
+    if has_sent_itself(seen):
+        return EndedBy.ITSELF
     note = _find_note(seen)
     if seen.findings.fault or seen.findings.seccomp or (note and seen.exit.kind is ExitKind.EXITED):
         return EndedBy.ITSELF

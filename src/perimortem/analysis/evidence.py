@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from perimortem.analysis.crash import describe_crash, name_crash
-from perimortem.analysis.observations import BeatAge, Observations, Request
+from perimortem.analysis.observations import BeatAge, Observations, Request, has_sent_itself
 from perimortem.analysis.verdict import Goodbye, Row
 from perimortem.exits.signals import KERNEL_RAISED, OWN_FAULT, SIGABRT, SIGKILL, signal_name
 from perimortem.model.caller import ExitCaller
@@ -209,6 +209,8 @@ def _sender_facts(seen: Observations) -> list[Fact]:
     note = seen.recording.exit_note if seen.recording else None
     if note is not None and signal == SIGABRT:
         return []
+    if signal is not None and has_sent_itself(seen):
+        return [observed(FactCode.OWN_SIGNAL, "tracefs", signal=signal_name(signal))]
     if seen.has_crash_handler and signal in _LOGGED_FAULTS:
         return [derived(FactCode.NO_HANDLER_REACHED, "crash handler")]
     if findings.is_readable and signal in _LOGGED_FAULTS:

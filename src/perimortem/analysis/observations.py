@@ -58,7 +58,8 @@ class Observations:
 
 
 def add_traced(seen: Observations) -> Observations:
-    """Adds the signals that the kernel traced, as requests, except those that we passed on."""
+    """Adds the signals of other processes that the kernel traced, as requests, except those that we
+    passed on."""
     traced = [
         Request(
             sent.signal,
@@ -68,10 +69,16 @@ def add_traced(seen: Observations) -> Observations:
             is_traced=True,
         )
         for sent in seen.findings.signals
-        if sent.sender_pid != seen.monitor_pid
+        if sent.sender_pid != seen.monitor_pid and not sent.is_own
     ]
     requests = tuple(sorted((*seen.requests, *traced), key=lambda request: request.at_ns))
     return replace(seen, requests=requests)
+
+
+def has_sent_itself(seen: Observations) -> bool:
+    """It sent the signal that ended it to itself."""
+    sent = [each for each in seen.findings.signals if each.signal == seen.exit.signal]
+    return bool(sent) and sent[-1].is_own
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,9 @@ def derive_who(
         number = policy.values["number"]
         signal = number if isinstance(number, int) else None
         return Who(WhoKind.PERIMORTEM, How.SIGNAL, _OBSERVED, policy.source, signal=signal)
+    own = by_code.get(FactCode.OWN_SIGNAL)
+    if own is not None:
+        return Who(WhoKind.ITSELF, How.SIGNAL, _OBSERVED, own.source, signal=end.signal)
     if sender is not None:
         source = "tracefs" if _is_traced(sender, facts) else "siginfo"
         return Who(WhoKind.PROCESS, How.SIGNAL, _OBSERVED, source, sender, end.signal)

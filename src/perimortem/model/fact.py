@@ -56,6 +56,8 @@ class FactCode(StrEnum):
     """[signal, before_s]"""
     SIGNAL_FROM_PROCESS = "signal-from-process"
     """[signal, before_s, pid, name, way]: ``way``: traced, group, passed-on."""
+    OWN_SIGNAL = "own-signal"
+    """It sent the signal to itself [signal]."""
     KERNEL_FAULT = "kernel-fault"
     """[text]"""
     OOM_KILL = "oom-kill"

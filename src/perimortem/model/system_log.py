@@ -18,12 +18,14 @@ class FaultLine:
 
 @dataclass(frozen=True)
 class SentSignal:
-    """A fatal signal that another process sent; the time is CLOCK_MONOTONIC."""
+    """A fatal signal that a process sent; the time is CLOCK_MONOTONIC."""
 
     signal: int
     sender_pid: int
     sender_name: str
     at_ns: int
+    is_own: bool = False
+    """It sent it to itself."""
 
 
 @dataclass(frozen=True)

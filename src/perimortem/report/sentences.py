@@ -38,6 +38,8 @@ def describe_who(who: Who) -> str:
         return "the user's terminal" + _by(who.signal)
     if who.kind is WhoKind.PERIMORTEM:
         return f"perimortem{_by(who.signal)}, because of --on-hang"
+    if who.kind is WhoKind.ITSELF and who.how is How.SIGNAL:
+        return f"itself{_by(who.signal)}"
     return _WHO[who.how]
 
 
@@ -171,6 +173,7 @@ _SENTENCES: dict[FactCode, Callable[[Values], str]] = {
         "to the whole process group"
     ),
     FactCode.SIGNAL_FROM_PROCESS: _signal_from_process,
+    FactCode.OWN_SIGNAL: lambda v: f"{v['signal']} was sent by the process to itself",
     FactCode.KERNEL_FAULT: _text,
     FactCode.OOM_KILL: _text,
     FactCode.CGROUP_OOM: _text,

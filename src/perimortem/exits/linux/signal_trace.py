@@ -1,8 +1,9 @@
 """The senders of fatal signals: ``signal:signal_generate``, traced in the context of the sender.
 
-The kernel filters: only signals that end processes by default, only those that a process sent (its
-si_code is not positive). ``oom:mark_victim`` names the out-of-memory killer's victim. Pids are those
-of the first pid namespace; in another one the trace would name the wrong processes: not used there.
+The kernel filters: only signals that end processes by default, and by their si_code only those that a
+process sent; a timer's signal is traced in the process that it interrupts. ``oom:mark_victim`` names the
+out-of-memory killer's victim. Pids are those of the first pid namespace; in another one the trace would
+name the wrong processes: not used there.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ from perimortem.model.system_log import SentSignal
 from perimortem.text import printable
 
 _SIGNALS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15, 24, 25, 31)
+_SENT = (0, -1, -6)
+"""SI_USER, SI_QUEUE, SI_TKILL."""
+_LIKE_OWN = (13, 25)
+"""SIGPIPE, SIGXFSZ: the kernel sends them as if the process had."""
 _BUFFER_KIB = "32"
 """Per processor; the last two hundred signals fit, and each end is looked up at once."""
 _LINES_MAX = 1_000
@@ -46,8 +51,9 @@ class SignalTrace:
             self._instance.write("trace_clock", "mono")
             self._instance.write("buffer_size_kb", _BUFFER_KIB)
             signals = " || ".join(f"sig == {number}" for number in _SIGNALS)
+            codes = " || ".join(f"code == {code}" for code in _SENT)
             self._instance.write(
-                "events/signal/signal_generate/filter", f"code <= 0 && ({signals})"
+                "events/signal/signal_generate/filter", f"({codes}) && ({signals})"
             )
             self._instance.write("events/signal/signal_generate/enable", "1")
             with suppress(OSError):  # kernels without it
@@ -85,11 +91,14 @@ class SignalTrace:
 
 
 def parse_signals(lines: Iterable[str], tids: set[int]) -> tuple[SentSignal, ...]:
-    """Pure. Signals of a process to itself (abort, raise) are skipped."""
+    """Pure. ``tids``: the threads of the process that the signals were sent to."""
     found = []
     for line in lines:
         match = _GENERATED.match(line)
-        if match is None or int(match["target"]) not in tids or int(match["pid"]) in tids:
+        if match is None or int(match["target"]) not in tids or int(match["code"]) not in _SENT:
+            continue
+        is_own = int(match["pid"]) in tids
+        if is_own and int(match["signal"]) in _LIKE_OWN:
             continue
         found.append(
             SentSignal(
@@ -97,6 +106,7 @@ def parse_signals(lines: Iterable[str], tids: set[int]) -> tuple[SentSignal, ...
                 sender_pid=int(match["pid"]),
                 sender_name=printable(match["comm"]),
                 at_ns=int(match["s"]) * 1_000_000_000 + int(match["us"]) * 1000,
+                is_own=is_own,
             )
         )
     return tuple(found)
