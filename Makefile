@@ -12,7 +12,7 @@ TOOLS  := $(VENV)/.tools
 NATIVE  = $(shell $(BIN)/python -c "from perimortem.agent.library import find_library; print(find_library().parent)")
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-windows fast-tests check bench curve fuzz coverage docs man sanitize test-deps wine-deps programs soak clean
+.PHONY: help run test test-windows fast-tests check bench curve fuzz coverage docs lock man sanitize test-deps wine-deps programs soak clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,12 +27,12 @@ $(PRODUCT): $(BIN)/python pyproject.toml $(SOURCES)
 	$(BIN)/python -m pip install --quiet '.[stacks,lines,zstd]'
 	@touch $@
 
-$(STAMP): $(BIN)/python pyproject.toml $(SOURCES)
-	$(BIN)/python -m pip install --quiet '.[test]'
+$(STAMP): $(BIN)/python pyproject.toml constraints.txt $(SOURCES)
+	$(BIN)/python -m pip install --quiet -c constraints.txt '.[test]'
 	@touch $@ $(PRODUCT)
 
 $(TOOLS): $(STAMP)
-	$(BIN)/python -m pip install --quiet '.[test,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt '.[test,dev]'
 	@touch $@ $(STAMP) $(PRODUCT)
 
 examples/bin/silent-death: examples/silent-death/server.c examples/silent-death/gpu_rt.c $(PRODUCT)
@@ -91,15 +91,22 @@ sanitize: $(STAMP) ## The agent under AddressSanitizer and UndefinedBehaviorSani
 	$(BIN)/python tools/sanitize.py
 
 docs: $(PRODUCT) ## Build the documentation as a site, into build/site
-	$(BIN)/python -m pip install --quiet '.[docs]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo build/site/index.html
+
+lock: $(BIN)/python ## Update constraints.txt, the versions that development uses
+	$(BIN)/python -m pip install --quiet uv
+	@head -1 constraints.txt > constraints.new
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --upgrade \
+	  --no-emit-index-url --no-annotate --no-header pyproject.toml >> constraints.new
+	mv constraints.new constraints.txt
 
 man: $(PRODUCT) ## Write the man pages, into build/man
 	$(BIN)/python tools/generate_man_pages.py build/man
 
 fuzz: $(TOOLS) ## Fuzz the readers of dumps for five minutes
-	$(BIN)/python -m pip install --quiet '.[fuzz]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt '.[fuzz]'
 	$(BIN)/python tools/fuzz_dumps.py 300
 
 test-deps: ## Install what the tests compare with (needs root; CI)
