@@ -1,8 +1,9 @@
-"""The agent under AddressSanitizer and UndefinedBehaviorSanitizer: python tools/sanitize.py
+"""The agent under Address-, UndefinedBehavior- and ThreadSanitizer: python tools/sanitize.py
 
-Builds native/ with both into build/sanitize, and runs programs of tests/programs, which are built
-without them, under `perimortem run` with that agent. Fails when a sanitizer reports something, and when
-a program does not end as it should.
+Builds native/ with the first two into build/sanitize, and runs programs of tests/programs, which are
+built without them, under `perimortem run` with that agent. ThreadSanitizer cannot be preloaded: with it
+the recorder is built into a program whose threads all use it at once. Fails when a sanitizer reports
+something, and when a program does not end as it should.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ BUILD = ROOT / "build" / "sanitize"
 PROGRAMS = ROOT / "tests" / "programs"
 FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g"
 FINDING = re.compile(r"ERROR: AddressSanitizer|runtime error:")
+RACE = "WARNING: ThreadSanitizer: data race"
+INTERPOSED = ("signal_hook.c", "thread_hook.c")
+"""They replace functions that ThreadSanitizer replaces, too."""
 CASES: dict[tuple[str, ...], int] = {
     ("beats",): 128 + signal.SIGTERM,
     ("exit_status", "3"): 3,
@@ -100,6 +104,47 @@ def check(name: str, arguments: tuple[str, ...], environment: dict[str, str]) ->
     return f"{what}: exit status {process.returncode}, expected {expected}\n{said}"
 
 
+def check_threads() -> list[str]:
+    """ThreadSanitizer over the recorder; and over a race, which it must find."""
+    native = ROOT / "native"
+    flags = [
+        "-std=gnu11",
+        "-g",
+        "-O1",
+        "-Wno-tsan",
+        "-DPERIMORTEM_BUILDING",
+        f"-I{native / 'include'}",
+    ]
+    hook = BUILD / "signal_hook.o"
+    source = native / "src" / "linux" / "signal_hook.c"
+    subprocess.run(["cc", *flags, "-c", source, "-o", hook], check=True)
+    sources = [*native.glob("src/*.c"), *native.glob("src/linux/*.c")]
+    sources = [path for path in sources if path.name not in INTERPOSED]
+    failures = []
+    for more, is_racing in (([], False), (["-DRACE"], True)):
+        program = BUILD / "beat_in_threads"
+        subprocess.run(
+            ["cc", *flags, *more, "-fsanitize=thread", "-o", program,
+             PROGRAMS / "beat_in_threads.c", *sources, hook, "-lpthread"],
+            check=True,
+        )  # fmt: skip
+        # Its shadow memory does not fit beside a program at a random address.
+        done = subprocess.run(
+            ["setarch", "-R", program],
+            env={
+                **os.environ,
+                "PERIMORTEM_RUN_DIR": str(BUILD / "run"),
+                "TSAN_OPTIONS": "exitcode=99",
+            },
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        if (RACE in done.stderr) != is_racing or done.returncode != (99 if is_racing else 0):
+            failures.append(f"beat_in_threads {more}: exit status {done.returncode}\n{done.stderr}")
+    return failures
+
+
 def main() -> int:
     build()
     (BUILD / "run").mkdir(mode=0o700, exist_ok=True)
@@ -109,9 +154,10 @@ def main() -> int:
         for name, *arguments in CASES
         if (failure := check(name, tuple(arguments), environment)) is not None
     ]
+    failures += check_threads()
     for failure in failures:
         print(failure)
-    print(f"{len(CASES)} runs, {len(failures)} failures")
+    print(f"{len(CASES) + 2} runs, {len(failures)} failures")
     return bool(failures)
 
 
