@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from perimortem.binary.proc_maps import find_region
+from perimortem.binary.regions import find_region
 from perimortem.model.evidence import Confidence, Evidence
 from perimortem.model.reason import Instruction
 from perimortem.model.snapshot import Module, ReadMemory, Region, Registers, Snapshot
