@@ -33,6 +33,11 @@ class CrashContext:
     find_symbol: FindSymbol
     demangle: Demangle
 
+    def read_word(self, address: int) -> int | None:
+        """A pointer, or another value of eight bytes."""
+        raw = self.read(address, 8)
+        return int.from_bytes(raw, "little") if len(raw) == 8 else None
+
     def find_region(self, address: int) -> Region | None:
         return find_region(self.snapshot.regions, address)
 
