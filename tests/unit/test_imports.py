@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import perimortem
 
 HEAVY = {
     "asyncio", "ctypes", "dataclasses", "difflib", "email", "hashlib", "http", "json", "logging",
@@ -70,9 +73,25 @@ def test_the_commands_load_few_of_our_own_modules(tmp_path, monkeypatch):
         ("--help",): 5,
         ("explain", "137"): 26,
         ("list",): 30,
-        ("run", "-q", "--no-stacks", "--", "true"): 310,
+        ("run", "-q", "--no-stacks", "--", "true"): 242,
     }
     for arguments, limit in limits.items():
         loaded = list_modules(arguments, tmp_path, monkeypatch)
         own = sorted(name for name in loaded if name.startswith("perimortem"))
         assert len(own) <= limit, (len(own), own)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="each system has its own modules")
+def test_a_dump_worker_loads_what_a_dump_needs_and_nothing_of_the_monitor():
+    """It starts while a process crashes, without site-packages."""
+    package = Path(perimortem.__file__).parent.parent
+    code = (
+        f"import json, sys; sys.path.insert(0, {str(package)!r}); import perimortem.dumping.worker; "
+        "print(json.dumps([name for name in sys.modules if name.startswith('perimortem')]))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code], capture_output=True, check=True
+    )
+    own = json.loads(result.stdout)
+    assert len(own) <= 105, (len(own), own)
+    assert not {name for name in own if name.split(".")[1:2] in (["proc"], ["monitor"], ["report"])}

@@ -11,13 +11,15 @@ if sys.platform != "linux":
 
 from perimortem.exits.linux.kernel_log import derive_words
 from perimortem.proc.linux import container
-from perimortem.proc.linux.stat import ProcessStat
+from perimortem.procfs.cgroup import parse_groups
+from perimortem.procfs.stat import parse_stat
+from perimortem.procfs.status import ProcessStatus, find_field
 
 
 def test_stat_of_a_hostile_name():
     fields = " ".join(["S", "17", *["0"] * 9, "5", "6", *["0"] * 6, "1234", *["0"] * 29, "139"])
     raw = b"4711 (a) Z 1 (\n) " + fields.encode() + b" 0 0"
-    facts = ProcessStat.parse(raw, may_see_exit_code=True)
+    facts = parse_stat(raw, may_see_exit_code=True)
     assert facts is not None
     assert (facts.name, facts.state, facts.parent_pid) == ("a) Z 1 (\n", "S", 17)
     assert (facts.start_time_ticks, facts.exit_code) == (1234, 139)
@@ -26,13 +28,13 @@ def test_stat_of_a_hostile_name():
 
 def test_an_exit_code_that_may_not_be_seen_is_unknown_not_zero():
     fields = " ".join(["Z", "1", *["0"] * 49])
-    assert ProcessStat.parse(b"1 (x) " + fields.encode(), may_see_exit_code=False).exit_code is None
-    assert ProcessStat.parse(b"1 (x) " + fields.encode(), may_see_exit_code=True).exit_code == 0
+    assert parse_stat(b"1 (x) " + fields.encode(), may_see_exit_code=False).exit_code is None
+    assert parse_stat(b"1 (x) " + fields.encode(), may_see_exit_code=True).exit_code == 0
 
 
 @pytest.mark.parametrize("raw", [b"", b"1 (x", b"1 (x) S", b")(", b"1 (x) " + b"? " * 60])
 def test_a_cut_stat_is_none(raw):
-    assert ProcessStat.parse(raw, may_see_exit_code=True) is None
+    assert parse_stat(raw, may_see_exit_code=True) is None
 
 
 def test_kernel_words_are_of_that_pid_only():
@@ -80,3 +82,38 @@ def test_a_container_is_named_as_its_tools_show_it(text):
 )
 def test_outside_of_a_container_there_is_no_name(text):
     assert container._parse(text) is None
+
+
+STATUS = (
+    b"Name:\tx\\nUid: 9\nState:\tS (sleeping)\nNSpid:\t4711\t7\nTracerPid:\t42\n"
+    b"Uid:\t1000\t1001\t1000\t1000\nVmRSS:\t    1316 kB\nVmSwap:\t       4 kB\nCoreDumping:\t1\n"
+    b"CapEff:\t0000000000080000\nSeccomp:\t2\nSeccomp_filters:\t1\n"
+)
+
+
+def test_a_status_under_a_hostile_name():
+    status = ProcessStatus(STATUS)
+    assert status.uids[:2] == (1000, 1001)
+    assert status.numbers == (4711, 7)
+    assert (status.tracer_pid, status.is_dumping_core, status.has_seccomp) == (42, True, True)
+    assert status.held_bytes == 1320 << 10
+    assert status.effective_capabilities == 1 << 19
+
+
+def test_lines_that_a_status_does_not_have():
+    """Threads of the kernel have no memory, old kernels no CoreDumping."""
+    status = ProcessStatus(b"Name:\tkthreadd\nState:\tS (sleeping)\n")
+    assert (status.uids, status.numbers, status.tracer_pid, status.held_bytes) == ((), (), 0, 0)
+    assert not status.is_dumping_core
+    assert not status.has_seccomp
+    assert find_field(status.raw, "Name") == "kthreadd"
+    assert find_field(status.raw, "VmRSS") is None
+
+
+def test_the_groups_of_a_process():
+    groups = parse_groups(b"12:cpu,cpuacct:/a\n1:name=systemd:/b\n0::/c:d\nnonsense\n")
+    assert [(g.controllers, g.path) for g in groups] == [
+        (("cpu", "cpuacct"), "/a"),
+        (("name=systemd",), "/b"),
+        ((), "/c:d"),
+    ]

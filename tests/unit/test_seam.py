@@ -38,7 +38,6 @@ _OWN_FACTORY = "made by open_listener and open_own_listener of the same module a
 _LINUX_COMMAND = "called by linux/command.py alone: Windows refuses these sources of heartbeats"
 _COUNTERS = "what the system counts; readers only compare two of them as a whole"
 _PROC_STAT = "a field of /proc/PID/stat, read by modules of linux/ alone"
-_TEXT = "parses the text of /proc, for modules of linux/ and their tests"
 DIFFERENCES = {
     "exits/gone.py": {
         "GoneExitWatch.__init__": "tests on Windows hand in an ETW source; callers give the process"
@@ -58,18 +57,11 @@ DIFFERENCES = {
         _COUNTERS,
     ),
     "proc/stat.py": {
-        **dict.fromkeys(
-            (
-                f"ProcessStat.{name}"
-                for name in (
-                    "exit_code", "kernel_ticks", "resident_pages", "state", "thread_count",
-                    "user_ticks",
-                )
-            ),
-            _PROC_STAT,
-        ),
-        "ProcessStat.of_thread": _TEXT,
-        "ProcessStat.parse": _TEXT,
+        f"ProcessStat.{name}": _PROC_STAT
+        for name in (
+            "environment", "exit_code", "exit_signal", "flags", "has_ended", "is_kernel_thread",
+            "kernel_ticks", "priority", "resident_pages", "state", "thread_count", "user_ticks",
+        )
     },
     "wire/listener.py": {
         "LocalConnection.__init__": _OWN_FACTORY,
@@ -83,10 +75,12 @@ fails its test."""
 def read_public(path: Path) -> dict[str, str]:
     """What the public names of a module are: ``constant``, ``class``, ``attribute`` or arguments.
 
-    Public methods, fields and properties of a class stand there as ``Class.name``.
+    Public methods, fields and properties of a class stand there as ``Class.name``. Names in ``__all__``
+    that are imported count as if they were written there.
     """
-    found: dict[str, str] = {}
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    found = read_passed_on(body)
+    for node in body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             found[node.name] = describe_arguments(node)
         elif isinstance(node, ast.ClassDef):
@@ -96,6 +90,20 @@ def read_public(path: Path) -> dict[str, str]:
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             found |= dict.fromkeys(read_targets(node), "constant")
     return {name: what for name, what in found.items() if not name.startswith("_")}
+
+
+def read_passed_on(body: list[ast.stmt]) -> dict[str, str]:
+    """What a module imports and names in ``__all__``."""
+    found: dict[str, str] = {}
+    lists = [n for n in body if isinstance(n, ast.Assign) and "__all__" in read_targets(n)]
+    passed_on = {name for node in lists for name in ast.literal_eval(node.value)}
+    for node in body:
+        if isinstance(node, ast.ImportFrom) and passed_on & {alias.name for alias in node.names}:
+            source = read_public(PACKAGE.parent / f"{node.module.replace('.', '/')}.py")
+            found |= {
+                name: what for name, what in source.items() if name.partition(".")[0] in passed_on
+            }
+    return found
 
 
 def read_members(node: ast.ClassDef) -> dict[str, str]:

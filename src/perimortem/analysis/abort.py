@@ -197,8 +197,7 @@ def read_abort_message(context: CrashContext) -> str | None:
         place = context.find_symbol(module, "__abort_msg")
         if place is None:
             continue
-        raw = context.read(place, 8)
-        address = int.from_bytes(raw, "little") if len(raw) == 8 else 0
+        address = context.read_word(place) or 0
         head = context.read(address, 4) if address else b""
         if len(head) < 4:
             continue
@@ -230,11 +229,11 @@ def find_thrown(context: CrashContext) -> tuple[str | None, str | None]:
         primary = _find_primary(context, address)
         if primary is None or handlers <= 0:
             continue
-        type_info = _read_word(context, primary - _TYPE_BEFORE)
+        type_info = context.read_word(primary - _TYPE_BEFORE)
         name = _read_type_name(context, type_info)
         if name is None:
             continue
-        what_at = _read_word(context, primary + _OBJECT_BEHIND + 8)
+        what_at = context.read_word(primary + _OBJECT_BEHIND + 8)
         has_what = what_at and _descends(context, type_info, _WITH_MESSAGE)
         what = _read_message(context, what_at) if what_at and has_what else None
         return _name_type(context, name), what
@@ -245,14 +244,14 @@ def _find_primary(context: CrashContext, address: int) -> int | None:
     """The header that has the type: std::rethrow_exception makes a second one, which points to it."""
     if context.read(address, 8) == _GNU_EXCEPTION_CLASSES[0]:
         return address
-    thrown = _read_word(context, address - _PRIMARY_BEFORE)
+    thrown = context.read_word(address - _PRIMARY_BEFORE)
     primary = thrown - _OBJECT_BEHIND if thrown else 0
     return primary if context.read(primary, 8) == _GNU_EXCEPTION_CLASSES[0] else None
 
 
 def _read_type_name(context: CrashContext, type_info: int | None) -> str | None:
     """The mangled name of a std::type_info."""
-    name_at = _read_word(context, type_info + 8) if type_info else None
+    name_at = context.read_word(type_info + 8) if type_info else None
     name = _read_text(context, name_at) if name_at else None
     return name if name is not None and _MANGLED.fullmatch(name) else None
 
@@ -266,12 +265,12 @@ def _descends(
         return False
     if name.lstrip("*") in wanted:
         return True
-    word = _read_word(context, type_info + 16)
+    word = context.read_word(type_info + 16)
     if word is None:
         return False
     count = word >> 32
     if 0 < count <= _BASES_MAX and word & 0xFFFFFFFF < 4:  # flags and number of bases
-        base, offset = _read_word(context, type_info + 24), _read_word(context, type_info + 32)
+        base, offset = context.read_word(type_info + 24), context.read_word(type_info + 32)
         return (
             offset is not None and offset >> 8 == 0 and _descends(context, base, wanted, depth + 1)
         )
@@ -281,11 +280,6 @@ def _descends(
 def _name_type(context: CrashContext, mangled: str) -> str:
     name = context.demangle("_ZTS" + mangled.lstrip("*"))
     return name.removeprefix("typeinfo name for ") if not name.startswith("_ZTS") else mangled
-
-
-def _read_word(context: CrashContext, address: int) -> int | None:
-    raw = context.read(address, 8)
-    return int.from_bytes(raw, "little") if len(raw) == 8 else None
 
 
 def _read_message(context: CrashContext, address: int) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from perimortem.binary.proc_maps import find_region
+from perimortem.binary.regions import find_region
 from perimortem.model.evidence import Confidence, Evidence
 from perimortem.model.reason import Instruction
 from perimortem.model.snapshot import Module, ReadMemory, Region, Registers, Snapshot
@@ -32,6 +32,11 @@ class CrashContext:
     decode: Decode
     find_symbol: FindSymbol
     demangle: Demangle
+
+    def read_word(self, address: int) -> int | None:
+        """A pointer, or another value of eight bytes."""
+        raw = self.read(address, 8)
+        return int.from_bytes(raw, "little") if len(raw) == 8 else None
 
     def find_region(self, address: int) -> Region | None:
         return find_region(self.snapshot.regions, address)

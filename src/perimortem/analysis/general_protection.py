@@ -80,13 +80,13 @@ def _name_of(instruction: Instruction) -> str:
 def _find_target(context: CrashContext, instruction: Instruction) -> int | None:
     """The target of a branch: from a register, from memory, or from the top of the stack."""
     if _name_of(instruction) in ("ret", "retq"):
-        return _read_word(context, context.registers.general.get("rsp", 0))
+        return context.read_word(context.registers.general.get("rsp", 0))
     branch = _BRANCH.match(instruction.text)
     if branch is not None:
         return read_register(context.registers.general, branch[2])
     if instruction.text.startswith(("call ", "jmp ")):
         places = locate_operands(context, instruction)
-        return _read_word(context, places[0]) if places else None
+        return context.read_word(places[0]) if places else None
     return None
 
 
@@ -103,8 +103,3 @@ def _required_alignment(instruction: Instruction) -> int:
 def _describe_value(value: int) -> str:
     text = read_as_text(value)
     return f", which reads '{text}'" if text else ""
-
-
-def _read_word(context: CrashContext, address: int) -> int | None:
-    raw = context.read(address, 8)
-    return int.from_bytes(raw, "little") if len(raw) == 8 else None

@@ -18,7 +18,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from perimortem.binary.proc_maps import find_region
+from perimortem.binary.regions import find_region
 from perimortem.model.snapshot import ReadMemory, Region, Thread
 
 _LOCK, _RLOCK = b"_thread.lock", b"_thread.RLock"

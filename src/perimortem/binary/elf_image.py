@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
-from perimortem.binary.elf import PT_LOAD, ElfFile, Read, read_build_id, read_elf
+from perimortem.binary.elf import (
+    PF_W,
+    PT_LOAD,
+    ElfFile,
+    Read,
+    SectionHeader,
+    read_build_id,
+    read_elf,
+)
 from perimortem.errors import MalformedInput
 
 PT_GNU_EH_FRAME = 0x6474E550
@@ -20,10 +28,8 @@ SHT_NOBITS = 8
 _SHF_COMPRESSED = 0x800
 _T = TypeVar("_T")
 _ZLIB = 1
-_WRITABLE = 2
-"""PF_W."""
-_SECTION = struct.Struct("<IIQQQQIIQQ")
 _SECTIONS_MAX = 65536
+_NAMES_MAX = 1 << 20
 _BYTES_MAX = 512 << 20
 """Of one section, compressed or not."""
 
@@ -67,7 +73,7 @@ class ElfImage:
 
     @property
     def machine(self) -> int:
-        return self.elf.machine
+        return self.elf.header.machine
 
     @cached_property
     def build_id(self) -> bytes | None:
@@ -102,26 +108,33 @@ class ElfImage:
         """The same, for what the process cannot have changed: code and constants."""
         for header in self.elf.segments(PT_LOAD):
             if header.address <= address < header.address + header.file_size:
-                return b"" if header.flags & _WRITABLE else self.read_address(address, size)
+                return b"" if header.flags & PF_W else self.read_address(address, size)
         return b""
 
     @cached_property
     def sections(self) -> tuple[Section, ...]:
         """Empty when there are none, or they make no sense."""
-        head = self.read(0, 64)
-        (table_at,) = struct.unpack_from("<Q", head, 40)
-        entry_size, count, names_index = struct.unpack_from("<HHH", head, 58)
-        if self._in_memory or entry_size != _SECTION.size or not table_at or count > _SECTIONS_MAX:
+        header = self.elf.header
+        if (
+            self._in_memory
+            or header.section_header_size != SectionHeader.size()
+            or not header.section_headers_offset
+            or header.section_header_count > _SECTIONS_MAX
+        ):
             return ()
-        table = self.read(table_at, count * entry_size)
-        raw = [_SECTION.unpack_from(table, at) for at in range(0, len(table) - 63, entry_size)]
-        if names_index >= len(raw):
+        size = header.section_header_count * SectionHeader.size()
+        raw = list(SectionHeader.read_each(self.read(header.section_headers_offset, size)))
+        if header.section_names_index >= len(raw):
             return ()
-        names = self.read(raw[names_index][4], min(raw[names_index][5], 1 << 20))
+        names_in = raw[header.section_names_index]
+        names = self.read(names_in.offset, min(names_in.section_size, _NAMES_MAX))
         return tuple(
-            Section(_name_at(names, name), kind, flags, address, offset, size, link, each)
-            for name, kind, flags, address, offset, size, link, _, _, each in raw
-        )
+            Section(
+                _name_at(names, section.name), section.type, section.flags, section.address,
+                section.offset, section.section_size, section.link, section.entry_size,
+            )
+            for section in raw
+        )  # fmt: skip
 
     def find_section(self, name: str) -> Section | None:
         """By name; of .debug_* also in its old compressed form."""

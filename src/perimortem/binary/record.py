@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 import sys
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Self, dataclass_transform, get_args
 
 from perimortem.errors import MalformedInput
@@ -46,12 +47,12 @@ class Record:
     """
 
     _layout: ClassVar[struct.Struct]
-    _nested: ClassVar[tuple[type[Record] | None, ...]]
+    _nested: ClassVar[tuple[tuple[str, type[Record]], ...]] = ()
     _names: ClassVar[tuple[str, ...]] = ()
     _codes: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
-        names, codes, nested = list(cls._names), list(cls._codes), list(cls._list_nested())
+        names, codes, nested = list(cls._names), list(cls._codes), list(cls._nested)
         known = vars(sys.modules[cls.__module__])
         for name, annotation in vars(cls).get("__annotations__", {}).items():
             # A name of the module, as all are: nothing has to be compiled to know what it means.
@@ -59,7 +60,8 @@ class Record:
             is_record = isinstance(hint, type) and issubclass(hint, Record)
             names.append(name)
             codes.append(f"{hint.size()}s" if is_record else get_args(hint)[1])
-            nested.append(hint if is_record else None)
+            if is_record:
+                nested.append((name, hint))
         cls._names, cls._codes, cls._nested = tuple(names), tuple(codes), tuple(nested)
         cls._layout = struct.Struct("<" + "".join(codes))
 
@@ -87,11 +89,6 @@ class Record:
         return f"{type(self).__name__}({shown})"
 
     @classmethod
-    def _list_nested(cls) -> tuple[type[Record] | None, ...]:
-        """Of the record that it extends."""
-        return cls._nested if cls._names else ()
-
-    @classmethod
     def size(cls) -> int:
         """Size of the record in the file, in bytes."""
         return cls._layout.size
@@ -105,10 +102,18 @@ class Record:
         record = object.__new__(cls)
         fields = record.__dict__
         fields.update(zip(cls._names, cls._layout.unpack_from(buffer, offset), strict=True))
-        for name, kind in zip(cls._names, cls._nested, strict=True):
-            if kind is not None:
-                fields[name] = kind.read(fields[name])
+        for name, kind in cls._nested:
+            fields[name] = kind.read(fields[name])
         return record
+
+    @classmethod
+    def read_each(cls, buffer: bytes) -> Iterator[Self]:
+        """Every whole record of a table. Not for those that hold other records."""
+        layout, names = cls._layout, cls._names
+        for values in layout.iter_unpack(buffer[: len(buffer) // layout.size * layout.size]):
+            record = object.__new__(cls)
+            record.__dict__.update(zip(names, values, strict=True))
+            yield record
 
     def to_bytes(self) -> bytes:
         """The record as in the file, ``size()`` bytes."""

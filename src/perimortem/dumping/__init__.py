@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import sys
 
+from perimortem.dumping.protocol import Hold
+
 if sys.platform == "win32":
     from perimortem.dumping.windows.access import check_access
     from perimortem.dumping.windows.guard import limit_output, protect_self, worker_environment
-    from perimortem.dumping.windows.hold import Hold, describe_hold, release
+    from perimortem.dumping.windows.hold import describe_hold, release
 else:
     from perimortem.dumping.linux.access import check_access
     from perimortem.dumping.linux.guard import limit_output, protect_self, worker_environment
-    from perimortem.dumping.linux.hold import Hold, describe_hold, release
+    from perimortem.dumping.linux.hold import describe_hold, release
 
 __all__ = [
     "Hold",

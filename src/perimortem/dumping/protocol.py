@@ -10,13 +10,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from perimortem.dumping import Hold
 from perimortem.dumping.progress import Progress
 from perimortem.model.caller import ExitCaller
 from perimortem.model.crash import Crash
 from perimortem.model.dump import DumpFormat, DumpOptions, DumpResult, MinidumpType, Pause
 from perimortem.model.process import ProcessRef
 from perimortem.model.snapshot import Registers
+
+
+@dataclass(frozen=True)
+class Hold:
+    """The state of the target before the dump, for the case that the worker dies."""
+
+    suspended: tuple[tuple[int, int], ...] = ()
+    """(tid, suspend count) of each thread: on Windows."""
+    since_ticks: int = 0
+    """Clones created after that, in ticks since boot, are ours: on Linux."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import struct
 
-from perimortem.binary.elf import DT_DEBUG, PT_DYNAMIC, PT_PHDR, iter_dynamic, parse_program_headers
+from perimortem.binary.elf import (
+    DT_DEBUG,
+    PROGRAM_HEADERS_MAX,
+    PT_DYNAMIC,
+    PT_PHDR,
+    ProgramHeader,
+    iter_dynamic,
+)
 from perimortem.model.snapshot import DsoDebug, LinkMapEntry, MemoryRange, ReadMemory
 
 AT_PHDR, AT_PHENT, AT_PHNUM, AT_BASE, AT_ENTRY = 3, 4, 5, 7, 9
@@ -24,9 +31,10 @@ def read_dso_debug(
 ) -> tuple[DsoDebug, list[MemoryRange]] | None:
     """The list and the memory it lies in; None for a static program or before the linker ran."""
     headers_at, count = auxv.get(AT_PHDR, 0), auxv.get(AT_PHNUM, 0)
-    if not headers_at or auxv.get(AT_PHENT) != 56 or count > 512:
+    size = count * ProgramHeader.size()
+    if not headers_at or auxv.get(AT_PHENT) != ProgramHeader.size() or count > PROGRAM_HEADERS_MAX:
         return None
-    headers = list(parse_program_headers(read(headers_at, 56 * count)))
+    headers = list(ProgramHeader.read_each(read(headers_at, size)))
     bias = next((headers_at - h.address for h in headers if h.type == PT_PHDR), 0)
     dynamic = next((h for h in headers if h.type == PT_DYNAMIC), None)
     if dynamic is None:
@@ -39,7 +47,7 @@ def read_dso_debug(
         return None
     version, map_at, _, _, loader_base = struct.unpack("<QQQQQ", head)
     memory = [
-        MemoryRange(headers_at, 56 * count),
+        MemoryRange(headers_at, size),
         MemoryRange(dynamic_at, len(dynamic_bytes)),
         MemoryRange(debug_at, 40),
     ]

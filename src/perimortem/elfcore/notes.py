@@ -7,10 +7,16 @@ collector of cores need read no further. Layouts: struct elf_prstatus (linux/elf
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from perimortem.binary.elf import EM_AARCH64, EM_X86_64, PT_NOTE
+from perimortem.binary.elf import (
+    EM_AARCH64,
+    EM_X86_64,
+    PT_NOTE,
+    ProgramHeader,
+    iterate_notes,
+    read_header,
+)
 from perimortem.binary.user_regs import (
     AARCH64_SIZE,
     SIZE,
@@ -33,7 +39,6 @@ from perimortem.text import decode_text
 _CURRENT_SIGNAL_AT, _PID_AT, _REGISTERS_AT = 12, 32, 112
 _FXSAVE_BYTES = 512
 _PSINFO_BYTES = 136
-_HEADER, _SEGMENT = 64, 56
 _THREADS_MAX = 100_000
 _REGISTERS = {
     EM_X86_64: (SIZE, parse_registers),
@@ -136,33 +141,18 @@ def parse_notes(data: bytes, machine: int = EM_X86_64) -> CoreNotes:
 
 def _find_notes(data: bytes) -> tuple[int, int]:
     """(offset, size). A core has a program header for each mapping: thousands."""
-    if len(data) < _HEADER or data[:6] != b"\x7fELF\x02\x01":
+    header = read_header(lambda offset, size: data[offset : offset + size])
+    if header is None:
         raise MalformedInput("not a core that can be read", why="it is not a 64-bit ELF file")
-    (machine,) = struct.unpack_from("<H", data, 18)
-    (headers_at,) = struct.unpack_from("<Q", data, 32)
-    entry_size, count = struct.unpack_from("<HH", data, 54)
-    if machine != EM_X86_64 or entry_size != _SEGMENT:
+    entry_size = ProgramHeader.size()
+    if header.machine != EM_X86_64 or header.program_header_size != entry_size:
         raise MalformedInput("not a core that can be read", why="it is not one of 64-bit x86")
-    for index in range(count):
-        at = headers_at + index * _SEGMENT
-        if at + _SEGMENT > len(data):
-            break
-        kind, _, offset, _, _, size = struct.unpack_from("<IIQQQQ", data, at)
-        if kind == PT_NOTE:
-            return offset, size
+    begin = header.program_headers_offset
+    table = data[begin : begin + header.program_header_count * entry_size]
+    for segment in ProgramHeader.read_each(table):
+        if segment.type == PT_NOTE:
+            return segment.offset, segment.file_size
     raise MalformedInput("not a core that can be read", why="it has no notes")
-
-
-def iterate_notes(data: bytes) -> Iterator[tuple[bytes, int, bytes]]:
-    """(owner, type, content) of each, up to an incomplete one."""
-    at = 0
-    while at + 12 <= len(data):
-        name_size, size, kind = struct.unpack_from("<III", data, at)
-        start = at + 12 + (name_size + 3 & ~3)
-        if start + size > len(data):
-            return
-        yield data[at + 12 : at + 12 + name_size], kind, data[start : start + size]
-        at = start + (size + 3 & ~3)
 
 
 def _parse_signal(content: bytes) -> CoreSignal:

@@ -8,7 +8,22 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from perimortem.binary.elf import EM_X86_64, PT_LOAD, PT_NOTE
+from perimortem.binary.elf import (
+    EM_X86_64,
+    ET_CORE,
+    PF_R,
+    PF_W,
+    PF_X,
+    PN_XNUM,
+    PT_LOAD,
+    PT_NOTE,
+    ElfHeader,
+    ProgramHeader,
+    SectionHeader,
+    iterate_notes,
+    read_elf_class,
+    read_header,
+)
 from perimortem.binary.pieces import Piece, PieceMemory, ReadAt, bound_pieces
 from perimortem.elfcore import layout
 from perimortem.elfcore.link_map import AT_PHDR, AT_SYSINFO_EHDR, parse_auxv, read_dso_debug
@@ -17,7 +32,6 @@ from perimortem.elfcore.notes import (
     HEAD_MAX,
     MACHINES,
     CoreNotes,
-    iterate_notes,
     parse_notes,
 )
 from perimortem.errors import MalformedInput
@@ -41,7 +55,7 @@ _PAGE = 4096
 
 def is_core(head: bytes) -> bool:
     """By the first 18 bytes of a file."""
-    return head[:4] == b"\x7fELF" and head[16:18] == struct.pack("<H", layout.ET_CORE)
+    return read_elf_class(head) is not None and head[16:18] == struct.pack("<H", ET_CORE)
 
 
 class CoreFile:
@@ -51,14 +65,11 @@ class CoreFile:
         """``size``: of the file, in bytes. Raises :class:`MalformedInput` if it is not a core."""
         self._read = read
         self.size = size
-        head = read(0, layout.ElfHeader.size())
-        if not is_core(head) or head[4:6] != b"\x02\x01":
+        header = read_header(read)
+        if header is None or header.type != ET_CORE:
             raise MalformedInput("not a core that can be read", why="it is no 64-bit ELF core")
-        self.header = layout.ElfHeader.read(head)
-        if (
-            self.header.machine not in MACHINES
-            or self.header.program_header_size != layout.Segment.size()
-        ):
+        self.header: ElfHeader = header
+        if header.machine not in MACHINES or header.program_header_size != ProgramHeader.size():
             raise MalformedInput(
                 "not a core that can be read", why="it is not one of x86-64 or aarch64"
             )
@@ -121,18 +132,18 @@ class CoreFile:
             soft_errors=[*self.soft_errors, *_texts(record.get("soft_errors"))],
         )
 
-    def _read_segments(self) -> Iterator[layout.Segment]:
+    def _read_segments(self) -> Iterator[ProgramHeader]:
         count, at = self.header.program_header_count, self.header.program_headers_offset
-        if count == layout.PN_XNUM:
-            raw = self._read(self.header.section_headers_offset, layout.Section.size())
-            count = layout.Section.read(raw).info
-        if count > _SEGMENTS_MAX or at + count * layout.Segment.size() > self.size:
+        if count == PN_XNUM:
+            raw = self._read(self.header.section_headers_offset, SectionHeader.size())
+            count = SectionHeader.read(raw).info
+        size = count * ProgramHeader.size()
+        if count > _SEGMENTS_MAX or at + size > self.size:
             raise MalformedInput("the core is damaged", why=f"it claims {count} program headers")
-        raw = self._read(at, count * layout.Segment.size())
-        if len(raw) != count * layout.Segment.size():
+        raw = self._read(at, size)
+        if len(raw) != size:
             raise MalformedInput("the core is truncated", why="its program headers are incomplete")
-        for index in range(count):
-            yield layout.Segment.read(raw, index * layout.Segment.size())
+        return ProgramHeader.read_each(raw)
 
     def _read_notes(self) -> bytes:
         segment = next((s for s in self.segments if s.type == PT_NOTE), None)
@@ -173,9 +184,9 @@ class CoreFile:
             region = Region(
                 start=segment.address,
                 end=end,
-                readable=bool(segment.flags & layout.PF_R),
-                writable=bool(segment.flags & layout.PF_W),
-                executable=bool(segment.flags & layout.PF_X),
+                readable=bool(segment.flags & PF_R),
+                writable=bool(segment.flags & PF_W),
+                executable=bool(segment.flags & PF_X),
                 shared=False,
                 file_offset=current.file_offset + segment.address - current.start
                 if is_mapped and current

@@ -13,13 +13,25 @@ from dataclasses import asdict
 from typing import Any
 
 from perimortem.binary.bulk import BulkCopier, Output
-from perimortem.binary.elf import EM_X86_64, PT_LOAD, PT_NOTE
+from perimortem.binary.elf import (
+    EM_X86_64,
+    ET_CORE,
+    IDENTITY,
+    PF_R,
+    PF_W,
+    PF_X,
+    PN_XNUM,
+    PT_LOAD,
+    PT_NOTE,
+    ElfHeader,
+    ProgramHeader,
+    SectionHeader,
+)
 from perimortem.binary.user_regs import pack_registers
 from perimortem.elfcore import layout
 from perimortem.model.snapshot import MemoryRange, Region, Snapshot, Thread
 
 _PAGE = 4096
-_IDENTITY = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
 _UNKNOWN_STATES = "RSDTZW"
 _SIGINFO_BYTES = 128
 _FPREGS_BYTES = 512
@@ -30,11 +42,9 @@ def write_core(snapshot: Snapshot, out: Output) -> int:
     """Write ``snapshot`` to ``out``, positioned at 0; returns the size in bytes."""
     pieces = list(_cut_regions(snapshot.regions, snapshot.memory))
     count = len(pieces) + 1
-    has_many = count >= layout.PN_XNUM
+    has_many = count >= PN_XNUM
     notes_at = (
-        layout.ElfHeader.size()
-        + count * layout.Segment.size()
-        + (layout.Section.size() if has_many else 0)
+        ElfHeader.size() + count * ProgramHeader.size() + (SectionHeader.size() if has_many else 0)
     )
     notes_size = len(_write_notes(snapshot)) + _SOFT_ERRORS_ROOM
     memory_at = -(-(notes_at + notes_size) // _PAGE) * _PAGE
@@ -55,31 +65,31 @@ def write_core(snapshot: Snapshot, out: Output) -> int:
     size = out.tell()
 
     notes = _write_notes(snapshot)[: memory_at - notes_at]
-    note_segment = layout.Segment(PT_NOTE, 0, notes_at, 0, 0, len(notes), 0, 4)
+    note_segment = ProgramHeader(PT_NOTE, 0, notes_at, 0, 0, len(notes), 0, 4)
     out.seek(0)
     out.write(_write_header(count, has_many))
     out.write(b"".join(segment.to_bytes() for segment in (note_segment, *segments)))
     if has_many:
-        out.write(layout.Section(0, 0, 0, 0, 0, 0, 0, count, 0, 0).to_bytes())
+        out.write(SectionHeader(0, 0, 0, 0, 0, 0, 0, count, 0, 0).to_bytes())
     out.write(notes)
     return size
 
 
 def _write_header(count: int, has_many: bool) -> bytes:
-    headers_end = layout.ElfHeader.size() + count * layout.Segment.size()
-    return layout.ElfHeader(
-        identity=_IDENTITY,
-        type=layout.ET_CORE,
+    headers_end = ElfHeader.size() + count * ProgramHeader.size()
+    return ElfHeader(
+        identity=IDENTITY,
+        type=ET_CORE,
         machine=EM_X86_64,
         version=1,
         entry=0,
-        program_headers_offset=layout.ElfHeader.size(),
+        program_headers_offset=ElfHeader.size(),
         section_headers_offset=headers_end if has_many else 0,
         flags=0,
-        header_size=layout.ElfHeader.size(),
-        program_header_size=layout.Segment.size(),
-        program_header_count=layout.PN_XNUM if has_many else count,
-        section_header_size=layout.Section.size() if has_many else 0,
+        header_size=ElfHeader.size(),
+        program_header_size=ProgramHeader.size(),
+        program_header_count=PN_XNUM if has_many else count,
+        section_header_size=SectionHeader.size() if has_many else 0,
         section_header_count=1 if has_many else 0,
         section_names_index=0,
     ).to_bytes()
@@ -105,13 +115,9 @@ def _cut_regions(
             at = max(start, stop)
 
 
-def _write_segment(region: Region, part: MemoryRange, offset: int, taken: int) -> layout.Segment:
-    flags = (
-        layout.PF_R * region.readable
-        | layout.PF_W * region.writable
-        | layout.PF_X * region.executable
-    )
-    return layout.Segment(PT_LOAD, flags, offset, part.address, 0, taken, part.size, 1)
+def _write_segment(region: Region, part: MemoryRange, offset: int, taken: int) -> ProgramHeader:
+    flags = PF_R * region.readable | PF_W * region.writable | PF_X * region.executable
+    return ProgramHeader(PT_LOAD, flags, offset, part.address, 0, taken, part.size, 1)
 
 
 def _write_notes(snapshot: Snapshot) -> bytes:

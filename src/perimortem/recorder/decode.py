@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 from perimortem.errors import MalformedInput
 from perimortem.model.caller import ExitCaller
@@ -80,6 +81,23 @@ def read_header(page: bytes, file_size: int) -> Header:
             "the recorder is truncated", why=f"{file_size} of {expected} bytes are there"
         )
     return header
+
+
+def read_own_header(page: bytes, file_size: int, path: Path, process: ProcessRef) -> Header:
+    """The same, if the recorder at ``path`` is that of ``process``."""
+    header = read_header(page, file_size)
+    if (header.pid, header.start_time_ticks) != (process.pid, process.start_time_ticks):
+        raise MalformedInput(
+            f"{path} belongs to another process",
+            why=f"it names pid {header.pid}, not {process.pid}",
+        )
+    return header
+
+
+def read_process_name(page: bytes) -> str:
+    """The name of the process, as the agent found it."""
+    begin = layout.PROCESS_NAME_OFFSET
+    return decode_text(page[begin : begin + layout.PROCESS_NAME_SIZE])
 
 
 def decode_pulse(page: bytes, process: ProcessRef, now_ns: int) -> Pulse:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from perimortem.binary.elf_image import ElfImage
+from perimortem.binary.proc_maps import iterate_maps
 from perimortem.errors import MalformedInput
 from perimortem.model.snapshot import Module, ReadMemory
 
@@ -38,10 +39,12 @@ def _read_own() -> bytes:
         return b""
     try:
         with open("/proc/self/maps", "rb") as maps:
-            line = next((line for line in maps if line.rstrip().endswith(b"[vdso]")), b"")
-        start, end = (int(part, 16) for part in line.split()[0].split(b"-"))
+            regions = iterate_maps(maps.read())
+        vdso = next((region for region in regions if region.path == "[vdso]"), None)
+        if vdso is None:
+            return b""
         with open("/proc/self/mem", "rb", buffering=0) as memory:
-            memory.seek(start)
-            return memory.read(end - start)
-    except (OSError, ValueError, IndexError):
+            memory.seek(vdso.start)
+            return memory.read(vdso.size)
+    except (OSError, ValueError):
         return b""

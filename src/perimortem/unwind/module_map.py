@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from perimortem.binary.elf_image import ElfImage
 from perimortem.binary.pe_image import PeImage
-from perimortem.model.snapshot import Module, Region, Snapshot
+from perimortem.binary.regions import list_code
+from perimortem.model.snapshot import Module, Snapshot
 from perimortem.unwind.dwarf.table import UnwindTable
 from perimortem.unwind.pdata import FunctionTable
 
@@ -62,7 +63,7 @@ class ModuleMap:
             key=lambda mapped: mapped.module.base,
         )
         self._starts = [mapped.module.base for mapped in self._modules]
-        code = _merge_code(snapshot.regions)
+        code = list_code(snapshot.regions)
         self._code_starts = [start for start, _ in code]
         self._code_ends = [end for _, end in code]
         self._snapshot = snapshot
@@ -90,14 +91,3 @@ class ModuleMap:
         if mapped is None or mapped.image is None:
             return data
         return mapped.image.read_constant(address - mapped.bias, size) or data
-
-
-def _merge_code(regions: tuple[Region, ...]) -> list[tuple[int, int]]:
-    code: list[tuple[int, int]] = []
-    for region in regions:
-        if region.executable:
-            if code and code[-1][1] == region.start:
-                code[-1] = (code[-1][0], region.end)
-            else:
-                code.append((region.start, region.end))
-    return code

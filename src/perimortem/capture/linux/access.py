@@ -4,50 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 assert sys.platform == "linux"
 
+from perimortem.binary.elf import ELFCLASS32, read_elf_class
 from perimortem.errors import AccessDenied, CaptureFailed, ProcessGone
+from perimortem.procfs.file import read_file
+from perimortem.procfs.stat import ProcessStat, read_stat
+from perimortem.procfs.status import read_status
+from perimortem.text import printable
 
 _YAMA = Path("/proc/sys/kernel/yama/ptrace_scope")
 _CAP_SYS_PTRACE = 1 << 19
+_ELF_CLASS_BYTES = 5
 
 
-@dataclass(frozen=True)
-class ProcessStatus:
-    """What /proc/PID/status says about access."""
-
-    uids: tuple[int, ...]
-    tracer_pid: int
-    core_dumping: bool
-    state: str
-    thread_count: int
-
-    @property
-    def is_dead(self) -> bool:
-        """A zombie, and not just a leader that exited by pthread_exit while threads live."""
-        return self.state in ("Z", "X") and self.thread_count <= 1
-
-
-def read_status(pid: int) -> ProcessStatus:
-    """Raises :class:`ProcessGone`."""
-    try:
-        text = Path(f"/proc/{pid}/status").read_text(errors="replace")
-    except OSError as error:
-        raise ProcessGone(f"there is no process {pid}") from error
-    fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-    try:
-        return ProcessStatus(
-            uids=tuple(int(uid) for uid in fields["Uid"].split()),
-            tracer_pid=int(fields.get("TracerPid", "0")),
-            core_dumping=fields.get("CoreDumping", "0").strip() == "1",
-            state=fields["State"].split()[0],
-            thread_count=int(fields.get("Threads", "1")),
-        )
-    except (KeyError, ValueError, IndexError) as error:
-        raise ProcessGone(f"process {pid} has ended", why="its status cannot be read") from error
+def require_process(pid: int) -> ProcessStat:
+    """Its facts. Raises :class:`ProcessGone`."""
+    facts = read_stat(pid)
+    if facts is None:
+        raise ProcessGone(f"there is no process {pid}")
+    return facts
 
 
 def check_access(pid: int, *, is_traced: bool = True) -> None:
@@ -55,10 +33,13 @@ def check_access(pid: int, *, is_traced: bool = True) -> None:
 
     ``is_traced``: whether it is to be attached to, which a debugger would prevent.
     """
-    status = read_status(pid)
-    if status.is_dead:
+    facts = require_process(pid)
+    if facts.is_dead:
         raise ProcessGone(f"process {pid} has ended", why="it is a zombie")
-    if status.core_dumping:
+    status = read_status(pid)
+    if status is None:
+        raise ProcessGone(f"process {pid} has ended")
+    if status.is_dumping_core:
         raise CaptureFailed(
             f"process {pid} is already being dumped",
             why="the kernel is writing its core (CoreDumping: 1)",
@@ -70,9 +51,9 @@ def check_access(pid: int, *, is_traced: bool = True) -> None:
             why="a process has one tracer at most",
             remedy="detach that debugger first",
         )
-    if _is_kernel_thread(pid):
+    if facts.is_kernel_thread:
         raise CaptureFailed(f"process {pid} is a kernel thread", why="it has no memory to dump")
-    if _elf_class(pid) == 1:
+    if read_elf_class(read_file(f"/proc/{pid}/exe", _ELF_CLASS_BYTES)) == ELFCLASS32:
         raise CaptureFailed(
             f"process {pid} is a 32-bit program", why="only 64-bit programs can be dumped"
         )
@@ -81,9 +62,8 @@ def check_access(pid: int, *, is_traced: bool = True) -> None:
 def denied_error(pid: int, error: OSError) -> AccessDenied:
     """Why ptrace was refused (ptrace(2), "Ptrace access mode checking")."""
     why, remedy = f"ptrace: {error.strerror}", "run perimortem as root"
-    try:
-        status = read_status(pid)
-    except ProcessGone:
+    status = read_status(pid)
+    if status is None:
         return AccessDenied(f"cannot read process {pid}", why="it has ended")
     me = os.geteuid()
     scope = ptrace_scope()
@@ -119,34 +99,10 @@ def ptrace_scope() -> int | None:
 
 def has_cap_sys_ptrace() -> bool:
     """Whether this process may trace processes of other users."""
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("CapEff:"):
-                return bool(int(line.split()[1], 16) & _CAP_SYS_PTRACE)
-    except (OSError, ValueError):
-        pass
-    return False
+    status = read_status("self")
+    return status is not None and bool(status.effective_capabilities & _CAP_SYS_PTRACE)
 
 
 def _name(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
-    except OSError:
-        return "gone"
-
-
-def _is_kernel_thread(pid: int) -> bool:
-    try:
-        flags = int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[6])
-    except (OSError, ValueError, IndexError):
-        return False
-    return bool(flags & 0x00200000)  # PF_KTHREAD
-
-
-def _elf_class(pid: int) -> int | None:
-    try:
-        with open(f"/proc/{pid}/exe", "rb") as file:
-            head = file.read(5)
-    except OSError:
-        return None
-    return head[4] if len(head) == 5 and head[:4] == b"\x7fELF" else None
+    facts = read_stat(pid)
+    return printable(facts.name) if facts is not None else "gone"

@@ -9,7 +9,8 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from perimortem.binary.proc_maps import UNREADABLE_PATHS, find_region
+from perimortem.binary.regions import UNREADABLE_PATHS, find_region
+from perimortem.capture.linux.copied_memory import merge
 from perimortem.model.dump import DumpOptions, MinidumpType
 from perimortem.model.snapshot import MemoryRange, Module, ReadMemory, Region, Registers, Thread
 
@@ -423,15 +424,8 @@ def _clip(ranges: list[MemoryRange], regions: tuple[Region, ...]) -> list[Memory
 
 
 def _merge(ranges: list[MemoryRange]) -> list[MemoryRange]:
-    merged: list[MemoryRange] = []
-    for wanted in sorted(ranges, key=lambda r: r.address):
-        last = merged[-1] if merged else None
-        if last and wanted.address <= last.address + last.size:
-            end = max(last.address + last.size, wanted.address + wanted.size)
-            merged[-1] = MemoryRange(last.address, end - last.address)
-        elif wanted.size > 0:
-            merged.append(wanted)
-    return merged
+    spans = merge((r.address, r.address + r.size) for r in ranges if r.size > 0)
+    return [MemoryRange(start, end - start) for start, end in spans]
 
 
 def _limit(ranges: list[MemoryRange], most_bytes: int, soft_errors: list[str]) -> list[MemoryRange]:

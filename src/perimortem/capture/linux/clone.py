@@ -20,7 +20,8 @@ from pathlib import Path
 
 assert sys.platform == "linux"
 
-from perimortem.binary.proc_maps import find_region, parse_maps
+from perimortem.binary.proc_maps import parse_maps
+from perimortem.binary.regions import find_region
 from perimortem.capture.linux import native, ptrace
 from perimortem.capture.linux.freeze import PtraceStop
 from perimortem.capture.linux.memory_room import read_memory_room
@@ -28,7 +29,10 @@ from perimortem.capture.linux.native import InjectionError
 from perimortem.capture.linux.threads import find_living_thread
 from perimortem.errors import PerimortemError
 from perimortem.model.snapshot import Region, Registers
-from perimortem.proc.linux.tracer import read_tracer
+from perimortem.procfs.file import read_file
+from perimortem.procfs.stat import read_stat, read_thread_stat
+from perimortem.procfs.status import read_status, sum_kib
+from perimortem.procfs.threads import list_threads
 
 _CLONE, _WAIT4 = 56, 61
 """On x86-64, the only architecture of dumps."""
@@ -65,14 +69,14 @@ class CloneFacts:
 
 def check_clonable(pid: int, regions: tuple[Region, ...]) -> CloneFacts:
     """Raises :class:`CannotClone`; nothing is touched yet."""
-    status = _read_status(pid)
+    facts = read_thread_stat(pid, find_living_thread(pid))
     if _has_userfaultfd(pid) or any(r.vm_flags & {"um", "uw", "ui"} for r in regions):
         raise CannotClone("it uses userfaultfd: a fault of the clone would never be answered")
     if any("ht" in r.vm_flags and not r.shared for r in regions):
         raise CannotClone("it has private huge pages of hugetlbfs, of which there may be no more")
     if _namespace(pid, "pid_for_children") != _namespace(pid, "pid"):
         raise CannotClone("its children live in another pid namespace: the clone would be its init")
-    if status.get("State", "").startswith(("T", "t")):
+    if facts is not None and facts.state in ("T", "t"):
         raise CannotClone("it is stopped: a snapshot would gain nothing")
     needed = _private_bytes(pid)
     room = read_memory_room(pid)
@@ -143,7 +147,7 @@ def reap_clone(pid: int, clone: int, *, has_seccomp: bool) -> bool:
     for attempt in count():
         # A thread that is gone or unusable is not a failure: the next one is tried.
         with contextlib.suppress(PerimortemError, OSError):
-            tids = sorted((int(name) for name in os.listdir(f"/proc/{pid}/task")), reverse=True)
+            tids = sorted(list_threads(pid), reverse=True)
             if tids and _is_zombie(clone):
                 _reap_in(pid, tids[attempt % len(tids)], clone, has_seccomp=has_seccomp)
         if not os.path.exists(f"/proc/{clone}") or time.monotonic() > deadline:
@@ -164,8 +168,8 @@ def _reap_in(pid: int, tid: int, clone: int, *, has_seccomp: bool) -> None:
 
 def _own_number(clone: int) -> int:
     """The id by which its parent knows it: the last, in the innermost pid namespace."""
-    numbers = _read_status(clone).get("NSpid", "").split()
-    return int(numbers[-1]) if numbers else clone
+    status = read_status(clone)
+    return status.numbers[-1] if status is not None and status.numbers else clone
 
 
 def find_left_clones(pid: int, since_ticks: int) -> list[int]:
@@ -173,19 +177,29 @@ def find_left_clones(pid: int, since_ticks: int) -> list[int]:
     CPU time, untraced, not older than the worker."""
     found = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            for child in task.read_text().split():
-                fields = _stat_fields(int(child))
-                signal_at_exit, user_ticks, start_ticks = (int(fields[i]) for i in (35, 11, 19))
-                is_like_one = signal_at_exit == 0 and user_ticks == 0 and start_ticks >= since_ticks
-                if is_like_one and (fields[0] == "Z" or read_tracer(int(child)) is None):
-                    found.append(int(child))
+        for word in read_file(task).split():
+            child = int(word)
+            facts = read_stat(child)
+            if (
+                facts is not None
+                and facts.exit_signal == 0
+                and facts.user_ticks == 0
+                and facts.start_time_ticks >= since_ticks
+                and (facts.state == "Z" or not _is_traced(child))
+            ):
+                found.append(child)
     return found
+
+
+def _is_traced(pid: int) -> bool:
+    status = read_status(pid)
+    return status is not None and status.tracer_pid != 0
 
 
 def has_seccomp(pid: int) -> bool:
     """Does it have seccomp filters?"""
-    return _read_status(pid).get("Seccomp", "0") != "0"
+    status = read_status(pid, find_living_thread(pid))
+    return status is not None and status.has_seccomp
 
 
 def _inject(
@@ -236,9 +250,8 @@ def _has_room(regions: tuple[Region, ...], stack_pointer: int) -> bool:
     return not stack.inode and below is not None and not below.readable and not below.writable
 
 
-def _read_regions(pid: int, tid: int | None = None) -> tuple[Region, ...]:
-    with open(f"/proc/{pid}/task/{tid or pid}/maps", "rb") as file:
-        return parse_maps(file.read())
+def _read_regions(pid: int, tid: int) -> tuple[Region, ...]:
+    return parse_maps(read_file(f"/proc/{pid}/task/{tid}/maps"))
 
 
 def _has_userfaultfd(pid: int) -> bool:
@@ -255,19 +268,11 @@ def _has_userfaultfd(pid: int) -> bool:
 
 def _private_bytes(pid: int) -> int:
     """Memory that may have to exist twice. For a process whose leader has ended only VmRSS is known."""
-    total = 0
-    for name, keys in (
-        ("smaps_rollup", ("Private_Dirty:", "Swap:")),
-        (f"task/{find_living_thread(pid)}/status", ("VmRSS:", "VmSwap:")),
-    ):
-        try:
-            with open(f"/proc/{pid}/{name}", encoding="ascii", errors="replace") as file:
-                total = sum(int(line.split()[1]) << 10 for line in file if line.startswith(keys))
-        except (OSError, ValueError, IndexError):
-            total = 0
-        if total:
-            break
-    return total
+    private = sum_kib(read_file(f"/proc/{pid}/smaps_rollup"), ("Private_Dirty", "Swap"))
+    if private:
+        return private
+    status = read_status(pid, find_living_thread(pid))
+    return status.held_bytes if status is not None else 0
 
 
 def _namespace(pid: int, name: str) -> str:
@@ -277,24 +282,6 @@ def _namespace(pid: int, name: str) -> str:
         return ""
 
 
-def _read_status(pid: int) -> dict[str, str]:
-    try:
-        text = Path(f"/proc/{pid}/task/{find_living_thread(pid)}/status").read_text(
-            errors="replace"
-        )
-    except OSError:
-        return {}
-    pairs = (line.partition(":") for line in text.splitlines())
-    return {key: value.strip() for key, _, value in pairs}
-
-
-def _stat_fields(pid: int) -> list[str]:
-    text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    return text.rpartition(")")[2].split()
-
-
 def _is_zombie(pid: int) -> bool:
-    try:
-        return _stat_fields(pid)[0] == "Z"
-    except (OSError, IndexError):
-        return False
+    facts = read_stat(pid)
+    return facts is not None and facts.state == "Z"

@@ -6,7 +6,6 @@ and its memory is readable until the core has been read to its end.
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -15,6 +14,8 @@ assert sys.platform == "linux"
 from perimortem.elfcore.notes import CoreNotes, read_notes
 from perimortem.errors import ProcessGone
 from perimortem.model.snapshot import Registers
+from perimortem.procfs.status import read_status
+from perimortem.procfs.threads import list_threads
 
 
 class CoreDumpStop:
@@ -34,10 +35,9 @@ class CoreDumpStop:
     def __enter__(self) -> CoreDumpStop:
         if not self._is_dumping():
             raise ProcessGone(f"process {self._pid} no longer dumps core")
-        try:
-            tids = [int(tid) for tid in os.listdir(f"/proc/{self._pid}/task")]
-        except OSError as error:
-            raise ProcessGone(f"process {self._pid} has ended") from error
+        tids = list_threads(self._pid)
+        if not tids:
+            raise ProcessGone(f"process {self._pid} has ended")
         known = {thread.tid for thread in self._notes.threads}
         self._tid_of = {number: tid for tid in tids if (number := self._own_number(tid)) in known}
         self.stopped = sorted(self._tid_of.values())
@@ -60,18 +60,10 @@ class CoreDumpStop:
 
     def _is_dumping(self) -> bool:
         """Else it is another process, with the same pid."""
-        try:
-            return "CoreDumping:\t1" in Path(f"/proc/{self._pid}/status").read_text(
-                errors="replace"
-            )
-        except OSError:
-            return False
+        status = read_status(self._pid)
+        return status is not None and status.is_dumping_core
 
     def _own_number(self, tid: int) -> int:
         """In a pid namespace the process knows its threads by other ids."""
-        try:
-            text = Path(f"/proc/{self._pid}/task/{tid}/status").read_text(errors="replace")
-        except OSError:
-            return tid
-        words = next((line for line in text.splitlines() if line.startswith("NSpid:")), "").split()
-        return int(words[-1]) if len(words) > 1 else tid
+        status = read_status(self._pid, tid)
+        return status.numbers[-1] if status is not None and status.numbers else tid

@@ -9,6 +9,7 @@ assert sys.platform == "linux"
 
 from perimortem.model.crash import Crash
 from perimortem.model.snapshot import ExceptionRecord, Registers
+from perimortem.procfs.status import read_status
 
 
 def return_to_crash(
@@ -42,11 +43,7 @@ _NOTHING = dict.fromkeys(("fs_base", "gs_base", "ds", "es", "orig_rax"), 0)
 def _find_thread(told_tid: int, pid: int, tids: dict[int, Registers | None]) -> int:
     """In a pid namespace the process knows its threads by other ids."""
     for tid in tids:
-        try:
-            with open(f"/proc/{pid}/task/{tid}/status", encoding="ascii", errors="replace") as file:
-                numbers = next((line for line in file if line.startswith("NSpid:")), "").split()
-        except OSError:
-            continue
-        if numbers and numbers[-1] == str(told_tid):
+        status = read_status(pid, tid)
+        if status is not None and status.numbers[-1:] == (told_tid,):
             return tid
     return told_tid

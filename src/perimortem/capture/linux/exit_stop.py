@@ -22,6 +22,7 @@ from perimortem.capture.linux.access import denied_error
 from perimortem.capture.linux.threads import read_registers
 from perimortem.errors import ProcessGone
 from perimortem.model.snapshot import Registers
+from perimortem.procfs.threads import has_thread_ended, list_threads
 
 _OPTIONS = ptrace.PTRACE_O_TRACEEXIT | ptrace.PTRACE_O_TRACECLONE
 _POLL_S = 0.001  # waitpid(2) has no time limit
@@ -110,10 +111,10 @@ class ExitStop:
         return os.path.exists(f"/proc/{self.pid}/task/{tid}")
 
     def _list_threads(self) -> list[int]:
-        try:
-            return [int(name) for name in os.listdir(f"/proc/{self.pid}/task")]
-        except OSError as error:
-            raise ProcessGone(f"process {self.pid} has ended") from error
+        tids = list_threads(self.pid)
+        if not tids:
+            raise ProcessGone(f"process {self.pid} has ended")
+        return tids
 
     def _await_stop(self, *, block: bool) -> tuple[int, int, int] | None:
         """(thread, event, signal); None if there is none, or, unless ``block``, none now."""
@@ -172,20 +173,8 @@ class ExitStop:
 
     def _rest(self, besides: int = 0) -> set[int]:
         """Live threads that have not stopped."""
-        try:
-            living = set(self._list_threads())
-        except ProcessGone:
-            return set()
-        left = living - set(self.stopped) - {besides}
-        return {tid for tid in left if not _is_zombie(self.pid, tid)}
-
-
-def _is_zombie(pid: int, tid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/task/{tid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
-    except OSError:
-        return True
+        left = set(list_threads(self.pid)) - set(self.stopped) - {besides}
+        return {tid for tid in left if not has_thread_ended(self.pid, tid)}
 
 
 def _ignore_gone(call: Callable[[], None]) -> None:

@@ -22,6 +22,7 @@ from perimortem.capture.linux.restart import restart_call
 from perimortem.capture.linux.threads import read_registers
 from perimortem.errors import ProcessGone
 from perimortem.model.snapshot import Registers
+from perimortem.procfs.threads import has_thread_ended, list_threads
 
 STOP_DEADLINE_S = 0.1
 """How long the stops may take together; a longer uninterruptible sleep goes without registers."""
@@ -105,16 +106,16 @@ class PtraceStop:
     def _list_threads(self) -> list[int]:
         if self._threads is not None:
             return self._threads
-        try:
-            return [int(name) for name in os.listdir(f"/proc/{self.pid}/task")]
-        except OSError as error:
-            raise ProcessGone(f"process {self.pid} has ended") from error
+        tids = list_threads(self.pid)
+        if not tids:
+            raise ProcessGone(f"process {self.pid} has ended")
+        return tids
 
     def _seize(self, tid: int) -> bool:
         try:
             ptrace.seize(tid)
         except OSError as error:
-            if error.errno == errno.ESRCH or _is_dead(self.pid, tid):
+            if error.errno == errno.ESRCH or has_thread_ended(self.pid, tid):
                 return False
             raise denied_error(self.pid, error) from error
         self._seized[tid] = 0
@@ -166,12 +167,3 @@ class PtraceStop:
                 ptrace.detach(tid, 0 if is_ours else os.WSTOPSIG(status))
         except OSError:
             return
-
-
-def _is_dead(pid: int, tid: int) -> bool:
-    """A leader that exited by pthread_exit is a zombie among living threads; SEIZE returns EPERM."""
-    try:
-        with open(f"/proc/{pid}/task/{tid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
-    except (OSError, IndexError):
-        return True

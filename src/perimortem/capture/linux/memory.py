@@ -13,18 +13,14 @@ assert sys.platform == "linux"
 from perimortem.capture.linux.copied_memory import merge
 from perimortem.capture.linux.mapped_file import iter_file_data
 from perimortem.capture.linux.pagemap import Pagemap
+from perimortem.capture.linux.ptrace import IoVec
 from perimortem.model.snapshot import MemoryRange, Region
-
-
-class _IoVec(ctypes.Structure):
-    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
-
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _read_process = _libc.process_vm_readv
 _read_process.argtypes = (
-    ctypes.c_int, ctypes.POINTER(_IoVec), ctypes.c_ulong,
-    ctypes.POINTER(_IoVec), ctypes.c_ulong, ctypes.c_ulong,
+    ctypes.c_int, ctypes.POINTER(IoVec), ctypes.c_ulong,
+    ctypes.POINTER(IoVec), ctypes.c_ulong, ctypes.c_ulong,
 )  # fmt: skip
 _read_process.restype = ctypes.c_ssize_t
 
@@ -39,7 +35,7 @@ class LiveMemory:
         self._pagemap = Pagemap(pid, tid)
         self._holed: list[Region] = []
         self._starts: list[int] = []
-        self._local, self._remote = _IoVec(), _IoVec()
+        self._local, self._remote = IoVec(), IoVec()
         self._is_direct = True
         """Some seccomp profiles forbid process_vm_readv but not /proc/PID/mem."""
 

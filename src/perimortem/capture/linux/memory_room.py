@@ -7,8 +7,9 @@ from pathlib import Path
 
 assert sys.platform == "linux"
 
-_ROOTS_2 = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
-_ROOT_1 = Path("/sys/fs/cgroup/memory")
+from perimortem.procfs.cgroup import MEMORY_ROOT_1, ROOTS_2, read_groups
+from perimortem.procfs.file import read_file, read_text
+from perimortem.procfs.status import find_field, sum_kib
 
 
 def read_memory_room(pid: int) -> int | None:
@@ -18,22 +19,19 @@ def read_memory_room(pid: int) -> int | None:
 
 
 def _machine_room() -> int | None:
-    for line in _read(Path("/proc/meminfo")).splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) << 10
-    return None
+    facts = read_file("/proc/meminfo")
+    return sum_kib(facts, ("MemAvailable",)) if find_field(facts, "MemAvailable") else None
 
 
 def _group_rooms(pid: int) -> list[int | None]:
     rooms = []
-    for line in _read(Path(f"/proc/{pid}/cgroup")).splitlines():
-        controllers, _, path = line.partition(":")[2].partition(":")
-        if "memory" in controllers.split(","):
+    for group in read_groups(f"/proc/{pid}"):
+        if "memory" in group.controllers:
             names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-            rooms += [_room(at, *names) for at in _upwards(_ROOT_1, path)]
-        elif not controllers:
+            rooms += [_room(at, *names) for at in _upwards(MEMORY_ROOT_1, group.path)]
+        elif not group.controllers:
             names = ("memory.max", "memory.current", "inactive_file")
-            rooms += [_room(at, *names) for root in _ROOTS_2 for at in _upwards(root, path)]
+            rooms += [_room(at, *names) for root in ROOTS_2 for at in _upwards(root, group.path)]
     return rooms
 
 
@@ -44,11 +42,11 @@ def _upwards(root: Path, path: str) -> list[Path]:
 
 
 def _room(group: Path, limit_name: str, usage_name: str, cache_name: str) -> int | None:
-    limit, usage = _number(_read(group / limit_name)), _number(_read(group / usage_name))
+    limit, usage = _number(read_text(group / limit_name)), _number(read_text(group / usage_name))
     if limit is None or usage is None:
         return None
     cache = 0
-    for line in _read(group / "memory.stat").splitlines():
+    for line in read_text(group / "memory.stat").splitlines():
         name, _, value = line.partition(" ")
         if name == cache_name:
             cache = _number(value) or 0
@@ -58,10 +56,3 @@ def _room(group: Path, limit_name: str, usage_name: str, cache_name: str) -> int
 def _number(text: str) -> int | None:
     """None for "max", and for a missing file."""
     return int(text) if text.strip().isdecimal() else None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return ""

@@ -37,7 +37,9 @@ _REGSET_BYTES = 16384
 """More than any XSAVE area of today (AMX: 11 KiB)."""
 
 
-class _IoVec(ctypes.Structure):
+class IoVec(ctypes.Structure):
+    """struct iovec: a buffer, here or in another process."""
+
     _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
 
 
@@ -88,7 +90,7 @@ def detach(tid: int, signal: int = 0) -> None:
 
 def read_regset(tid: int, note_type: int) -> bytes | None:
     """A register set of a stopped thread, in the kernel's layout; None if it has none."""
-    vector = _IoVec(ctypes.addressof(_buffer), _REGSET_BYTES)
+    vector = IoVec(ctypes.addressof(_buffer), _REGSET_BYTES)
     try:
         _call(PTRACE_GETREGSET, tid, note_type, ctypes.addressof(vector))
     except OSError:
@@ -99,7 +101,7 @@ def read_regset(tid: int, note_type: int) -> bytes | None:
 def write_regset(tid: int, note_type: int, content: bytes) -> bool:
     """Set the registers of a stopped thread; False if it is gone."""
     ctypes.memmove(_buffer, content, len(content))
-    vector = _IoVec(ctypes.addressof(_buffer), len(content))
+    vector = IoVec(ctypes.addressof(_buffer), len(content))
     try:
         _call(PTRACE_SETREGSET, tid, note_type, ctypes.addressof(vector))
     except OSError:

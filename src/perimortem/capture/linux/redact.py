@@ -7,8 +7,9 @@ from array import array
 from bisect import bisect_right
 from dataclasses import replace
 
+from perimortem.binary.regions import list_code
 from perimortem.capture.linux.copied_memory import CopiedMemory
-from perimortem.model.snapshot import MemoryRange, Region, Registers, Snapshot
+from perimortem.model.snapshot import MemoryRange, Registers, Snapshot
 
 _WORD = 8
 _MAPS_PATH = re.compile(rb"^((?:\S+ +){5})/.*?([^/\n]*)$", re.M)
@@ -24,7 +25,7 @@ def filter_memory(snapshot: Snapshot, stacks: list[MemoryRange]) -> Snapshot:
         replace(thread, registers=thread.registers and Registers(thread.registers.general))
         for thread in snapshot.threads
     )
-    code = _find_code(snapshot.regions)
+    code = list_code(snapshot.regions)
     filtered = []
     for memory in snapshot.memory if stacks else ():
         data = snapshot.content.read(memory.address, memory.size)
@@ -86,18 +87,6 @@ def filter_words(data: bytes, kept: list[tuple[int, int]]) -> bytes:
         if at < 0 or word >= kept[at][1]:
             words[index] = 0
     return words.tobytes() + bytes(len(data) % _WORD)
-
-
-def _find_code(regions: tuple[Region, ...]) -> list[tuple[int, int]]:
-    """(start, end) of executable memory, adjacent ranges merged."""
-    code: list[tuple[int, int]] = []
-    for region in regions:
-        if region.executable:
-            if code and code[-1][1] == region.start:
-                code[-1] = (code[-1][0], region.end)
-            else:
-                code.append((region.start, region.end))
-    return code
 
 
 def _last_part(path: str) -> str:

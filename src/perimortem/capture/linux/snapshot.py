@@ -16,8 +16,9 @@ from pathlib import Path
 
 assert sys.platform == "linux"
 
-from perimortem.binary.proc_maps import parse_maps, parse_smaps, with_flags
-from perimortem.capture.linux.access import check_access, denied_error, read_status
+from perimortem.binary.proc_maps import parse_maps, parse_smaps
+from perimortem.binary.regions import with_flags
+from perimortem.capture.linux.access import check_access, denied_error, require_process
 from perimortem.capture.linux.choose_memory import (
     Choice,
     choose_memory,
@@ -65,6 +66,8 @@ from perimortem.model.snapshot import (
     SystemFacts,
     Thread,
 )
+from perimortem.procfs.file import read_file
+from perimortem.procfs.stat import read_stat, read_thread_stat
 
 ARENA_MAX = 24 << 20
 """Up to this much is copied at once, and the target released; more is written while it is stopped,
@@ -164,9 +167,9 @@ class _Before:
 def _look_before(process: ProcessRef, options: DumpOptions, hold: StopStrategy) -> _Before:
     """Raises ProcessGone if there is no such process."""
     if isinstance(hold, PtraceStop | NoStop):
-        read_status(process.pid)
+        require_process(process.pid)
     tid = find_living_thread(process.pid)
-    smaps = _read_proc(process.pid, f"task/{tid}/smaps")
+    smaps = read_file(f"/proc/{process.pid}/task/{tid}/smaps")
     if not options.types & BULK_TYPES:
         return _Before(parse_smaps(smaps, of_note=True))
     regions = parse_smaps(smaps)
@@ -182,8 +185,8 @@ def _look_before(process: ProcessRef, options: DumpOptions, hold: StopStrategy) 
 
 def _check_identity(process: ProcessRef) -> None:
     """Once stopped, the process cannot vanish: now its start time proves its identity."""
-    fields = _read_proc(process.pid, "stat").rpartition(b")")[2].split()
-    if len(fields) < 20 or int(fields[19]) != process.start_time_ticks:
+    facts = read_stat(process.pid)
+    if facts is None or facts.start_time_ticks != process.start_time_ticks:
         raise ProcessGone(f"process {process.pid} has ended", why="its pid was reused")
 
 
@@ -259,11 +262,11 @@ class _Taking:
             memory = self._open_memory(self._clone.pid, self._clone.pid)
         else:
             memory = self._open_memory(pid, tid)
-            self._maps = _read_proc(pid, f"task/{tid}/maps")
+            self._maps = read_file(f"/proc/{pid}/task/{tid}/maps")
         maps = self._maps
         regions = with_flags(parse_maps(maps), self._before.regions)
         memory.declare(regions)
-        auxv = _read_proc(pid, f"task/{tid}/auxv")
+        auxv = read_file(f"/proc/{pid}/task/{tid}/auxv")
         modules = derive_modules(regions, memory.read, regions[0].path if regions else None)
         dso = read_dso_debug(parse_auxv(auxv), memory.read)
         threads = tuple(
@@ -302,7 +305,7 @@ class _Taking:
             files={"maps": maps, "auxv": auxv},
             content=content,
             dso_debug=dso[0] if dso else None,
-            is_alive=lambda: bool(_read_proc(memory.pid, f"task/{memory.tid}/maps")),
+            is_alive=lambda: bool(read_file(f"/proc/{memory.pid}/task/{memory.tid}/maps")),
             soft_errors=self._soft_errors,
         )
 
@@ -315,7 +318,7 @@ class _Taking:
             reason = "no thread of it could be stopped"
         elif self._before.clone is not None:
             tid = self._hold.stopped[0]
-            self._maps = _read_proc(self._process.pid, f"task/{tid}/maps")
+            self._maps = read_file(f"/proc/{self._process.pid}/task/{tid}/maps")
             self._copy_unforked(tid)
             try:
                 self._clone = Clone(self._hold, registers, self._before.clone)
@@ -385,7 +388,7 @@ class _Taking:
         tid = next((t.tid for t in threads if t.registers), pid)  # the leader may be dead
         files = dict(snapshot.files)
         for name in ("status", "cmdline", "limits"):
-            files[name] = _read_proc(pid, f"task/{tid}/{name}")
+            files[name] = read_file(f"/proc/{pid}/task/{tid}/{name}")
         handles = None
         if types & MinidumpType.WITH_HANDLE_DATA:
             handles = collect_handles(pid, snapshot.soft_errors)
@@ -419,19 +422,7 @@ class _Taking:
 
 
 def _find_environment(pid: int) -> MemoryRange | None:
-    """The environment at the end of the first stack, full of secrets (env_start, env_end: field 50)."""
-    stat = _read_proc(pid, f"task/{find_living_thread(pid)}/stat")
-    fields = stat.rpartition(b")")[2].split()
-    try:
-        start, end = int(fields[47]), int(fields[48])
-    except (ValueError, IndexError):
-        return None
+    """The environment at the end of the first stack, full of secrets."""
+    facts = read_thread_stat(pid, find_living_thread(pid))
+    start, end = facts.environment if facts is not None else (0, 0)
     return MemoryRange(start, end - start) if 0 < start < end else None
-
-
-def _read_proc(pid: int, name: str) -> bytes:
-    try:
-        with open(f"/proc/{pid}/{name}", "rb") as file:
-            return file.read()
-    except OSError:
-        return b""

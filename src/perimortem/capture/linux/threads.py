@@ -9,17 +9,17 @@ from dataclasses import replace
 
 assert sys.platform == "linux"
 
-from perimortem.binary.proc_maps import find_region
+from perimortem.binary.regions import find_region
 from perimortem.binary.user_regs import SIZE, parse_registers
 from perimortem.capture.linux import ptrace
 from perimortem.model.snapshot import ReadMemory, Region, Registers, Thread
+from perimortem.procfs.stat import read_thread_stat
+from perimortem.procfs.threads import has_thread_ended, list_threads
 from perimortem.text import printable
 
 _START_ROUTINE_OFFSETS = (0x638, 0x640)
 """Of struct pthread, x86-64: glibc 2.36 and 2.17 to 2.35."""
 _TICK_100NS = 10_000_000 // os.sysconf("SC_CLK_TCK")
-# Of /proc/PID/task/TID/stat, counted after the command name: state 0, utime 11, stime 12,
-# priority 15, starttime 19.
 
 
 def read_registers(tid: int) -> Registers | None:
@@ -36,21 +36,8 @@ def read_registers(tid: int) -> Registers | None:
 
 def find_living_thread(pid: int) -> int:
     """The leader, or another if that exited by pthread_exit: a zombie's /proc is empty."""
-    try:
-        tids = sorted(
-            (int(name) for name in os.listdir(f"/proc/{pid}/task")), key=lambda t: t != pid
-        )
-    except OSError:
-        return pid
-    for tid in tids:
-        try:
-            with open(f"/proc/{pid}/task/{tid}/stat", "rb", buffering=0) as file:
-                state = file.read(4096).rpartition(b")")[2].split()[0]
-        except (OSError, IndexError):
-            continue
-        if state not in (b"Z", b"X"):
-            return tid
-    return pid
+    tids = sorted(list_threads(pid), key=lambda tid: tid != pid)
+    return next((tid for tid in tids if not has_thread_ended(pid, tid)), pid)
 
 
 def read_xstate(tid: int) -> bytes | None:
@@ -80,32 +67,20 @@ def collect_thread(pid: int, thread: Thread, boot_100ns: int) -> Thread:
 
     ``boot_100ns``: the time of boot, in 100 ns units since 1601 (FILETIME).
     """
-    tid = thread.tid
-    base = f"/proc/{pid}/task/{tid}"
-    name, state, user, kernel, start, priority = "", None, 0, 0, 0, 0
+    facts = read_thread_stat(pid, thread.tid)
     try:
-        with open(f"{base}/comm", "rb", buffering=0) as file:
-            name = printable(file.read(64).rstrip(b"\n").decode("utf-8", "backslashreplace"))
-        with open(f"{base}/stat", "rb", buffering=0) as file:
-            fields = file.read(4096).rpartition(b")")[2].split()
-        state = fields[0].decode("ascii", "replace")
-        user = int(fields[11]) * _TICK_100NS
-        kernel = int(fields[12]) * _TICK_100NS
-        priority = int(fields[15])
-        start = boot_100ns + int(fields[19]) * _TICK_100NS
-    except (OSError, ValueError, IndexError):
-        pass
-    try:
-        affinity = sum(1 << cpu for cpu in os.sched_getaffinity(tid) if cpu < 64)
+        affinity = sum(1 << cpu for cpu in os.sched_getaffinity(thread.tid) if cpu < 64)
     except OSError:
         affinity = 0
+    if facts is None:
+        return replace(thread, affinity=affinity)
     return replace(
         thread,
-        name=name,
-        state=state,
-        user_time_100ns=user,
-        kernel_time_100ns=kernel,
-        start_time_100ns=start,
+        name=printable(facts.name),
+        state=facts.state,
+        user_time_100ns=facts.user_ticks * _TICK_100NS,
+        kernel_time_100ns=facts.kernel_ticks * _TICK_100NS,
+        start_time_100ns=boot_100ns + facts.start_time_ticks * _TICK_100NS,
         affinity=affinity,
-        priority=priority,
+        priority=facts.priority,
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 assert sys.platform == "linux"
 
+from perimortem.procfs.status import find_field
 from perimortem.text import printable
 
 _CAPABILITIES = (
@@ -25,24 +26,24 @@ _SECCOMP = {"0": "off", "1": "strict", "2": "filter"}
 
 def collect_token(pid: int, status: bytes) -> dict[str, Any]:
     """From /proc/PID/status and its neighbours; unreadable values are omitted."""
-    fields = dict(
-        line.split(":", 1) for line in status.decode("ascii", "replace").splitlines() if ":" in line
-    )
     token: dict[str, Any] = {}
     for key, name in (("uids", "Uid"), ("gids", "Gid"), ("groups", "Groups")):
-        numbers = fields.get(name, "").split()
-        if numbers or name in fields:
-            token[key] = [int(number) for number in numbers if number.isdecimal()]
+        numbers = find_field(status, name)
+        if numbers is not None:
+            token[key] = [int(number) for number in numbers.split() if number.isdecimal()]
     for key, name in (
         ("effective", "CapEff"), ("permitted", "CapPrm"), ("bounding", "CapBnd"),
         ("inheritable", "CapInh"), ("ambient", "CapAmb"),
     ):  # fmt: skip
-        if name in fields:
-            token[f"capabilities_{key}"] = _name_capabilities(fields[name].strip())
-    if "NoNewPrivs" in fields:
-        token["no_new_privileges"] = fields["NoNewPrivs"].strip() == "1"
-    if "Seccomp" in fields:
-        token["seccomp"] = _SECCOMP.get(fields["Seccomp"].strip(), fields["Seccomp"].strip())
+        mask = find_field(status, name)
+        if mask is not None:
+            token[f"capabilities_{key}"] = _name_capabilities(mask)
+    no_new = find_field(status, "NoNewPrivs")
+    if no_new is not None:
+        token["no_new_privileges"] = no_new == "1"
+    seccomp = find_field(status, "Seccomp")
+    if seccomp is not None:
+        token["seccomp"] = _SECCOMP.get(seccomp, seccomp)
     try:
         with open(f"/proc/{pid}/attr/current", "rb") as file:
             label = file.read(4096).rstrip(b"\0\n").decode("utf-8", "backslashreplace")

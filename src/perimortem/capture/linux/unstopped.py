@@ -6,7 +6,6 @@ the call; for a running one, nothing (proc_pid_syscall(5)).
 
 from __future__ import annotations
 
-import os
 import sys
 
 assert sys.platform == "linux"
@@ -14,6 +13,7 @@ assert sys.platform == "linux"
 from perimortem.binary.user_regs import X86_64_REGISTERS
 from perimortem.errors import ProcessGone
 from perimortem.model.snapshot import Registers
+from perimortem.procfs.threads import list_threads
 
 _ARGUMENTS = ("rdi", "rsi", "rdx", "r10", "r8", "r9")
 _ASLEEP_FIELDS = 9
@@ -32,10 +32,9 @@ class NoStop:
         self.soft_errors: list[str] = []
 
     def __enter__(self) -> NoStop:
-        try:
-            self.running = sorted(int(name) for name in os.listdir(f"/proc/{self._pid}/task"))
-        except OSError as error:
-            raise ProcessGone(f"process {self._pid} has ended") from error
+        self.running = sorted(list_threads(self._pid))
+        if not self.running:
+            raise ProcessGone(f"process {self._pid} has ended")
         return self
 
     def __exit__(self, *_: object) -> None:

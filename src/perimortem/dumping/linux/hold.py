@@ -9,23 +9,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 assert sys.platform == "linux"
 
+from perimortem.dumping.protocol import Hold
+
 _TICKS_PER_S = 100  # USER_HZ, in which /proc counts
 _PATIENCE_S = 5.0
-
-
-@dataclass(frozen=True)
-class Hold:
-    """The state of the target before the dump."""
-
-    suspended: tuple[tuple[int, int], ...] = ()
-    """(tid, suspend count): not used on Linux."""
-    since_ticks: int = 0
-    """Clones created after that, in ticks since boot, are ours."""
 
 
 def describe_hold(pid: int) -> Hold:

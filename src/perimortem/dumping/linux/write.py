@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
@@ -19,20 +18,19 @@ from perimortem.capture.linux.snapshot import Capture, capture
 from perimortem.dumping.compressed import CompressedWriter
 from perimortem.dumping.linux.output import SparseFile
 from perimortem.dumping.naming import partial_path, publish
+from perimortem.dumping.obstacles import check_space, write_error
 from perimortem.dumping.output import PlainFile
 from perimortem.dumping.progress import Progress, TellProgress
 from perimortem.dumping.record import read_record
 from perimortem.elfcore.writer import write_core
-from perimortem.errors import CaptureFailed, ProcessGone
+from perimortem.errors import ProcessGone
 from perimortem.minidump.writer import write_minidump
 from perimortem.model.crash import Crash
 from perimortem.model.dump import DumpFormat, DumpOptions, DumpResult, Pause
 from perimortem.model.process import ProcessRef
 from perimortem.model.snapshot import Snapshot
+from perimortem.procfs.status import read_status
 
-KEEP_FREE_SHARE = 20
-"""A dump leaves at least a twentieth of the disk free, or 1 GiB of a large one."""
-_KEEP_FREE_MAX = 1 << 30
 _STREAMS_ESTIMATE = 1 << 20
 _NICENESS = 10
 _AT_EXIT_S = 60
@@ -88,7 +86,7 @@ def _write(
     try:
         fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise _write_error(path, error) from error
+        raise write_error(path, error) from error
     try:
         try:
             with capture(process, options, crash, at_exit) as captured:
@@ -104,7 +102,7 @@ def _write(
             os.close(fd)
         final = publish(partial, path)
     except OSError as error:
-        raise _write_error(path, error) from error
+        raise write_error(path, error) from error
     finally:
         partial.unlink(missing_ok=True)
     return DumpResult(
@@ -151,39 +149,11 @@ def _tell(tell_progress: TellProgress, total_bytes: int, since: float, position:
 
 def _held_bytes(pid: int, chosen_bytes: int) -> int:
     """Untouched mapped memory occupies no space: holes."""
-    held = 0
-    try:
-        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
-            for line in file:
-                if line.startswith(("VmRSS:", "VmSwap:")):
-                    held += int(line.split()[1]) << 10
-    except (OSError, ValueError, IndexError):
-        return chosen_bytes
-    return min(held, chosen_bytes)
+    status = read_status(pid)
+    return chosen_bytes if status is None else min(status.held_bytes, chosen_bytes)
 
 
 def _check_space(path: Path, memory_bytes: int) -> None:
     facts = os.statvfs(path.parent)
-    free = facts.f_bavail * facts.f_frsize
-    keep = min(facts.f_blocks * facts.f_frsize // KEEP_FREE_SHARE, _KEEP_FREE_MAX)
-    needed = memory_bytes + _STREAMS_ESTIMATE
-    if free - needed < keep:
-        raise CaptureFailed(
-            f"no dump was written to {path.parent}",
-            why=f"it needs {needed >> 20} MiB, {free >> 20} MiB are free, {keep >> 20} MiB are reserved",
-            remedy="free some space, take a smaller type, or set PERIMORTEM_DATA_DIR",
-        )
-
-
-def _write_error(path: Path, error: OSError) -> CaptureFailed:
-    if error.errno == errno.EEXIST:
-        return CaptureFailed(
-            f"cannot write {path}", why="it already exists", remedy="name another file with -o"
-        )
-    if error.errno == errno.EFBIG:
-        return CaptureFailed(
-            f"cannot write {path}",
-            why="the dump is larger than the limit set for it",
-            remedy="take a smaller type",
-        )
-    return CaptureFailed(f"cannot write {path}", why=error.strerror or str(error))
+    free, total = facts.f_bavail * facts.f_frsize, facts.f_blocks * facts.f_frsize
+    check_space(path, memory_bytes + _STREAMS_ESTIMATE, free, total)

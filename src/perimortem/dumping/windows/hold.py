@@ -6,26 +6,16 @@ So the worker reports each thread's suspend count first; any excess is undone.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 
 assert sys.platform == "win32"
 
+from perimortem.dumping.protocol import Hold
 from perimortem.winapi import kernel32
 from perimortem.winapi.process import read_suspend_count
 from perimortem.winapi.system_processes import list_threads
 
 _COUNT_MAX = 127
 """MAXIMUM_SUSPEND_COUNT"""
-
-
-@dataclass(frozen=True)
-class Hold:
-    """The state of the target's threads before the dump."""
-
-    suspended: tuple[tuple[int, int], ...] = ()
-    """(tid, suspend count)"""
-    since_ticks: int = 0
-    """Linux's."""
 
 
 def describe_hold(pid: int) -> Hold:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import msvcrt
 import os
 import shutil
@@ -15,6 +14,7 @@ assert sys.platform == "win32"
 
 from perimortem.dumping.missing import find_missing
 from perimortem.dumping.naming import partial_path, publish
+from perimortem.dumping.obstacles import check_space, exists_error, size_error, write_error
 from perimortem.dumping.progress import TellProgress
 from perimortem.dumping.windows import guard
 from perimortem.dumping.windows.dbghelp import write_minidump
@@ -32,9 +32,6 @@ from perimortem.winapi import kernel32
 from perimortem.winapi.library import describe_error, last_error
 from perimortem.winapi.process import estimate_memory
 
-KEEP_FREE_SHARE = 20
-"""A dump leaves at least a twentieth of the disk free, or 1 GiB of a large one."""
-_KEEP_FREE_MAX = 1 << 30
 _STREAMS_ESTIMATE = 16 << 20
 _HRESULT_FACILITY = 0x80070000
 _ERROR_PARTIAL_COPY = 299
@@ -65,9 +62,7 @@ def write_dump(
     if at_exit:
         raise CaptureFailed("dumps at the exit of a process are not available on Windows")
     if path.exists():
-        raise CaptureFailed(
-            f"cannot write {path}", why="it already exists", remedy="name another file with -o"
-        )
+        raise exists_error(path)
     partial = partial_path(path, os.getpid())
     rights = choose_rights(types) | kernel32.PROCESS_CREATE_PROCESS
     try:
@@ -83,7 +78,7 @@ def write_dump(
         thread_count, missing = _read_back(partial, types)
         final = publish(partial, path)
     except OSError as error:
-        raise _write_error(path, error) from error
+        raise write_error(path, error) from error
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -172,21 +167,10 @@ def _read_back(partial: Path, types: MinidumpType) -> tuple[int, list[str]]:
 
 def _check_space(path: Path, memory_bytes: int) -> None:
     usage = shutil.disk_usage(path.parent)
-    keep = min(usage.total // KEEP_FREE_SHARE, _KEEP_FREE_MAX)
     needed = memory_bytes + _STREAMS_ESTIMATE
-    if usage.free - needed < keep:
-        raise CaptureFailed(
-            f"no dump was written to {path.parent}",
-            why=f"it needs {needed >> 20} MiB, {usage.free >> 20} MiB are free, "
-            f"{keep >> 20} MiB are reserved",
-            remedy="free some space, take a smaller type, or set PERIMORTEM_DATA_DIR",
-        )
+    check_space(path, needed, usage.free, usage.total)
     if needed > guard.size_limit_bytes:
-        raise CaptureFailed(
-            f"cannot write {path}",
-            why="the dump is larger than the limit set for it",
-            remedy="take a smaller type",
-        )
+        raise size_error(path)
 
 
 def _refuse_options(options: DumpOptions) -> None:
@@ -198,11 +182,3 @@ def _refuse_options(options: DumpOptions) -> None:
         )
     if options.pause is Pause.NONE:
         raise CaptureFailed("on Windows DbgHelp always suspends the target, if only for a snapshot")
-
-
-def _write_error(path: Path, error: OSError) -> CaptureFailed:
-    if error.errno == errno.EEXIST:
-        return CaptureFailed(
-            f"cannot write {path}", why="it already exists", remedy="name another file with -o"
-        )
-    return CaptureFailed(f"cannot write {path}", why=error.strerror or str(error))

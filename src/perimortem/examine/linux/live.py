@@ -7,20 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 assert sys.platform == "linux"
 
-from perimortem.analysis.python_locks import PythonLock, find_python_locks
-from perimortem.capture.linux.snapshot import capture
-from perimortem.examine.dump_file import find_interpreter
-from perimortem.examine.options import ExamineOptions
-from perimortem.examine.python_frames import NoPythonFrames, read_live
-from perimortem.examine.snapshot import examine_snapshot
 from perimortem.model.dump import DumpOptions, MinidumpType
-from perimortem.model.examination import Examination
-from perimortem.model.process import ProcessRef
-from perimortem.model.python_stack import PythonThread
-from perimortem.model.snapshot import ReadMemory, Snapshot
+
+if TYPE_CHECKING:
+    from perimortem.analysis.python_locks import PythonLock
+    from perimortem.examine.options import ExamineOptions
+    from perimortem.model.examination import Examination
+    from perimortem.model.process import ProcessRef
+    from perimortem.model.python_stack import PythonThread
+    from perimortem.model.snapshot import ReadMemory, Snapshot
 
 NEEDS_DUMP = False
 """The process is read directly; on systems where that takes a dump, an existing one is used."""
@@ -30,6 +29,13 @@ _TYPES = MinidumpType.NORMAL | MinidumpType.WITH_PROCESS_THREAD_DATA
 @contextmanager
 def examine_process(process: ProcessRef, options: ExamineOptions) -> Iterator[Examination]:
     """Raises ProcessGone, AccessDenied or CaptureFailed; the process runs on before the body does."""
+    # The monitor imports this module and leaves the work to an examiner.
+    from perimortem.analysis.python_locks import find_python_locks
+    from perimortem.capture.linux.snapshot import capture
+    from perimortem.examine.dump_file import find_interpreter
+    from perimortem.examine.python_frames import NoPythonFrames, read_live
+    from perimortem.examine.snapshot import examine_snapshot
+
     threads: list[PythonThread] = []
     notes: list[str] = []
     locks: dict[int, PythonLock] = {}

@@ -12,10 +12,10 @@ from pathlib import Path
 
 assert sys.platform == "linux"
 
+from perimortem.procfs.cgroup import MEMORY_ROOT_1, ROOTS_2, read_groups
+from perimortem.procfs.file import read_text
 from perimortem.text import printable
 
-_ROOTS_2 = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
-_ROOT_1 = Path("/sys/fs/cgroup/memory")
 _UNLIMITED = 1 << 60
 
 
@@ -47,7 +47,7 @@ class CgroupMemory:
     def _count(self) -> int | None:
         if self._group is None:
             return None
-        for line in _read(self._group.counter).splitlines():
+        for line in read_text(self._group.counter).splitlines():
             name, _, value = line.partition(" ")
             if name == "oom_kill" and value.isdecimal():
                 return int(value)
@@ -55,15 +55,13 @@ class CgroupMemory:
 
 
 def _find_group(pid: int) -> _Group | None:
-    for line in _read(Path(f"/proc/{pid}/cgroup")).splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        name = printable(path)
-        below = path.lstrip("/")
-        if "memory" in controllers.split(","):
-            base = _ROOT_1 / below
+    for group in read_groups(f"/proc/{pid}"):
+        name = printable(group.path)
+        below = group.path.lstrip("/")
+        if "memory" in group.controllers:
+            base = MEMORY_ROOT_1 / below
             return _Group(name, base / "memory.oom_control", base / "memory.limit_in_bytes")
-        for root in _ROOTS_2 if not controllers else ():
+        for root in ROOTS_2 if not group.controllers else ():
             if (root / below / "memory.events").exists():
                 base = root / below
                 return _Group(name, base / "memory.events", base / "memory.max")
@@ -71,12 +69,5 @@ def _find_group(pid: int) -> _Group | None:
 
 
 def _read_number(path: Path) -> int | None:
-    text = _read(path).strip()
+    text = read_text(path).strip()
     return int(text) if text.isdecimal() else None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

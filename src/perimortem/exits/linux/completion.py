@@ -6,7 +6,8 @@ import sys
 
 assert sys.platform == "linux"
 
-from perimortem.model.exits import Exit, ExitKind, ExitSource
+from perimortem.exits.goodbye import complete_by_goodbye
+from perimortem.model.exits import Exit
 from perimortem.model.recording import Recording
 from perimortem.model.system_log import SystemLogFindings
 
@@ -18,10 +19,5 @@ def complete_exit(
     *,
     is_ended_by_us: bool,
 ) -> Exit:
-    """If no source knows the status, use that of the goodbye: the status the process exits with."""
-    if end.kind is not ExitKind.UNKNOWN or recording is None:
-        return end
-    status = recording.pulse.goodbye_status
-    if recording.pulse.goodbye_ns is None or status is None or status < 0:
-        return end
-    return Exit(ExitKind.EXITED, ExitSource.GOODBYE, code=status & 0xFF)
+    """If no source knows the status, use that of the goodbye."""
+    return complete_by_goodbye(end, recording)

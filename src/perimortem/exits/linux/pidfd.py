@@ -24,7 +24,7 @@ from perimortem.exits.linux.proc_connector import ProcConnector
 from perimortem.model.exits import Exit, ExitKind, ExitSource
 from perimortem.model.fact import Fact, FactCode, observed
 from perimortem.model.process import ProcessRef
-from perimortem.proc.linux.stat import read_stat
+from perimortem.procfs.stat import read_stat
 
 _CLD_EXITED, _CLD_KILLED, _CLD_DUMPED = 1, 2, 3
 _GIVE_UP_NS = 2_000_000_000

@@ -12,6 +12,7 @@ from dataclasses import replace
 assert sys.platform == "win32"
 
 from perimortem.exits import ntstatus
+from perimortem.exits.goodbye import complete_by_goodbye
 from perimortem.model.exits import Exit, ExitKind, ExitSource
 from perimortem.model.recording import Recording
 from perimortem.model.system_log import SystemLogFindings
@@ -27,7 +28,7 @@ def complete_exit(
     """The kind of an exit, from its code; and the subcode of a fast-fail."""
     end = replace(end, subcode=findings.fast_fail_code)
     if end.source not in (ExitSource.PROCESS_HANDLE, ExitSource.ETW):
-        return _complete_by_goodbye(end, recording)
+        return complete_by_goodbye(end, recording)
     called_exit = recording is not None and recording.exit_note is not None
     if is_ended_by_us and not called_exit:
         return replace(end, kind=ExitKind.TERMINATED)
@@ -41,12 +42,3 @@ def complete_exit(
     if recording is not None and not called_exit:
         return replace(end, kind=ExitKind.TERMINATED)
     return end
-
-
-def _complete_by_goodbye(end: Exit, recording: Recording | None) -> Exit:
-    if end.kind is not ExitKind.UNKNOWN or recording is None:
-        return end
-    status = recording.pulse.goodbye_status
-    if recording.pulse.goodbye_ns is None or status is None or status < 0:
-        return end
-    return Exit(ExitKind.EXITED, ExitSource.GOODBYE, code=status & 0xFF)

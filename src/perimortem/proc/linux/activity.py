@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 
 assert sys.platform == "linux"
+
+from perimortem.procfs.file import read_record
+from perimortem.procfs.threads import list_threads
 
 AGENT_THREAD = b"perimortem\n"
 """The agent's own thread runs once a second, independently of the program: it does not count."""
@@ -26,14 +28,10 @@ def read_activity(pid: int) -> Activity | None:
     """CPU time and context switches of every thread, and the I/O of the process; None if gone."""
     threads = run_ns = slices = 0
     has_agent_thread = False
-    try:
-        tids = os.listdir(f"/proc/{pid}/task")
-    except OSError:
-        return None
-    for tid in tids:
+    for tid in list_threads(pid):
         base = f"/proc/{pid}/task/{tid}"
-        ran = _read(f"{base}/schedstat").split()  # run time, wait time, timeslices
-        if tid != str(pid) and _read(f"{base}/comm") == AGENT_THREAD:
+        ran = read_record(f"{base}/schedstat").split()  # run time, wait time, timeslices
+        if tid != pid and read_record(f"{base}/comm") == AGENT_THREAD:
             has_agent_thread = True
             continue
         threads += 1
@@ -48,16 +46,8 @@ def read_activity(pid: int) -> Activity | None:
 def _read_io(pid: int) -> int:
     """Bytes read and written by any system call; 0 if not permitted."""
     total = 0
-    for line in _read(f"/proc/{pid}/io").splitlines():
+    for line in read_record(f"/proc/{pid}/io").splitlines():
         name, _, value = line.partition(b":")
         if name in (b"rchar", b"wchar") and value.strip().isdigit():
             total += int(value)
     return total
-
-
-def _read(path: str) -> bytes:
-    try:
-        with open(path, "rb", buffering=0) as file:
-            return file.read(4096)
-    except OSError:
-        return b""

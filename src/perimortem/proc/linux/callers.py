@@ -8,7 +8,9 @@ import sys
 
 assert sys.platform == "linux"
 
-from perimortem.binary.proc_maps import find_region, parse_maps
+from perimortem.binary.proc_maps import parse_maps
+from perimortem.binary.regions import find_region
+from perimortem.procfs.file import read_file
 from perimortem.text import printable
 
 _STACK_BYTES = 8 << 10
@@ -19,9 +21,8 @@ def guess_caller(pid: int, stack_pointer: int) -> tuple[str, int] | None:
     """(path, offset into the file) of the first word on the stack that may be a return address into
     code that is not the runtime's own. None if nothing can be read.
     """
+    regions = parse_maps(read_file(f"/proc/{pid}/maps"))
     try:
-        with open(f"/proc/{pid}/maps", "rb") as file:
-            regions = parse_maps(file.read())
         with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
             memory.seek(stack_pointer & ~7)
             data = memory.read(_STACK_BYTES)

@@ -8,13 +8,10 @@ from pathlib import Path
 
 assert sys.platform == "linux"
 
-from perimortem.proc.linux.futex import read_text
+from perimortem.procfs.cgroup import ROOTS_2, read_groups
+from perimortem.procfs.file import read_text
 
-HIERARCHIES = (
-    Path("/sys/fs/cgroup"),
-    Path("/sys/fs/cgroup/unified"),
-    Path("/sys/fs/cgroup/systemd"),
-)
+HIERARCHIES = (*ROOTS_2, Path("/sys/fs/cgroup/systemd"))
 """Version 2 alone, beside version 1, and systemd's own hierarchy of version 1."""
 _FREEZER = "/sys/fs/cgroup/freezer"
 _DEPTH_MAX = 8
@@ -52,10 +49,9 @@ def is_frozen(task: str, state: str) -> bool:
 
 
 def _read_freezer_state(task: str) -> str:
-    for line in read_text(f"{task}/cgroup", 1 << 16).splitlines():
-        _, controllers, path = line.split(":", 2)
-        if "freezer" in controllers.split(","):
-            return read_text(f"{_FREEZER}{path}/freezer.state").strip()
+    for group in read_groups(task):
+        if "freezer" in group.controllers:
+            return read_text(f"{_FREEZER}{group.path}/freezer.state").strip()
     return ""
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable
 
 assert sys.platform == "linux"
+
+from perimortem.procfs.threads import list_threads
 
 _THREADS_MAX = 256
 """A process with more threads is queried for the children of this many only."""
@@ -20,11 +21,7 @@ def list_children(parents: Iterable[int]) -> list[tuple[int, int]]:
 def _list_children_of(pid: int) -> list[int]:
     """Children of all its threads; empty if the process is gone."""
     found: list[int] = []
-    try:
-        tids = os.listdir(f"/proc/{pid}/task")
-    except OSError:
-        return found
-    for tid in tids[:_THREADS_MAX]:
+    for tid in list_threads(pid)[:_THREADS_MAX]:
         try:
             with open(f"/proc/{pid}/task/{tid}/children", "rb", buffering=0) as file:
                 found += [int(word) for word in file.read(1 << 20).split()]

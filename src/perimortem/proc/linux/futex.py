@@ -8,7 +8,8 @@ from enum import Enum, auto
 
 assert sys.platform == "linux"
 
-from perimortem.proc.linux.stat import ProcessStat
+from perimortem.procfs.file import read_text
+from perimortem.procfs.stat import read_thread_stat
 
 _SYS_FUTEX = {"x86_64": 202, "aarch64": 98}.get(os.uname().machine)
 # linux/futex.h
@@ -36,7 +37,7 @@ class Wait(Enum):
 
 def classify_wait(pid: int, tid: int, tids: list[int]) -> Wait:
     """The wait of one thread; ``tids`` are all threads of its process."""
-    facts = ProcessStat.of_thread(pid, tid)
+    facts = read_thread_stat(pid, tid)
     if facts is None or facts.state not in ("S", "D"):
         return Wait.OTHER
     if facts.state == "D":
@@ -68,12 +69,3 @@ def classify_futex(operation: int, value: int, timeout: int, tids: list[int]) ->
     if command == _WAIT and value & _ROBUST_WAITERS and value & _ROBUST_OWNER in tids:
         return Wait.MUTEX
     return Wait.CONDITION
-
-
-def read_text(path: str, size: int = 4096) -> str:
-    """A file of /proc; empty if it is gone or refused."""
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            return file.read(size)
-    except OSError:
-        return ""

@@ -6,12 +6,10 @@ import sys
 
 assert sys.platform == "linux"
 
+from perimortem.procfs.status import read_status
+
 
 def list_numbers(pid: int) -> set[int]:
     """Ours, and those in the namespaces below us."""
-    try:
-        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
-            line = next((line for line in file if line.startswith("NSpid:")), "")
-    except OSError:
-        line = ""
-    return {pid, *(int(word) for word in line.split()[1:] if word.isdecimal())}
+    status = read_status(pid)
+    return {pid, *(status.numbers if status is not None else ())}

@@ -16,7 +16,7 @@ assert sys.platform == "linux"
 from perimortem.binary.elf import is_go_program, read_elf
 from perimortem.errors import ProcessGone
 from perimortem.model.process import ProcessInfo, ProcessRef
-from perimortem.proc.linux.stat import read_stat
+from perimortem.procfs.stat import read_stat
 from perimortem.text import printable
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")

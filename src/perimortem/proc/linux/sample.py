@@ -10,7 +10,8 @@ assert sys.platform == "linux"
 
 from perimortem.model.process import ProcessRef
 from perimortem.proc.linux.cgroup import is_frozen
-from perimortem.proc.linux.stat import read_stat
+from perimortem.procfs.stat import read_stat
+from perimortem.procfs.threads import list_threads
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -38,7 +39,7 @@ def take_sample(process: ProcessRef) -> Sample | None:
         return None
     return Sample(
         is_held=facts.state in _STOPPED or is_frozen(f"/proc/{process.pid}", facts.state),
-        tids=_list_tids(process.pid),
+        tids=frozenset(list_threads(process.pid)),
         stats={
             "rss_bytes": facts.resident_pages * _PAGE_BYTES,
             "cpu_s": round((facts.user_ticks + facts.kernel_ticks) / _TICKS_PER_S, 2),
@@ -61,13 +62,6 @@ def _count_descriptors(pid: int) -> int | None:
         return os.stat(f"/proc/{pid}/fd").st_size or len(os.listdir(f"/proc/{pid}/fd"))
     except OSError:
         return None
-
-
-def _list_tids(pid: int) -> frozenset[int]:
-    try:
-        return frozenset(int(tid) for tid in os.listdir(f"/proc/{pid}/task"))
-    except OSError:
-        return frozenset()
 
 
 _STATES = {

@@ -15,8 +15,11 @@ assert sys.platform == "linux"
 from perimortem.model.process import ProcessRef
 from perimortem.model.thread_sample import HangKind, ProcessSample, ThreadSample
 from perimortem.proc.linux.cgroup import is_frozen
-from perimortem.proc.linux.futex import VFORK_WAITS, Wait, classify_futex, read_text
-from perimortem.proc.linux.stat import ProcessStat, read_stat
+from perimortem.proc.linux.futex import VFORK_WAITS, Wait, classify_futex
+from perimortem.procfs.file import read_text
+from perimortem.procfs.stat import read_stat, read_thread_stat
+from perimortem.procfs.status import read_status
+from perimortem.procfs.threads import list_threads
 from perimortem.text import printable
 
 _THREADS_MAX = 200
@@ -76,12 +79,12 @@ def sample_threads(process: ProcessRef) -> ProcessSample | None:
     facts = read_stat(process.pid)
     if facts is None or facts.start_time_ticks != process.start_time_ticks or facts.is_dead:
         return None
-    try:
-        tids = sorted(int(tid) for tid in os.listdir(f"/proc/{process.pid}/task"))
-    except OSError:
+    tids = sorted(list_threads(process.pid))
+    if not tids:
         return None
     monotonic_ns = time.monotonic_ns()
-    if _is_dumping_core(process.pid):
+    status = read_status(process.pid)
+    if status is not None and status.is_dumping_core:
         core = ThreadSample(
             process.pid, printable(facts.name), HangKind.DISK, _CORE, monotonic_ns, 0, 0, 0
         )
@@ -99,13 +102,9 @@ def _read_suspended_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()
 
 
-def _is_dumping_core(pid: int) -> bool:
-    return "CoreDumping:\t1" in read_text(f"/proc/{pid}/status")
-
-
 def _look(pid: int, tid: int, tids: list[int]) -> ThreadSample | None:
-    facts = ProcessStat.of_thread(pid, tid)
-    if facts is None or facts.state in ("Z", "X"):
+    facts = read_thread_stat(pid, tid)
+    if facts is None or facts.has_ended:
         return None
     wait, words = _find_wait(pid, tid, facts.state, tids)
     at_ns = time.monotonic_ns()

@@ -15,7 +15,9 @@ assert sys.platform == "linux"
 
 from perimortem.proc.linux.activity import AGENT_THREAD
 from perimortem.proc.linux.cgroup import is_frozen
-from perimortem.proc.linux.futex import Wait, classify_wait, read_text
+from perimortem.proc.linux.futex import Wait, classify_wait
+from perimortem.procfs.file import read_text
+from perimortem.procfs.threads import list_threads
 
 _SYS_WAIT = {"x86_64": ("61", "247"), "aarch64": ("260", "95")}.get(os.uname().machine, ())
 
@@ -24,10 +26,7 @@ def describe_stuck(pid: int) -> str | None:
     """Why nothing outside can wake the process; None if something can, or may."""
     if not _has_glibc(pid):
         return None
-    try:
-        tids = [int(tid) for tid in os.listdir(f"/proc/{pid}/task")]
-    except OSError:
-        return None
+    tids = list_threads(pid)
     waits = []
     for tid in tids:
         if tid != pid and read_text(f"/proc/{pid}/task/{tid}/comm").encode() == AGENT_THREAD:

@@ -17,8 +17,12 @@ from perimortem.errors import MalformedInput
 from perimortem.model.process import ProcessRef
 from perimortem.model.recording import Pulse, Recording
 from perimortem.recorder import layout
-from perimortem.recorder.decode import decode_pulse, decode_recording, read_header
-from perimortem.text import decode_text
+from perimortem.recorder.decode import (
+    decode_pulse,
+    decode_recording,
+    read_own_header,
+    read_process_name,
+)
 
 _READ_MAX = layout.file_size(layout.EVENT_SLOT_COUNT_MAX)
 
@@ -37,17 +41,11 @@ class RecorderFile:
                 raise MalformedInput(f"{path} is not a recorder", why="it is not a regular file")
             self.inode = (facts.st_dev, facts.st_ino)
             page = os.pread(self._fd, layout.PAGE_SIZE, 0)
-            header = read_header(page, facts.st_size)
+            header = read_own_header(page, facts.st_size, path, process)
             self.parent_pid = header.parent_pid
             self.monitor_pid = header.monitor_pid
             self.is_after_exec = bool(header.flags & layout.HeaderFlag.EXECED)
-            name_end = layout.PROCESS_NAME_OFFSET + layout.PROCESS_NAME_SIZE
-            self.process_name = decode_text(page[layout.PROCESS_NAME_OFFSET : name_end])
-            if (header.pid, header.start_time_ticks) != (process.pid, process.start_time_ticks):
-                raise MalformedInput(
-                    f"{path} belongs to another process",
-                    why=f"it names pid {header.pid}, not {process.pid}",
-                )
+            self.process_name = read_process_name(page)
         except BaseException:
             os.close(self._fd)
             raise

@@ -20,8 +20,12 @@ from perimortem.errors import MalformedInput
 from perimortem.model.process import ProcessRef
 from perimortem.model.recording import Pulse, Recording
 from perimortem.recorder import layout
-from perimortem.recorder.decode import decode_pulse, decode_recording, read_header
-from perimortem.text import decode_text
+from perimortem.recorder.decode import (
+    decode_pulse,
+    decode_recording,
+    read_own_header,
+    read_process_name,
+)
 from perimortem.winapi import kernel32
 from perimortem.winapi.library import last_error
 
@@ -38,17 +42,11 @@ class RecorderFile:
         self._view = _map(path)
         try:
             page = self._view[: layout.PAGE_SIZE]
-            header = read_header(page, len(self._view))
+            header = read_own_header(page, len(self._view), path, process)
             self.parent_pid = header.parent_pid
             self.monitor_pid = header.monitor_pid
             self.is_after_exec = False
-            name_end = layout.PROCESS_NAME_OFFSET + layout.PROCESS_NAME_SIZE
-            self.process_name = decode_text(page[layout.PROCESS_NAME_OFFSET : name_end])
-            if (header.pid, header.start_time_ticks) != (process.pid, process.start_time_ticks):
-                raise MalformedInput(
-                    f"{path} belongs to another process",
-                    why=f"it names pid {header.pid}, not {process.pid}",
-                )
+            self.process_name = read_process_name(page)
         except BaseException:
             self._view.close()
             raise
