@@ -22,7 +22,16 @@ LINE = re.compile(r"(?P<place>.*:\d+): unused (function|class|method|property) (
 
 def main() -> int:
     result = subprocess.run(
-        [sys.executable, "-m", "vulture", "--min-confidence", "60", *PATHS],
+        [
+            sys.executable,
+            "-m",
+            "vulture",
+            "--min-confidence",
+            "60",
+            "--ignore-decorators",
+            "@*.register",
+            *PATHS,
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,

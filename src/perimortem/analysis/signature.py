@@ -36,7 +36,7 @@ _ENDS = re.compile(
     r"|std::terminate.*|malloc_printerr|rust_panic.*|core::panicking::.*"
 )
 _GIVING_UP_MAX = 16
-_TELLS_LITTLE = re.compile(
+_UNSPECIFIC = re.compile(
     r"_*(GI_)?_*(mem(cpy|move|set|cmp|chr)|str(len|n?cpy|n?cat|n?cmp|chr|rchr|str|dup)|"
     r"v?f?s?n?printf.*|pthread_(mutex|rwlock|cond).*|wcs.*|qsort.*|IO_.*|vfprintf.*)(_.*)?"
     r"|std::.*|core::.*|alloc::.*|boost::.*|__gnu_cxx::.*|Q(String|List|Vector|Hash|Map|Array).*|"
@@ -75,7 +75,7 @@ def derive_signature(stack: ThreadStack, reason: Reason | None) -> Signature:
         if first_named is None:
             first_named = index
         parts.append(name)
-        if len(parts) >= _FRAMES_MAX or not (_TELLS_LITTLE.fullmatch(name) or _is_of_system(frame)):
+        if len(parts) >= _FRAMES_MAX or not (_UNSPECIFIC.fullmatch(name) or _is_of_system(frame)):
             break
     if blamed is None:
         blamed = next(

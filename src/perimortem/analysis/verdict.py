@@ -151,7 +151,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         7,
         Verdict.UNKNOWN,
-        "neither status nor last beat tells",
+        "neither status nor last beat shows how",
         _status(StatusKind.UNKNOWN),
         goodbye=_UNSAID,
         beat=_NOT_STALE,

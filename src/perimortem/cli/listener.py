@@ -94,11 +94,11 @@ class ConsoleListener:
 
     def on_end(self, target: Target, incident: Incident) -> None:
         if target.is_command:
-            self.tell(incident)
+            self.show_end(incident)
             return
         self._members_shown += 1
         if self._as_json or self._members_shown <= _WHOLE_ACCOUNTS_MAX:
-            self.tell(incident)
+            self.show_end(incident)
         elif self._members_shown <= _LINES_MAX:
             number = f"  (perimortem show {incident.number})" if incident.number else ""
             self._say(render_headline(render_document(incident)) + number)
@@ -107,7 +107,7 @@ class ConsoleListener:
 
     def on_watch_end(self, target: Target, incident: Incident) -> None:
         if target.open_hang:
-            self.tell(incident)
+            self.show_end(incident)
         else:
             self._say(f"{target.process.name}[{target.pid}] keeps running; the watch has ended")
 
@@ -130,7 +130,7 @@ class ConsoleListener:
     def on_tick(self, targets: Targets, now_ns: int) -> None:
         self._status.show(list(targets), now_ns)
 
-    def tell(self, incident: Incident) -> None:
+    def show_end(self, incident: Incident) -> None:
         """The report, or its JSON."""
         self._status.wipe()
         report = render_document(incident)

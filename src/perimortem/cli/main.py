@@ -15,7 +15,7 @@ from perimortem import __version__
 from perimortem.errors import PerimortemError, UsageError
 
 _COMMANDS = {
-    "run": "Run a command, watch it, and tell how it ended.",
+    "run": "Run a command, watch it, and report how it ended.",
     "watch": "Watch processes that run already.",
     "monitor": "Serve programs that attach themselves (libperimortem).",
     "dump": "Write a dump of a running process; it runs on.",

@@ -52,9 +52,7 @@ def load_zstandard() -> Any:
 class CompressedWriter:
     """An output of dump writers: seek past the head, write memory, seek to 0, write the head, finish."""
 
-    def __init__(
-        self, write_at: WriteAt, tell_progress: Callable[[int], None] | None = None
-    ) -> None:
+    def __init__(self, write_at: WriteAt, on_progress: Callable[[int], None] | None = None) -> None:
         self._zstandard = load_zstandard()
         self._of_thread = threading.local()
         threads = max(1, min(_THREADS_MAX, os.cpu_count() or 1))
@@ -62,7 +60,7 @@ class CompressedWriter:
         self._under_way: deque[tuple[Future[bytes], int]] = deque()
         self._under_way_max = 2 * threads
         self._write_at = write_at
-        self._tell_progress = tell_progress
+        self._on_progress = on_progress
         self._at = 0
         self._memory_at = 0
         self._room = 0
@@ -80,8 +78,8 @@ class CompressedWriter:
             self._pending += data
             self._flush(FRAME_BYTES)
         self._at += len(data)
-        if self._tell_progress is not None and not self._is_head:
-            self._tell_progress(self._at)
+        if self._on_progress is not None and not self._is_head:
+            self._on_progress(self._at)
         return len(data)
 
     def seek(self, offset: int, whence: int = 0, /) -> int:

@@ -25,4 +25,4 @@ class Progress:
         return (self.total_bytes - self.done_bytes) / rate if rate > 0 else None
 
 
-TellProgress = Callable[[Progress], None]
+OnProgress = Callable[[Progress], None]

@@ -45,7 +45,7 @@ def main() -> int:
             request.crash,
             at_exit=request.at_exit,
             recorder=request.recorder,
-            tell_progress=_tell_progress if request.with_progress else None,
+            on_progress=_on_progress if request.with_progress else None,
             steps_back=True,
         )
     except PerimortemError as error:
@@ -54,7 +54,7 @@ def main() -> int:
     return 0
 
 
-def _tell_progress(progress: Progress) -> None:
+def _on_progress(progress: Progress) -> None:
     _say(encode_progress(progress))
 
 

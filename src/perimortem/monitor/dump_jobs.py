@@ -12,7 +12,7 @@ from pathlib import Path
 from perimortem import dumping
 from perimortem.dumping import release, worker_environment
 from perimortem.dumping.naming import partial_path
-from perimortem.dumping.progress import TellProgress
+from perimortem.dumping.progress import OnProgress
 from perimortem.dumping.protocol import (
     DumpRequest,
     decode_hold,
@@ -77,13 +77,13 @@ class DumpTask:
         deadline_s: float | None,
         kind: WorkerKind = DUMP_WORKER,
         is_urgent: bool = False,
-        tell_progress: TellProgress | None = None,
+        on_progress: OnProgress | None = None,
     ) -> None:
         """Submit it; ``done`` is called once, unless ``prepare`` returns None or it is cancelled."""
         self._pool = pool
         self._prepare_request = prepare
         self._done = done
-        self._tell_progress = tell_progress
+        self._on_progress = on_progress
         self._request: DumpRequest | None = None
         self._first_failure: str | None = None
         """From the previous attempt."""
@@ -108,14 +108,14 @@ class DumpTask:
             self._request = self._prepare_request()
         if self._request is None:
             return None
-        with_progress = self._tell_progress is not None
+        with_progress = self._on_progress is not None
         return encode_request(replace(self._request, with_progress=with_progress))
 
     def _pass_progress(self, output: bytes) -> None:
         """From the last complete line, if it is a progress line."""
         progress = decode_progress(output[:-1].rpartition(b"\n")[2])
-        if self._tell_progress is not None and progress is not None:
-            self._tell_progress(progress)
+        if self._on_progress is not None and progress is not None:
+            self._on_progress(progress)
 
     def _clean_up(self, answer: Answer) -> None:
         """Cleans up after a worker that ended: a partial file; a target that it held."""

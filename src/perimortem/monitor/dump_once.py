@@ -9,7 +9,7 @@ from pathlib import Path
 from perimortem.dumping import check_access
 from perimortem.dumping.compressed import load_zstandard
 from perimortem.dumping.naming import choose_ending, dump_name
-from perimortem.dumping.progress import TellProgress
+from perimortem.dumping.progress import OnProgress
 from perimortem.dumping.protocol import DumpRequest
 from perimortem.errors import CaptureFailed
 from perimortem.model.dump import DumpOptions, DumpResult
@@ -28,7 +28,7 @@ def dump_process(
     pid: int,
     output: Path | None,
     options: DumpOptions,
-    tell_progress: TellProgress | None = None,
+    on_progress: OnProgress | None = None,
 ) -> DumpResult:
     """Dump ``pid`` to ``output`` (a file, a directory, or None for the working directory).
 
@@ -57,7 +57,7 @@ def dump_process(
             results.append,
             deadline_s=_DEADLINE_S,
             kind=SINGLE_DUMP_WORKER,
-            tell_progress=tell_progress,
+            on_progress=on_progress,
         )
         while not results:
             for call in base.selector.wait(1.0):

@@ -315,7 +315,7 @@ def _details(report: Report) -> list[str]:
             f"{printable(beat.name)}: {beat.age_s:.1f} s before the end, "
             f"limit {beat.threshold_s:g} s" + (", stale" if beat.stale else ""),
         )
-    for event in _telling_events(report.recent_events):
+    for event in _informative_events(report.recent_events):
         _add(lines, "events", _describe_event(event))
     for dump in report.dumps:
         for error in dump.soft_errors:
@@ -323,7 +323,7 @@ def _details(report: Report) -> list[str]:
     return lines
 
 
-def _telling_events(events: list[TraceEvent]) -> list[TraceEvent]:
+def _informative_events(events: list[TraceEvent]) -> list[TraceEvent]:
     """The program's own events, and only the last of the agent's once-a-second statistics."""
     stats = [event for event in events if event.name == "system.stats"]
     return [event for event in events if event.name != "system.stats" or event is stats[-1]]

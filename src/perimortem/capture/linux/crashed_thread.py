@@ -40,10 +40,10 @@ def return_to_crash(
 _NOTHING = dict.fromkeys(("fs_base", "gs_base", "ds", "es", "orig_rax"), 0)
 
 
-def _find_thread(told_tid: int, pid: int, tids: dict[int, Registers | None]) -> int:
+def _find_thread(reported_tid: int, pid: int, tids: dict[int, Registers | None]) -> int:
     """In a pid namespace the process knows its threads by other ids."""
     for tid in tids:
         status = read_status(pid, tid)
-        if status is not None and status.numbers[-1:] == (told_tid,):
+        if status is not None and status.numbers[-1:] == (reported_tid,):
             return tid
-    return told_tid
+    return reported_tid

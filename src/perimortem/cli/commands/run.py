@@ -113,7 +113,7 @@ def command(
     with open_incident_store(settings, resolved) as store:
         result = run_command(argv, settings, listener, store)
     if result.incident.target is None:
-        listener.tell(result.incident)
+        listener.show_end(result.incident)
     if report is not None:
         write_report(report, render_document(result.incident))
     if resolved["propagate-signal"]:

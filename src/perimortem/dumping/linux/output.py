@@ -15,20 +15,20 @@ from perimortem.dumping.output import PlainFile
 _PAGE = 4096
 _SMALL = 4 * _PAGE
 """Shorter runs of zeros are written: a hole would save nothing."""
-_TELL_EVERY_S = 0.25
+_NOTIFY_EVERY_S = 0.25
 
-TellProgress = Callable[[int], None]
+OnProgress = Callable[[int], None]
 """Called periodically with the position in the file."""
 
 
 class SparseFile(PlainFile):
     """Pages of zeros occupy no space in it."""
 
-    def __init__(self, fd: int, tell_progress: TellProgress | None = None) -> None:
+    def __init__(self, fd: int, on_progress: OnProgress | None = None) -> None:
         """``fd``: of an empty file, or one that has no data where it is written."""
         super().__init__(fd)
-        self._tell_progress = tell_progress
-        self._told_at = time.monotonic()
+        self._on_progress = on_progress
+        self._reported_at = time.monotonic()
 
     def write(self, data: bytes | memoryview, /) -> int:
         view = memoryview(data)
@@ -37,7 +37,7 @@ class SparseFile(PlainFile):
         else:
             self._write_nonzero(view)
             self.seek(len(view), 1)
-        self._tell()
+        self._notify()
         return len(view)
 
     def _write_nonzero(self, view: memoryview) -> None:
@@ -47,9 +47,9 @@ class SparseFile(PlainFile):
             self.write_at(view[start:end], self._at + start)
             start, end = finder.next_run(len(view), end)
 
-    def _tell(self) -> None:
-        if self._tell_progress is not None:
+    def _notify(self) -> None:
+        if self._on_progress is not None:
             now = time.monotonic()
-            if now - self._told_at >= _TELL_EVERY_S:
-                self._told_at = now
-                self._tell_progress(self._at)
+            if now - self._reported_at >= _NOTIFY_EVERY_S:
+                self._reported_at = now
+                self._on_progress(self._at)

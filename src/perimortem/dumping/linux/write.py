@@ -20,7 +20,7 @@ from perimortem.dumping.linux.output import SparseFile
 from perimortem.dumping.naming import partial_path, publish
 from perimortem.dumping.obstacles import check_space, write_error
 from perimortem.dumping.output import PlainFile
-from perimortem.dumping.progress import Progress, TellProgress
+from perimortem.dumping.progress import OnProgress, Progress
 from perimortem.dumping.record import read_record
 from perimortem.elfcore.writer import write_core
 from perimortem.errors import ProcessGone
@@ -45,7 +45,7 @@ def write_dump(
     *,
     at_exit: bool = False,
     recorder: Path | None = None,
-    tell_progress: TellProgress | None = None,
+    on_progress: OnProgress | None = None,
     steps_back: bool = False,
 ) -> DumpResult:
     """Dump ``process`` to ``path``, which must not exist; the result lists what is missing.
@@ -60,13 +60,13 @@ def write_dump(
     CaptureFailed (disk full, size limit, another tracer); then no file is left.
     """
     if not at_exit:
-        return _write(process, path, options, crash, None, recorder, tell_progress, steps_back)
+        return _write(process, path, options, crash, None, recorder, on_progress, steps_back)
     stop = ExitStop(process.pid)
     try:
         if not stop.await_exit():
             raise ProcessGone(f"process {process.pid} has ended")
         signal.alarm(_AT_EXIT_S)  # then we end, and the kernel lets it end
-        return _write(process, path, options, crash, stop, recorder, tell_progress, steps_back)
+        return _write(process, path, options, crash, stop, recorder, on_progress, steps_back)
     finally:
         stop.release()
 
@@ -78,7 +78,7 @@ def _write(
     crash: Crash | None,
     at_exit: ExitStop | None,
     recorder: Path | None,
-    tell_progress: TellProgress | None,
+    on_progress: OnProgress | None,
     steps_back: bool,
 ) -> DumpResult:
     partial = partial_path(path, os.getpid())
@@ -96,7 +96,7 @@ def _write(
                     with suppress(OSError):
                         os.nice(_NICENESS)
                 _check_space(path, _held_bytes(process.pid, total))
-                _write_file(fd, snapshot, captured, options, _report(tell_progress, total))
+                _write_file(fd, snapshot, captured, options, _report(on_progress, total))
             size = os.fstat(fd).st_size
         finally:
             os.close(fd)
@@ -121,13 +121,13 @@ def _write_file(
     snapshot: Snapshot,
     captured: Capture,
     options: DumpOptions,
-    tell_progress: bind[None] | None,
+    on_progress: bind[None] | None,
 ) -> None:
     out: CompressedWriter | SparseFile
     if options.compress:
-        out = CompressedWriter(PlainFile(fd).write_at, tell_progress)
+        out = CompressedWriter(PlainFile(fd).write_at, on_progress)
     else:
-        out = SparseFile(fd, tell_progress)
+        out = SparseFile(fd, on_progress)
     with closing(out):
         if options.format is DumpFormat.CORE:
             write_core(snapshot, out)
@@ -136,15 +136,15 @@ def _write_file(
         out.finish()
 
 
-def _report(tell_progress: TellProgress | None, total_bytes: int) -> bind[None] | None:
-    if tell_progress is None:
+def _report(on_progress: OnProgress | None, total_bytes: int) -> bind[None] | None:
+    if on_progress is None:
         return None
-    return bind(_tell, tell_progress, total_bytes, time.monotonic())
+    return bind(_notify, on_progress, total_bytes, time.monotonic())
 
 
-def _tell(tell_progress: TellProgress, total_bytes: int, since: float, position: int) -> None:
+def _notify(on_progress: OnProgress, total_bytes: int, since: float, position: int) -> None:
     done = min(position, total_bytes)
-    tell_progress(Progress(done, total_bytes, time.monotonic() - since))
+    on_progress(Progress(done, total_bytes, time.monotonic() - since))
 
 
 def _held_bytes(pid: int, chosen_bytes: int) -> int:

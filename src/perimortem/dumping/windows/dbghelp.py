@@ -72,7 +72,7 @@ _CONTEXT_ALIGN = 16
 _ACCESS_VIOLATIONS = (0xC0000005, 0xC0000006)
 
 
-class _Told:
+class _LocalException:
     """An exception in our own memory, in the form that DbgHelp takes for another process."""
 
     def __init__(self, crash: Crash) -> None:
@@ -129,9 +129,10 @@ def write_minidump(
     callback = None
     if is_snapshot:
         callback = ctypes.byref(_CallbackInformation(_snapshot_routine, None))
-    is_told = crash is not None and len(crash.windows_context) == _CONTEXT_SIZE
-    told = _Told(crash) if crash is not None and is_told else None
-    exception = ctypes.byref(told.information) if told else None
+    local = None
+    if crash is not None and len(crash.windows_context) == _CONTEXT_SIZE:
+        local = _LocalException(crash)
+    exception = ctypes.byref(local.information) if local else None
     ctypes.set_last_error(0)
     if write(source, pid, file, int(types), exception, None, callback):
         return 0

@@ -15,7 +15,7 @@ assert sys.platform == "win32"
 from perimortem.dumping.missing import find_missing
 from perimortem.dumping.naming import partial_path, publish
 from perimortem.dumping.obstacles import check_space, exists_error, size_error, write_error
-from perimortem.dumping.progress import TellProgress
+from perimortem.dumping.progress import OnProgress
 from perimortem.dumping.windows import guard
 from perimortem.dumping.windows.dbghelp import write_minidump
 from perimortem.dumping.windows.pss import take_snapshot
@@ -45,7 +45,7 @@ def write_dump(
     *,
     at_exit: bool = False,
     recorder: Path | None = None,
-    tell_progress: TellProgress | None = None,
+    on_progress: OnProgress | None = None,
     steps_back: bool = False,
 ) -> DumpResult:
     """Dump ``process`` to ``path``, which must not exist; the result lists what is missing.

@@ -31,11 +31,11 @@ class Sample:
 
 
 def take_sample(process: ProcessRef) -> Sample | None:
-    """None if it is gone, or has just ended: its memory and its other threads are gone."""
+    """None if it is gone, or has ended and was not reaped yet."""
     facts = read_stat(process.pid)
     if facts is None or facts.start_time_ticks != process.start_time_ticks:
         return None
-    if facts.thread_count <= 1 and not facts.resident_pages:
+    if facts.is_dead:
         return None
     return Sample(
         is_held=facts.state in _STOPPED or is_frozen(f"/proc/{process.pid}", facts.state),

@@ -28,7 +28,7 @@ def render_stacks(document: Examination, *, tid: int | None = None, full: bool =
         head, *waits = list_deadlock(document, deadlock)
         lines += [head, *(f"  {wait}" for wait in waits), ""]
     in_deadlock = {tid for deadlock in document.deadlocks for tid in deadlock.tids}
-    others = [w.text for w in document.waits if w.tid not in in_deadlock and _tells(w)]
+    others = [w.text for w in document.waits if w.tid not in in_deadlock and _is_informative(w)]
     lines += [*others, ""] if others else []
     threads = [t for t in document.threads if tid is None or t.tid == tid]
     if tid is None and not full:
@@ -152,7 +152,7 @@ def group_threads(threads: list[ThreadStack], apart: set[int]) -> list[list[Thre
     return sorted(groups.values(), key=lambda group: not group[0].crashed)
 
 
-def _tells(wait: Wait) -> bool:
+def _is_informative(wait: Wait) -> bool:
     """The other waits are those of idle threads."""
     is_lock = wait.kind in ("mutex", "rwlock", "futex")
     return wait.owner_tid is not None or (is_lock and wait.detail != "")
@@ -179,7 +179,7 @@ def render_analysis(document: Examination, *, name: str) -> str:
             _add(lines, "where", blamed)
         _add(lines, "sign", signature.text)
     crashed = next((t for t in document.threads if t.crashed), None)
-    shown = crashed or _most_telling(document)
+    shown = crashed or _most_informative(document)
     if shown is not None and shown.frames:
         _add(lines, "stack", f"thread {_thread(document, shown.tid)}")
         lines += [_INDENT + line for line in render_frames(shown)]
@@ -202,7 +202,7 @@ def _add_deadlocks(lines: list[str], label: str, document: Examination) -> None:
         lines += [f"{_INDENT}  {wait}" for wait in waits]
 
 
-def _most_telling(document: Examination) -> ThreadStack | None:
+def _most_informative(document: Examination) -> ThreadStack | None:
     tids = [tid for deadlock in document.deadlocks for tid in deadlock.tids]
     return next((t for t in document.threads if not tids or t.tid in tids), None)
 
