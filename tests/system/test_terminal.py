@@ -219,6 +219,27 @@ def _is_zombie(pid):
     return re.search(r"\) Z", Path(f"/proc/{pid}/stat").read_text()) is not None
 
 
+PROBES = """
+import signal
+from perimortem.monitor.platform.linux.process_group_probe import ProcessGroupProbe
+for _ in range(200):
+    ProcessGroupProbe({signal.SIGTERM}).close()
+print("all dismissed", sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())))
+"""
+
+
+def test_a_group_probe_that_is_dismissed_before_it_has_run_ends(perimortem):
+    """Else a command that cannot be started keeps the monitor for ever."""
+    result = subprocess.run(
+        [sys.executable, "-c", PROBES],
+        env=perimortem.env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.stdout == "all dismissed []\n", result.stderr
+
+
 def test_the_sender_of_a_group_signal_is_named(perimortem, tmp_path):
     process = perimortem.start(
         "run", "-q", "--report", tmp_path / "r.json", "--", "sh", "-c", "echo ready; sleep 30",

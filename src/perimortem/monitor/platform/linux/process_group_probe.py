@@ -34,9 +34,15 @@ class ProcessGroupProbe:
         self._mask = sum(1 << (number - 1) for number in wanted)
         monitor_pid = os.getpid()
         self._fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self.pid = os.fork()
-        if self.pid == 0:
-            _listen(wanted, write_fd, monitor_pid)
+        # Blocked from its first moment: it may be dismissed before it has run, and SIGURG is ignored
+        # where it is not blocked.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {_DISMISSED})
+        try:
+            self.pid = os.fork()
+            if self.pid == 0:
+                _listen(wanted, write_fd, monitor_pid)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(write_fd)
 
     def fileno(self) -> int:
