@@ -57,5 +57,9 @@ class LaunchFailed(PerimortemError):
         self.exit_status = exit_status
 
 
+class CannotWatch(PerimortemError):
+    """The monitor cannot work at all; nothing was started."""
+
+
 class StoreError(PerimortemError):
     """The incident store cannot be opened or written."""

@@ -50,7 +50,10 @@ def test_an_older_store_is_brought_up_to_date(tmp_path):
     path = tmp_path / "old.db"
     Store(path).close()
     old = sqlite3.connect(path)
-    old.executescript("DROP TABLE dump; PRAGMA user_version = 1;")
+    old.executescript(
+        "DROP TABLE dump; DROP INDEX incident_uid; ALTER TABLE incident DROP COLUMN uid;"
+        "PRAGMA user_version = 1;"
+    )
     old.close()
     with Store(path) as store, store.transaction() as ask:
         assert ask("SELECT count(*) FROM dump", ()) == [(0,)]

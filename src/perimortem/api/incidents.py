@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from perimortem.config.data_dir import find_configured_data_dir
 from perimortem.errors import PerimortemError, StoreError
 from perimortem.store.database import Store
 from perimortem.store.paths import ensure_data_dir
+from perimortem.store.spool import SPOOL, Spool
+from perimortem.store.unspool import unspool
 
 if TYPE_CHECKING:
     from perimortem.documents.report import Report
@@ -84,7 +87,10 @@ def open_store(data_dir: str | os.PathLike[str] | None = None) -> Store:
 
     Raises StoreError."""
     directory = find_configured_data_dir() if data_dir is None else ensure_data_dir(Path(data_dir))
-    return Store(directory / "incidents.db")
+    store = Store(directory / "incidents.db")
+    with suppress(StoreError):
+        unspool(Spool(directory / SPOOL), store)
+    return store
 
 
 def _format(moment: datetime | None) -> str | None:

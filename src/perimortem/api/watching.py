@@ -205,7 +205,9 @@ def _make_thresholds(threshold_s: float | Mapping[str, float] | None) -> list[st
 
 def _make_run(flags: list[str], report: Path, argv: Sequence[str | os.PathLike[str]]) -> list[str]:
     command = [os.fspath(argument) for argument in argv]
-    return make_command("run", "--silent", "--report", str(report), *flags, "--", *command)
+    return make_command(
+        "run", "--silent", "--must-watch", "--report", str(report), *flags, "--", *command
+    )
 
 
 def _read_result(path: Path, status: int) -> RunResult:

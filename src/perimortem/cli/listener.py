@@ -69,6 +69,17 @@ class ConsoleListener:
     def on_serve(self, address: str) -> None:
         self._say(f"serving programs that attach themselves, at {address}")
 
+    def on_limited(self, what: str) -> None:
+        if not self._is_silent:
+            say(f"perimortem: watching {what}")
+
+    def on_unspooled(self, numbers: list[int]) -> None:
+        shown = ", ".join(str(number) for number in numbers[:5])
+        more = f" and {len(numbers) - 5} more" if len(numbers) > 5 else ""
+        self._say(
+            f"stored now, after an earlier failure: incident {shown}{more}  (perimortem list)"
+        )
+
     def on_unreported(self, incident: Incident) -> None:
         headline = render_headline(render_document(incident))
         self._say(f"{headline}, while no monitor was running  (perimortem show {incident.number})")

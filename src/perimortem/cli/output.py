@@ -41,7 +41,7 @@ def echo_account(report: Report, *, with_stacks: bool = True) -> None:
         render_headline(report), fg=_COLOURS.get(report.verdict, "red"), bold=True
     )
     say(f"perimortem: {headline}")
-    is_plain = report.verdict == "clean-exit" and not report.hangs
+    is_plain = report.verdict == "clean-exit" and not report.hangs and report.id is not None
     if not is_plain:
         with suppress(OSError, ValueError, AttributeError):  # as in say()
             echo_text(render_account(report, with_stacks=with_stacks), err=True)

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
-from perimortem.config.data_dir import find_configured_data_dir
+from perimortem.config.data_dir import choose_data_dir
 from perimortem.config.resolve import Resolved
+from perimortem.errors import StoreError
 from perimortem.hangs.policy import SECOND_NS, WatchPolicy
 from perimortem.model.dump import NAMED_TYPES, DumpFormat, DumpOptions, MinidumpType, Pause
 from perimortem.monitor.settings import OnHang, Settings
 from perimortem.recorder import find_run_dir
+from perimortem.store.paths import ensure_data_dir
 
 
 def build_settings(resolved: Resolved) -> Settings:
-    """Raises StoreError if the data directory cannot be created or written."""
+    """A data directory that cannot be created is reported when something is to be written there."""
+    run_dir = Path(resolved["run-dir"]).absolute() if resolved["run-dir"] else find_run_dir()
+    data_dir = run_dir / "data"  # of a user without a home directory
+    with suppress(StoreError):
+        data_dir = choose_data_dir(resolved)
+    with suppress(StoreError):
+        ensure_data_dir(data_dir)
     return Settings(
-        run_dir=Path(resolved["run-dir"]).absolute() if resolved["run-dir"] else find_run_dir(),
-        data_dir=find_configured_data_dir(resolved),
+        run_dir=run_dir,
+        data_dir=data_dir,
         policy=_build_policy(resolved),
         dump=_dump_options(resolved),
         collect_stacks=resolved["stacks"],

@@ -15,7 +15,7 @@ _KEEP_FREE_SHARE = 0.05
 
 def read_limits(resolved: Resolved, dumps_dir: Path) -> Limits:
     """Shares are of the file system that the dumps lie on."""
-    total = shutil.disk_usage(dumps_dir).total
+    total = shutil.disk_usage(_find_existing(dumps_dir)).total
     max_use, keep_free = resolved["max-use"], resolved["keep-free"]
     default_use_bytes, default_free_bytes = find_default_limits(dumps_dir)
     return Limits(
@@ -28,7 +28,11 @@ def read_limits(resolved: Resolved, dumps_dir: Path) -> Limits:
 
 def find_default_limits(directory: Path) -> tuple[int, int]:
     """max-use and keep-free where neither is set, in bytes; ``directory`` need not exist yet."""
+    total = shutil.disk_usage(_find_existing(directory)).total
+    return min(_MAX_USE_BYTES, int(total * _MAX_USE_SHARE)), int(total * _KEEP_FREE_SHARE)
+
+
+def _find_existing(directory: Path) -> Path:
     while not directory.exists() and directory != directory.parent:
         directory = directory.parent
-    total = shutil.disk_usage(directory).total
-    return min(_MAX_USE_BYTES, int(total * _MAX_USE_SHARE)), int(total * _KEEP_FREE_SHARE)
+    return directory

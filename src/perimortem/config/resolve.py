@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,12 +71,15 @@ def _files(environment: Mapping[str, str], system_directory: Path) -> list[Path]
     fragments = system_directory / "conf.d"
     if fragments.is_dir():
         found += sorted(fragments.glob("*.toml"))
-    found.append(find_user_file(environment))
+    with suppress(RuntimeError):
+        found.append(find_user_file(environment))
     return [path for path in found if os.path.isfile(path)]  # False if not permitted
 
 
 def find_user_file(environment: Mapping[str, str]) -> Path:
-    """$XDG_CONFIG_HOME/perimortem/config.toml, or where this system keeps such files."""
+    """$XDG_CONFIG_HOME/perimortem/config.toml, or where this system keeps such files.
+
+    Raises RuntimeError for a user without a home directory."""
     home = environment.get("XDG_CONFIG_HOME", "")
     if os.path.isabs(home):
         return Path(home) / "perimortem" / "config.toml"

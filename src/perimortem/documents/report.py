@@ -249,3 +249,5 @@ class Report(Document, frozen=True):
     unwatched_count: int
     soft_errors: list[str]
     """What was done less than asked, and why."""
+    uid: str | None = None
+    """The same for all reports of one incident, everywhere; null in reports of earlier versions."""

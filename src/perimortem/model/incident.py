@@ -97,3 +97,5 @@ class Incident:
     """The crash as examined from its dump."""
     number: int | None = None
     """Its number in the store, once stored."""
+    uid: str | None = None
+    """The same for all reports of it, wherever they are kept."""

@@ -30,6 +30,7 @@ def attach(
     beat_from: tuple[str, ...] = (),
     *,
     is_observed: bool,
+    owner_pid: int | None = None,
 ) -> Target:
     """A target that is not our child. Raises ProcessGone or AccessDenied if it cannot be held."""
     now_ns = base.clock.monotonic_ns()
@@ -40,6 +41,7 @@ def attach(
         TargetWatch(settings.policy, now_ns),
         now_ns,
         sources=open_observers(process, beat_from, now_ns, is_observed=is_observed),
+        owner_pid=owner_pid,
     )
 
 

@@ -72,7 +72,11 @@ class ClientPrograms:
 
     def _attach(self, process: ProcessRef) -> Target:
         is_observed = len(self._base.targets) < OBSERVED_MAX
-        target = attach(process, self._base, self._settings, is_observed=is_observed)
+        # Any monitor that serves may go on with it.
+        owner_pid = read_monitor_pid(self._settings.run_dir, process) or 0
+        target = attach(
+            process, self._base, self._settings, is_observed=is_observed, owner_pid=owner_pid
+        )
         self._had_client = True
         self._base.targets.add(target)
         return target

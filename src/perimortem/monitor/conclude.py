@@ -24,6 +24,7 @@ from perimortem.model.recording import Event, Recording
 from perimortem.model.system_log import SystemLog, SystemLogFindings
 from perimortem.model.verdict import Verdict
 from perimortem.model.who import How, Who, WhoKind
+from perimortem.monitor.incident_uid import derive_uid
 from perimortem.monitor.target import HangRecord, Target
 from perimortem.proc import leaves_by_own_system_call
 from perimortem.text import printable
@@ -161,11 +162,12 @@ def derive_incident(target: Target, collected: Collected) -> Incident:
         crash=conclusion.crash,
         examination=target.examination,
         number=target.number,
+        uid=derive_uid(target.ref, collected.host.boot_id, target.owner_pid),
     )
 
 
 def derive_launch_failure(
-    argv: tuple[str, ...], error: LaunchFailed, host: Host, now_ns: int
+    argv: tuple[str, ...], error: LaunchFailed, host: Host, now_ns: int, uid: str
 ) -> Incident:
     """The incident of a program that could not be started. ``now_ns``: wall clock."""
     why = f"{error.why} ({error.remedy})" if error.remedy else error.why
@@ -190,6 +192,7 @@ def derive_launch_failure(
         evidence=(observed(FactCode.NOT_STARTED, "exec", why=why),),
         who=Who(WhoKind.NOBODY, How.NOT_STARTED, Confidence.OBSERVED, "exec"),
         soft_errors=(),
+        uid=uid,
     )
 
 

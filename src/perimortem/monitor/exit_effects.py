@@ -78,7 +78,8 @@ class ExitEffects:
             incident = replace(fuller, verdict_at_ns=at_ns)
             target.set_verdict(incident)
         self._reporter.report_end(target, incident)
-        target.recorder.remove()
+        if target.is_kept:
+            target.recorder.remove()
 
     def report_release(self, target: Target) -> None:
         incident = self._concluder.conclude(target)

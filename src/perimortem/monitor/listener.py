@@ -54,6 +54,9 @@ class ServeListener(Listener, Protocol):
     def on_serve(self, address: str) -> None:
         """Programs may connect."""
 
+    def on_unspooled(self, numbers: list[int]) -> None:
+        """Reports that could not be stored earlier are in the store now, with these numbers."""
+
     def on_unreported(self, incident: Incident) -> None:
         """A crash that happened while no monitor was running."""
 
@@ -71,6 +74,12 @@ class RunListener(Listener, InterruptListener, Protocol):
         follow: bool,
     ) -> None:
         """The command is running."""
+
+    def on_limited(self, what: str) -> None:
+        """The command is watched less well than asked, and why."""
+
+    def on_unspooled(self, numbers: list[int]) -> None:
+        """Reports that could not be stored earlier are in the store now, with these numbers."""
 
     def on_unreported(self, incident: Incident) -> None:
         """A crash in the tree of a nested monitor that was itself killed."""

@@ -97,7 +97,7 @@ class RecorderLink:
         """Search for the file; True if it exists and belongs to the process."""
         try:
             self._file = RecorderFile(self.path, self._process)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         except (MalformedInput, OSError) as error:
             self.error = str(error)

@@ -16,12 +16,16 @@ def recover(
     settings: Settings,
     store: DatabaseStore,
     on_unreported: Callable[[Incident], None],
+    on_unspooled: Callable[[list[int]], None],
     *,
     reports_own: bool = False,
 ) -> None:
-    """Report the ends that they did not report, then remove their files.
+    """Store what is in the spool, report the ends that they did not report, then remove their files.
 
     ``reports_own``: also those of programs that had no monitor."""
+    numbers = store.bring_in()
+    if numbers:
+        on_unspooled(numbers)
     for incident in report_unreported(settings, store, collect_host(), reports_own=reports_own):
         on_unreported(incident)
     sweep(settings.run_dir)

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from perimortem import wire
 from perimortem.clock import SystemClock
-from perimortem.errors import LaunchFailed
-from perimortem.exits.sources import open_system_log, remember_ends
+from perimortem.errors import CannotWatch, LaunchFailed
+from perimortem.model.process import ProcessRef
 from perimortem.monitor.assembly import build_monitor
-from perimortem.monitor.base import open_base
 from perimortem.monitor.command_reporter import CommandReporter, RunResult
 from perimortem.monitor.command_target import open_command_target
 from perimortem.monitor.conclude import derive_launch_failure
 from perimortem.monitor.crash_server import CrashServer
 from perimortem.monitor.discovery import Discovery
 from perimortem.monitor.incident_store import DatabaseStore
+from perimortem.monitor.incident_uid import make_uid
 from perimortem.monitor.interrupts import Interrupts
 from perimortem.monitor.listener import RunListener
-from perimortem.monitor.platform import Command, CommandLink
-from perimortem.monitor.recorder_watch import open_recorder_events
+from perimortem.monitor.platform import CommandLink
+from perimortem.monitor.prepare import Prepared, adapt, prepare
 from perimortem.monitor.recover import recover
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.tree import ProcessTree
 from perimortem.proc import collect_host
-from perimortem.recorder import ensure_run_dir
 from perimortem.system import raise_own_limits
 
 _SCAN_INTERVAL_NS = 1_000_000_000
@@ -35,47 +33,42 @@ def run_command(
 ) -> RunResult:
     """Run ``argv`` to its end.
 
-    A command that cannot be started is an incident too (``launch-failed``), with 126 or 127.
-    Raises PerimortemError when the monitor itself cannot work; then nothing was started.
+    A command that cannot be started is an incident too (``launch-failed``), with 126 or 127. Without a
+    run directory or a store it is watched as far as possible. Raises CannotWatch if nothing was started,
+    but could be.
     """
-    ensure_run_dir(settings.run_dir)
-    recover(settings, store, listener.on_unreported)
+    settings = adapt(settings, listener)
+    recover(settings, store, listener.on_unreported, listener.on_unspooled)
     with ExitStack() as stack:
         try:
-            return _watch_command(argv, settings, listener, store, stack)
+            prepared = prepare(argv, settings, stack)
+            process = prepared.command.start()
         except LaunchFailed as error:
             incident = derive_launch_failure(
-                argv, error, collect_host(), SystemClock().realtime_ns()
+                argv, error, collect_host(), SystemClock().realtime_ns(), make_uid()
             )
             return RunResult(store.record_launch_failure(incident), error.exit_status)
+        except (OSError, ValueError) as error:
+            raise CannotWatch("the monitor cannot work", why=str(error)) from error
+        return _watch(process, argv, prepared, settings, listener, store, stack)
 
 
-def _watch_command(
+def _watch(
+    process: ProcessRef,
     argv: tuple[str, ...],
+    prepared: Prepared,
     settings: Settings,
     listener: RunListener,
     store: DatabaseStore,
     stack: ExitStack,
 ) -> RunResult:
-    # What must exist before the command starts: signal relay, streams, the crash socket.
-    sockets = wire.open_own_listener(settings.run_dir) if settings.use_crash_handler else None
-    if sockets is not None:
-        stack.callback(sockets.close)
-    address = sockets.address if sockets else None
-    command = Command(argv, settings, address, SystemClock().monotonic_ns())
-    stack.callback(command.close)
-    base = open_base(stack)
-    # From now on nothing that a short-lived member leaves is missed.
-    system_log = open_system_log()
-    recorder_events = open_recorder_events(settings.run_dir)
-    remember_ends()
+    sockets, command, base = prepared.sockets, prepared.command, prepared.base
 
     def list_helpers() -> set[int]:
         return command.helper_pids | base.pool.pids()
 
     tree = ProcessTree(base.targets)
     discovery = Discovery(tree, settings, list_helpers, command.list_orphans)
-    process = command.start()
     root = open_command_target(process, argv, command, settings, base, tree, bool(sockets))
     tree.add_root(root)
     server = None
@@ -94,8 +87,8 @@ def _watch_command(
         base,
         settings,
         collect_host(),
-        system_log,
-        recorder_events,
+        prepared.system_log,
+        prepared.recorder_events,
         stack,
         store=store,
         listener=listener,

@@ -71,7 +71,7 @@ def serve(
             answer_crash=server.answer,
         )
         base.selector.register(end_requests.waitable(), lambda _now_ns: monitor.engine.stop())
-        recover(settings, store, listener.on_unreported, reports_own=True)
+        recover(settings, store, listener.on_unreported, listener.on_unspooled, reports_own=True)
         programs.take_over()
         listener.on_serve(sockets.address)
         if exit_when_idle:

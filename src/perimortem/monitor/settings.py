@@ -29,6 +29,8 @@ class Settings:
     """None: no dumps."""
     collect_stacks: bool = True
     use_agent: bool = True
+    why_no_agent: str = "--no-agent was given"
+    """For a report, if it is not used."""
     use_crash_handler: bool = True
     """Have programs report their crashes."""
     follow: bool = True

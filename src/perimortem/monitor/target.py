@@ -5,6 +5,7 @@ Only its own methods change it. Sequences only grow, except where noted; ``None`
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -81,11 +82,13 @@ class Target:
         labels: dict[str, str] | None = None,
         facts: Iterable[Fact] = (),
         dumps: Iterable[DumpResult] = (),
+        owner_pid: int | None = None,
     ) -> None:
         """``sources``: heartbeats that do not come from its recorder; ``is_command``: False for a
         descendant of the requested process; ``is_met_dead``: it had ended before we could hold it;
         ``has_crash_handler``: it was started with one, if it carries the agent; ``labels``: RANK
-        and such."""
+        and such; ``owner_pid``: the monitor whose incident it is, as its recorder has it (0: of any that
+        serves), None: this one."""
         self.process = process
         self.exit_watch = exit_watch
         self.recorder = recorder
@@ -97,6 +100,7 @@ class Target:
         self.is_met_dead = is_met_dead
         self.has_crash_handler = has_crash_handler
         self.labels = dict(labels or {})
+        self.owner_pid = os.getpid() if owner_pid is None else owner_pid
         self.life = Life()
         self.hangs: list[HangRecord] = []
         self.dumps: list[DumpResult] = list(dumps)
@@ -121,6 +125,8 @@ class Target:
         """The verdict on its end."""
         self.number: int | None = None
         """The number of its incident in the store."""
+        self.is_kept = True
+        """False: its incident could be written nowhere; its recorder is left for the next monitor."""
         self._changes = 0
 
     @property
@@ -304,6 +310,10 @@ class Target:
     def set_number(self, number: int) -> None:
         """Its incident is in the store."""
         self.number = number
+
+    def set_kept(self, is_kept: bool) -> None:
+        """Whether its incident, as far as it is known, is on the disk."""
+        self.is_kept = is_kept
 
     def close(self) -> None:
         self.exit_watch.close()

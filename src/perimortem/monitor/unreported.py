@@ -83,37 +83,30 @@ def report_unreported(
             continue
         if monitor_pid not in (0, os.getpid()) and read_stat(monitor_pid) is not None:
             continue  # it is about to report it itself
-        incident = _report(process, settings, store, host)
+        incident = _report(process, monitor_pid, settings, store, host)
         if incident is not None:
             reported.append(incident)
     return reported
 
 
 def _report(
-    process: ProcessRef, settings: Settings, store: DatabaseStore, host: Host
+    process: ProcessRef, monitor_pid: int, settings: Settings, store: DatabaseStore, host: Host
 ) -> Incident | None:
+    """Two monitors may do so at once, and one may be killed: by its uid the store has it once."""
     clock = SystemClock()
     link = RecorderLink(settings.run_dir, process)
     recording = link.read_recording(clock.monotonic_ns())
     if recording is None or not _is_significant(recording):
         link.close()
         return None
-    claimed = link.path.with_suffix(".claimed")
-    try:
-        os.rename(link.path, claimed)  # the monitor that succeeds reports it
-    except OSError:
-        link.close()
-        return None
-    target = _restore_target(process, link, recording, settings)
+    target = _restore_target(process, link, recording, monitor_pid, settings)
     try:
         wall = WallClock.read(clock)
         collected = Collected(recording, SystemLogFindings(), host, wall, os.getpid())
-        kept = store.record_recovered(target, derive_incident(target, collected))
-        with suppress(OSError):
-            if kept.number is None:  # the store failed: left for the next monitor
-                claimed.rename(link.path)
-            else:
-                claimed.unlink()
+        kept = store.record(target, derive_incident(target, collected))
+        if target.is_kept:  # else it is left for the next monitor
+            with suppress(OSError):
+                link.path.unlink()
         return kept
     finally:
         target.close()
@@ -126,7 +119,11 @@ def _is_significant(recording: Recording) -> bool:
 
 
 def _restore_target(
-    process: ProcessRef, link: RecorderLink, recording: Recording, settings: Settings
+    process: ProcessRef,
+    link: RecorderLink,
+    recording: Recording,
+    monitor_pid: int,
+    settings: Settings,
 ) -> Target:
     """As if it had been watched: its end is taken from the last thing that it recorded."""
     note = recording.exit_note
@@ -147,6 +144,7 @@ def _restore_target(
         recording.created_at_ns,
         facts=[observed(FactCode.NO_MONITOR, "recorder")],
         dumps=_find_dumps(settings.dumps_dir, process.pid, recording),
+        owner_pid=monitor_pid,
     )
     target.note_ended(ended_ns)
     target.note_exit(end)

@@ -75,6 +75,7 @@ def render_document(incident: Incident) -> documents.Report:
         process_count=max(1, incident.tree.process_count),
         unwatched_count=incident.tree.unwatched_count,
         soft_errors=list(incident.soft_errors),
+        uid=incident.uid,
     )
 
 

@@ -42,16 +42,19 @@ class IncidentRow:
 class Store:
     """Open it, add incidents, query them. Many processes may use one store at once."""
 
-    def __init__(self, path: Path) -> None:
-        """``path``: the database file. Raises :class:`StoreError`."""
+    def __init__(self, path: Path, *, patience_s: float = _BUSY_TIMEOUT_S) -> None:
+        """``path``: the database file; ``patience_s``: how long to wait for other processes that write.
+
+        Raises :class:`StoreError`."""
         self.path = path
+        self._patience_s = patience_s
         try:
-            self._connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S)
+            self._connection = sqlite3.connect(path, timeout=patience_s)
             path.chmod(0o600)
             self._enter_wal()
-            # A crash waits for us: a power loss may cost the last transaction, never the rest.
-            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.execute("PRAGMA synchronous = FULL")  # a report survives a power cut
             self._migrate()
+            self._identity = _identify(path)
         except (sqlite3.Error, OSError) as error:
             raise self._error("open", error) from error
 
@@ -64,39 +67,41 @@ class Store:
     def close(self) -> None:
         self._connection.close()
 
-    def add(self, report: Report) -> int:
-        """Store a report, with its new number as ``id``; returns that."""
-        try:
-            with self._connection:
-                cursor = self._connection.execute(
-                    "INSERT INTO incident "
-                    "(verdict, name, pid, started_at, ended_at, has_dump, report) "
-                    "VALUES (?, ?, ?, ?, ?, ?, '')",
-                    _columns(report),
-                )
-                assert cursor.lastrowid is not None
-                self._connection.execute(
-                    "UPDATE incident SET report = ? WHERE id = ?",
-                    (_encode(report, cursor.lastrowid), cursor.lastrowid),
-                )
-                self._connection.execute(
-                    "DELETE FROM incident WHERE id <= ?", (cursor.lastrowid - INCIDENTS_MAX,)
-                )
-        except sqlite3.Error as error:
-            raise self._error("write", error) from error
-        return cursor.lastrowid
+    @property
+    def is_in_place(self) -> bool:
+        """Its file has not been removed or replaced: what is written would still be found."""
+        return self._identity is not None and _identify(self.path) == self._identity
 
-    def replace(self, number: int, report: Report) -> None:
-        """Replace an earlier report by a fuller one."""
-        try:
-            with self._connection:
-                self._connection.execute(
+    def add(self, report: Report, *, only_newer: bool = False) -> int:
+        """Store a report, with its number as ``id``; returns that.
+
+        A report with the same uid is replaced, and keeps its number; with ``only_newer`` only by one
+        whose verdict is not older. Raises :class:`StoreError`."""
+        with self.transaction() as ask:
+            known = ask(
+                "SELECT id, json_extract(report, '$.verdict_at') FROM incident WHERE uid = ?",
+                (report.uid,),
+            )
+            if known and only_newer and known[0][1] > report.verdict_at:
+                return int(known[0][0])
+            if known:
+                number = int(known[0][0])
+                ask(
                     "UPDATE incident SET verdict = ?, name = ?, pid = ?, started_at = ?, "
-                    "ended_at = ?, has_dump = ?, report = ? WHERE id = ?",
+                    "ended_at = ?, has_dump = ?, uid = ?, report = ? WHERE id = ?",
                     (*_columns(report), _encode(report, number), number),
                 )
-        except sqlite3.Error as error:
-            raise self._error("write", error) from error
+                return number
+            ask(
+                "INSERT INTO incident "
+                "(verdict, name, pid, started_at, ended_at, has_dump, uid, report) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, '')",
+                _columns(report),
+            )
+            number = int(ask("SELECT last_insert_rowid()", ())[0][0])
+            ask("UPDATE incident SET report = ? WHERE id = ?", (_encode(report, number), number))
+            ask("DELETE FROM incident WHERE id <= ?", (number - INCIDENTS_MAX,))
+            return number
 
     @contextmanager
     def transaction(self) -> Iterator[Ask]:
@@ -132,15 +137,6 @@ class Store:
             raise StoreError(
                 f"incident {number} cannot be read", why=error.why, remedy=error.remedy
             ) from error
-
-    def find_unfinished(self, pid: int, since: str, until: str) -> int | None:
-        """The incident of a process, started in that time, whose end was not reported."""
-        rows = self._query(
-            "SELECT id FROM incident WHERE pid = ? AND started_at BETWEEN ? AND ? "
-            "AND json_extract(report, '$.exit.kind') = 'running' ORDER BY id DESC LIMIT 1",
-            (pid, since, until),
-        )
-        return int(rows[0][0]) if rows else None
 
     def list_incidents(
         self,
@@ -184,7 +180,7 @@ class Store:
 
     def _enter_wal(self) -> None:
         """If two processes change a new file at once, SQLite refuses one without its busy timeout."""
-        deadline = monotonic() + _BUSY_TIMEOUT_S
+        deadline = monotonic() + self._patience_s
         while True:
             try:
                 self._connection.execute("PRAGMA journal_mode = WAL")
@@ -238,6 +234,15 @@ def _split(script: str) -> list[str]:
     return [part.strip() for part in "\n".join(lines).split(";") if part.strip()]
 
 
+def _identify(path: Path) -> tuple[int, int] | None:
+    """The file of that name; None if there is none."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
+
+
 def _columns(report: Report) -> tuple[Any, ...]:
     return (
         report.verdict.value,
@@ -246,6 +251,7 @@ def _columns(report: Report) -> tuple[Any, ...]:
         report.started_at,
         report.ended_at or report.verdict_at,
         int(any(dump.path for dump in report.dumps)),
+        report.uid,
     )
 
 

@@ -10,7 +10,9 @@ from perimortem.errors import StoreError
 
 
 def find_data_dir() -> Path:
-    """$PERIMORTEM_DATA_DIR, /var/lib/perimortem for root on Linux, else the user's data directory."""
+    """$PERIMORTEM_DATA_DIR, /var/lib/perimortem for root on Linux, else the user's data directory.
+
+    Raises StoreError for a user without a home directory."""
     given = os.environ.get("PERIMORTEM_DATA_DIR")
     if given:
         return Path(given).absolute()
@@ -18,7 +20,14 @@ def find_data_dir() -> Path:
         return Path("/var/lib/perimortem")
     import platformdirs
 
-    return Path(platformdirs.user_data_dir("perimortem", appauthor=False))
+    try:
+        return Path(platformdirs.user_data_dir("perimortem", appauthor=False))
+    except RuntimeError as error:
+        raise StoreError(
+            "there is no data directory",
+            why=str(error),
+            remedy="set PERIMORTEM_DATA_DIR to a directory that you can write",
+        ) from error
 
 
 def ensure_data_dir(path: Path) -> Path:

@@ -79,6 +79,11 @@ not found."""
     help="Write the report as JSON (docs/report.schema.json) to this file.",
 )
 @click.option(
+    "--must-watch",
+    is_flag=True,
+    help="Do not start COMMAND if its report could not be stored or its crashes not be dumped.",
+)
+@click.option(
     "--silent", is_flag=True, help="Print nothing; the report and the store are still written."
 )
 @click.argument("argv", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
@@ -86,6 +91,7 @@ def command(
     argv: tuple[str, ...],
     report: Path | None,
     config: Path | None,
+    must_watch: bool,
     silent: bool,
     as_json: bool,
     **options: Any,
@@ -96,22 +102,32 @@ def command(
     (`perimortem list`). A hang is reported when a heartbeat stops; nothing is killed unless --on-hang
     says so.
     """
-    from perimortem.cli.incident_store import open_incident_store
+    from perimortem.cli.incident_store import check_can_watch, open_incident_store
     from perimortem.cli.listener import ConsoleListener
-    from perimortem.cli.output import write_report
+    from perimortem.cli.output import say, write_report
     from perimortem.cli.settings import build_settings
     from perimortem.config.resolve import resolve
-    from perimortem.monitor.platform import end_like
+    from perimortem.errors import CannotWatch
+    from perimortem.monitor.platform import Unwatched, end_like
     from perimortem.monitor.run import run_command
     from perimortem.report.document import render_document
 
     check_report_path(report)
     resolved = resolve(collect_flags(options), config)
     settings = build_settings(resolved)
+    if must_watch:
+        check_can_watch(settings)
     quiet = resolved["quiet"]
     listener = ConsoleListener(quiet=quiet, as_json=as_json, shares_terminal=True, is_silent=silent)
-    with open_incident_store(settings, resolved) as store:
-        result = run_command(argv, settings, listener, store)
+    unwatched = Unwatched()
+    try:
+        with open_incident_store(settings, resolved) as store:
+            result = run_command(argv, settings, listener, store)
+    except CannotWatch as error:
+        if must_watch:
+            raise
+        say(f"perimortem: {argv[0]} runs unwatched: {error}")
+        return unwatched.run(argv)
     if result.incident.target is None:
         listener.show_end(result.incident)
     if report is not None:

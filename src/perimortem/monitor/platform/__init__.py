@@ -14,6 +14,7 @@ if sys.platform == "win32":
     from perimortem.monitor.platform.windows.end_requests import EndRequests
     from perimortem.monitor.platform.windows.ending import end_like
     from perimortem.monitor.platform.windows.observers import NEEDS_LAUNCH, open_observers
+    from perimortem.monitor.platform.windows.unwatched import Unwatched
 else:
     from perimortem.monitor.platform.linux.command import Command
     from perimortem.monitor.platform.linux.command_link import CommandLink
@@ -21,12 +22,14 @@ else:
     from perimortem.monitor.platform.linux.end_requests import EndRequests
     from perimortem.monitor.platform.linux.ending import end_like
     from perimortem.monitor.platform.linux.observers import NEEDS_LAUNCH, open_observers
+    from perimortem.monitor.platform.linux.unwatched import Unwatched
 
 __all__ = [
     "NEEDS_LAUNCH",
     "Command",
     "CommandLink",
     "EndRequests",
+    "Unwatched",
     "end_like",
     "examine",
     "open_observers",

@@ -45,7 +45,7 @@ class Command:
         self.preload = (
             choose_preload(self.program, argv[1:])
             if settings.use_agent
-            else Preload(None, "--no-agent was given")
+            else Preload(None, settings.why_no_agent)
         )
         self._ignores_children = take_children()
         self.relay = SignalRelay((*RELAYED, signal.SIGCHLD))
@@ -58,7 +58,7 @@ class Command:
         self.list_orphans: Callable[[], list[int]] | None = list_orphans
 
     def start(self) -> ProcessRef:
-        """Raises LaunchFailed."""
+        """Raises LaunchFailed, CannotWatch."""
         if self._settings.follow:
             become_subreaper()
         launched = launch(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 assert sys.platform == "linux"
 
-from perimortem.errors import LaunchFailed
+from perimortem.errors import CannotWatch, LaunchFailed, PerimortemError
 from perimortem.model.process import ProcessRef
 from perimortem.proc import read_stat
 
@@ -69,7 +69,7 @@ class LaunchOptions:
 
 
 def launch(argv: tuple[str, ...], options: LaunchOptions) -> Launched:
-    """Start ``argv``. Raises :class:`LaunchFailed`."""
+    """Start ``argv``. Raises :class:`LaunchFailed`, or CannotWatch where we lack what it takes."""
     try:
         popen = subprocess.Popen(
             argv,
@@ -100,7 +100,7 @@ def _prepare_child(monitor_pid: int, options: LaunchOptions) -> Callable[[], Non
     return prepare
 
 
-def _launch_error(name: str, error: OSError) -> LaunchFailed:
+def _launch_error(name: str, error: OSError) -> PerimortemError:
     if error.errno == errno.ENOENT:
         return LaunchFailed(
             f"cannot run {name}",
@@ -109,11 +109,10 @@ def _launch_error(name: str, error: OSError) -> LaunchFailed:
             exit_status=127,
         )
     if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN):
-        return LaunchFailed(
-            f"cannot run {name}",
+        return CannotWatch(
+            f"cannot watch {name}",
             why=error.strerror or str(error),
             remedy="raise the limit (ulimit -a shows all limits)",
-            exit_status=125,
         )
     if error.errno == errno.ENOEXEC:
         return LaunchFailed(

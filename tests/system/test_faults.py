@@ -1,0 +1,218 @@
+"""What fails around the monitor costs no report, and keeps no program from running."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import suppress
+
+import pytest
+from conftest import await_true, read_line_with
+
+CRASH = ("sh", "-c", "kill -SEGV $$")
+
+
+def list_incidents(perimortem):
+    return json.loads(perimortem.call("list", "--all", "--json").stdout)
+
+
+def list_spool(directory):
+    return sorted(path.name for path in directory.glob("*.json"))
+
+
+def make_noise(path):
+    path.write_bytes(b"this is no database" * 100)
+
+
+def make_newer(path):
+    database = sqlite3.connect(path)
+    database.execute("PRAGMA user_version = 999")
+    database.close()
+
+
+def make_directory(path):
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    "spoil", [make_noise, make_newer, make_directory], ids=lambda f: f.__name__
+)
+def test_a_store_that_cannot_be_used_costs_no_report(perimortem, spoil):
+    """The report comes into the next store that can be used, once, with its dump."""
+    perimortem.data_dir.mkdir(parents=True)
+    database = perimortem.data_dir / "incidents.db"
+    spoil(database)
+    result = perimortem.call("run", "--", *CRASH)
+    assert result.returncode == 128 + signal.SIGSEGV
+    assert "this report is kept in" in result.stderr
+    assert len(list_spool(perimortem.data_dir / "spool")) == 1
+    for path in perimortem.data_dir.glob("incidents.db*"):
+        path.rename(perimortem.base / path.name)
+    for _ in range(2):
+        (incident,) = list_incidents(perimortem)
+        assert (incident["verdict"], incident["name"]) == ("crash", "sh")
+    assert list_spool(perimortem.data_dir / "spool") == []
+
+
+def test_a_store_that_is_locked_all_the_time_does_not_hold_up_a_run(perimortem):
+    perimortem.call("run", "-q", "--", "true")
+    lock = sqlite3.connect(perimortem.data_dir / "incidents.db", isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    for status in (3, 4):
+        result = perimortem.call("run", "--", "sh", "-c", f"exit {status}")
+        assert result.returncode == status
+        assert "database is locked" in result.stderr
+    assert len(list_spool(perimortem.data_dir / "spool")) == 2
+    lock.execute("ROLLBACK")
+    lock.close()
+    result = perimortem.call("run", "--", "true")
+    assert "stored now, after an earlier failure: incident 2, 3" in result.stderr
+    codes = [perimortem.call("show", number, "--json").stdout for number in (2, 3)]
+    assert sorted(json.loads(code)["exit"]["code"] for code in codes) == [3, 4]
+
+
+def test_a_store_that_comes_back_while_we_watch_has_the_report_once(perimortem, tmp_path):
+    """A hang is recorded at once; its store is locked then, and free at the end."""
+    perimortem.call("run", "-q", "--", "true")
+    lock = sqlite3.connect(perimortem.data_dir / "incidents.db", isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    watch = perimortem.start(
+        "run", "--threshold", "process=1", "--no-stacks", "--", "sh", "-c", "kill -STOP $$; exit 7"
+    )
+    line = read_line_with(watch.stderr, "watching sh[")
+    pid = int(line.split("[")[1].split("]")[0])
+    await_true(lambda: list_spool(perimortem.data_dir / "spool"))
+    lock.execute("ROLLBACK")
+    lock.close()
+    os.kill(pid, signal.SIGCONT)
+    watch.communicate(timeout=60)
+    assert watch.returncode == 7
+    assert list_spool(perimortem.data_dir / "spool") == []
+    _, incident = list_incidents(perimortem)
+    assert incident["verdict"] == "failed-exit"
+
+
+def test_a_store_that_is_removed_while_we_watch_is_made_again(perimortem):
+    watch = perimortem.start(
+        "run", "--", "sh", "-c", "echo on; read line; exit 7", stdin=subprocess.PIPE
+    )
+    read_line_with(watch.stdout, "on")
+    for path in perimortem.data_dir.glob("incidents.db*"):
+        path.unlink()
+    watch.communicate("\n", timeout=60)
+    (incident,) = list_incidents(perimortem)
+    assert incident["verdict"] == "failed-exit"
+
+
+NOWHERE = "/dev/null/nowhere"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"PERIMORTEM_DATA_DIR": NOWHERE},
+        {"PERIMORTEM_RUN_DIR": NOWHERE},
+        {"PERIMORTEM_DATA_DIR": NOWHERE, "PERIMORTEM_RUN_DIR": NOWHERE},
+    ],
+    ids=["data", "run", "both"],
+)
+def test_a_directory_that_cannot_be_made_keeps_no_program_from_running(perimortem, changes):
+    perimortem.environment = changes
+    result = perimortem.call("run", "--", "sh", "-c", "echo ran; exit 7")
+    assert (result.returncode, result.stdout) == (7, "ran\n")
+    assert NOWHERE in result.stderr
+    assert "FAILED EXIT" in result.stderr
+    strict = perimortem.call("run", "--must-watch", "--", "sh", "-c", "echo ran")
+    assert (strict.returncode, strict.stdout) == (125, "")
+    assert NOWHERE in strict.stderr
+
+
+def test_without_a_data_directory_the_report_waits_in_the_run_directory(perimortem):
+    perimortem.environment = {"PERIMORTEM_DATA_DIR": NOWHERE}
+    perimortem.call("run", "--", *CRASH)
+    assert len(list_spool(perimortem.run_dir / "spool")) == 1
+    perimortem.environment = {}
+    result = perimortem.call("run", "--", "true")
+    assert "stored now, after an earlier failure: incident 1" in result.stderr
+    assert list_incidents(perimortem)[0]["verdict"] == "crash"
+
+
+def test_a_user_without_a_home_directory_can_run_programs(perimortem):
+    if os.geteuid() != 0:
+        pytest.skip("runs as another user, which takes root")
+    environment = {
+        name: value
+        for name, value in perimortem.env.items()
+        if name not in ("HOME", "PERIMORTEM_DATA_DIR", "PERIMORTEM_RUN_DIR")
+    }
+    result = subprocess.run(
+        ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups",
+         sys.executable, "-m", "perimortem", "run", "--", "sh", "-c", "exit 7"],
+        env=environment, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert result.returncode == 7, result.stderr
+    assert "Traceback" not in result.stderr
+
+
+LIMITS = [(resource.RLIMIT_NOFILE, limit) for limit in (8, 12, 16, 20, 24, 32, 64)] + [
+    (resource.RLIMIT_FSIZE, 4096),
+    (resource.RLIMIT_CORE, 0),
+]
+
+
+@pytest.mark.parametrize(("which", "limit"), LIMITS)
+def test_no_limit_keeps_a_program_from_running(perimortem, which, limit):
+    result = perimortem.call(
+        "run", "--", "sh", "-c", "echo ran; exit 7",
+        preexec_fn=lambda: resource.setrlimit(which, (limit, limit)),
+    )  # fmt: skip
+    assert (result.returncode, result.stdout) == (7, "ran\n"), result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_unwatched_program_inherits_what_it_would_have_without_us(perimortem):
+    shell = ["sh", "-c", "grep -E '^(SigBlk|SigIgn|SigCgt):' /proc/self/status"]
+    alone = subprocess.run(shell, capture_output=True, text=True).stdout
+    result = perimortem.call(
+        "run", "--", *shell, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8))
+    )
+    assert "runs unwatched" in result.stderr
+    assert result.stdout == alone
+
+
+def fill(path):
+    """With a file that takes what is left of its disk."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+    with suppress(OSError):
+        while os.write(fd, bytes(4096)):
+            pass
+    os.close(fd)
+
+
+def test_a_full_disk_costs_no_report(perimortem):
+    """The store lies on a small disk that is full; the spool falls back to the run directory."""
+    if os.geteuid() != 0:
+        pytest.skip("mounts a small file system, which takes root")
+    perimortem.data_dir.mkdir(parents=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", perimortem.data_dir],
+        capture_output=True,
+    )
+    if mounted.returncode != 0:
+        pytest.skip("nothing may be mounted here")
+    try:
+        fill(perimortem.data_dir / "filler")
+        result = perimortem.call("run", "--", *CRASH)
+        assert result.returncode == 128 + signal.SIGSEGV
+        assert "this report is kept in" in result.stderr
+        assert len(list_spool(perimortem.run_dir / "spool")) == 1
+        (perimortem.data_dir / "filler").unlink()
+        perimortem.call("run", "--", "true")
+        assert list_incidents(perimortem)[0]["verdict"] == "crash"
+    finally:
+        subprocess.run(["umount", "-l", perimortem.data_dir], check=True)
