@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from perimortem.model.caller import ExitCaller
 from perimortem.model.crash import Crash
 from perimortem.model.process import ProcessRef
 
 
-@dataclass(frozen=True)
-class Heartbeat:
-    """One heartbeat as last written by its target. Times are CLOCK_MONOTONIC nanoseconds."""
+class Heartbeat(NamedTuple):
+    """One heartbeat as last written by its target. Times are CLOCK_MONOTONIC nanoseconds.
+
+    A tuple, since each sample of each target makes some."""
 
     name: str
     beat_ns: int
@@ -90,8 +92,7 @@ class ExitNote:
         return self.is_main_thread and self.caller in (ExitCaller.PROGRAM, ExitCaller.RUNTIME)
 
 
-@dataclass(frozen=True)
-class Pulse:
+class Pulse(NamedTuple):
     """The first page of a recorder: all that a sample needs."""
 
     process: ProcessRef

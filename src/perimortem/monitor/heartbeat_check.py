@@ -34,8 +34,11 @@ class HeartbeatCheck:
         pulse = target.read_pulse(now_ns)
         if target.recorder.is_open and target.recorder.error:
             target.lose_recorder(target.recorder.error)
+        if self.is_held(target):
+            self._targets.sample_at(target, now_ns + _HELD_SAMPLE_NS)
+            return None
         change: HangDetected | HangRecovered | None = None
-        if pulse is not None and not self.is_held(target):
+        if pulse is not None:
             change = target.watch.sample(pulse, now_ns, lambda: self._is_recorder_current(target))
         self._arm(target, pulse, retry_ns, now_ns)
         return change
@@ -45,6 +48,8 @@ class HeartbeatCheck:
         silence is our doing, and a beat on the way out is no recovery."""
         if not target.life.is_idle or target.life.is_end_signalled:
             return True
+        if not self._pool.is_working:
+            return False
         pids = {target.pid, *(record.examined.ref.pid for record in target.hangs[-1:])}
         return any(self._pool.holds(pid) for pid in pids)
 
@@ -65,9 +70,6 @@ class HeartbeatCheck:
         self._observe_due_ns.pop(target.ref, None)
 
     def _arm(self, target: Target, pulse: Pulse | None, retry_ns: int | None, now_ns: int) -> None:
-        if self.is_held(target):
-            self._targets.sample_at(target, now_ns + _HELD_SAMPLE_NS)
-            return
         times = [target.watch.due_ns] if pulse is not None else []
         if retry_ns is not None:
             times.append(now_ns + retry_ns)
@@ -81,7 +83,7 @@ class HeartbeatCheck:
         """At the sources' own pace, and before anything is judged, so that no beat is missed."""
         is_due = now_ns >= self._observe_due_ns.get(target.ref, 0)
         is_doubtful = target.watch.state in (State.LATE, State.HUNG)
-        if not target.sources or self.is_held(target) or not (is_due or is_doubtful):
+        if not target.sources or not (is_due or is_doubtful) or self.is_held(target):
             return
         target.observe(now_ns)
         crowd = len(self._observe_due_ns) // _OBSERVED_PER_S

@@ -187,7 +187,9 @@ class Target:
         observed = self.observed()
         if pulse is None:
             return Pulse(self.ref, observed, None, None, None) if observed else None
-        return replace(pulse, heartbeats=merge_heartbeats(pulse.heartbeats, observed))
+        if not observed:
+            return pulse
+        return pulse._replace(heartbeats=merge_heartbeats(pulse.heartbeats, observed))
 
     def observed(self) -> tuple[Heartbeat, ...]:
         """Heartbeats that do not come from the recorder."""

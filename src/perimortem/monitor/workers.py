@@ -145,6 +145,11 @@ class WorkerPool:
             self._stop(running, "was cancelled", patience_s=0)
         self._start_waiting()
 
+    @property
+    def is_working(self) -> bool:
+        """It has any job."""
+        return bool(self._waiting or self._running)
+
     def holds(self, pid: int) -> bool:
         """A worker works on this process, or will."""
         jobs = (*self._waiting, *(running.job for running in self._running))
