@@ -17,6 +17,8 @@ from perimortem.errors import StoreError
 SPOOL = "spool"
 """The name of the directory."""
 _NAME = re.compile(r"[0-9a-f]{32}\.json")
+_BINARY = getattr(os, "O_BINARY", 0)
+_READ_ONLY = os.O_RDONLY | _BINARY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _SIZE_MAX = 64 << 20
 _ENTRIES_MAX = 10_000
 """What one start takes in; more stay for the next. Arbitrary."""
@@ -86,7 +88,7 @@ def _write(directory: Path, name: str, data: bytes) -> Path:
     path = directory / name
     partial = directory / f".{name}.{os.getpid()}.partial"
     try:
-        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _BINARY, 0o600)
         with os.fdopen(fd, "wb") as file:
             file.write(data)
             file.flush()
@@ -112,7 +114,7 @@ def _sync(directory: Path) -> None:
 
 
 def _read(path: Path) -> str:
-    fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    fd = os.open(path, _READ_ONLY)
     with os.fdopen(fd, "rb") as file:
         data = file.read(_SIZE_MAX + 1)
     if len(data) > _SIZE_MAX:
