@@ -42,12 +42,21 @@ def test_config_and_help(perimortem):
         assert "Examples" in result.stdout
 
 
-def test_a_data_directory_that_is_a_file_is_one_line(perimortem, programs, tmp_path):
+def test_a_data_directory_that_is_a_file_keeps_no_program_from_running(
+    perimortem, programs, tmp_path
+):
+    """Its report waits in the run directory until the next start stores it."""
     (tmp_path / "file").write_text("")
     perimortem.environment = {"PERIMORTEM_DATA_DIR": str(tmp_path / "file")}
+    strict = perimortem.call("run", "--must-watch", "--", programs / "beats.exe")
+    assert strict.returncode == 125
+    assert strict.stderr.count("\n") == 1, strict.stderr
     result = perimortem.call("run", "--", programs / "beats.exe")
-    assert result.returncode == 125
-    assert result.stderr.count("\n") == 1, result.stderr
+    assert result.returncode == 0
+    assert "this report is kept in" in result.stderr
+    perimortem.environment = {}
+    result = perimortem.call("run", "--", programs / "beats.exe")
+    assert "stored now, after an earlier failure: incident 1" in result.stderr
 
 
 @pytest.fixture()
