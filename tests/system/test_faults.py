@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import sqlite3
@@ -71,8 +72,10 @@ def test_a_store_that_is_locked_all_the_time_does_not_hold_up_a_run(perimortem):
     lock.execute("ROLLBACK")
     lock.close()
     result = perimortem.call("run", "--", "true")
-    assert "stored now, after an earlier failure: incident 2, 3" in result.stderr
-    codes = [perimortem.call("show", number, "--json").stdout for number in (2, 3)]
+    (line,) = [line for line in result.stderr.splitlines() if "after an earlier failure" in line]
+    numbers = re.findall(r"\d+", line)
+    assert len(numbers) == 2
+    codes = [perimortem.call("show", number, "--json").stdout for number in numbers]
     assert sorted(json.loads(code)["exit"]["code"] for code in codes) == [3, 4]
 
 
@@ -138,8 +141,8 @@ def test_without_a_data_directory_the_report_waits_in_the_run_directory(perimort
     assert len(list_spool(perimortem.run_dir / "spool")) == 1
     perimortem.environment = {}
     result = perimortem.call("run", "--", "true")
-    assert "stored now, after an earlier failure: incident 1" in result.stderr
-    assert list_incidents(perimortem)[0]["verdict"] == "crash"
+    assert "stored now, after an earlier failure: incident" in result.stderr
+    assert "crash" in [incident["verdict"] for incident in list_incidents(perimortem)]
 
 
 def test_a_user_without_a_home_directory_can_run_programs(perimortem):
@@ -213,6 +216,6 @@ def test_a_full_disk_costs_no_report(perimortem):
         assert len(list_spool(perimortem.run_dir / "spool")) == 1
         (perimortem.data_dir / "filler").unlink()
         perimortem.call("run", "--", "true")
-        assert list_incidents(perimortem)[0]["verdict"] == "crash"
+        assert "crash" in [incident["verdict"] for incident in list_incidents(perimortem)]
     finally:
         subprocess.run(["umount", "-l", perimortem.data_dir], check=True)

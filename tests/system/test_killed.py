@@ -1,4 +1,4 @@
-"""Monitor and worker are killed at every step of a crash: nothing that was reported is lost, no
+"""Monitor, writer and worker are killed at every step of a crash: nothing that was reported is lost, no
 process stays stopped, and a file with the name of a dump is a whole one."""
 
 from __future__ import annotations
@@ -21,14 +21,23 @@ MONITOR_STEPS = [
     "before:perimortem.monitor.crash_server:CrashServer._serve",
     "before:perimortem.monitor.crash_server:CrashServer._take_crash",
     "before:perimortem.monitor.crash_effects:CrashEffects.dump",
-    "before:perimortem.monitor.incident_store:DatabaseStore.record",
-    "after:perimortem.monitor.incident_store:DatabaseStore.record",
+    "before:perimortem.monitor.incident_store:WrittenStore.record",
+    "after:perimortem.monitor.incident_store:WrittenStore.record",
     "after:perimortem.monitor.workers:WorkerPool.submit",
     "before:perimortem.monitor.crash_server:CrashServer.answer",
     "after:perimortem.monitor.crash_server:CrashServer.answer",
     "before:perimortem.monitor.crash_effects:CrashEffects.examine",
     "before:perimortem.monitor.exit_effects:ExitEffects.collect_status",
     "before:perimortem.monitor.exit_effects:ExitEffects.report",
+]
+WRITER_STEPS = [
+    "before:perimortem.store.keeper:Keeper.keep",
+    "after:perimortem.store.keeper:Keeper.keep",
+    "before:perimortem.store.keeper:Keeper.reserve",
+    "after:perimortem.store.keeper:Keeper.reserve",
+    "after:perimortem.store.keeper:Keeper.settle",
+    "after:perimortem.store.database:_add",
+    "after:perimortem.store.spool:_sync",
 ]
 WORKER_STEPS = [
     "before:perimortem.dumping.worker:decode_request",
@@ -105,6 +114,25 @@ def test_the_monitor_is_killed(perimortem, step):
     assert (shown["verdict"], shown["crash"]["address"]) == ("crash", "0x10")
     dumps = [dump for dump in shown["dumps"] if dump["path"]]
     assert len(dumps) == check_dumps(perimortem)
+    assert not list(perimortem.run_dir.glob("*.rec"))
+
+
+@pytest.mark.parametrize("step", WRITER_STEPS, ids=lambda step: step.replace("perimortem.", ""))
+def test_every_writer_is_killed(perimortem, programs, step):
+    """The monitor starts four of them, and says so; the next one finds what they have left."""
+    if "spool" in step:
+        perimortem.data_dir.mkdir(parents=True)
+        (perimortem.data_dir / "incidents.db").mkdir()
+    run = run_driver(perimortem, step, "run", "--", programs / "crash_null")
+    _, stderr = run.communicate(timeout=60)
+    assert run.returncode == 139, stderr
+    assert "CRASH" in stderr
+    if "spool" in step:
+        (perimortem.data_dir / "incidents.db").rmdir()
+    check_dumps(perimortem)
+    perimortem.call("run", "-q", "--", "true")
+    rows = json.loads(perimortem.call("list", "--json").stdout)
+    assert [row["verdict"] for row in rows] == ["crash"]
     assert not list(perimortem.run_dir.glob("*.rec"))
 
 

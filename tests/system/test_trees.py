@@ -98,10 +98,15 @@ def test_the_first_rank_that_died_leads_the_account(perimortem, tmp_path):
     """As torchrun does it: a launcher that ends the others when one has died."""
     (tmp_path / "launch.py").write_text(
         "import os, signal, subprocess, sys\n"
-        "w = 'import os, signal, sys, time\\n"
-        'if os.environ["RANK"] == "3": time.sleep(0.4); os.kill(os.getpid(), signal.SIGKILL)\\n'
-        "try: time.sleep(60)\\n"
+        "w = 'import glob, os, signal, sys, time\\n"
+        'if os.environ["RANK"] == "3":\\n'
+        ' while len(glob.glob("ready.*")) < 4: time.sleep(0.01)\\n'
+        " os.kill(os.getpid(), signal.SIGKILL)\\n"
+        "try:\\n"
+        ' open("ready." + os.environ["RANK"], "w").close()\\n'
+        " time.sleep(60)\\n"
         "except KeyboardInterrupt: sys.exit(1)\\n'\n"
+        f"os.chdir({str(tmp_path)!r})\n"
         "ps = [subprocess.Popen([sys.executable, '-c', w], env={**os.environ, 'RANK': str(i),"
         " 'LOCAL_RANK': str(i)}) for i in range(5)]\n"
         "ps[3].wait()\n"

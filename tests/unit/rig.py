@@ -27,7 +27,7 @@ from perimortem.monitor.target import Target
 from perimortem.monitor.targets import Targets
 from perimortem.monitor.timers import Timers
 from perimortem.monitor.workers import WorkerPool
-from perimortem.store.ledger import Refusal, Reservation
+from perimortem.store.answers import Kept, Refusal, Reservation
 from perimortem.testing.documents import make_examination
 from perimortem.testing.fake_selector import FakeSelector
 from perimortem.testing.fake_worker import FakeLauncher
@@ -110,23 +110,30 @@ class FakeStore:
     def __init__(self):
         self.recorded = []
         self.settled = []
+        self.forgotten = []
         self.refusal = None
 
-    def record(self, target, incident):
-        if target.number is None:
-            target.set_number(len({r.number for r in self.recorded}) + 1)
-        incident = replace(incident, number=target.number)
-        self.recorded.append(incident)
-        return incident
+    def warm_up(self):
+        return
 
-    def reserve_dump(self, signature, expected_bytes, *, may_grow=False):
-        return self.refusal or Reservation(1, 1 << 30)
+    def pids(self):
+        return set()
+
+    def record(self, target, incident, done=lambda: None):
+        number = target.kept.number or len({r.number for r in self.recorded}) + 1
+        target.note_recorded(incident.uid)
+        target.note_kept(Kept(number))
+        self.recorded.append(replace(incident, number=number))
+        done()
+
+    def reserve_dump(self, signature, expected_bytes, done, *, may_grow=False):
+        done(self.refusal or Reservation(1, 1 << 30))
 
     def settle_dump(self, target, reservation, result):
         self.settled.append(result)
 
     def forget_dump(self, reservation):
-        raise AssertionError
+        self.forgotten.append(reservation)
 
 
 class Log:
@@ -207,6 +214,9 @@ class Rig:
 
     def on_exit(self, target, now_ns):
         return
+
+    def complete_end(self, target, incident):
+        return incident, True
 
     def report_end(self, target, incident):
         assert target not in self.ends, "reported twice"

@@ -45,6 +45,16 @@ def test_a_killed_rank_and_those_that_followed():
     assert first.within_ns == 31 * SECOND_NS
 
 
+def test_of_ends_that_were_noticed_together_the_violent_one_is_first():
+    """A starved monitor sees them all at once: in which order they came it cannot know."""
+    ranks = [process(10 + i, 5, Verdict.FAILED_EXIT, RANK=str(i)) for i in range(5) if i != 3]
+    killed = process(13, 5, Verdict.KILLED, RANK="3")
+    for order in itertools.permutations([*ranks, killed]):
+        first = find_first_death(process(1, 5.5, Verdict.FAILED_EXIT), order)
+        assert first.process is killed
+        assert [(f.text, f.count) for f in first.followers] == [("exited 1", 4)]
+
+
 def test_a_command_that_ended_well_has_no_first_death():
     worker = process(2, 5, Verdict.CRASH)
     for verdict in (Verdict.CLEAN_EXIT, Verdict.STOPPED):

@@ -44,6 +44,7 @@ WORDS = {
     "status": Event.STATUS_KNOWN,
     "left": Event.LEFT,
     "stop": Event.WATCH_ENDED,
+    "stored": Event.STORED,
 }
 
 
@@ -60,8 +61,9 @@ def play(events: list[Event], life: Life) -> Played:
     letters, effects = "", ()
     for event in events:
         letters += TABLE[life.phase, event].letter
+        was_exiting = life.phase is not Phase.STORING and event is not Event.WATCH_ENDED
         life, caused = advance(life, event)
-        if life.phase is Phase.REPORTED and event is not Event.WATCH_ENDED:
+        if life.phase is Phase.STORING and was_exiting:
             letters += TABLE[Phase.EXITING, Event.NOTHING_AWAITED].letter
         effects += caused
     return Played(life, letters, effects)
@@ -122,7 +124,7 @@ def test_a_crash_is_answered_before_it_is_examined():
 @pytest.mark.parametrize("event", sorted(ANSWERED_BY))
 def test_an_answer_that_nothing_awaits_is_refused(event):
     """A worker that lies, or answers late, changes nothing."""
-    for phase in RUNNING | {Phase.EXITING}:
+    for phase in RUNNING | {Phase.EXITING, Phase.STORING}:
         with pytest.raises(UnexpectedEvent):
             advance(Life(phase), event)
 

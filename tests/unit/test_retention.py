@@ -15,8 +15,9 @@ from perimortem.documents.report import Dump
 from perimortem.errors import StoreError
 from perimortem.model.dump import Pause
 from perimortem.model.verdict import Verdict
+from perimortem.store.answers import Refusal, Reservation
 from perimortem.store.database import Store
-from perimortem.store.ledger import LAPSE_S, DumpLedger, Refusal, Reservation
+from perimortem.store.ledger import LAPSE_S, DumpLedger
 from perimortem.store.retention import Limits, StoredDump, plan_removals
 from perimortem.testing.documents import make_report
 
@@ -136,11 +137,11 @@ def test_the_incident_of_a_removed_dump_says_why(make_ledger, tmp_path):
     store = Store(tmp_path / "incidents.db")
     path = ledger.dumps_dir / "a.dmp"
     dump = Dump(str(path), "0x0", 4 * MIB, Pause.STOP, 1.0, 1, [], None)
-    number = store.add(make_report(verdict=Verdict.CRASH, dumps=[dump]))
+    number = store.add(make_report(verdict=Verdict.CRASH, dumps=[dump], uid="a" * 32))
     leave = ledger.reserve("a", 4 * MIB)
     path.write_bytes(bytes(4 * MIB))
     os.utime(path, (clock.now_s, clock.now_s))
-    ledger.settle(leave, str(path), 4 * MIB, number)
+    ledger.settle(leave, str(path), 4 * MIB, "a" * 32)
     clock.now_s += 10
     assert take(ledger, "a", 4 * MIB, clock, "b") is not None
     assert take(ledger, "c", 4 * MIB, clock, "c") is not None
@@ -148,6 +149,25 @@ def test_the_incident_of_a_removed_dump_says_why(make_ledger, tmp_path):
     (dump,) = store.find(number).dumps
     assert dump.path is None
     assert dump.error == "removed: the store keeps its limits (max-use)"
+
+
+def test_the_incident_of_a_dump_that_is_gone_says_so(make_ledger, tmp_path):
+    """Its remover was killed before it could note that, or was the user."""
+    ledger = make_ledger()
+    store = Store(tmp_path / "incidents.db")
+    path = ledger.dumps_dir / "a.dmp"
+    dump = Dump(str(path), "0x0", 4 * MIB, Pause.STOP, 1.0, 1, [], None)
+    number = store.add(make_report(verdict=Verdict.CRASH, dumps=[dump], uid="a" * 32))
+    reservation = ledger.reserve("a", 4 * MIB)
+    path.write_bytes(bytes(4 * MIB))
+    ledger.settle(reservation, str(path), 4 * MIB, "a" * 32)
+    path.unlink()
+    ledger.clear(dry_run=True)
+    assert store.find(number).dumps[0].path == str(path)
+    ledger.clear()
+    (dump,) = store.find(number).dumps
+    assert (dump.path, dump.error) == (None, "it is gone")
+    assert not store.list_incidents()[0].has_dump
     (row,) = store.list_incidents()
     assert not row.has_dump
     store.close()

@@ -28,6 +28,7 @@ CHOOSERS = {
     "dumping/write.py",
     "exits/sources.py",
     "monitor/platform/__init__.py",
+    "monitor/platform/doctor.py",
     "proc/__init__.py",
     "recorder/__init__.py",
     "system/__init__.py",

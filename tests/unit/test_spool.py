@@ -37,6 +37,10 @@ def store(tmp_path):
         yield store
 
 
+def bring_in(spool, store):
+    return [number for numbers in unspool(spool, lambda: store) for number in numbers]
+
+
 def list_all(store):
     return store.list_incidents(with_clean=True)
 
@@ -62,10 +66,10 @@ def test_the_next_directory_is_used_where_the_first_cannot_be(tmp_path):
 
 def test_a_spooled_report_gets_into_the_store_once(spool, store):
     spool.put(UID, encode(make_report(uid=UID)))
-    (number,) = unspool(spool, store)
+    (number,) = bring_in(spool, store)
     assert spool.list_entries() == []
     spool.put(UID, encode(make_report(uid=UID)))  # as if it had been killed before the removal
-    assert unspool(spool, store) == [number]
+    assert bring_in(spool, store) == [number]
     assert len(list_all(store)) == 1
 
 
@@ -73,10 +77,10 @@ def test_an_older_report_replaces_no_fuller_one(spool, store):
     fuller = make_report(uid=UID, verdict=Verdict.CRASH, verdict_at=LATE)
     number = store.add(fuller)
     spool.put(UID, encode(make_report(uid=UID, verdict=Verdict.HANG, verdict_at=EARLY)))
-    assert unspool(spool, store) == [number]
+    assert bring_in(spool, store) == [number]
     assert store.find(number).verdict is Verdict.CRASH
     spool.put(UID, encode(msgspec.structs.replace(fuller, verdict=Verdict.OOM_KILL)))
-    unspool(spool, store)
+    bring_in(spool, store)
     assert store.find(number).verdict is Verdict.OOM_KILL
 
 
@@ -84,7 +88,7 @@ def test_an_older_report_replaces_no_fuller_one(spool, store):
 def test_what_is_no_report_is_set_aside_and_costs_no_other(spool, store, tmp_path, text):
     spool.put(UID, text)
     spool.put("f" * 32, encode(make_report(uid="f" * 32)))
-    assert len(unspool(spool, store)) == 1
+    assert len(bring_in(spool, store)) == 1
     assert spool.list_entries() == []
     assert (tmp_path / "spool" / f"{UID}.unreadable").read_text() == text
 
@@ -98,7 +102,7 @@ def test_other_files_in_the_spool_are_left_alone(spool, store, tmp_path):
     if os.name == "posix":
         (folder / ("b" * 32 + ".json")).symlink_to("/etc/passwd")
         os.mkfifo(folder / ("c" * 32 + ".json"))
-    assert len(unspool(spool, store)) == 1
+    assert len(bring_in(spool, store)) == 1
     assert (folder / "notes.txt").exists()
 
 
@@ -154,7 +158,7 @@ def test_no_kill_leaves_half_an_entry(tmp_path, store):
             assert process.poll() is None
         process.kill()
         process.communicate()
-        unspool(Spool(folder), store)
+        bring_in(Spool(folder), store)
     assert not list(folder.glob("*.unreadable"))
     assert 1 <= len(list_all(store)) <= 7
 

@@ -69,8 +69,12 @@ def _order_ends(command: TreeProcess, members: list[TreeProcess]) -> dict[int, i
 def _find_cascade(
     command: TreeProcess, members: list[TreeProcess], ended: dict[int, int]
 ) -> list[TreeProcess]:
-    """Unwanted ends in chronological order, without a gap up to the command's own."""
-    ends = sorted([*members, command], key=lambda p: (ended[id(p)], p is command))
+    """Unwanted ends in chronological order, without a gap up to the command's own.
+
+    Of those noticed at the same moment the order is not known: a violent one rather caused the others."""
+    ends = sorted(
+        [*members, command], key=lambda p: (ended[id(p)], p is command, p.verdict not in VIOLENT)
+    )
     start = ends.index(command)
     while start > 0 and ended[id(ends[start])] - ended[id(ends[start - 1])] <= CASCADE_GAP_NS:
         start -= 1

@@ -89,7 +89,8 @@ def open_store(data_dir: str | os.PathLike[str] | None = None) -> Store:
     directory = find_configured_data_dir() if data_dir is None else ensure_data_dir(Path(data_dir))
     store = Store(directory / "incidents.db")
     with suppress(StoreError):
-        unspool(Spool(directory / SPOOL), store)
+        for _ in unspool(Spool(directory / SPOOL), lambda: store):
+            continue
     return store
 
 

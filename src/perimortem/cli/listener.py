@@ -16,6 +16,7 @@ from perimortem.monitor.targets import Targets
 from perimortem.report.document import render_document
 from perimortem.report.text import name_process, render_headline
 from perimortem.report.units import format_duration
+from perimortem.report.upgrade import read_report
 
 _WHOLE_ACCOUNTS_MAX = 3
 """Ends of tree members printed in full; later ones get one line each, so that a crash loop does not
@@ -73,16 +74,17 @@ class ConsoleListener:
         if not self._is_silent:
             say(f"perimortem: watching {what}")
 
-    def on_unspooled(self, numbers: list[int]) -> None:
+    def on_unspooled(self, numbers: tuple[int, ...]) -> None:
         shown = ", ".join(str(number) for number in numbers[:5])
         more = f" and {len(numbers) - 5} more" if len(numbers) > 5 else ""
         self._say(
             f"stored now, after an earlier failure: incident {shown}{more}  (perimortem list)"
         )
 
-    def on_unreported(self, incident: Incident) -> None:
-        headline = render_headline(render_document(incident))
-        self._say(f"{headline}, while no monitor was running  (perimortem show {incident.number})")
+    def on_unreported(self, report: str) -> None:
+        read = read_report(report)
+        number = f"  (perimortem show {read.id})" if read.id else ""
+        self._say(f"{render_headline(read)}, while no monitor was running{number}")
 
     def on_hang(self, target: Target, incident: Incident) -> None:
         hang = incident.hangs[-1].hang

@@ -115,3 +115,18 @@ class Recording:
     crash: Crash | None
     created_at_ns: int
     soft_errors: tuple[str, ...]
+    is_forked: bool = False
+    """Of a child that was forked and executed no program."""
+
+    @property
+    def has_bad_end(self) -> bool:
+        """Its last note is of a crash, or of an exit that the program did not want."""
+        is_crash = self.crash is not None and self.crash.is_fatal
+        return is_crash or (self.exit_note is not None and not self.exit_note.is_wanted)
+
+    @property
+    def is_silent(self) -> bool:
+        """It has no word about an end, or about another program that was executed."""
+        return (
+            self.exit_note is None and self.pulse.goodbye_ns is None and self.pulse.exec_ns is None
+        )

@@ -85,13 +85,16 @@ def build_monitor(
         recorder_events, settings.run_dir, base.selector, base.targets, check, take_recorder
     )
     stack.callback(recorders.close)
-    _arm_timers(base, dumps, system_log, listener)
+    _arm_timers(base, dumps, store, system_log, listener)
     return Monitor(Engine(base, check, hangs, effects), concluder, dumps)
 
 
-def _arm_timers(base: Base, dumps: Dumps, system_log: SystemLog, listener: Listener) -> None:
+def _arm_timers(
+    base: Base, dumps: Dumps, store: IncidentStore, system_log: SystemLog, listener: Listener
+) -> None:
     now_ns = base.clock.monotonic_ns()
     # Delayed, so as not to compete with the target's start.
+    base.timers.call_later(now_ns, lambda _now_ns: store.warm_up())
     base.timers.call_later(now_ns, lambda _now_ns: dumps.warm_up())
     base.timers.call_later(now_ns + _TRACE_AFTER_NS, lambda _now_ns: system_log.begin_trace())
     interval_ns = listener.status_interval_ns

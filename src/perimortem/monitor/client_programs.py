@@ -10,9 +10,9 @@ from perimortem.model.process import ProcessRef
 from perimortem.monitor.attach import OBSERVED_MAX, attach
 from perimortem.monitor.base import Base
 from perimortem.monitor.lifecycle import Event
+from perimortem.monitor.recorder_list import is_alive, list_recorders, read_monitor_pid
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.target import Target
-from perimortem.monitor.unreported import is_alive, list_recorders, read_monitor_pid
 from perimortem.proc import find_container, find_process, read_stat
 
 

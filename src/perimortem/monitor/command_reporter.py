@@ -8,6 +8,7 @@ from pathlib import Path
 
 from perimortem.analysis.first_death import VIOLENT
 from perimortem.model.incident import Incident
+from perimortem.model.process import ProcessRef
 from perimortem.model.verdict import Verdict
 from perimortem.monitor.base import Base
 from perimortem.monitor.conclude import Concluder
@@ -21,7 +22,7 @@ from perimortem.monitor.platform import Command
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.target import Target
 from perimortem.monitor.tree import ProcessTree, describe_process
-from perimortem.store.ledger import Refusal, Reservation
+from perimortem.store.answers import Reservation
 
 _SETTLE_NS = 200_000_000
 """After a bad end of the command: grace period for processes that end as a consequence. Arbitrary."""
@@ -66,6 +67,8 @@ class CommandReporter:
         self._settle_until_ns = 0
         self._has_ended_by_policy = False
         self._exit_dump: Reservation | None = None
+        self._unkept: set[ProcessRef] = set()
+        """Their reports were written nowhere: their recorders are left for the next monitor."""
 
     # Family
 
@@ -95,20 +98,28 @@ class CommandReporter:
                 self._discovery.scan(now_ns)  # its orphans are our children by now
             self._command.heartbeats.take_last_words(now_ns, set(self._tree.pids()))
 
+    def complete_end(self, target: Target, incident: Incident) -> tuple[Incident, bool]:
+        if target is self._root:
+            return self._complete_root(target, incident), True
+        is_stored = target.is_recorded or self._tree.deserves_incident(target, incident)
+        return incident, is_stored
+
     def report_end(self, target: Target, incident: Incident) -> None:
         self._has_ended_by_policy |= target.is_ended_by_policy
+        if not target.kept.is_kept:
+            self._unkept.add(target.ref)
         if target is self._root:
             self._report_root(target, incident)
             return
-        if target.number is not None or self._tree.deserves_incident(target, incident):
-            incident = self._store.record(target, incident)
+        if target.is_recorded:
             self._listener.on_end(target, incident)
         self._tree.note_end(target, incident)
 
     def report_release(self, target: Target, incident: Incident) -> None:
         """The user ended the watch."""
         if target is self._root:
-            self._incident = self._store.record(target, incident)
+            self._incident = incident
+            self._store.record(target, incident)
 
     def is_done(self) -> bool:
         """The command, its announced main process, and everything that ends with them have ended."""
@@ -134,9 +145,10 @@ class CommandReporter:
         assert incident is not None
         if self._settings.follow:
             with suppress(OSError):
-                self._discovery.clean_up()
+                self._discovery.clean_up(self._unkept)
             tree = self._tree.summarize(describe_process(self._root, incident), left)
-            incident = self._store.record(self._root, replace(incident, tree=tree))
+            incident = replace(incident, tree=tree)
+            self._store.record(self._root, incident)
         return incident
 
     def conclude(self, incident: Incident) -> RunResult:
@@ -153,11 +165,14 @@ class CommandReporter:
             return end.code
         return 128 + end.signal if end.signal is not None else 125
 
-    def _report_root(self, root: Target, incident: Incident) -> None:
+    def _complete_root(self, root: Target, incident: Incident) -> Incident:
         if incident.verdict is Verdict.CLEAN_EXIT and self._exit_dump is not None:
             incident = self._drop_exit_dump(root, incident)
         errors = (*incident.soft_errors, *self._command.heartbeats.soft_errors())
-        self._incident = self._store.record(root, replace(incident, soft_errors=errors))
+        return replace(incident, soft_errors=errors)
+
+    def _report_root(self, root: Target, incident: Incident) -> None:
+        self._incident = incident
         self._tree.remove_root(root)
         if incident.verdict in VIOLENT | {Verdict.FAILED_EXIT}:
             self._settle_until_ns = self._base.clock.monotonic_ns() + _SETTLE_NS
@@ -176,11 +191,10 @@ class CommandReporter:
             self._base.targets.post(root, Event.EXIT_DUMPED)
 
         root.expect_exit_dump()
-        begun = dumps.take_at_exit(root, done)
-        if isinstance(begun, Refusal):
-            done(Taken(None, f"not dumped at its exit: {begun.why}"))
-        else:
-            self._exit_dump = begun
+        dumps.take_at_exit(root, self._note_exit_dump, done)
+
+    def _note_exit_dump(self, reservation: Reservation) -> None:
+        self._exit_dump = reservation
 
     def _drop_exit_dump(self, root: Target, incident: Incident) -> Incident:
         """Discards the dump of a clean exit."""

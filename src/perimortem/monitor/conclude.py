@@ -161,7 +161,7 @@ def derive_incident(target: Target, collected: Collected) -> Incident:
         labels=tuple((target.labels | _find_test(last_event)).items()),
         crash=conclusion.crash,
         examination=target.examination,
-        number=target.number,
+        number=target.kept.number,
         uid=derive_uid(target.ref, collected.host.boot_id, target.owner_pid),
     )
 

@@ -7,7 +7,7 @@ the children of living members, once a second, or when the system announces it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 
@@ -96,12 +96,14 @@ class Discovery:
             self._take(pid, None, now_ns)
         return self._tree.living.get(pid)
 
-    def clean_up(self) -> None:
-        """At the end: remove our recorders whose processes died unnoticed."""
+    def clean_up(self, spared: Collection[ProcessRef]) -> None:
+        """At the end: remove our recorders whose processes died unnoticed; not those of ``spared``."""
         for name in os.listdir(self._settings.run_dir):
             identity = read_name(name)
             facts = read_stat(identity[0]) if identity else None
             if identity is None or (facts and facts.start_time_ticks == identity[1]):
+                continue
+            if ProcessRef(*identity) in spared:
                 continue
             path = self._settings.run_dir / name
             with suppress(OSError, MalformedInput):

@@ -13,15 +13,15 @@ from perimortem.dumping.protocol import DumpRequest
 from perimortem.model.crash import Crash
 from perimortem.model.dump import BULK_TYPES, MINI, DumpOptions, DumpResult
 from perimortem.model.process import ProcessInfo
-from perimortem.monitor.dump_jobs import DUMP_WORKER, EXIT_DUMP_WORKER, DumpTask
-from perimortem.monitor.incident_store import IncidentStore
+from perimortem.monitor.dump_jobs import DUMP_WORKER, EXIT_DUMP_WORKER, Done, DumpTask, Prepare
+from perimortem.monitor.incident_store import IncidentStore, TakeReservation
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.target import Target
 from perimortem.monitor.timers import Timers
 from perimortem.monitor.workers import WorkerPool
 from perimortem.proc import estimate_dump_bytes
 from perimortem.recorder import recorder_path
-from perimortem.store.ledger import Refusal, Reservation
+from perimortem.store.answers import Refusal, Reservation
 
 _SCRATCH_LIMIT_BYTES = 64 << 20
 _STORM = 8
@@ -105,29 +105,53 @@ class Dumps:
             done(Taken(None))
             return lambda: None
         request = _Request(self, wish, options, is_gone, done)
-        task = DumpTask(
+        request.begin()
+        return request.cancel
+
+    def take_at_exit(
+        self,
+        target: Target,
+        begun: Callable[[Reservation], None],
+        done: Callable[[Taken], None],
+    ) -> None:
+        """Start a worker that traces ``target`` to its exit and dumps it then (--capture-exit).
+
+        ``begun`` is called before that, unless no dump is allowed."""
+        options = self._settings.dump or DumpOptions()
+
+        def start(reservation: Reservation | Refusal) -> None:
+            if isinstance(reservation, Refusal):
+                done(Taken(None, f"not dumped at its exit: {reservation.why}"))
+                return
+            begun(reservation)
+            self._start_exit_dump(target, options, reservation, done)
+
+        # Its size at that time is not known.
+        self.reserve(
+            target.process, f"{target.process.name}: its exit", options, start, may_grow=True
+        )
+
+    def submit(self, wish: Wish, prepare: Prepare, finish: Done) -> DumpTask:
+        """A dump whose room is reserved."""
+        return DumpTask(
             self._pool,
             wish.process.ref.pid,
-            request.prepare,
-            request.finish,
+            prepare,
+            finish,
             deadline_s=self._settings.dump_deadline_s,
             is_urgent=wish.crash is not None,
         )
-        return task.cancel
 
-    def take_at_exit(self, target: Target, done: Callable[[Taken], None]) -> Reservation | Refusal:
-        """Start a worker that traces ``target`` to its exit and dumps it then (--capture-exit)."""
-        options = self._settings.dump or DumpOptions()
-        # Its size at that time is not known.
-        reservation = self.reserve(
-            target.process, f"{target.process.name}: its exit", options, True
-        )
-        if isinstance(reservation, Refusal):
-            return reservation
-        path = self.choose_path(target.process, options)
+    def _start_exit_dump(
+        self,
+        target: Target,
+        options: DumpOptions,
+        reservation: Reservation,
+        done: Callable[[Taken], None],
+    ) -> None:
         request = DumpRequest(
             target.ref,
-            path,
+            self.choose_path(target.process, options),
             options,
             reservation.size_limit_bytes,
             at_exit=True,
@@ -149,7 +173,6 @@ class Dumps:
             deadline_s=None,
             kind=EXIT_DUMP_WORKER,
         )
-        return reservation
 
     def make_request(
         self, wish: Wish, options: DumpOptions, reservation: Reservation | None
@@ -175,12 +198,18 @@ class Dumps:
         return self._settings.dumps_dir / name
 
     def reserve(
-        self, process: ProcessInfo, signature: str, options: DumpOptions, may_grow: bool
-    ) -> Reservation | Refusal:
+        self,
+        process: ProcessInfo,
+        signature: str,
+        options: DumpOptions,
+        done: TakeReservation,
+        *,
+        may_grow: bool = False,
+    ) -> None:
         """Reserve space in the store."""
         is_full = bool(options.types & BULK_TYPES)
         expected = estimate_dump_bytes(process.ref.pid, is_full=is_full)
-        return self._store.reserve_dump(signature, expected, may_grow=may_grow or is_full)
+        self._store.reserve_dump(signature, expected, done, may_grow=may_grow or is_full)
 
     def settle(self, target: Target, reservation: Reservation, result: DumpResult) -> None:
         """Settle the reservation, after the target was released: it has waited long enough."""
@@ -200,7 +229,7 @@ class Dumps:
 
 
 class _Request:
-    """One request in progress."""
+    """One request in progress: room is reserved, then the dump waits for its turn."""
 
     def __init__(
         self,
@@ -217,33 +246,61 @@ class _Request:
         self._done = done
         self._reservation: Reservation | None = None
         self._why_not_kept: str | None = None
+        self._task: DumpTask | None = None
+        self._is_cancelled = False
 
-    def prepare(self) -> DumpRequest | None:
-        """Its turn has come; None if there is nothing to dump."""
+    def begin(self) -> None:
         wish = self._wish
-        if self._is_gone():
-            self._done(Taken(None, "not dumped: it ended before its turn came"))
-            return None
         if wish.target.is_dumped_at_exit and wish.process.ref == wish.target.ref:
             why = "not dumped: it is traced to its exit (--capture-exit), and dumped then"
             self._done(Taken(None, why))
+            return
+        self._dumps.reserve(wish.process, wish.signature, self._options, self._take_reservation)
+
+    def cancel(self) -> None:
+        """It is not wanted any more; ``done`` is not called."""
+        self._is_cancelled = True
+        if self._task is not None:
+            self._task.cancel()
+        self._forget()
+
+    def _take_reservation(self, answer: Reservation | Refusal) -> None:
+        if isinstance(answer, Reservation):
+            self._reservation = answer
+            if self._is_cancelled:
+                self._forget()
+                return
+        elif self._is_cancelled:
+            return
+        else:
+            self._why_not_kept = f"not dumped: {answer.why}"
+            if not answer.is_repeat or not self._dumps.may_take_scratch:
+                self._done(Taken(None, self._why_not_kept))
+                return
+        self._task = self._dumps.submit(self._wish, self._prepare, self._finish)
+
+    def _prepare(self) -> DumpRequest | None:
+        """Its turn has come; None if there is nothing to dump."""
+        if self._is_gone():
+            self._forget()
+            self._done(Taken(None, "not dumped: it ended before its turn came"))
             return None
-        reservation = self._dumps.reserve(wish.process, wish.signature, self._options, False)
-        if isinstance(reservation, Reservation):
-            self._reservation = reservation
-            return self._dumps.make_request(wish, self._options, reservation)
-        self._why_not_kept = f"not dumped: {reservation.why}"
-        if not reservation.is_repeat or not self._dumps.may_take_scratch:
-            self._done(Taken(None, self._why_not_kept))
-            return None
+        if self._reservation is not None:
+            return self._dumps.make_request(self._wish, self._options, self._reservation)
         # Its stacks are still read, from a dump that is not kept.
         small = replace(self._options, types=MINI, compress=False)
-        return self._dumps.make_request(wish, small, None)
+        return self._dumps.make_request(self._wish, small, None)
 
-    def finish(self, result: DumpResult) -> None:
+    def _finish(self, result: DumpResult) -> None:
         if self._reservation is None:
             scratch = Path(result.path) if result.path else None
             self._done(Taken(None, self._why_not_kept, scratch))
             return
+        reservation, self._reservation = self._reservation, None
         self._done(Taken(result))
-        self._dumps.settle(self._wish.target, self._reservation, result)
+        self._dumps.settle(self._wish.target, reservation, result)
+
+    def _forget(self) -> None:
+        if self._reservation is not None:
+            self._dumps.forget(self._reservation)
+            self._reservation = None

@@ -56,6 +56,7 @@ def map_effects(
         Effect.COLLECT_STATUS: exits.collect_status,
         Effect.CONCLUDE: exits.conclude,
         Effect.CANCEL_WORK: cancel_work,
+        Effect.STORE_END: exits.store,
         Effect.REPORT_END: exits.report,
         Effect.REPORT_RELEASE: exits.report_release,
         Effect.CLOSE: close,

@@ -76,9 +76,13 @@ class Engine:
 
     def release_all(self) -> None:
         """The watch has ended: every remaining target is reported in its current state."""
-        for target in self._targets:
+        released = list(self._targets)
+        for target in released:
             self._targets.post(target, Event.WATCH_ENDED)
         self.take_events()
+        # Reports are being written, which takes a bounded time. Other targets may keep coming.
+        while not all(target.life.is_over for target in released):
+            self.run_once()
 
     def take_events(self) -> None:
         """Processes all posted events and their consequences."""

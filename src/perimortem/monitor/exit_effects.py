@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from perimortem.clock import Clock
 from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessRef
 from perimortem.monitor.conclude import Concluder
 from perimortem.monitor.family import Reporter
-from perimortem.monitor.incident_store import IncidentStore
+from perimortem.monitor.incident_store import IncidentStore, add_kept
 from perimortem.monitor.lifecycle import Awaited, Event
 from perimortem.monitor.target import HangRecord, Target
 from perimortem.monitor.targets import Targets
@@ -42,8 +43,10 @@ class ExitEffects:
         """The version of a target when its verdict was drawn."""
 
     def record(self, target: Target) -> Incident:
-        """Stores what is known now, in case we are killed the next moment."""
-        return self._store.record(target, self._concluder.conclude(target))
+        """Has what is known now stored, in case we are killed the next moment."""
+        incident = self._concluder.conclude(target)
+        self._store.record(target, incident)
+        return incident
 
     def collect_status(self, target: Target) -> None:
         """A worker or a debugger that holds the dead process delays its status: retry later."""
@@ -70,21 +73,30 @@ class ExitEffects:
         target.set_verdict(self._concluder.conclude(target))
         self._concluded[target.ref] = target.version
 
-    def report(self, target: Target) -> None:
+    def store(self, target: Target) -> None:
         incident = target.incident
         if incident is None or self._concluded.get(target.ref) != target.version:
             fuller = self._concluder.conclude(target)
             at_ns = incident.verdict_at_ns if incident else fuller.verdict_at_ns
             incident = replace(fuller, verdict_at_ns=at_ns)
-            target.set_verdict(incident)
-        self._reporter.report_end(target, incident)
-        if target.is_kept:
+        incident, is_stored = self._reporter.complete_end(target, incident)
+        target.set_verdict(incident)
+        if is_stored:
+            done = partial(self._work.post, target, Event.STORED)
+            self._store.record(target, incident, done)
+        else:
+            self._work.post(target, Event.STORED)
+
+    def report(self, target: Target) -> None:
+        assert target.incident is not None
+        self._reporter.report_end(target, add_kept(target.incident, target.kept))
+        if target.kept.is_kept:
             target.recorder.remove()
 
     def report_release(self, target: Target) -> None:
         incident = self._concluder.conclude(target)
-        if target.number is not None or target.open_hang is not None:
-            incident = self._store.record(target, incident)
+        if target.is_recorded or target.open_hang is not None:
+            self._store.record(target, incident)
         self._reporter.report_release(target, incident)
 
     def close(self, target: Target) -> None:

@@ -34,8 +34,11 @@ class Reporter(Protocol):
     def on_exit(self, target: Target, now_ns: int) -> None:
         """It has ended and the verdict is about to be drawn: last chance to read its final output."""
 
+    def complete_end(self, target: Target, incident: Incident) -> tuple[Incident, bool]:
+        """The verdict, with all findings; returns what is reported, and whether it is stored."""
+
     def report_end(self, target: Target, incident: Incident) -> None:
-        """The verdict, with all findings."""
+        """It is in the store, if that is possible and wanted."""
 
     def report_release(self, target: Target, incident: Incident) -> None:
         """The watch ends before the target does; reports what is known of it."""

@@ -2,42 +2,63 @@
 
 from __future__ import annotations
 
-import shutil
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from perimortem.documents.base import encode
-from perimortem.errors import StoreError
 from perimortem.model.dump import DumpResult
 from perimortem.model.incident import Incident
+from perimortem.monitor.base import Base
+from perimortem.monitor.listener import NewsListener
+from perimortem.monitor.settings import WriterSettings
 from perimortem.monitor.target import Target
+from perimortem.monitor.writer_link import WriterLink
 from perimortem.report.document import render_document
-from perimortem.store.ledger import LEAST_BYTES, DumpLedger, Refusal, Reservation
-from perimortem.store.retention import Limits
-from perimortem.store.spool import Spool
-from perimortem.store.store_file import StoreFile
-from perimortem.store.unspool import unspool
+from perimortem.store.answers import Kept, Refusal, Reservation
+from perimortem.store.place import StorePlace
+from perimortem.store.requests import (
+    Answer,
+    Forget,
+    Keep,
+    News,
+    Recovered,
+    Reserve,
+    Settle,
+    Unreported,
+    Unspooled,
+)
+from perimortem.store.stored_report import prepare_report
+from perimortem.system import Service
 
-if TYPE_CHECKING:
-    from perimortem.documents.report import Report
+_WRITER = "perimortem.monitor.writer"
+_PATIENCE_S = 5.0
+"""A report that is not written by then is shown without its number. Arbitrary."""
+_RESERVE_PATIENCE_S = 2.0
+"""A crashed process waits meanwhile. Arbitrary."""
+_FINISH_PATIENCE_NS = 5_000_000_000
 
-_UNCOUNTED = 0
-"""The number of a reservation that no ledger has."""
-_UNCOUNTED_MAX = 8
-"""By one monitor. Arbitrary."""
+TakeReservation = Callable[[Reservation | Refusal], None]
 
 
 class IncidentStore(Protocol):
-    """What a watch needs from the store."""
+    """What a watch needs from the store. Nothing here waits."""
 
-    def record(self, target: Target, incident: Incident) -> Incident:
-        """Add the incident of a target, or replace it by a fuller one; returns it with its number."""
+    def warm_up(self) -> None:
+        """A report may come at any time from now on."""
+
+    def pids(self) -> set[int]:
+        """Our own processes that write."""
+
+    def record(
+        self, target: Target, incident: Incident, done: Callable[[], None] = lambda: None
+    ) -> None:
+        """Add the incident of a target, or replace it by a fuller one.
+
+        ``done`` is called once, soon, when the target knows what became of it (``target.kept``)."""
 
     def reserve_dump(
-        self, signature: str, expected_bytes: int, *, may_grow: bool = False
-    ) -> Reservation | Refusal:
+        self, signature: str, expected_bytes: int, done: TakeReservation, *, may_grow: bool = False
+    ) -> None:
         """Reserve room for a dump of about ``expected_bytes``; ``may_grow``: all there is room for."""
 
     def settle_dump(self, target: Target, reservation: Reservation, result: DumpResult) -> None:
@@ -48,15 +69,23 @@ class IncidentStore(Protocol):
 
 
 class NoStore:
-    """Records nothing and allows every dump: for benchmarks and tests."""
+    """Records nothing and allows every dump: for benchmarks."""
 
-    def record(self, target: Target, incident: Incident) -> Incident:
-        return incident
+    def warm_up(self) -> None:
+        return
+
+    def pids(self) -> set[int]:
+        return set()
+
+    def record(
+        self, target: Target, incident: Incident, done: Callable[[], None] = lambda: None
+    ) -> None:
+        done()
 
     def reserve_dump(
-        self, signature: str, expected_bytes: int, *, may_grow: bool = False
-    ) -> Reservation | Refusal:
-        return Reservation(0, 1 << 40)
+        self, signature: str, expected_bytes: int, done: TakeReservation, *, may_grow: bool = False
+    ) -> None:
+        done(Reservation(0, 1 << 40))
 
     def settle_dump(self, target: Target, reservation: Reservation, result: DumpResult) -> None:
         return
@@ -65,93 +94,116 @@ class NoStore:
         return
 
 
-class DatabaseStore:
-    """Writes to the database, and to the spool while the database cannot be written."""
+class WrittenStore:
+    """A separate process writes to the store, and to the spool while the store cannot be written."""
 
-    def __init__(self, file: StoreFile, spool: Spool, dumps_dir: Path, limits: Limits) -> None:
-        self._file = file
-        self._spool = spool
-        self._dumps_dir = dumps_dir
-        self._limits = limits
-        self._spooled: set[str] = set()
-        self._uncounted = 0
-        """Dumps allowed while there was no ledger."""
-
-    def record(self, target: Target, incident: Incident) -> Incident:
-        kept, is_kept = self._keep(incident)
-        if kept.number is not None:
-            target.set_number(kept.number)
-        target.set_kept(is_kept)
-        return kept
-
-    def record_launch_failure(self, incident: Incident) -> Incident:
-        """The incident of a program that never ran."""
-        return self._keep(incident)[0]
-
-    def bring_in(self) -> list[int]:
-        """The numbers of the incidents that were in the spool and are in the store now."""
-        try:
-            return unspool(self._spool, self._file.open())
-        except StoreError:
-            return []  # the next start tries again
-
-    def reserve_dump(
-        self, signature: str, expected_bytes: int, *, may_grow: bool = False
-    ) -> Reservation | Refusal:
-        try:
-            return self._open_ledger().reserve(signature, expected_bytes, may_grow=may_grow)
-        except StoreError as error:
-            return self._reserve_uncounted(expected_bytes, error)
-
-    def settle_dump(self, target: Target, reservation: Reservation, result: DumpResult) -> None:
-        if reservation.number != _UNCOUNTED:
-            with suppress(StoreError):
-                ledger = self._open_ledger()
-                ledger.settle(reservation, result.path, result.size_bytes, target.number)
-
-    def forget_dump(self, reservation: Reservation) -> None:
-        if reservation.number != _UNCOUNTED:
-            with suppress(StoreError):
-                self._open_ledger().forget(reservation)
-
-    def _open_ledger(self) -> DumpLedger:
-        return DumpLedger(self._file.open(), self._dumps_dir, self._limits)
-
-    def _keep(self, incident: Incident) -> tuple[Incident, bool]:
-        """In the store, else in the spool; False: nowhere. The incident says so."""
-        assert incident.uid is not None
-        document = render_document(incident)
-        try:
-            number = self._file.open().add(document)
-        except StoreError as error:
-            note, is_kept = self._keep_in_spool(incident.uid, document, error)
-            soft_errors = tuple(dict.fromkeys((*incident.soft_errors, note)))
-            return replace(incident, soft_errors=soft_errors), is_kept
-        if incident.uid in self._spooled:
-            self._spool.discard(incident.uid)
-            self._spooled.discard(incident.uid)
-        return replace(incident, number=number), True
-
-    def _keep_in_spool(self, uid: str, document: Report, error: StoreError) -> tuple[str, bool]:
-        try:
-            path = self._spool.put(uid, encode(document))
-        except StoreError as second:
-            return f"this report is kept nowhere: {error}; {second}", False
-        self._spooled.add(uid)
-        return (
-            f"{error.what} ({error.why}): this report is kept in {path} until the next start",
-            True,
+    def __init__(
+        self,
+        base: Base,
+        settings: WriterSettings,
+        listener: NewsListener | None = None,
+    ) -> None:
+        self._base = base
+        self._listener = listener
+        self._is_recovered = not settings.recovers
+        self._link = WriterLink(
+            base.selector,
+            base.timers,
+            base.clock,
+            lambda: Service(_WRITER, settings),
+            self._take_news,
         )
 
-    def _reserve_uncounted(self, expected_bytes: int, error: StoreError) -> Reservation | Refusal:
-        """A report in the spool has its dump, too; a storm of crashes does not fill the disk."""
-        if self._uncounted >= _UNCOUNTED_MAX:
-            return Refusal(f"{error}; {_UNCOUNTED_MAX} dumps were kept without it")
-        try:
-            free_bytes = shutil.disk_usage(self._dumps_dir).free - self._limits.keep_free_bytes
-        except OSError as disk_error:
-            return Refusal(f"{self._dumps_dir}: {disk_error.strerror}")
-        if free_bytes < min(expected_bytes, LEAST_BYTES):
-            return Refusal("the disk is full (keep-free)")
-        self._uncounted += 1
-        return Reservation(_UNCOUNTED, min(free_bytes, self._limits.max_use_bytes))
+    def warm_up(self) -> None:
+        self._link.open()
+
+    def pids(self) -> set[int]:
+        return self._link.pids
+
+    def record(
+        self, target: Target, incident: Incident, done: Callable[[], None] = lambda: None
+    ) -> None:
+        report = prepare_report(render_document(incident))
+
+        def finish(answer: Answer | None) -> None:
+            if isinstance(answer, Kept):
+                target.note_kept(answer)
+            else:
+                target.note_kept(Kept(target.kept.number, _describe_silence(), is_kept=False))
+            done()
+
+        target.note_recorded(incident.uid)
+        self._link.ask(Keep(report), finish, _PATIENCE_S)
+
+    def reserve_dump(
+        self, signature: str, expected_bytes: int, done: TakeReservation, *, may_grow: bool = False
+    ) -> None:
+        def finish(answer: Answer | None) -> None:
+            if isinstance(answer, (Reservation, Refusal)):
+                done(answer)
+            else:
+                done(Refusal("the store did not answer in time"))
+
+        request = Reserve(signature, expected_bytes, may_grow)
+        self._link.ask(request, finish, _RESERVE_PATIENCE_S)
+
+    def settle_dump(self, target: Target, reservation: Reservation, result: DumpResult) -> None:
+        request = Settle(reservation, result.path, result.size_bytes, target.uid)
+        self._link.ask(request, _ignore, _PATIENCE_S)
+
+    def forget_dump(self, reservation: Reservation) -> None:
+        self._link.ask(Forget(reservation), _ignore, _PATIENCE_S)
+
+    def finish(self) -> None:
+        """Waits until everything is written, 5 s at most. The watch is over."""
+        until_ns = self._base.clock.monotonic_ns() + _FINISH_PATIENCE_NS
+        while not (self._link.is_answered and (self._is_recovered or self._link.is_lost)):
+            now_ns = self._base.clock.monotonic_ns()
+            if now_ns > until_ns:
+                return
+            due_ns = min(self._base.timers.next_due_ns() or until_ns, until_ns)
+            for call in self._base.selector.wait(max(0, due_ns - now_ns) / 1e9):
+                call(now_ns)
+            for call in self._base.timers.take_due(self._base.clock.monotonic_ns()):
+                call(self._base.clock.monotonic_ns())
+
+    def close(self) -> None:
+        """What it was given is still written."""
+        self._link.close()
+
+    def _take_news(self, news: News) -> None:
+        if isinstance(news, Recovered):
+            self._is_recovered = True
+        elif self._listener is None:
+            return
+        elif isinstance(news, Unspooled):
+            self._listener.on_unspooled(news.numbers)
+        elif isinstance(news, Unreported):
+            self._listener.on_unreported(news.report)
+
+
+def keep_now(place: StorePlace, incident: Incident) -> Incident:
+    """For an incident without a watch: written by us, and waited for."""
+    from perimortem.store.keeper import Keeper
+
+    keeper = Keeper(place)
+    try:
+        (kept,) = keeper.keep([prepare_report(render_document(incident))])
+    finally:
+        keeper.close()
+    return add_kept(incident, kept)
+
+
+def add_kept(incident: Incident, kept: Kept) -> Incident:
+    """With its number, and why it is not in the store."""
+    notes = () if kept.note is None else (kept.note,)
+    soft_errors = tuple(dict.fromkeys((*incident.soft_errors, *notes)))
+    return replace(incident, number=kept.number, soft_errors=soft_errors)
+
+
+def _describe_silence() -> str:
+    return f"this report was not written within {_PATIENCE_S:g} s; it is when the disk answers"
+
+
+def _ignore(_answer: Answer | None) -> None:
+    return

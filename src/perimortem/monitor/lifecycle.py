@@ -30,6 +30,8 @@ class Phase(StrEnum):
     """The crash handler was answered; the dump is being examined while the process ends."""
     EXITING = "exiting"
     """It has ended; its status, or work under way, is awaited."""
+    STORING = "storing"
+    """Its report is being written."""
     REPORTED = "reported"
     """Its end was reported."""
     RELEASED = "released"
@@ -56,6 +58,7 @@ class Event(StrEnum):
     EXITED = "process ended"
     STATUS_KNOWN = "exit status known"
     NOTHING_AWAITED = "nothing is awaited any more"
+    STORED = "report written"
     LEFT = "its crash handler was removed"
     WATCH_ENDED = "watch ended"
 
@@ -83,6 +86,7 @@ class Effect(StrEnum):
     COLLECT_STATUS = "collect the exit status"
     CONCLUDE = "draw the verdict"
     CANCEL_WORK = "cancel all work"
+    STORE_END = "store the report"
     REPORT_END = "report the end"
     REPORT_RELEASE = "report that it runs on"
     CLOSE = "close what is held of it"
@@ -99,6 +103,7 @@ class Awaited(StrEnum):
     EXIT_DUMP = "dump at the exit"
     STATUS = "exit status"
     PATIENCE = "timer of the kill"
+    STORE = "report"
 
 
 class UnexpectedEvent(PerimortemError):
@@ -138,7 +143,7 @@ class Transition:
 
 
 _W, _S, _D, _E = Phase.WATCHED, Phase.SAMPLING, Phase.DUMPING, Phase.EXAMINING
-_C, _G, _X = Phase.CRASHING, Phase.DIAGNOSING, Phase.EXITING
+_C, _G, _X, _R = Phase.CRASHING, Phase.DIAGNOSING, Phase.EXITING, Phase.STORING
 RUNNING = frozenset({_W, _S, _D, _E, _C, _G})
 """The phases of a process that has not ended."""
 _UNINTRUSIVE = frozenset({Awaited.EXIT_DUMP, Awaited.PATIENCE})
@@ -212,8 +217,8 @@ TRANSITIONS: tuple[Transition, ...] = (
         {Event.HANG_DUMPED, Event.HANG_EXAMINED, Event.CRASH_EXAMINED, Event.EXIT_DUMPED},
         None,
     ),
-    _row("w", _X, {Event.END_REQUESTED, Event.LEFT, Event.MONITOR_AT_RISK}, None),
-    _row("x", _X, Event.NOTHING_AWAITED, Phase.REPORTED, Effect.REPORT_END, Effect.CLOSE),
+    _row("w", {_X, _R}, {Event.END_REQUESTED, Event.LEFT, Event.MONITOR_AT_RISK}, None),
+    _row("x", _X, Event.NOTHING_AWAITED, _R, Effect.STORE_END),
     _row("y", RUNNING, Event.LEFT, Phase.RELEASED, *_LET_GO, Effect.CLOSE),
     _row(
         "z",
@@ -228,12 +233,14 @@ TRANSITIONS: tuple[Transition, ...] = (
         "A",
         _X,
         Event.WATCH_ENDED,
-        Phase.REPORTED,
+        _R,
         Effect.CANCEL_WORK,
         Effect.ANSWER_CRASH,
-        Effect.REPORT_END,
-        Effect.CLOSE,
+        Effect.STORE_END,
     ),
+    _row("C", _R, Event.STORED, Phase.REPORTED, Effect.REPORT_END, Effect.CLOSE),
+    _row("D", _R, Event.WATCH_ENDED, None),
+    _row("E", _R, {Event.CRASHED, Event.CRASHED_AGAIN}, None, Effect.ANSWER_CRASH),
 )
 """Every transition there is."""
 
@@ -245,6 +252,7 @@ BEGUN_BY: dict[Effect, Awaited] = {
     Effect.EXAMINE_CRASH: Awaited.CRASH_EXAMINATION,
     Effect.COLLECT_STATUS: Awaited.STATUS,
     Effect.ARM_PATIENCE: Awaited.PATIENCE,
+    Effect.STORE_END: Awaited.STORE,
 }
 """What an effect begins, and so has to be awaited."""
 
@@ -258,6 +266,7 @@ ANSWERED_BY: dict[Event, Awaited] = {
     Event.EXIT_DUMPED: Awaited.EXIT_DUMP,
     Event.STATUS_KNOWN: Awaited.STATUS,
     Event.PATIENCE_OVER: Awaited.PATIENCE,
+    Event.STORED: Awaited.STORE,
 }
 """The events that are answers; each comes once, and only where it is awaited."""
 
@@ -265,7 +274,7 @@ _CANCELLED_BY: dict[Effect, frozenset[Awaited]] = {
     Effect.DISARM_SAMPLE: frozenset({Awaited.SAMPLE}),
     Effect.DISARM_PATIENCE: frozenset({Awaited.PATIENCE}),
     Effect.CANCEL_EXAMINATION: frozenset({Awaited.HANG_EXAMINATION}),
-    Effect.CANCEL_WORK: frozenset(Awaited) - {Awaited.SAMPLE, Awaited.PATIENCE},
+    Effect.CANCEL_WORK: frozenset(Awaited) - {Awaited.SAMPLE, Awaited.PATIENCE, Awaited.STORE},
 }
 
 Table = dict[tuple[Phase, Event], Transition]

@@ -36,6 +36,16 @@ class Listener(Protocol):
         """For a status line."""
 
 
+class NewsListener(Protocol):
+    """Of what earlier monitors left."""
+
+    def on_unspooled(self, numbers: tuple[int, ...]) -> None:
+        """Reports that could not be stored earlier are in the store now, with these numbers."""
+
+    def on_unreported(self, report: str) -> None:
+        """An end that happened while no monitor was running: its report, as JSON."""
+
+
 class WatchListener(Listener, Protocol):
     """Notifications of `watch` besides those of every watch."""
 
@@ -48,20 +58,14 @@ class WatchListener(Listener, Protocol):
         """The watch ends before the target does."""
 
 
-class ServeListener(Listener, Protocol):
+class ServeListener(Listener, NewsListener, Protocol):
     """Notifications of `monitor` besides those of every watch."""
 
     def on_serve(self, address: str) -> None:
         """Programs may connect."""
 
-    def on_unspooled(self, numbers: list[int]) -> None:
-        """Reports that could not be stored earlier are in the store now, with these numbers."""
 
-    def on_unreported(self, incident: Incident) -> None:
-        """A crash that happened while no monitor was running."""
-
-
-class RunListener(Listener, InterruptListener, Protocol):
+class RunListener(Listener, InterruptListener, NewsListener, Protocol):
     """Notifications of `run` besides those of every watch."""
 
     def on_start(
@@ -77,9 +81,3 @@ class RunListener(Listener, InterruptListener, Protocol):
 
     def on_limited(self, what: str) -> None:
         """The command is watched less well than asked, and why."""
-
-    def on_unspooled(self, numbers: list[int]) -> None:
-        """Reports that could not be stored earlier are in the store now, with these numbers."""
-
-    def on_unreported(self, incident: Incident) -> None:
-        """A crash in the tree of a nested monitor that was itself killed."""

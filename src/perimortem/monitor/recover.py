@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 
-from perimortem.model.incident import Incident
-from perimortem.monitor.incident_store import DatabaseStore
+from perimortem.model.process import ProcessRef
+from perimortem.monitor.recorder_list import list_recorders
 from perimortem.monitor.settings import Settings
-from perimortem.monitor.sweep import sweep, sweep_partials
-from perimortem.monitor.unreported import report_unreported
-from perimortem.proc import collect_host
+from perimortem.monitor.sweep import sweep_partials, sweep_run_dir
+from perimortem.store.keeper import Keeper
+from perimortem.store.requests import Unreported, Unspooled
 
 
 def recover(
-    settings: Settings,
-    store: DatabaseStore,
-    on_unreported: Callable[[Incident], None],
-    on_unspooled: Callable[[list[int]], None],
-    *,
-    reports_own: bool = False,
-) -> None:
+    settings: Settings, keeper: Keeper, monitor: ProcessRef, *, reports_own: bool
+) -> Iterator[Unspooled | Unreported]:
     """Store what is in the spool, report the ends that they did not report, then remove their files.
 
-    ``reports_own``: also those of programs that had no monitor."""
-    numbers = store.bring_in()
-    if numbers:
-        on_unspooled(numbers)
-    for incident in report_unreported(settings, store, collect_host(), reports_own=reports_own):
-        on_unreported(incident)
-    sweep(settings.run_dir)
+    A step at a time: the caller has other work. ``monitor``: the one that this is for;
+    ``reports_own``: also the ends of programs that had no monitor."""
+    for numbers in keeper.bring_in():
+        yield Unspooled(tuple(numbers))
+    if list_recorders(settings.run_dir):
+        from perimortem.monitor.unreported import report_unreported  # mostly not needed
+
+        yield from report_unreported(settings, keeper, monitor, reports_own=reports_own)
+        sweep_run_dir(settings.run_dir)
     sweep_partials(settings.dumps_dir)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 
 from perimortem.clock import SystemClock
@@ -13,23 +14,23 @@ from perimortem.monitor.command_target import open_command_target
 from perimortem.monitor.conclude import derive_launch_failure
 from perimortem.monitor.crash_server import CrashServer
 from perimortem.monitor.discovery import Discovery
-from perimortem.monitor.incident_store import DatabaseStore
+from perimortem.monitor.incident_store import WrittenStore, add_kept, keep_now
 from perimortem.monitor.incident_uid import make_uid
 from perimortem.monitor.interrupts import Interrupts
 from perimortem.monitor.listener import RunListener
 from perimortem.monitor.platform import CommandLink
 from perimortem.monitor.prepare import Prepared, adapt, prepare
-from perimortem.monitor.recover import recover
-from perimortem.monitor.settings import Settings
+from perimortem.monitor.settings import Settings, WriterSettings
 from perimortem.monitor.tree import ProcessTree
-from perimortem.proc import collect_host
+from perimortem.proc import collect_host, find_process
+from perimortem.store.place import StorePlace
 from perimortem.system import raise_own_limits
 
 _SCAN_INTERVAL_NS = 1_000_000_000
 
 
 def run_command(
-    argv: tuple[str, ...], settings: Settings, listener: RunListener, store: DatabaseStore
+    argv: tuple[str, ...], settings: Settings, listener: RunListener, place: StorePlace
 ) -> RunResult:
     """Run ``argv`` to its end.
 
@@ -38,7 +39,6 @@ def run_command(
     but could be.
     """
     settings = adapt(settings, listener)
-    recover(settings, store, listener.on_unreported, listener.on_unspooled)
     with ExitStack() as stack:
         try:
             prepared = prepare(argv, settings, stack)
@@ -47,10 +47,10 @@ def run_command(
             incident = derive_launch_failure(
                 argv, error, collect_host(), SystemClock().realtime_ns(), make_uid()
             )
-            return RunResult(store.record_launch_failure(incident), error.exit_status)
+            return RunResult(keep_now(place, incident), error.exit_status)
         except (OSError, ValueError) as error:
             raise CannotWatch("the monitor cannot work", why=str(error)) from error
-        return _watch(process, argv, prepared, settings, listener, store, stack)
+        return _watch(process, argv, prepared, settings, listener, place, stack)
 
 
 def _watch(
@@ -59,13 +59,19 @@ def _watch(
     prepared: Prepared,
     settings: Settings,
     listener: RunListener,
-    store: DatabaseStore,
+    place: StorePlace,
     stack: ExitStack,
 ) -> RunResult:
     sockets, command, base = prepared.sockets, prepared.command, prepared.base
 
+    writer = WriterSettings(
+        place, settings, find_process(os.getpid()), recovers=True, reports_own=False
+    )
+    store = WrittenStore(base, writer, listener)
+    stack.callback(store.close)
+
     def list_helpers() -> set[int]:
-        return command.helper_pids | base.pool.pids()
+        return command.helper_pids | base.pool.pids() | store.pids()
 
     tree = ProcessTree(base.targets)
     discovery = Discovery(tree, settings, list_helpers, command.list_orphans)
@@ -111,5 +117,7 @@ def _watch(
     monitor.engine.run(reporter.is_done)
     incident = reporter.finish(monitor.engine, monitor.concluder)
     link.finish_output()
+    store.finish()
+    incident = add_kept(incident, root.kept)
     listener.on_end(root, incident)
     return reporter.conclude(incident)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 
 from perimortem import wire
@@ -12,16 +13,16 @@ from perimortem.monitor.base import open_base
 from perimortem.monitor.client_programs import ClientPrograms
 from perimortem.monitor.crash_server import CrashServer
 from perimortem.monitor.family import Alone
-from perimortem.monitor.incident_store import DatabaseStore
+from perimortem.monitor.incident_store import WrittenStore
 from perimortem.monitor.lifecycle import Event
 from perimortem.monitor.listener import ServeListener
 from perimortem.monitor.platform import EndRequests
 from perimortem.monitor.recorder_watch import open_recorder_events
-from perimortem.monitor.recover import recover
-from perimortem.monitor.settings import Settings
+from perimortem.monitor.settings import Settings, WriterSettings
 from perimortem.monitor.target import Target
-from perimortem.proc import collect_host
+from perimortem.proc import collect_host, find_process
 from perimortem.recorder import ensure_run_dir
+from perimortem.store.place import StorePlace
 from perimortem.system import raise_own_limits, refuse_own_core
 from perimortem.wire.layout import SERVICE_SOCKET_NAME
 
@@ -30,7 +31,7 @@ _FIRST_CLIENT_NS = 30_000_000_000
 
 
 def serve(
-    settings: Settings, listener: ServeListener, store: DatabaseStore, *, exit_when_idle: bool
+    settings: Settings, listener: ServeListener, place: StorePlace, *, exit_when_idle: bool
 ) -> None:
     """Serve until INT or TERM; with ``exit_when_idle`` until the last program has disconnected.
 
@@ -45,13 +46,18 @@ def serve(
         base = open_base(stack)
         end_requests = EndRequests()
         stack.callback(end_requests.close)
+        writer = WriterSettings(
+            place, settings, find_process(os.getpid()), recovers=True, reports_own=True
+        )
+        store = WrittenStore(base, writer, listener)
+        stack.callback(store.close)
         programs = ClientPrograms(base, settings)
         server = CrashServer(
             sockets,
             base.selector,
             base.targets,
             settings.run_dir,
-            base.pool.pids,
+            lambda: base.pool.pids() | store.pids(),
             programs.find,
             programs.find_core,
             lambda target: base.targets.post(target, Event.LEFT),
@@ -66,12 +72,11 @@ def serve(
             stack,
             store=store,
             listener=listener,
-            reporter=_Reporter(listener, store),
+            reporter=_Reporter(listener),
             family=Alone(),
             answer_crash=server.answer,
         )
         base.selector.register(end_requests.waitable(), lambda _now_ns: monitor.engine.stop())
-        recover(settings, store, listener.on_unreported, listener.on_unspooled, reports_own=True)
         programs.take_over()
         listener.on_serve(sockets.address)
         if exit_when_idle:
@@ -81,20 +86,23 @@ def serve(
             lambda: exit_when_idle and programs.are_gone and not len(server), waits_for_more=True
         )
         monitor.engine.release_all()
+        store.finish()
 
 
 class _Reporter:
     """Each end is recorded and reported when it happens."""
 
-    def __init__(self, listener: ServeListener, store: DatabaseStore) -> None:
+    def __init__(self, listener: ServeListener) -> None:
         self._listener = listener
-        self._store = store
 
     def on_exit(self, target: Target, now_ns: int) -> None:
         return
 
+    def complete_end(self, target: Target, incident: Incident) -> tuple[Incident, bool]:
+        return incident, True
+
     def report_end(self, target: Target, incident: Incident) -> None:
-        self._listener.on_end(target, self._store.record(target, incident))
+        self._listener.on_end(target, incident)
 
     def report_release(self, target: Target, incident: Incident) -> None:
         return

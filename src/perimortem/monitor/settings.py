@@ -8,6 +8,8 @@ from pathlib import Path
 
 from perimortem.hangs.policy import WatchPolicy
 from perimortem.model.dump import DumpOptions
+from perimortem.model.process import ProcessRef
+from perimortem.store.place import StorePlace
 
 
 class OnHang(StrEnum):
@@ -54,3 +56,16 @@ class Settings:
     @property
     def store_path(self) -> Path:
         return self.data_dir / "incidents.db"
+
+
+@dataclass(frozen=True)
+class WriterSettings:
+    """Of the process that writes for a monitor."""
+
+    place: StorePlace
+    settings: Settings
+    monitor: ProcessRef
+    recovers: bool
+    """Also store and report what earlier monitors left."""
+    reports_own: bool
+    """Also the ends of programs that had no monitor."""

@@ -14,8 +14,8 @@ _PARTIAL_S = 3600
 """No worker writes for this long: such a file was left by a monitor that was killed. Arbitrary."""
 
 
-def sweep(run_dir: Path) -> int:
-    """Remove recorders of processes that are gone and reported; returns how many."""
+def sweep_run_dir(run_dir: Path) -> int:
+    """Remove recorders of processes that are gone and need no report; returns how many."""
     alive: dict[int, int] = {}
     try:
         names = os.listdir(run_dir)

@@ -27,6 +27,7 @@ from perimortem.model.recording import Heartbeat, Pulse, Recording, merge_heartb
 from perimortem.model.thread_sample import HangCause, HangKind
 from perimortem.monitor.lifecycle import Awaited, Effect, Event, Life, advance
 from perimortem.monitor.recorder_link import RecorderLink
+from perimortem.store.answers import Kept
 
 if TYPE_CHECKING:
     from perimortem.documents.examination import Examination
@@ -123,10 +124,11 @@ class Target:
         """We signalled it to end, because of --on-hang."""
         self.incident: Incident | None = None
         """The verdict on its end."""
-        self.number: int | None = None
-        """The number of its incident in the store."""
-        self.is_kept = True
-        """False: its incident could be written nowhere; its recorder is left for the next monitor."""
+        self.kept = Kept()
+        """What became of its last report; if it is kept nowhere, its recorder is left for the next
+        monitor."""
+        self.uid: str | None = None
+        """Of its incident, once a report of it is at least on its way to the store."""
         self._changes = 0
 
     @property
@@ -141,6 +143,11 @@ class Target:
     def is_alive(self) -> bool:
         """It is watched, and its end has not been seen."""
         return self.ended_ns is None and not self.life.is_over
+
+    @property
+    def is_recorded(self) -> bool:
+        """It has a report, at least on its way to the store."""
+        return self.uid is not None
 
     @property
     def is_dumped_at_exit(self) -> bool:
@@ -309,13 +316,13 @@ class Target:
         """The verdict on its end, as far as it is known."""
         self.incident = incident
 
-    def set_number(self, number: int) -> None:
-        """Its incident is in the store."""
-        self.number = number
+    def note_recorded(self, uid: str | None) -> None:
+        """A report is on its way to the store."""
+        self.uid = uid
 
-    def set_kept(self, is_kept: bool) -> None:
-        """Whether its incident, as far as it is known, is on the disk."""
-        self.is_kept = is_kept
+    def note_kept(self, kept: Kept) -> None:
+        """What became of that report."""
+        self.kept = kept
 
     def close(self) -> None:
         self.exit_watch.close()

@@ -158,7 +158,7 @@ def describe_process(target: Target, incident: Incident) -> TreeProcess:
         verdict=incident.verdict if target.end is not None else None,
         where=incident.where,
         labels=incident.labels,
-        number=target.number,
+        number=target.kept.number,
         ended_ns=target.ended_ns,
         is_reaped_by_us=incident.exit.source is ExitSource.WAITID,
         is_ended_by_us=target.is_ended_by_policy,

@@ -1,17 +1,23 @@
-"""Report crashes that happened while no monitor was running; each once.
+"""Report ends that happened while no monitor was running; each once.
 
 A monitor may be killed in the middle of a crash. The note remains in the recorder, and a finished dump
-under its final name; the next monitor makes an incident of them.
+under its final name; the next monitor makes an incident of them. A program that was watched and is gone
+without any note is reported, too.
 """
 
 from __future__ import annotations
 
-import os
+import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+
 from perimortem.clock import SystemClock
+from perimortem.documents.base import encode
+from perimortem.documents.report import Report
 from perimortem.errors import MalformedInput
 from perimortem.exits.sources import open_gone_watch
 from perimortem.hangs.target import TargetWatch
@@ -20,102 +26,106 @@ from perimortem.minidump.reader import MinidumpFile
 from perimortem.model.dump import DumpResult, MinidumpType
 from perimortem.model.exits import Exit, ExitKind, ExitSource
 from perimortem.model.fact import FactCode, observed
-from perimortem.model.incident import Host, Incident
+from perimortem.model.incident import Host
 from perimortem.model.process import ProcessRef
 from perimortem.model.recording import Recording
 from perimortem.model.system_log import SystemLogFindings
 from perimortem.monitor.conclude import Collected, WallClock, derive_incident
-from perimortem.monitor.incident_store import DatabaseStore
 from perimortem.monitor.recorder_link import RecorderLink
+from perimortem.monitor.recorder_list import is_alive, list_recorders, read_monitor_pid
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.target import Target
-from perimortem.proc import collect_process_info, read_stat
-from perimortem.recorder import RecorderFile
-from perimortem.recorder.sweep import read_name
+from perimortem.proc import collect_host, collect_process_info, read_stat
+from perimortem.recorder import recorder_path
+from perimortem.recorder.sweep import KEEP_UNREPORTED_S
+from perimortem.report.document import render_document
+from perimortem.store.keeper import Keeper
+from perimortem.store.requests import Unreported
+from perimortem.store.stored_report import prepare_report
 from perimortem.text import printable
 
 _AT_ONCE_MAX = 1000
 
 
-def list_recorders(run_dir: Path) -> list[ProcessRef]:
-    """Every process that left a recorder, or has one."""
-    try:
-        names = os.listdir(run_dir)
-    except OSError:
-        return []
-    found = [read_name(name) for name in names if name.endswith(".rec") and name[0] != "."]
-    return [ProcessRef(*identity) for identity in found if identity is not None]
-
-
-def is_alive(process: ProcessRef) -> bool:
-    facts = read_stat(process.pid)
-    return (
-        facts is not None
-        and not facts.is_dead
-        and facts.start_time_ticks == process.start_time_ticks
-    )
-
-
-def read_monitor_pid(run_dir: Path, process: ProcessRef) -> int | None:
-    """The pid of its monitor, from its recorder; 0: it has none, None: unreadable."""
-    link = RecorderLink(run_dir, process)
-    try:
-        recorder = RecorderFile(link.path, process)
-    except (OSError, MalformedInput):
-        return None
-    recorder.close()
-    return recorder.monitor_pid
-
-
 def report_unreported(
-    settings: Settings, store: DatabaseStore, host: Host, *, reports_own: bool = False
-) -> list[Incident]:
-    """Make incidents of unreported crashes, and remove their recorders.
+    settings: Settings, keeper: Keeper, monitor: ProcessRef, *, reports_own: bool
+) -> Iterator[Unreported]:
+    """Make incidents of unreported ends, and remove their recorders.
 
-    ``reports_own``: also for programs that had no monitor, which are the responsibility
-    of `perimortem monitor`."""
-    reported: list[Incident] = []
+    ``monitor``: the one that this is for, whose own programs are left to it; ``reports_own``: also for
+    programs that had no monitor. They are left to `perimortem monitor` for a day."""
+    host = collect_host()
+    count = 0
     for process in list_recorders(settings.run_dir):
-        if len(reported) >= _AT_ONCE_MAX:
-            break
-        monitor_pid = read_monitor_pid(settings.run_dir, process)
-        if monitor_pid is None or is_alive(process) or (monitor_pid == 0 and not reports_own):
+        if count >= _AT_ONCE_MAX:
+            return
+        owner_pid = read_monitor_pid(settings.run_dir, process)
+        if owner_pid is None or is_alive(process):
             continue
-        if monitor_pid not in (0, os.getpid()) and read_stat(monitor_pid) is not None:
+        if _has_monitor(process, owner_pid, monitor):
             continue  # it is about to report it itself
-        incident = _report(process, monitor_pid, settings, store, host)
-        if incident is not None:
-            reported.append(incident)
-    return reported
+        if owner_pid == 0 and not reports_own and not _is_old(settings.run_dir, process):
+            continue
+        report = _report(process, owner_pid, settings, keeper, host, monitor.pid)
+        if report is not None:
+            count += 1
+            yield Unreported(encode(report))
+
+
+def _has_monitor(process: ProcessRef, owner_pid: int, monitor: ProcessRef) -> bool:
+    """In a container every monitor has the same pid: what started before ours was an earlier one's."""
+    if owner_pid == monitor.pid:
+        return process.start_time_ticks >= monitor.start_time_ticks
+    return owner_pid != 0 and read_stat(owner_pid) is not None
+
+
+def _is_old(run_dir: Path, process: ProcessRef) -> bool:
+    try:
+        modified_s = recorder_path(run_dir, process).lstat().st_mtime
+    except OSError:
+        return False
+    return time.time() - modified_s > KEEP_UNREPORTED_S
 
 
 def _report(
-    process: ProcessRef, monitor_pid: int, settings: Settings, store: DatabaseStore, host: Host
-) -> Incident | None:
+    process: ProcessRef,
+    owner_pid: int,
+    settings: Settings,
+    keeper: Keeper,
+    host: Host,
+    monitor_pid: int,
+) -> Report | None:
     """Two monitors may do so at once, and one may be killed: by its uid the store has it once."""
     clock = SystemClock()
     link = RecorderLink(settings.run_dir, process)
-    recording = link.read_recording(clock.monotonic_ns())
-    if recording is None or not _is_significant(recording):
+    now_ns = clock.monotonic_ns()
+    recording = link.read_recording(now_ns)
+    booted_ns = clock.realtime_ns() - clock.boottime_ns()
+    if recording is None or not _needs_report(recording, owner_pid, booted_ns):
         link.close()
         return None
-    target = _restore_target(process, link, recording, monitor_pid, settings)
+    target = _restore_target(process, link, recording, owner_pid, settings)
     try:
         wall = WallClock.read(clock)
-        collected = Collected(recording, SystemLogFindings(), host, wall, os.getpid())
-        kept = store.record(target, derive_incident(target, collected))
-        if target.is_kept:  # else it is left for the next monitor
-            with suppress(OSError):
-                link.path.unlink()
-        return kept
+        collected = Collected(recording, SystemLogFindings(), host, wall, monitor_pid)
+        report = render_document(derive_incident(target, collected))
+        kept = keeper.keep_unfinished(prepare_report(report))
+        if not kept.is_kept:
+            return None  # its recorder is left for the next monitor
+        with suppress(OSError):
+            link.path.unlink()
+        return msgspec.structs.replace(report, id=kept.number)
     finally:
         target.close()
 
 
-def _is_significant(recording: Recording) -> bool:
-    note = recording.exit_note
-    is_crash = recording.crash is not None and recording.crash.is_fatal
-    return is_crash or (note is not None and not note.is_wanted)
+def _needs_report(recording: Recording, owner_pid: int, booted_ns: int) -> bool:
+    """It crashed, or exited as it should not have, or was watched and ended without a word."""
+    if recording.has_bad_end:
+        return True
+    # Of forked children there may be thousands; and the end of the system ends everything.
+    is_watched = owner_pid != 0 and not recording.is_forked
+    return recording.is_silent and is_watched and recording.created_at_ns > booted_ns
 
 
 def _restore_target(
@@ -128,13 +138,16 @@ def _restore_target(
     """As if it had been watched: its end is taken from the last thing that it recorded."""
     note = recording.exit_note
     end = Exit(ExitKind.UNKNOWN, ExitSource.NONE)
+    soft_errors = []
     if recording.crash is not None and recording.crash.is_fatal:
         ended_ns = recording.crash.monotonic_ns
-    else:
-        assert note is not None
+    elif note is not None:
         ended_ns = note.monotonic_ns
         if note.status is not None:
             end = Exit(ExitKind.EXITED, ExitSource.GOODBYE, code=note.status & 0xFF)
+    else:
+        ended_ns = max((beat.beat_ns for beat in recording.pulse.heartbeats), default=0)
+        soft_errors.append("when it ended is not known: its last heartbeat is given")
     name = link.name or str(process.pid)
     target = Target(
         replace(collect_process_info(process), name=printable(name)),
@@ -146,6 +159,8 @@ def _restore_target(
         dumps=_find_dumps(settings.dumps_dir, process.pid, recording),
         owner_pid=monitor_pid,
     )
+    for text in soft_errors:
+        target.note_soft_error(text)
     target.note_ended(ended_ns)
     target.note_exit(end)
     return target

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -13,14 +14,15 @@ from perimortem.monitor.base import open_base
 from perimortem.monitor.discovery import Discovery
 from perimortem.monitor.family import Alone
 from perimortem.monitor.find import Wanted
-from perimortem.monitor.incident_store import IncidentStore
+from perimortem.monitor.incident_store import WrittenStore
 from perimortem.monitor.listener import WatchListener
 from perimortem.monitor.platform import EndRequests
 from perimortem.monitor.recorder_watch import open_recorder_events
-from perimortem.monitor.settings import Settings
+from perimortem.monitor.settings import Settings, WriterSettings
 from perimortem.monitor.tree import ProcessTree
 from perimortem.monitor.watch_reporter import WatchReporter
-from perimortem.proc import collect_host
+from perimortem.proc import collect_host, find_process
+from perimortem.store.place import StorePlace
 from perimortem.system import raise_own_limits
 
 _SCAN_INTERVAL_NS = 1_000_000_000
@@ -39,7 +41,7 @@ def watch_processes(
     wanted: Wanted,
     settings: Settings,
     listener: WatchListener,
-    store: IncidentStore,
+    place: StorePlace,
 ) -> WatchResult:
     """Watch ``pids`` until all have ended, or until INT or TERM ends the watch.
 
@@ -53,8 +55,13 @@ def watch_processes(
         stack.callback(end_requests.close)
         tree = ProcessTree(base.targets)
         remember_ends()
-        reporter = WatchReporter(tree, listener, store)
-        discovery = Discovery(tree, settings, base.pool.pids)
+        writer = WriterSettings(
+            place, settings, find_process(os.getpid()), recovers=False, reports_own=False
+        )
+        store = WrittenStore(base, writer)
+        stack.callback(store.close)
+        reporter = WatchReporter(tree, listener)
+        discovery = Discovery(tree, settings, lambda: base.pool.pids() | store.pids())
         monitor = build_monitor(
             base,
             settings,
@@ -75,6 +82,7 @@ def watch_processes(
             base.timers.call_every(_SCAN_INTERVAL_NS, now_ns, attacher.scan)
         monitor.engine.run(waits_for_more=settings.follow and wanted.may_come)
         monitor.engine.release_all()
+        store.finish()
         return WatchResult(reporter.ended, reporter.left)
 
 

@@ -24,7 +24,7 @@ from perimortem.model.recording import (
 )
 from perimortem.recorder import layout
 from perimortem.recorder.crash import decode_crash
-from perimortem.recorder.layout import EventSlot, Header, LimitState, LiveWords
+from perimortem.recorder.layout import EventSlot, Header, HeaderFlag, LimitState, LiveWords
 from perimortem.recorder.layout import ExitNote as RawExitNote
 from perimortem.text import decode_text
 
@@ -168,6 +168,7 @@ def decode_recording(data: bytes, now_ns: int) -> Recording:
         crash=crash,
         created_at_ns=header.created_realtime_ns,
         soft_errors=tuple(soft_errors),
+        is_forked=bool(header.flags & HeaderFlag.FORKED),
     )
 
 

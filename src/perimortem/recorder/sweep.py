@@ -1,17 +1,21 @@
-"""Remove recorders that are no longer needed: of dead processes, reported or too old to report."""
+"""Remove recorders that are no longer needed: of dead processes whose end needs no report."""
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
 from pathlib import Path
 
-from perimortem.recorder.layout import LIVE_WORDS_OFFSET, Header, HeaderFlag, LiveWords
+from perimortem.errors import MalformedInput
+from perimortem.recorder import layout
+from perimortem.recorder.decode import decode_recording
 
 KEEP_UNREPORTED_S = 24 * 3600
-"""If a dead process said no goodbye, its file is kept a day, for a monitor that was down. Arbitrary."""
+"""If a dead process left no word, its file is kept a day, for a monitor that was down. Arbitrary."""
 _LEFTOVER_S = 60
+_SIZE_MAX = layout.file_size(layout.EVENT_SLOT_COUNT_MAX)
 _READ_ONLY = os.O_RDONLY | sum(
     getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_BINARY")
 )
@@ -38,9 +42,7 @@ def sweep_recorders(run_dir: Path, start_time_of: dict[int, int]) -> int:
             continue
         try:
             age_s = now - entry.stat(follow_symlinks=False).st_mtime
-            is_unneeded = match[3] or _needs_no_report(entry.path)
-            limit_s = _LEFTOVER_S if is_unneeded else KEEP_UNREPORTED_S
-            if age_s > limit_s:
+            if age_s > _LEFTOVER_S and (match[3] or age_s > _find_limit_s(entry.path)):
                 os.unlink(entry.path)
                 removed += 1
         except OSError:
@@ -48,12 +50,15 @@ def sweep_recorders(run_dir: Path, start_time_of: dict[int, int]) -> int:
     return removed
 
 
-def _needs_no_report(path: str) -> bool:
-    """It said goodbye; or it was a forked child, of which there may be thousands."""
-    fd = os.open(path, _READ_ONLY)
-    with open(fd, "rb", buffering=0) as file:
-        raw = file.read(LIVE_WORDS_OFFSET + LiveWords.size())
-    if len(raw) < LIVE_WORDS_OFFSET + LiveWords.size():
-        return False
-    is_forked = bool(Header.read(raw).flags & HeaderFlag.FORKED)
-    return is_forked or LiveWords.read(raw, LIVE_WORDS_OFFSET).goodbye_ns != 0
+def _find_limit_s(path: str) -> float:
+    """How long the recorder of a dead process is kept; an end that was not reported: for ever."""
+    with open(os.open(path, _READ_ONLY), "rb") as file:
+        data = file.read(_SIZE_MAX)
+    try:
+        recording = decode_recording(data, time.monotonic_ns())
+    except MalformedInput:
+        return KEEP_UNREPORTED_S
+    if recording.has_bad_end:
+        return math.inf
+    is_silent = recording.is_silent and not recording.is_forked
+    return KEEP_UNREPORTED_S if is_silent else _LEFTOVER_S

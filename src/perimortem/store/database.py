@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib import resources
@@ -12,6 +12,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Self
 
 from perimortem.errors import MalformedInput, StoreError
+from perimortem.store.stored_report import StoredReport, prepare_report
 
 if TYPE_CHECKING:
     from perimortem.documents.report import Report
@@ -52,7 +53,6 @@ class Store:
             self._connection = sqlite3.connect(path, timeout=patience_s)
             path.chmod(0o600)
             self._enter_wal()
-            self._connection.execute("PRAGMA synchronous = FULL")  # a report survives a power cut
             self._migrate()
             self._identity = _identify(path)
         except (sqlite3.Error, OSError) as error:
@@ -73,40 +73,32 @@ class Store:
         return self._identity is not None and _identify(self.path) == self._identity
 
     def add(self, report: Report, *, only_newer: bool = False) -> int:
-        """Store a report, with its number as ``id``; returns that.
+        """Store a report; returns its number. See :meth:`add_all`. Raises :class:`StoreError`."""
+        return self.add_all([prepare_report(report)], only_newer=only_newer)[0]
+
+    def add_all(self, reports: Sequence[StoredReport], *, only_newer: bool = False) -> list[int]:
+        """Store reports in one transaction, all of them or none; returns their numbers.
 
         A report with the same uid is replaced, and keeps its number; with ``only_newer`` only by one
         whose verdict is not older. Raises :class:`StoreError`."""
         with self.transaction() as ask:
-            known = ask(
-                "SELECT id, json_extract(report, '$.verdict_at') FROM incident WHERE uid = ?",
-                (report.uid,),
-            )
-            if known and only_newer and known[0][1] > report.verdict_at:
-                return int(known[0][0])
-            if known:
-                number = int(known[0][0])
-                ask(
-                    "UPDATE incident SET verdict = ?, name = ?, pid = ?, started_at = ?, "
-                    "ended_at = ?, has_dump = ?, uid = ?, report = ? WHERE id = ?",
-                    (*_columns(report), _encode(report, number), number),
-                )
-                return number
-            ask(
-                "INSERT INTO incident "
-                "(verdict, name, pid, started_at, ended_at, has_dump, uid, report) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, '')",
-                _columns(report),
-            )
-            number = int(ask("SELECT last_insert_rowid()", ())[0][0])
-            ask("UPDATE incident SET report = ? WHERE id = ?", (_encode(report, number), number))
-            ask("DELETE FROM incident WHERE id <= ?", (number - INCIDENTS_MAX,))
-            return number
+            return [_add(ask, report, only_newer) for report in reports]
+
+    def find_number(self, uid: str, *, with_end: bool) -> int | None:
+        """The number of the incident with that uid; ``with_end``: if its program has ended.
+
+        Raises :class:`StoreError`."""
+        ended = "AND json_extract(report, '$.ended_at') IS NOT NULL" if with_end else ""
+        rows = self._query(f"SELECT id FROM incident WHERE uid = ? {ended}", (uid,))
+        return int(rows[0][0]) if rows else None
 
     @contextmanager
-    def transaction(self) -> Iterator[Ask]:
-        """No other process writes meanwhile; stores all of it or nothing. Raises :class:`StoreError`."""
+    def transaction(self, *, is_durable: bool = True) -> Iterator[Ask]:
+        """No other process writes meanwhile; stores all of it or nothing. Raises :class:`StoreError`.
+
+        ``is_durable``: synced to the disk, so that it survives a power cut."""
         try:
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield lambda sql, values: self._connection.execute(sql, values).fetchall()
@@ -132,7 +124,7 @@ class Store:
         """The report with that number. Raises :class:`StoreError`, also if a newer version wrote it."""
         row = self._query("SELECT report FROM incident WHERE id = ?", (number,))
         try:
-            return _decode(row[0][0]) if row else None
+            return _decode(row[0][0], number) if row else None
         except MalformedInput as error:
             raise StoreError(
                 f"incident {number} cannot be read", why=error.why, remedy=error.remedy
@@ -243,30 +235,54 @@ def _identify(path: Path) -> tuple[int, int] | None:
     return facts.st_dev, facts.st_ino
 
 
-def _columns(report: Report) -> tuple[Any, ...]:
-    return (
-        report.verdict.value,
-        report.target.name,
-        report.target.pid,
+def _add(ask: Ask, report: StoredReport, only_newer: bool) -> int:
+    known = ask(
+        "SELECT id, json_extract(report, '$.verdict_at') FROM incident WHERE uid = ?",
+        (report.uid,),
+    )
+    values = (
+        report.verdict,
+        report.name,
+        report.pid,
         report.started_at,
-        report.ended_at or report.verdict_at,
-        int(any(dump.path for dump in report.dumps)),
+        report.ended_at,
+        int(bool(report.dump_paths)),
+        report.text,
         report.uid,
     )
+    if known:
+        number, verdict_at = int(known[0][0]), known[0][1]
+        if not only_newer or verdict_at <= report.verdict_at:
+            ask(
+                "UPDATE incident SET verdict = ?, name = ?, pid = ?, started_at = ?, ended_at = ?, "
+                "has_dump = ?, report = ? WHERE uid = ?",
+                values,
+            )
+            _link_dumps(ask, number, report)
+        return number
+    ask(
+        "INSERT INTO incident (verdict, name, pid, started_at, ended_at, has_dump, report, uid) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        values,
+    )
+    number = int(ask("SELECT last_insert_rowid()", ())[0][0])
+    _link_dumps(ask, number, report)
+    ask("DELETE FROM incident WHERE id <= ?", (number - INCIDENTS_MAX,))
+    return number
+
+
+def _link_dumps(ask: Ask, number: int, report: StoredReport) -> None:
+    """When one of them is removed, its incident says so."""
+    for path in report.dump_paths:
+        ask("UPDATE dump SET incident = ? WHERE path = ?", (number, path))
 
 
 # The types of a report take some time to load, and most commands need none.
 
 
-def _encode(report: Report, number: int) -> str:
+def _decode(text: str, number: int) -> Report:
     import msgspec
 
-    from perimortem.documents.base import encode
-
-    return encode(msgspec.structs.replace(report, id=number))
-
-
-def _decode(text: str) -> Report:
     from perimortem.report.upgrade import read_report
 
-    return read_report(text)
+    return msgspec.structs.replace(read_report(text), id=number)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from perimortem.store.answers import Refusal, Reservation
 from perimortem.store.database import Ask, Store
 from perimortem.store.retention import Limits, StoredDump, plan_removals
 
@@ -24,23 +25,7 @@ LAPSE_S = 600.0
 LEAST_BYTES = 512 << 10
 """With less space no dump is useful."""
 _HOUR_S = 3600.0
-
-
-@dataclass(frozen=True)
-class Reservation:
-    """Permission to dump."""
-
-    number: int
-    size_limit_bytes: int
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Why not, for a report: one phrase."""
-
-    why: str
-    is_repeat: bool = False
-    """Similar dumps were already kept: another would show nothing new."""
+_LIMITS_KEPT = "removed: the store keeps its limits (max-use)"
 
 
 @dataclass(frozen=True)
@@ -77,7 +62,7 @@ class DumpLedger:
         """Reserve one dump of about ``expected_bytes``; older ones are removed if necessary.
 
         ``may_grow``: it may take all available space. Raises StoreError."""
-        with self._store.transaction() as ask:
+        with self._store.transaction(is_durable=False) as ask:
             now_s = self._now_s()
             earlier = ask(
                 "SELECT incident FROM dump WHERE signature = ? AND asked_at > ? ORDER BY id",
@@ -103,19 +88,22 @@ class DumpLedger:
             return Reservation(int(number), room if may_grow else allowed)
 
     def settle(
-        self, reservation: Reservation, path: str | None, size_bytes: int, incident: int | None
+        self, reservation: Reservation, path: str | None, size_bytes: int, uid: str | None
     ) -> None:
         """The dump exists, or failed. A failed one still counts for its signature:
-        what makes a worker fail will do so again. Raises StoreError."""
-        with self._store.transaction() as ask:
+        what makes a worker fail will do so again. ``uid``: of the incident that it belongs to.
+
+        Raises StoreError."""
+        with self._store.transaction(is_durable=False) as ask:
             ask(
-                "UPDATE dump SET path = ?, size_bytes = ?, incident = ? WHERE id = ?",
-                (path or "", size_bytes if path else 0, incident, reservation.number),
+                "UPDATE dump SET path = ?, size_bytes = ?, "
+                "incident = (SELECT id FROM incident WHERE uid = ?) WHERE id = ?",
+                (path or "", size_bytes if path else 0, uid, reservation.number),
             )
 
     def forget(self, reservation: Reservation) -> None:
         """As if it had never been reserved. Raises StoreError."""
-        with self._store.transaction() as ask:
+        with self._store.transaction(is_durable=False) as ask:
             ask("DELETE FROM dump WHERE id = ?", (reservation.number,))
 
     def clear(self, *, dry_run: bool = False) -> Cleared:
@@ -126,6 +114,8 @@ class DumpLedger:
     def _make_room(self, ask: Ask, needed_bytes: int, *, dry_run: bool = False) -> Cleared:
         now_s = self._now_s()
         dumps = self._list_dumps(ask)
+        if not dry_run:
+            _note_missing(ask, {str(dump.path) for dump in dumps})
         (set_aside,) = ask(
             "SELECT coalesce(sum(size_bytes), 0) FROM dump WHERE path IS NULL AND asked_at > ?",
             (now_s - LAPSE_S,),
@@ -140,7 +130,7 @@ class DumpLedger:
         removed = planned if dry_run else [dump for dump in planned if _remove(dump)]
         if not dry_run:
             for dump in removed:
-                _note_removed(ask, str(dump.path))
+                _note_removed(ask, str(dump.path), _LIMITS_KEPT)
         return Cleared(tuple(removed), used - sum(dump.size_bytes for dump in removed))
 
     def _list_dumps(self, ask: Ask) -> list[StoredDump]:
@@ -174,7 +164,14 @@ def _forget_failures(ask: Ask, before_s: float) -> None:
     ask("DELETE FROM dump WHERE path IS NULL AND asked_at < ?", (before_s - LAPSE_S,))
 
 
-def _note_removed(ask: Ask, path: str) -> None:
+def _note_missing(ask: Ask, found: set[str]) -> None:
+    """Removed by a process that was killed before it could say so, or by the user."""
+    for (path,) in ask("SELECT DISTINCT path FROM dump WHERE path != ''", ()):
+        if path not in found and not os.path.lexists(path):
+            _note_removed(ask, path, "it is gone")
+
+
+def _note_removed(ask: Ask, path: str, why: str) -> None:
     """Its incident says so from now on."""
     for number, text in ask(
         "SELECT id, report FROM incident WHERE id IN (SELECT incident FROM dump WHERE path = ?)",
@@ -183,7 +180,7 @@ def _note_removed(ask: Ask, path: str) -> None:
         report = json.loads(text)
         for dump in report["dumps"]:
             if dump["path"] == path:
-                dump |= {"path": None, "error": "removed: the store keeps its limits (max-use)"}
+                dump |= {"path": None, "error": why}
         has_dump = any(dump["path"] for dump in report["dumps"])
         ask(
             "UPDATE incident SET report = ?, has_dump = ? WHERE id = ?",

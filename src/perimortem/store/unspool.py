@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 from perimortem.errors import MalformedInput
 from perimortem.store.database import Store
-from perimortem.store.spool import Spool
+from perimortem.store.spool import Entry, Spool
+from perimortem.store.stored_report import StoredReport, prepare_report
+
+_AT_ONCE = 100
+"""In one commit. Arbitrary."""
 
 
-def unspool(spool: Spool, store: Store) -> list[int]:
-    """Each is removed once the store has it; returns their numbers. Raises StoreError: the rest stays.
+def unspool(spool: Spool, open_store: Callable[[], Store]) -> Iterator[list[int]]:
+    """Each is removed once the store has it; yields their numbers, some at a time.
 
-    Two processes may do so at once, and one may be killed at any point: the store knows a report by its
-    uid, so that none gets in twice.
+    Raises StoreError: the rest stays. Two processes may do so at once, and one may be killed at any
+    point: the store knows a report by its uid, so that none gets in twice.
     """
-    entries = spool.list_entries()
-    if not entries:
-        return []
-    from perimortem.report.upgrade import (
-        read_report,
-    )  # with the types of a report: mostly not needed
+    waiting = spool.list_entries()
+    for first in range(0, len(waiting), _AT_ONCE):
+        entries = waiting[first : first + _AT_ONCE]
+        readable = [(entry.path, report) for entry in entries if (report := _read(spool, entry))]
+        numbers = open_store().add_all([report for _, report in readable], only_newer=True)
+        for path, _ in readable:
+            _remove(path)
+        yield numbers
 
-    numbers = []
-    for entry in entries:
-        try:
-            report = read_report(entry.text)
-        except MalformedInput:
-            spool.set_aside(entry)
-            continue
-        numbers.append(store.add(report, only_newer=True))
-        with suppress(OSError):
-            entry.path.unlink(missing_ok=True)
-    return numbers
+
+def _read(spool: Spool, entry: Entry) -> StoredReport | None:
+    """With the types of a report, which mostly are not needed."""
+    from perimortem.report.upgrade import read_report
+
+    try:
+        return prepare_report(read_report(entry.text))
+    except MalformedInput:
+        spool.set_aside(entry)
+        return None
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ if sys.platform == "win32":
     )
     from perimortem.system.windows.resume import let_run
     from perimortem.system.windows.selector import open_selector
+    from perimortem.system.windows.service import Service
     from perimortem.system.windows.terminal import accepts_codes
 else:
     from perimortem.system.linux.helper import Helper
@@ -28,11 +29,13 @@ else:
     )
     from perimortem.system.linux.resume import let_run
     from perimortem.system.linux.selector import open_selector
+    from perimortem.system.linux.service import Service
     from perimortem.system.linux.terminal import accepts_codes
 
 __all__ = [
     "Helper",
     "Selector",
+    "Service",
     "accepts_codes",
     "descriptors_max",
     "let_run",

@@ -18,7 +18,7 @@ def command(as_json: bool) -> int:
     """
     from perimortem.cli.output import echo_json
     from perimortem.monitor.doctor import Importance
-    from perimortem.monitor.platform import examine
+    from perimortem.monitor.platform.doctor import examine
 
     checks = examine()
     failed = any(not check.ok and check.importance is Importance.NEEDED for check in checks)

@@ -30,15 +30,14 @@ def command(config: Path | None, as_json: bool, exit_when_idle: bool, **options:
     There is one such monitor per user (per run directory). At startup it reports the crashes that
     happened while no monitor was running.
     """
-    from perimortem.cli.incident_store import open_incident_store
     from perimortem.cli.listener import ConsoleListener
     from perimortem.cli.settings import build_settings
+    from perimortem.cli.store_place import find_place
     from perimortem.config.resolve import resolve
     from perimortem.monitor.serve import serve
 
     resolved = resolve(collect_flags(options), config)
     settings = build_settings(resolved)
     listener = ConsoleListener(quiet=resolved["quiet"], as_json=as_json, shares_terminal=False)
-    with open_incident_store(settings, resolved) as store:
-        serve(settings, listener, store, exit_when_idle=exit_when_idle)
+    serve(settings, listener, find_place(settings, resolved), exit_when_idle=exit_when_idle)
     return 0

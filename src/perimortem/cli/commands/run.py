@@ -102,10 +102,10 @@ def command(
     (`perimortem list`). A hang is reported when a heartbeat stops; nothing is killed unless --on-hang
     says so.
     """
-    from perimortem.cli.incident_store import check_can_watch, open_incident_store
     from perimortem.cli.listener import ConsoleListener
     from perimortem.cli.output import say, write_report
     from perimortem.cli.settings import build_settings
+    from perimortem.cli.store_place import check_can_watch, find_place
     from perimortem.config.resolve import resolve
     from perimortem.errors import CannotWatch
     from perimortem.monitor.platform import Unwatched, end_like
@@ -121,8 +121,7 @@ def command(
     listener = ConsoleListener(quiet=quiet, as_json=as_json, shares_terminal=True, is_silent=silent)
     unwatched = Unwatched()
     try:
-        with open_incident_store(settings, resolved) as store:
-            result = run_command(argv, settings, listener, store)
+        result = run_command(argv, settings, listener, find_place(settings, resolved))
     except CannotWatch as error:
         if must_watch:
             raise

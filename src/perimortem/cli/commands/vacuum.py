@@ -40,7 +40,7 @@ def command(as_json: bool, dry_run: bool, **options: Any) -> int:
     from perimortem.cli.settings import build_settings
     from perimortem.cli.store_limits import read_limits
     from perimortem.config.resolve import resolve
-    from perimortem.monitor.sweep import sweep, sweep_partials
+    from perimortem.monitor.sweep import sweep_partials, sweep_run_dir
     from perimortem.report.units import format_size
     from perimortem.store.database import Store
     from perimortem.store.ledger import DumpLedger
@@ -49,7 +49,7 @@ def command(as_json: bool, dry_run: bool, **options: Any) -> int:
     resolved = resolve(flags)
     settings = build_settings(resolved)
     if not dry_run:
-        sweep(settings.run_dir)
+        sweep_run_dir(settings.run_dir)
         sweep_partials(settings.dumps_dir)
     with Store(settings.store_path) as store:
         limits = read_limits(resolved, settings.dumps_dir)

@@ -66,9 +66,9 @@ def command(
     """
     from dataclasses import replace
 
-    from perimortem.cli.incident_store import open_incident_store
     from perimortem.cli.listener import ConsoleListener
     from perimortem.cli.settings import build_settings
+    from perimortem.cli.store_place import find_place
     from perimortem.config.resolve import resolve
     from perimortem.monitor.find import Wanted
     from perimortem.monitor.platform import NEEDS_LAUNCH
@@ -94,6 +94,5 @@ def command(
         found = wanted.wait()
     refuse_self(found, os.getpid())
     listener = ConsoleListener(quiet=resolved["quiet"], as_json=as_json, shares_terminal=False)
-    with open_incident_store(settings, resolved) as store:
-        watch_processes(found, wanted, settings, listener, store)
+    watch_processes(found, wanted, settings, listener, find_place(settings, resolved))
     return 0

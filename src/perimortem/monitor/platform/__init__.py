@@ -10,7 +10,6 @@ import sys
 if sys.platform == "win32":
     from perimortem.monitor.platform.windows.command import Command
     from perimortem.monitor.platform.windows.command_link import CommandLink
-    from perimortem.monitor.platform.windows.doctor import examine
     from perimortem.monitor.platform.windows.end_requests import EndRequests
     from perimortem.monitor.platform.windows.ending import end_like
     from perimortem.monitor.platform.windows.observers import NEEDS_LAUNCH, open_observers
@@ -18,7 +17,6 @@ if sys.platform == "win32":
 else:
     from perimortem.monitor.platform.linux.command import Command
     from perimortem.monitor.platform.linux.command_link import CommandLink
-    from perimortem.monitor.platform.linux.doctor import examine
     from perimortem.monitor.platform.linux.end_requests import EndRequests
     from perimortem.monitor.platform.linux.ending import end_like
     from perimortem.monitor.platform.linux.observers import NEEDS_LAUNCH, open_observers
@@ -31,6 +29,5 @@ __all__ = [
     "EndRequests",
     "Unwatched",
     "end_like",
-    "examine",
     "open_observers",
 ]

@@ -21,7 +21,8 @@ def refuse_own_core() -> None:
 
 
 def raise_own_limits() -> None:
-    """Each target takes two descriptors. What `run` starts gets our original limits."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    """Each target takes two descriptors; a dump is large. What `run` starts gets our original limits."""
+    for limit in (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE):
+        _, hard = resource.getrlimit(limit)
+        with suppress(OSError, ValueError):
+            resource.setrlimit(limit, (hard, hard))

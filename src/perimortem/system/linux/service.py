@@ -1,0 +1,125 @@
+"""A child of ours that serves requests as long as we live: lines in, lines out.
+
+It is forked: what it needs is loaded already, and it starts in a millisecond. It has its own session,
+ignores the signals that end us, and keeps nothing of ours open. When we close its input it does what
+it was asked, and ends.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+assert sys.platform == "linux"
+
+_BUFFER_BYTES = 4 << 20
+_READ_MAX = 65536
+_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE)
+
+Serve = Callable[[Any, Iterator[bytes], Callable[[bytes], None]], None]
+"""serve(its settings, the lines that come, send)"""
+
+
+class Service:
+    """A running service. Nothing here waits for it, but :meth:`end`."""
+
+    def __init__(self, module: str, settings: object) -> None:
+        """``module`` has a function ``serve`` (:data:`Serve`). Raises OSError."""
+        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        ours.setblocking(False)
+        with suppress(OSError):
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
+        self._unsent = bytearray()
+        try:
+            self.pid = os.fork()
+        except OSError:
+            ours.close()
+            its.close()
+            raise
+        if self.pid == 0:
+            _live(module, settings, its)
+        its.close()
+        self._socket = ours
+        self._status: int | None = None
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What waits for it to read more; :meth:`flush` sends that."""
+        return len(self._unsent)
+
+    def waitable(self) -> int:
+        """Ready when there is something to :meth:`read`."""
+        return self._socket.fileno()
+
+    def send(self, data: bytes) -> None:
+        """To be read by it in this order. If it has died, :meth:`read` says so."""
+        self._unsent += data
+        self.flush()
+
+    def flush(self) -> None:
+        try:
+            while self._unsent:
+                del self._unsent[: self._socket.send(self._unsent)]
+        except BlockingIOError:
+            return
+        except OSError:
+            self._unsent.clear()
+
+    def read(self) -> bytes | None:
+        """What it has sent; empty at its end; None: nothing yet."""
+        try:
+            return self._socket.recv(_READ_MAX)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+
+    def end(self, patience_s: float) -> None:
+        """It ends when it has done what was asked of it; it is left to that after ``patience_s``."""
+        self._socket.close()
+        try:
+            handle = os.pidfd_open(self.pid)
+            try:
+                select.select([handle], [], [], patience_s)
+            finally:
+                os.close(handle)
+            os.waitpid(self.pid, os.WNOHANG)
+        except OSError:
+            return  # something else has reaped it, or there is no descriptor
+
+
+def _live(module: str, settings: object, its: socket.socket) -> None:
+    """The child: never returns."""
+    status = 1
+    try:
+        for number in _IGNORED:
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os.setsid()
+        null = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(null, fd)
+        _close_all_but(its.fileno())
+        with suppress(OSError), open("/proc/self/comm", "wb") as name:
+            name.write(b"perimortem-svc")
+        serve: Serve = importlib.import_module(module).serve
+        with its.makefile("rb") as lines:
+            serve(settings, iter(lines.readline, b""), its.sendall)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _close_all_but(kept: int) -> None:
+    """Sockets of clients, process handles, locks: they are the monitor's alone."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and int(name) != kept:
+            with suppress(OSError):
+                os.close(int(name))
