@@ -71,7 +71,7 @@ def _find_cascade(
 ) -> list[TreeProcess]:
     """Unwanted ends in chronological order, without a gap up to the command's own.
 
-    Of those noticed at the same moment the order is not known: a violent one rather caused the others."""
+    Of those noticed at the same moment the order is not known: a violent one comes first."""
     ends = sorted(
         [*members, command], key=lambda p: (ended[id(p)], p is command, p.verdict not in VIOLENT)
     )
