@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.common import PROGRAMS, median, own_directories
 from bench.meter import Meter
-from perimortem.examine import examine_process
+from perimortem.examine.process import examine_process
 from perimortem.examine.dump_file import examine_dump
 from perimortem.examine.options import ExamineOptions
 from perimortem.proc import find_process

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, await_true
+from conftest import ROOT, await_true, read_line_with
 
 pytestmark = pytest.mark.system
 
@@ -29,11 +29,11 @@ def list_monitors(perimortem):
     """Pids of monitors that serve this test's directory."""
     wanted = f"PERIMORTEM_RUN_DIR={perimortem.run_dir}".encode()
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for name in filter(str.isdecimal, os.listdir("/proc")):
         try:
-            words = path.read_bytes().split(b"\0")
-            if b"monitor" in words and wanted in (path.parent / "environ").read_bytes():
-                found.append(int(path.parent.name))
+            words = Path(f"/proc/{name}/cmdline").read_bytes().split(b"\0")
+            if b"monitor" in words and wanted in Path(f"/proc/{name}/environ").read_bytes():
+                found.append(int(name))
         except OSError:
             continue
     return found
@@ -106,7 +106,7 @@ def test_a_missing_monitor_is_reported_once_and_the_crash_is_kept_for_later(peri
     assert "no monitor answers" in result.stdout
     # The next monitor reports it.
     monitor = perimortem.start("monitor")
-    assert "CRASH  python" in monitor.stderr.readline()
+    read_line_with(monitor.stderr, "CRASH  python")
     await_true(lambda: incidents(perimortem))
     monitor.send_signal(signal.SIGINT)
     monitor.communicate(timeout=30)

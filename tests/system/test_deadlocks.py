@@ -275,8 +275,8 @@ def test_a_chain_is_no_cycle(perimortem, start):
 @pytest.mark.parametrize("argv", [["locks", "busy", "16"], ["python"]], ids=["c", "python"])
 def test_busy_programs_are_never_called_deadlocked(perimortem, start, argv):
     """Fifty samples of each: locks are taken and released all the time."""
-    from perimortem.examine import examine_process
     from perimortem.examine.options import ExamineOptions
+    from perimortem.examine.process import examine_process
     from perimortem.proc import find_process
     from perimortem.symbols.files import ImageLibrary
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,36 +62,41 @@ def _examine(
     lines: bool,
     python: bool,
 ) -> Examination:
+    """By the command line tool: what it reads may be hostile, and ends another process at worst."""
     if isinstance(what, int):
         arguments = ["stack", "--json", str(what)]
-        arguments += [part for folder in symbol_dirs for part in ("--symbols", os.fspath(folder))]
-        arguments += ([] if lines else ["--no-lines"]) + ([] if python else ["--no-python"])
-        return msgspec.convert(ask(arguments), Examination)
-    return _examine_dump(Path(what), tuple(map(Path, symbol_dirs)), lines=lines, python=python)
-
-
-def _examine_dump(
-    path: Path, symbol_dirs: tuple[Path, ...], *, lines: bool, python: bool
-) -> Examination:
-    from perimortem.report.examination.document import render_examination
-
-    with (
-        open_options(symbol_dirs, lines=lines, python=python) as options,
-        open_examination(path, options) as examination,
-    ):
-        return render_examination(examination)
+    else:
+        arguments = ["analyze", "--json", "--", os.path.abspath(what)]
+    options = [part for folder in symbol_dirs for part in ("--symbols", os.fspath(folder))]
+    options += ([] if lines else ["--no-lines"]) + ([] if python else ["--no-python"])
+    return msgspec.convert(ask([*arguments[:2], *options, *arguments[2:]]), Examination)
 
 
 @contextmanager
 def open_options(
-    symbol_dirs: tuple[Path, ...], *, debuginfod: bool = False, lines: bool, python: bool
+    symbol_dirs: tuple[Path, ...],
+    *,
+    debuginfod: bool = False,
+    lines: bool,
+    python: bool,
+    before_parsing: Callable[[], None] = lambda: None,
 ) -> Iterator[ExamineOptions]:
     """The options, shared by any number of examinations."""
     from perimortem.examine.options import ExamineOptions
     from perimortem.symbols.files import ImageLibrary
 
-    with ImageLibrary() as library:
-        yield ExamineOptions(library, symbol_dirs, debuginfod, lines, python)
+    with ExitStack() as stack:
+        library = stack.enter_context(ImageLibrary())
+        fetch = None
+        if debuginfod:
+            from perimortem.symbols.fetcher import Fetcher
+
+            fetcher = Fetcher()
+            stack.callback(fetcher.close)
+            fetch = fetcher.fetch
+        yield ExamineOptions(
+            library, symbol_dirs, fetch, lines, python, before_parsing=before_parsing
+        )
 
 
 @contextmanager
@@ -104,8 +109,7 @@ def open_examination(
     from perimortem.examine.dump_file import examine_dump
 
     if isinstance(what, int):
-        from perimortem.examine import examine_process
-        from perimortem.examine.two_samples import examine_twice
+        from perimortem.examine.process import examine_process, examine_twice
         from perimortem.proc import find_process
 
         if what == os.getpid():

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
-import os
 import sys
 from io import TextIOWrapper
-from typing import NoReturn
 
 import click
 
 from perimortem import __version__
-from perimortem.errors import PerimortemError, UsageError
+from perimortem.cli.failures import report_failures
 
 _COMMANDS = {
     "run": "Run a command, watch it, and report how it ended.",
@@ -102,29 +99,11 @@ def main() -> None:
     arguments = _read_arguments(sys.argv[1:])
     _accept_any_text()
     is_run = bool(arguments) and arguments[0] == "run"
-    try:
-        status = cli.main(args=arguments, prog_name="perimortem", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(125 if is_run else error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("perimortem: interrupted", err=True)
-        sys.exit(130)
-    except PerimortemError as error:
-        click.echo(f"perimortem: {error}", err=True)
-        sys.exit(125 if is_run and not isinstance(error, UsageError) else error.exit_status)
-    except BrokenPipeError:  # the reader of our output has left: head, less
-        _leave_unheard()
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            click.echo("perimortem: the output could not be written: no space is left", err=True)
-            _discard_unwritable_output()
-            sys.exit(1)
-        if sys.platform != "win32" or error.errno != errno.EINVAL:
-            raise
-        _leave_unheard()  # so Windows says it
-    _discard_unwritable_output()
-    sys.exit(_to_signed(status) if isinstance(status, int) else 0)
+    status = report_failures(
+        lambda: cli.main(args=arguments, prog_name="perimortem", standalone_mode=False),
+        is_run=is_run,
+    )
+    sys.exit(_to_signed(status))
 
 
 def _read_arguments(arguments: list[str]) -> list[str]:
@@ -134,11 +113,6 @@ def _read_arguments(arguments: list[str]) -> list[str]:
     if arguments[:1] == ["help"]:
         return [*arguments[1:2], "--help"]
     return arguments
-
-
-def _leave_unheard() -> NoReturn:
-    sys.stderr.close()
-    sys.exit(141)
 
 
 def _to_signed(status: int) -> int:
@@ -152,17 +126,6 @@ def _accept_any_text() -> None:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
-
-
-def _discard_unwritable_output() -> None:
-    """Python ends with 120 when a last flush fails; the status of the target goes before that."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        except (AttributeError, ValueError):
-            continue  # there is no stream: it was closed when we were started
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ def build_settings(resolved: Resolved) -> Settings:
         policy=_build_policy(resolved),
         dump=_dump_options(resolved),
         collect_stacks=resolved["stacks"],
+        examine_memory_bytes=resolved["examine-memory"],
         use_agent=resolved["agent"],
         use_crash_handler=resolved["crash-handler"],
         follow=resolved["follow"],

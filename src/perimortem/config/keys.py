@@ -108,6 +108,14 @@ def read_size(value: Any) -> Size:
     return size
 
 
+def read_memory(value: Any) -> int:
+    """Bytes as a number; or text: 512M, 2G."""
+    size = parse_size(str(value)) if isinstance(value, int | str) else None
+    if size is None or not size.size_bytes or isinstance(value, bool):
+        raise WrongValue("a size like 512M or 2G")
+    return size.size_bytes
+
+
 def read_time_span(value: Any) -> float:
     """Seconds as a number; or text: 12h, 30d."""
     if isinstance(value, str):
@@ -194,6 +202,12 @@ KEYS: dict[str, Key] = {
             "age limit of dumps, except the newest of a kind",
         ),
         Key("stacks", True, read_flag, "examine the stacks of a hang and of a crash"),
+        Key(
+            "examine-memory",
+            512 << 20,
+            read_memory,
+            "memory that an examination may take",
+        ),
         Key("agent", True, read_flag, "preload the agent (run)"),
         Key("crash-handler", True, read_flag, "report and dump crashes as they happen (run)"),
         Key("follow", True, read_flag, "watch the command's descendants, too (run)"),

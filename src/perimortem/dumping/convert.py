@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -21,10 +22,18 @@ _FULL_BYTES = 64 << 20
 """A dump with this much memory counts as a full one."""
 
 
-def convert(source: Path, target: Path, target_format: DumpFormat, *, compress: bool) -> list[str]:
+def convert(
+    source: Path,
+    target: Path,
+    target_format: DumpFormat,
+    *,
+    compress: bool,
+    before_parsing: Callable[[], None] = lambda: None,
+) -> list[str]:
     """Convert ``source`` to ``target``; returns descriptions of what is lost or damaged.
 
-    Raises MalformedInput or PerimortemError; then no file is left.
+    ``before_parsing`` is called once ``source`` is open. Raises MalformedInput or PerimortemError; then
+    no file is left.
     """
     if not target.name or target.is_dir():
         raise CaptureFailed(f"cannot write {target}", why="it is a directory", remedy="name a file")
@@ -34,12 +43,9 @@ def convert(source: Path, target: Path, target_format: DumpFormat, *, compress: 
         )
     partial = partial_path(target, os.getpid())
     try:
-        with open_snapshot(source) as snapshot:
-            _check(snapshot)
-            if "maps" not in snapshot.files:
-                snapshot.files["maps"] = render_maps(snapshot.regions)
-            with open(partial, "xb", buffering=0) as file:
-                os.chmod(partial, 0o600)
+        with open_snapshot(source, before_parsing) as snapshot:
+            check_convertible(snapshot)
+            with open(partial, "xb", buffering=0, opener=_open_private) as file:
                 _write(file.fileno(), snapshot, target_format, compress=compress)
         publish(partial, target)
     except FileExistsError as error:
@@ -53,7 +59,8 @@ def convert(source: Path, target: Path, target_format: DumpFormat, *, compress: 
     return snapshot.soft_errors
 
 
-def _check(snapshot: Snapshot) -> None:
+def check_convertible(snapshot: Snapshot) -> None:
+    """Raises MalformedInput."""
     if snapshot.system.architecture is not Architecture.X86_64:
         raise MalformedInput(
             "it cannot be converted", why="it is not for x86-64, or does not say so"
@@ -62,7 +69,20 @@ def _check(snapshot: Snapshot) -> None:
         raise MalformedInput("it cannot be converted", why="it has no thread with registers")
 
 
+def write_converted(path: Path, snapshot: Snapshot, target_format: DumpFormat) -> None:
+    """A new file, uncompressed. Raises MalformedInput, OSError."""
+    check_convertible(snapshot)
+    with open(path, "xb", buffering=0, opener=_open_private) as file:
+        _write(file.fileno(), snapshot, target_format, compress=False)
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 def _write(fd: int, snapshot: Snapshot, target_format: DumpFormat, *, compress: bool) -> None:
+    if "maps" not in snapshot.files:
+        snapshot.files["maps"] = render_maps(snapshot.regions)
     out = CompressedWriter(PlainFile(fd).write_at) if compress else PlainFile(fd)
     with closing(out):
         if target_format is DumpFormat.CORE:

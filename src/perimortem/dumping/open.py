@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,8 +19,12 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
 @contextmanager
-def open_bytes(path: Path) -> Iterator[tuple[ReadAt, int]]:
-    """(read, size) of the uncompressed contents. Raises PerimortemError naming the file."""
+def open_bytes(
+    path: Path, before_parsing: Callable[[], None] = lambda: None
+) -> Iterator[tuple[ReadAt, int]]:
+    """(read, size) of the uncompressed contents. Raises PerimortemError naming the file.
+
+    ``before_parsing`` is called once the file is open."""
     if path.exists() and not path.is_file():  # not opened: a fifo would block
         why = "it is a directory" if path.is_dir() else "it is not a regular file"
         raise PerimortemError(f"cannot read {path}", why=why)
@@ -29,6 +33,7 @@ def open_bytes(path: Path) -> Iterator[tuple[ReadAt, int]]:
     except OSError as error:
         raise PerimortemError(f"cannot read {path}", why=error.strerror or str(error)) from error
     with file:
+        before_parsing()
         try:
             read, size = _reader(file.fileno()), os.fstat(file.fileno()).st_size
             if read(0, 4) == _ZSTD_MAGIC:
@@ -40,9 +45,11 @@ def open_bytes(path: Path) -> Iterator[tuple[ReadAt, int]]:
 
 
 @contextmanager
-def open_snapshot(path: Path) -> Iterator[Snapshot]:
+def open_snapshot(
+    path: Path, before_parsing: Callable[[], None] = lambda: None
+) -> Iterator[Snapshot]:
     """The process described by the dump. Raises PerimortemError naming the file."""
-    with open_bytes(path) as (read, size):
+    with open_bytes(path, before_parsing) as (read, size):
         if is_core(read(0, 18)):
             yield CoreFile(read, size).read_snapshot()
         else:

@@ -6,8 +6,8 @@ from __future__ import annotations
 import sys
 
 if sys.platform == "win32":
-    from perimortem.examine.windows.live import NEEDS_DUMP, examine_process
+    from perimortem.examine.windows.live import NEEDS_DUMP, capture_process
 else:
-    from perimortem.examine.linux.live import NEEDS_DUMP, examine_process
+    from perimortem.examine.linux.live import NEEDS_DUMP, capture_process
 
-__all__ = ["NEEDS_DUMP", "examine_process"]
+__all__ = ["NEEDS_DUMP", "capture_process"]

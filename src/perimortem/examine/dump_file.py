@@ -28,7 +28,7 @@ _FULL_SHARE = 0.5
 @contextmanager
 def examine_dump(path: Path, options: ExamineOptions) -> Iterator[Examination]:
     """Raises PerimortemError naming the file; the memory of the dump can be read in the body."""
-    with open_snapshot(path) as snapshot:
+    with open_snapshot(path, options.before_parsing) as snapshot:
         threads: list[PythonThread] = []
         notes: list[str] = []
         if options.with_python and find_interpreter(snapshot) is not None:
@@ -58,27 +58,34 @@ def _read_python(path: Path, snapshot: Snapshot) -> list[PythonThread]:
     executable = Path(snapshot.modules[0].path)
     if not executable.is_file():
         raise NoPythonFrames(f"{executable} does not exist here")
-    with _as_core(path, taken) as core:
+    with _as_core(path, snapshot, taken) as core:
         return read_core(core, executable)
 
 
 @contextmanager
-def _as_core(path: Path, size: int) -> Iterator[Path]:
-    with open_bytes(path) as (read, _):
-        is_plain = is_core(read(0, 18)) and path.suffix != ".zst"
-    if is_plain:
+def _as_core(path: Path, snapshot: Snapshot, size: int) -> Iterator[Path]:
+    """A core of the same process, which may be ``path`` itself."""
+    if _is_plain_core(path):
         yield path
         return
     if size > _CONVERTED_MAX:
         raise NoPythonFrames(
             "the dump is too large to be converted for pystack: take a core instead"
         )
-    from perimortem.dumping.convert import convert
+    from perimortem.dumping.convert import write_converted
 
     with tempfile.TemporaryDirectory(prefix="perimortem-") as folder:
         core = Path(folder) / "converted.core"
         try:
-            convert(path, core, DumpFormat.CORE, compress=False)
-        except PerimortemError as error:
+            write_converted(core, snapshot, DumpFormat.CORE)
+        except (PerimortemError, OSError) as error:
             raise NoPythonFrames(str(error)) from error
         yield core
+
+
+def _is_plain_core(path: Path) -> bool:
+    """False also if we have given up the right to open it."""
+    if path.suffix == ".zst" or not os.access(path, os.R_OK):
+        return False
+    with open_bytes(path) as (read, _):
+        return is_core(read(0, 18))

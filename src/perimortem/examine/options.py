@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from perimortem.symbols.files import ImageLibrary
+from perimortem.symbols.files import Fetch, ImageLibrary
 
 
 @dataclass(frozen=True)
@@ -14,8 +15,11 @@ class ExamineOptions:
 
     library: ImageLibrary
     symbol_dirs: tuple[Path, ...] = ()
-    use_debuginfod: bool = False
+    fetch: Fetch | None = None
+    """Asks a symbol server for debug information."""
     with_lines: bool = True
     with_python: bool = True
     root: Path = Path("/")
     """Prepended to the paths of modules."""
+    before_parsing: Callable[[], None] = lambda: None
+    """Called once everything is at hand that takes rights, before anything is parsed."""

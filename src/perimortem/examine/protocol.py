@@ -3,28 +3,51 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perimortem.model.process import ProcessRef
+from perimortem.sandbox.confinement import User
 
 if TYPE_CHECKING:
     from perimortem.documents.examination import Examination
 
 
-def encode_question(*, path: Path | None = None, process: ProcessRef | None = None) -> bytes:
-    """Exactly one of the two."""
-    question: dict[str, str | int | None] = {"path": str(path) if path is not None else None}
-    if process is not None:
-        question |= {"pid": process.pid, "start_time_ticks": process.start_time_ticks}
-    return json.dumps(question).encode() + b"\n"
+@dataclass(frozen=True)
+class Question:
+    """What to examine, and what that may take."""
+
+    what: Path | ProcessRef
+    """A dump, or a live process."""
+    memory_bytes: int
+    cpu_s: int
+    user: User | None
+    """Whose rights are taken, if it runs as root."""
 
 
-def decode_question(line: bytes) -> Path | ProcessRef:
-    question = json.loads(line)
-    if question["path"] is not None:
-        return Path(question["path"])
-    return ProcessRef(question["pid"], question["start_time_ticks"])
+def encode_question(question: Question) -> bytes:
+    what, user = question.what, question.user
+    is_dump = isinstance(what, Path)
+    values = {
+        "path": str(what) if is_dump else None,
+        "process": None if isinstance(what, Path) else [what.pid, what.start_time_ticks],
+        "memory_bytes": question.memory_bytes,
+        "cpu_s": question.cpu_s,
+        "user": None if user is None else [user.uid, user.gid],
+    }
+    return json.dumps(values).encode() + b"\n"
+
+
+def decode_question(line: bytes) -> Question:
+    values = json.loads(line)
+    path, process, user = values["path"], values["process"], values["user"]
+    return Question(
+        Path(path) if path is not None else ProcessRef(*process),
+        values["memory_bytes"],
+        values["cpu_s"],
+        None if user is None else User(*user),
+    )
 
 
 def encode_answer(answer: Examination | str) -> bytes:

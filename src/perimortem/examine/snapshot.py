@@ -40,7 +40,7 @@ def examine_snapshot(
         options.library,
         options.root,
         options.symbol_dirs,
-        use_debuginfod=options.use_debuginfod,
+        fetch=options.fetch,
     )
     symbols = Symbols(
         snapshot, finder, SymbolCache(find_cache_dir()), with_lines=options.with_lines

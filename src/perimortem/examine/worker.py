@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -19,15 +20,17 @@ if __name__ == "__main__":
 import msgspec
 
 from perimortem.documents import examination as documents
-from perimortem.dumping import protect_self
 from perimortem.errors import PerimortemError
 from perimortem.examine.dump_file import examine_dump
 from perimortem.examine.options import ExamineOptions
-from perimortem.examine.protocol import decode_question, encode_answer
-from perimortem.examine.two_samples import examine_twice
+from perimortem.examine.process import examine_twice
+from perimortem.examine.protocol import Question, decode_question, encode_answer
 from perimortem.model.examination import Examination
 from perimortem.model.process import ProcessRef
 from perimortem.report.examination.document import render_examination
+from perimortem.sandbox import confine, end_with_parent
+from perimortem.sandbox.confinement import Confinement
+from perimortem.symbols.cache import find_cache_dir
 from perimortem.symbols.files import ImageLibrary
 
 FRAMES_MAX = 100
@@ -37,7 +40,7 @@ THREADS_MAX = 64
 
 def main() -> int:
     """Answer one question."""
-    protect_self()
+    end_with_parent()
     line = sys.stdin.buffer.readline()
     if not line:
         return 0
@@ -46,13 +49,24 @@ def main() -> int:
         answer = _examine(decode_question(line))
     except PerimortemError as error:
         answer = str(error)
+    except MemoryError:
+        answer = "it takes more memory than it may (setting examine-memory)"
     sys.stdout.buffer.write(encode_answer(answer))
     return 0
 
 
-def _examine(what: Path | ProcessRef) -> documents.Examination:
-    with ImageLibrary() as library, _open(what, ExamineOptions(library)) as examination:
-        return _shorten(render_examination(examination, frames_max=FRAMES_MAX))
+def _examine(question: Question) -> documents.Examination:
+    directories = (find_cache_dir(), Path(tempfile.gettempdir()))
+    confinement = Confinement(question.memory_bytes, question.cpu_s, question.user, directories)
+    with ImageLibrary() as library:
+        options = ExamineOptions(library, before_parsing=lambda: _confine(confinement))
+        with _open(question.what, options) as examination:
+            return _shorten(render_examination(examination, frames_max=FRAMES_MAX))
+
+
+def _confine(confinement: Confinement) -> None:
+    """As far as possible: the monitor's doctor says what is not."""
+    confine(confinement)
 
 
 def _open(what: Path | ProcessRef, options: ExamineOptions) -> AbstractContextManager[Examination]:

@@ -67,7 +67,7 @@ def build_monitor(
     concluder = Concluder(host, base.clock, system_log)
     dumps = Dumps(settings, base.pool, store, base.timers, base.clock)
     check = HeartbeatCheck(base.targets, base.pool, base.clock)
-    work = Work(base, settings.examine_deadline_s)
+    work = Work(base, settings)
     exits = ExitEffects(work, base.targets, concluder, store, reporter, base.clock)
     hangs = HangEffects(
         work,

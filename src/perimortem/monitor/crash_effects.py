@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from perimortem.analysis.crash import derive_crash_key
-from perimortem.examine.protocol import encode_question
 from perimortem.exits.signals import SIGABRT
 from perimortem.model.process import ProcessRef
 from perimortem.monitor.dumps import Dumps, Taken, Wish
@@ -14,6 +13,8 @@ from perimortem.monitor.lifecycle import Awaited, Event
 from perimortem.monitor.target import Target
 from perimortem.monitor.work import Work
 from perimortem.proc import guess_caller
+from perimortem.sandbox import find_user
+from perimortem.sandbox.confinement import User
 
 if TYPE_CHECKING:
     from perimortem.documents.examination import Examination
@@ -36,6 +37,8 @@ class CrashEffects:
         self._answer_crash = answer_crash
         self._collect_stacks = collect_stacks
         self._taken: dict[ProcessRef, Taken] = {}
+        self._users: dict[ProcessRef, User] = {}
+        """Known as long as the process waits."""
 
     def dump(self, target: Target) -> None:
         crash = target.crash
@@ -43,6 +46,9 @@ class CrashEffects:
         # Every abort() has the same program counter, in the C library.
         caller = guess_caller(target.pid, crash.stack_pointer) if crash.code == SIGABRT else None
         key = derive_crash_key(target.process, crash, caller)
+        user = find_user(target.pid)
+        if user is not None:
+            self._users[target.ref] = user
 
         def done(taken: Taken) -> None:
             taken.note_in(target)
@@ -77,10 +83,11 @@ class CrashEffects:
                 target.note_examination(document)
             self._work.post(target, Event.CRASH_EXAMINED)
 
-        question = encode_question(path=taken.path)
-        self._work.examine(target, Awaited.CRASH_EXAMINATION, target.ref, question, done)
+        user = self._users.pop(target.ref, None)
+        self._work.examine(target, Awaited.CRASH_EXAMINATION, target.ref, taken.path, user, done)
 
     def forget(self, target: Target) -> None:
         """Cancels all work on it."""
+        self._users.pop(target.ref, None)
         if target.ref in self._taken:
             self._taken.pop(target.ref).discard_scratch()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import perimortem.examine
-from perimortem.examine.protocol import decode_answer
+from perimortem.examine.protocol import Question, decode_answer, encode_question
 from perimortem.model.process import ProcessRef
 from perimortem.monitor.workers import Answer, Job, WorkerKind, WorkerPool
 from perimortem.proc import is_stopped
@@ -45,9 +45,9 @@ EXAMINER = WorkerKind(
 
 
 def submit_examination(
-    pool: WorkerPool, process: ProcessRef, question: bytes, done: Done, *, deadline_s: float
+    pool: WorkerPool, process: ProcessRef, question: Question, done: Done, *, deadline_s: float
 ) -> Job:
-    """``question``: as ``examine.worker`` takes it; ``done`` is called once, unless cancelled."""
+    """``done`` is called once, unless cancelled."""
     was_stopped = is_stopped(process)
 
     def clean_up(_answer: Answer) -> None:
@@ -70,7 +70,7 @@ def submit_examination(
         kind=EXAMINER,
         held_pid=process.pid,
         deadline_s=deadline_s,
-        prepare=lambda: question,
+        prepare=lambda: encode_question(question),
         clean_up=clean_up,
         done=finish,
     )

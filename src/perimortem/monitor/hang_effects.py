@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from perimortem.analysis.crash import name_program
 from perimortem.analysis.hang_cause import derive_cause, describe_cause
 from perimortem.examine import NEEDS_DUMP
-from perimortem.examine.protocol import encode_question
 from perimortem.hangs.target import HangDetected, HangRecovered
 from perimortem.model.fact import FactCode, derived
 from perimortem.model.incident import Incident
@@ -23,6 +22,7 @@ from perimortem.monitor.target import HangRecord, Target
 from perimortem.monitor.targets import Targets
 from perimortem.monitor.work import Work
 from perimortem.proc import SOURCE, describe_state, sample_threads
+from perimortem.sandbox import find_user
 
 if TYPE_CHECKING:
     from perimortem.documents.examination import Examination
@@ -124,8 +124,8 @@ class HangEffects:
 
         process = record.examined.ref
         path = taken.path if NEEDS_DUMP else None
-        question = encode_question(path=path) if path else encode_question(process=process)
-        self._work.examine(target, Awaited.HANG_EXAMINATION, process, question, done)
+        user = find_user(process.pid)
+        self._work.examine(target, Awaited.HANG_EXAMINATION, process, path, user, done)
 
     def notify_examined(self, target: Target) -> None:
         culprit = self._targets.get(target.hangs[-1].examined.ref)

@@ -42,7 +42,8 @@ def serve(
     refuse_own_core()
     with ExitStack() as stack:
         sockets = wire.open_listener(settings.run_dir, SERVICE_SOCKET_NAME)
-        stack.callback(sockets.close)
+        listening = stack.enter_context(ExitStack())
+        listening.callback(sockets.close)
         base = open_base(stack)
         end_requests = EndRequests()
         stack.callback(end_requests.close)
@@ -62,7 +63,7 @@ def serve(
             programs.find_core,
             lambda target: base.targets.post(target, Event.LEFT),
         )
-        stack.callback(server.close)
+        listening.callback(server.close)
         monitor = build_monitor(
             base,
             settings,
@@ -86,6 +87,7 @@ def serve(
             lambda: exit_when_idle and programs.are_gone and not len(server), waits_for_more=True
         )
         monitor.engine.release_all()
+        listening.close()  # the next program starts another monitor
         store.finish()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from perimortem.hangs.policy import WatchPolicy
 from perimortem.model.dump import DumpOptions
 from perimortem.model.process import ProcessRef
+from perimortem.sandbox.confinement import MEMORY_BYTES
 from perimortem.store.place import StorePlace
 
 
@@ -48,6 +49,7 @@ class Settings:
     dump_size_limit_bytes: int = 64 << 30
     dump_deadline_s: float = 60.0
     examine_deadline_s: float = 30.0
+    examine_memory_bytes: int = MEMORY_BYTES
 
     @property
     def dumps_dir(self) -> Path:

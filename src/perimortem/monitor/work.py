@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+from perimortem.examine.protocol import Question
 from perimortem.model.process import ProcessRef
 from perimortem.monitor.base import Base
 from perimortem.monitor.examination_jobs import Done, submit_examination
 from perimortem.monitor.lifecycle import Awaited, Event
+from perimortem.monitor.settings import Settings
 from perimortem.monitor.target import Target
+from perimortem.sandbox.confinement import User
 
 SETTLE_NS = 500_000_000
 """For this long after we release a process, its activity may still be our doing. Arbitrary."""
@@ -26,9 +31,10 @@ class _Key:
 class Work:
     """Begins, cancels and posts. Each key has at most one operation at a time."""
 
-    def __init__(self, base: Base, examine_deadline_s: float) -> None:
+    def __init__(self, base: Base, settings: Settings) -> None:
         self._base = base
-        self._examine_deadline_s = examine_deadline_s
+        self._deadline_s = settings.examine_deadline_s
+        self._memory_bytes = settings.examine_memory_bytes
         self._cancels: dict[_Key, Callable[[], None]] = {}
 
     def post(self, target: Target, event: Event) -> None:
@@ -43,10 +49,18 @@ class Work:
         self._base.timers.arm(_Key(target.ref, awaited), due_ns, lambda _now_ns: call(target))
 
     def examine(
-        self, target: Target, awaited: Awaited, process: ProcessRef, question: bytes, done: Done
+        self,
+        target: Target,
+        awaited: Awaited,
+        process: ProcessRef,
+        dump: Path | None,
+        user: User | None,
+        done: Done,
     ) -> None:
-        """Have ``process``, or a dump of it, examined for ``target``."""
-        pool, deadline_s = self._base.pool, self._examine_deadline_s
+        """Have ``process``, or a dump of it, examined for ``target`` with the rights of ``user``."""
+        pool, deadline_s = self._base.pool, self._deadline_s
+        what = process if dump is None else dump
+        question = Question(what, self._memory_bytes, math.ceil(deadline_s), user)
         job = submit_examination(pool, process, question, done, deadline_s=deadline_s)
         self.track(target, awaited, lambda: pool.cancel(job))
 

@@ -9,12 +9,19 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 
+from perimortem.symbols.apart import demangle_apart
+
 _RUST_LEGACY = re.compile(r"_ZN.*17h[0-9a-f]{16}E")
 _NAME_MAX = 4096
 """Longer names are left as they are: a recursive demangler must not get unbounded input."""
+_RESULT_MAX = 64 << 10
+"""Longer results are not names that anyone wrote: the mangled name is left."""
+_BACK_REFERENCES = 24
+"""Each may double the result. A name with more of them may be a bomb: 275 bytes for gigabytes."""
 _STRING = re.compile(
     r"std::(?:__cxx11::)?basic_string<char, std::char_traits<char>, std::allocator<char> ?>"
 )
+_BACK_REFERENCE = re.compile(r"S[0-9A-Z]*_|T[0-9]*_|B[0-9A-Za-z]*_")
 _SUFFIX = re.compile(r"(?:\.(?:constprop|isra|part|cold|lto_priv|llvm|clone)\.?\d*)+$|@.*$")
 
 
@@ -42,16 +49,23 @@ def _load_rust() -> Callable[[str], str] | None:
 
 @lru_cache(maxsize=65536)
 def demangle(name: str) -> str:
-    """``name`` as in the source; unchanged if it is not mangled or cannot be read."""
+    """``name`` as in the source; unchanged if it is not mangled or cannot be read. The end of what is
+    longer than 4,096 characters is left out."""
     if not name.startswith(("_Z", "_R", "__Z")) or len(name) > _NAME_MAX:
-        return name
+        return _cut(name)
     suffix = _SUFFIX.search(name)
     plain = name[: suffix.start()] if suffix else name
     is_rust = plain.startswith("_R") or _RUST_LEGACY.match(plain) is not None
     read = _load_rust() if is_rust else _load_cxx()
     if read is None:
         return name
+    is_suspect = len(_BACK_REFERENCE.findall(plain)) > _BACK_REFERENCES
     try:
-        return _STRING.sub("std::string", read(plain))
-    except Exception:  # noqa: BLE001 - after any error of a demangler the name remains as it is
+        found = demangle_apart(read, plain) if is_suspect else read(plain)
+    except (Exception, MemoryError):  # noqa: BLE001 - after any error the name remains as it is
         return name
+    return _cut(_STRING.sub("std::string", found)) if len(found) <= _RESULT_MAX else name
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _NAME_MAX else f"{name[:_NAME_MAX]}..."

@@ -14,6 +14,8 @@ DATA = frozenset({_OBJECT})
 _BINDING_ORDER = {1: 0, 2: 1, 0: 2}
 """Preference if several names have one address: global, weak, local."""
 _EXECUTABLE = 0x4
+_NAME_MAX = 64 << 10
+_SHARED_MAX = 8
 
 
 def read_elf_symbols(
@@ -29,19 +31,20 @@ def read_elf_symbols(
         return make_table(())
     strings = image.read_section_at(section.link)
     code = {index for index, other in enumerate(image.sections) if other.flags & _EXECUTABLE}
+    names = _Names(strings)
     best: dict[int, tuple[tuple[int, int, int, int], int, bytes]] = {}
     whole = data[: len(data) // _SYMBOL.size * _SYMBOL.size]
     for name_at, info, _, index, value, size in _SYMBOL.iter_unpack(whole):
         kind = info & 0xF
         if kind not in kinds and (kind != _NO_TYPE or index not in code or kinds is DATA):
             continue
-        if not index or not value or name_at >= len(strings):
+        if not index or not value:
             continue
         if not size and index < len(image.sections):
             # It extends to the next one, but never beyond its section.
             home = image.sections[index]
             size = max(0, home.address + home.size - value)  # noqa: PLW2901
-        text = strings[name_at : strings.find(b"\0", name_at)].split(b"@", 1)[0]
+        text = names.find(name_at)
         if not text or (kind == _NO_TYPE and text[:1] == b"$"):  # mapping symbols of aarch64
             continue
         rank = (
@@ -54,6 +57,24 @@ def read_elf_symbols(
         if known is None or rank < known[0]:
             best[value] = (rank, size, text)
     return make_table((value, best[value][1], best[value][2]) for value in sorted(best))
+
+
+class _Names:
+    """The names in a string section, without versions (@GLIBC_2.34).
+
+    Symbols may share a name, or the end of one. If they share so much that the names are many times
+    longer than the section, it was made to exhaust our memory: further names are left out."""
+
+    def __init__(self, strings: bytes) -> None:
+        self._strings = strings
+        self._bytes_left = _SHARED_MAX * len(strings) + _NAME_MAX
+
+    def find(self, at: int) -> bytes:
+        """Empty if there is none; one that is longer than 64 KiB is cut."""
+        end = self._strings.find(b"\0", at, at + _NAME_MAX)
+        name = self._strings[at : end if end >= 0 else at + _NAME_MAX].split(b"@", 1)[0]
+        self._bytes_left -= len(name)
+        return name if self._bytes_left >= 0 else b""
 
 
 def read_elf_exports(image: ElfImage) -> SymbolTable:

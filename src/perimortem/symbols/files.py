@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -23,8 +22,9 @@ from perimortem.model.snapshot import Module
 from perimortem.symbols.lines import LineFinder, open_lines
 
 _DEBUG_ROOT = Path("/usr/lib/debug")
-_DEBUGINFOD_TIMEOUT_S = 60
 Image = ElfImage | PeImage
+Fetch = Callable[[bytes], Path | None]
+"""fetch(build-id): a file with the debug information; None: there is none."""
 
 
 @dataclass(frozen=True)
@@ -118,11 +118,12 @@ class FileFinder:
         root: Path,
         symbol_dirs: tuple[Path, ...] = (),
         *,
-        use_debuginfod: bool = False,
+        fetch: Fetch | None = None,
     ) -> None:
-        """``root``: prepended to the paths of modules: "/", or the root directory of a process."""
+        """``root``: prepended to the paths of modules: "/", or the root directory of a process;
+        ``fetch``: asks a symbol server for debug information."""
         self.library = library
-        self._root, self._dirs, self._use_debuginfod = root, symbol_dirs, use_debuginfod
+        self._root, self._dirs, self._fetch = root, symbol_dirs, fetch
 
     def find_module(self, module: Module, head: bytes) -> ImageFile | str:
         """The file, or a text that says why there is none.
@@ -156,7 +157,8 @@ class FileFinder:
                 found = self._open_if(path, build_id)
                 if found is not None:
                     return found
-        return self._ask_debuginfod(build_id) if self._use_debuginfod else None
+        fetched = self._fetch(build_id) if self._fetch is not None else None
+        return self._open_if(fetched, build_id) if fetched is not None else None
 
     def find_breakpad(self, module: Module) -> Iterator[Path]:
         """DIR/name/IDENTITY/name.sym, as in symbol servers, and DIR/name.sym."""
@@ -192,19 +194,6 @@ class FileFinder:
             yield self._root / module.path.lstrip("/")
         elif os.name == "nt":
             yield Path(module.path)
-
-    def _ask_debuginfod(self, build_id: bytes) -> ImageFile | None:
-        try:
-            answer = subprocess.run(
-                ["debuginfod-find", "debuginfo", build_id.hex()],
-                capture_output=True,
-                text=True,
-                timeout=_DEBUGINFOD_TIMEOUT_S,
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        path = answer.stdout.strip()
-        return self._open_if(Path(path), build_id) if answer.returncode == 0 and path else None
 
 
 def _describe_mismatch(found: ImageFile, module: Module, head: bytes) -> str:

@@ -26,6 +26,8 @@ from perimortem.procfs.threads import has_thread_ended, list_threads
 
 STOP_DEADLINE_S = 0.1
 """How long the stops may take together; a longer uninterruptible sleep goes without registers."""
+_LATE_DEADLINE_S = 0.3
+"""How long we wait, after the others run on, for threads that stop late. Arbitrary."""
 _POLL_S = 0.0002
 _ROUNDS_MAX = 16
 """Threads may be created while others are stopped; each round catches the new ones."""
@@ -77,6 +79,7 @@ class PtraceStop:
 
     def thaw(self) -> None:
         """Let every thread run on. Safe to call again."""
+        late = []
         for tid, signal in self._seized.items():
             try:
                 if signal == 0 and self._restarts_calls and tid in self.stopped:
@@ -85,11 +88,11 @@ class PtraceStop:
             except OSError as error:
                 if error.errno != errno.ESRCH:
                     raise
-                # Not stopped (never reached its stop), or gone: detached when we exit.
-                self._detach_running(tid)
+                late.append(tid)  # not stopped yet, or gone
         if self._seized:
             self.paused_ns = time.perf_counter_ns() - self._since_ns
         self._seized = {}
+        self._detach_late(late)
 
     def _stop_all(self) -> None:
         deadline = time.monotonic() + STOP_DEADLINE_S
@@ -158,12 +161,24 @@ class PtraceStop:
         self.stopped.append(tid)
         return True
 
-    def _detach_running(self, tid: int) -> None:
-        """Detaches a thread that stopped late: check once more."""
+    def _detach_late(self, tids: list[int]) -> None:
+        """Threads that have not stopped so far would stay stopped once they do, until we exit."""
+        deadline = time.monotonic() + _LATE_DEADLINE_S
+        while tids:
+            tids = [tid for tid in tids if not self._detach_if_stopped(tid)]
+            if not tids or time.monotonic() > deadline:
+                return
+            time.sleep(_POLL_S)
+
+    def _detach_if_stopped(self, tid: int) -> bool:
+        """True if nothing more is to be done: detached, or gone."""
         try:
             pid, status = os.waitpid(tid, ptrace.WALL | os.WNOHANG)
-            if pid and os.WIFSTOPPED(status):
+            if pid == 0:
+                return False
+            if os.WIFSTOPPED(status):
                 is_ours = status >> 16 == ptrace.PTRACE_EVENT_STOP
                 ptrace.detach(tid, 0 if is_ours else os.WSTOPSIG(status))
         except OSError:
-            return
+            return True
+        return True

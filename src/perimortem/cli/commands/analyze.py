@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,41 +49,62 @@ def command(
     """
     if page is not None and len(files) > 1:
         raise click.UsageError("--html takes a single dump")
-    from perimortem.api.examining import open_options
+    from perimortem.cli.confined import BeforeParsing, examine_confined
+    from perimortem.cli.output import say
+    from perimortem.errors import PerimortemError
 
+    def analyze(what: str, before_parsing: BeforeParsing) -> int:
+        from perimortem.api.examining import open_options
+
+        with open_options(
+            symbol_dirs,
+            debuginfod=debuginfod,
+            lines=not no_lines,
+            python=not no_python,
+            before_parsing=before_parsing,
+        ) as options:
+            _analyze(what, options, page, as_json=as_json, is_only=len(files) == 1)
+        return 0
+
+    writable = () if page is None or str(page) == "-" else (page.absolute().parent,)
     failed = 0
-    with open_options(
-        symbol_dirs, debuginfod=debuginfod, lines=not no_lines, python=not no_python
-    ) as options:
-        for what in files:
-            is_done = _analyze(what, options, page, as_json=as_json, is_only=len(files) == 1)
-            failed += not is_done
+    for what in files:  # each in its own process: what one does to it costs no other
+        try:
+            status = examine_confined(
+                partial(analyze, what),
+                choose(what),
+                writable=writable,
+                reads_ours=bool(symbol_dirs),
+            )
+            failed += status != 0
+        except PerimortemError as error:
+            say(f"perimortem: {what}: {error}")
+            status = examine_confined(
+                partial(analyze, what),
+                choose(what),
+                writable=writable,
+                reads_ours=bool(symbol_dirs),
+            )
+            failed += status != 0
     return 1 if failed else 0
 
 
 def _analyze(
     what: str, options: ExamineOptions, page: Path | None, *, as_json: bool, is_only: bool
-) -> bool:
-    """Whether it could be read. With several files, an unreadable one is reported and skipped."""
+) -> None:
+    """Raises PerimortemError."""
     import msgspec
 
     from perimortem.api.examining import open_examination
-    from perimortem.cli.output import echo_document, say
+    from perimortem.cli.output import echo_document
     from perimortem.cli.terminal_text import echo_text
-    from perimortem.errors import PerimortemError
     from perimortem.report.examination.document import render_examination
     from perimortem.report.examination.inventory import render_inventory
     from perimortem.report.examination.text import render_analysis
 
-    try:
-        with open_examination(choose(what), options) as examination:
-            document = render_examination(examination)
-            inventory = render_inventory(examination.snapshot) if page else None
-    except PerimortemError as error:
-        if is_only:
-            raise
-        say(f"perimortem: {error}")
-        return False
+    with open_examination(choose(what), options) as examination:
+        document = render_examination(examination)
+        inventory = render_inventory(examination.snapshot) if page else None
     if page is not None:
         write_page(page, None, document, inventory)
     elif as_json:
@@ -91,4 +113,3 @@ def _analyze(
         if not is_only:
             click.echo(f"{what}:")
         echo_text(render_analysis(document, name=what))
-    return True

@@ -29,14 +29,25 @@ def command(source: Path, target: Path, file_format: str | None) -> int:
 
     x86-64, both ways. Windows dumps also convert to cores; threads, registers and memory are kept.
     """
+    from perimortem.cli.confined import BeforeParsing, examine_confined
     from perimortem.dumping.convert import convert
     from perimortem.report.units import format_size
 
     name = target.name.removesuffix(".zst")
     is_core = name.endswith(".core") or name.startswith("core")
     chosen = DumpFormat(file_format or ("core" if is_core else "minidump"))
-    soft_errors = convert(source, target, chosen, compress=target.suffix == ".zst")
-    click.echo(f"{target}  {format_size(target.stat().st_size)}, {chosen}")
-    for error in soft_errors:
-        click.echo(f"  note: {error}", err=True)
-    return 0
+
+    def run(before_parsing: BeforeParsing) -> int:
+        soft_errors = convert(
+            source,
+            target,
+            chosen,
+            compress=target.suffix == ".zst",
+            before_parsing=before_parsing,
+        )
+        click.echo(f"{target}  {format_size(target.stat().st_size)}, {chosen}")
+        for error in soft_errors:
+            click.echo(f"  note: {error}", err=True)
+        return 0
+
+    return examine_confined(run, source, writable=(target.absolute().parent,))

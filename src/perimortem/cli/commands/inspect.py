@@ -76,24 +76,28 @@ def command(
     rest listed. PART selects one list: handles, modules, threads, memory; with ADDRESS
     [LENGTH], a hex dump.
     """
+    from perimortem.cli.confined import BeforeParsing, examine_confined
     from perimortem.cli.output import echo_document
     from perimortem.dumping.open import open_bytes
     from perimortem.minidump.reader import MinidumpFile
     from perimortem.report.minidump.document import describe_dump
     from perimortem.report.minidump.text import render_dump
 
-    with open_bytes(file) as (read, size):
-        dump = MinidumpFile(read, size)
-        if part == "memory" and address is not None:
-            return _show_memory(dump, address, length, as_json=as_json)
-        only = _choose_streams(dump, part, streams)
-        limit = sys.maxsize if show_all else _ROWS
-        document = describe_dump(dump, limit=None if as_json or show_all else _ROWS, only=only)
-        if as_json:
-            echo_document(document)
-        else:
-            click.echo(render_dump(document, limit=limit, with_head=only is None), nl=False)
-    return 0
+    def inspect(before_parsing: BeforeParsing) -> int:
+        with open_bytes(file, before_parsing) as (read, size):
+            dump = MinidumpFile(read, size)
+            if part == "memory" and address is not None:
+                return _show_memory(dump, address, length, as_json=as_json)
+            only = _choose_streams(dump, part, streams)
+            limit = sys.maxsize if show_all else _ROWS
+            document = describe_dump(dump, limit=None if as_json or show_all else _ROWS, only=only)
+            if as_json:
+                echo_document(document)
+            else:
+                click.echo(render_dump(document, limit=limit, with_head=only is None), nl=False)
+        return 0
+
+    return examine_confined(inspect, file)
 
 
 def _choose_streams(

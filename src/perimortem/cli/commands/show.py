@@ -55,8 +55,8 @@ def command(number: int | None, page: Path | None, as_json: bool) -> int:
 
     report = incident(number)
     if page is not None:
-        _write_page(page, report)
-    elif as_json:
+        return _write_page(page, report)
+    if as_json:
         echo_document(report)
     else:
         click.echo(f"{report.id}: {click.style(render_headline(report), bold=True)}")
@@ -64,13 +64,14 @@ def command(number: int | None, page: Path | None, as_json: bool) -> int:
     return 0
 
 
-def _write_page(page: Path, report: Report) -> None:
+def _write_page(page: Path, report: Report) -> int:
     """With everything in its dump, if that still exists.
 
     A crash dump is examined again, since more may be known by now. A hang was examined while the process
     was alive; its dump cannot add to that.
     """
     from perimortem.api.examining import open_examination, open_options
+    from perimortem.cli.confined import BeforeParsing, examine_confined
     from perimortem.cli.output import say
     from perimortem.errors import PerimortemError
     from perimortem.report.examination.document import render_examination
@@ -78,12 +79,17 @@ def _write_page(page: Path, report: Report) -> None:
 
     crash = report.examination
     of_hangs = [hang.examination for hang in report.hangs if hang.examination]
-    examination, inventory = crash or (of_hangs[-1] if of_hangs else None), None
+    known = crash or (of_hangs[-1] if of_hangs else None)
     paths = [dump.path for dump in report.dumps if dump.path]
-    if paths:
+    if not paths:
+        write_page(page, report, known, None)
+        return 0
+
+    def examine(before_parsing: BeforeParsing) -> int:
+        examination, inventory = known, None
         try:
             with (
-                open_options((), lines=True, python=True) as options,
+                open_options((), lines=True, python=True, before_parsing=before_parsing) as options,
                 open_examination(Path(paths[-1]), options) as found,
             ):
                 if crash is not None or examination is None:
@@ -91,4 +97,7 @@ def _write_page(page: Path, report: Report) -> None:
                 inventory = render_inventory(found.snapshot)
         except PerimortemError as error:
             say(f"  note: {error}")
-    write_page(page, report, examination, inventory)
+        write_page(page, report, examination, inventory)
+        return 0
+
+    return examine_confined(examine, Path(paths[-1]), writable=(page.absolute().parent,))

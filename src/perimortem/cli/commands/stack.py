@@ -47,26 +47,34 @@ def command(
     are marked; missing symbols and files are listed.
     """
     from perimortem.api.examining import open_examination, open_options
+    from perimortem.cli.confined import BeforeParsing, examine_confined
     from perimortem.cli.output import echo_document
     from perimortem.cli.terminal_text import echo_text
     from perimortem.errors import PerimortemError
     from perimortem.report.examination.document import render_examination
     from perimortem.report.examination.text import render_stacks
 
-    with (
-        open_options(
-            symbol_dirs, debuginfod=debuginfod, lines=not no_lines, python=not no_python
-        ) as options,
-        open_examination(choose(what), options, twice=twice) as examination,
-    ):
-        document = render_examination(examination)
-    if tid is not None and all(thread.tid != tid for thread in document.threads):
-        raise PerimortemError(f"there is no thread {tid}", remedy=f"perimortem stack {what}")
-    if as_json:
-        echo_document(document)
+    def examine(before_parsing: BeforeParsing) -> int:
+        with (
+            open_options(
+                symbol_dirs,
+                debuginfod=debuginfod,
+                lines=not no_lines,
+                python=not no_python,
+                before_parsing=before_parsing,
+            ) as options,
+            open_examination(choose(what), options, twice=twice) as examination,
+        ):
+            document = render_examination(examination)
+        if tid is not None and all(thread.tid != tid for thread in document.threads):
+            raise PerimortemError(f"there is no thread {tid}", remedy=f"perimortem stack {what}")
+        if as_json:
+            echo_document(document)
+            return 0
+        echo_text(render_stacks(document, tid=tid, full=full))
+        missing = [f"  missing {m.module}: {m.text}" for m in document.missing]
+        notes = [f"  note    {note}" for note in document.notes]
+        echo_text("".join(f"{line}\n" for line in missing + notes), err=True)
         return 0
-    echo_text(render_stacks(document, tid=tid, full=full))
-    missing = [f"  missing {m.module}: {m.text}" for m in document.missing]
-    notes = [f"  note    {note}" for note in document.notes]
-    echo_text("".join(f"{line}\n" for line in missing + notes), err=True)
-    return 0
+
+    return examine_confined(examine, choose(what), reads_ours=bool(symbol_dirs))

@@ -1,9 +1,10 @@
-"""Examine a live process: it is stopped while its stacks are copied and its Python frames are read."""
+"""Capture a live process: it is stopped while its stacks are copied and its Python frames are read."""
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,8 +28,12 @@ _TYPES = MinidumpType.NORMAL | MinidumpType.WITH_PROCESS_THREAD_DATA
 
 
 @contextmanager
-def examine_process(process: ProcessRef, options: ExamineOptions) -> Iterator[Examination]:
-    """Raises ProcessGone, AccessDenied or CaptureFailed; the process runs on before the body does."""
+def capture_process(
+    process: ProcessRef, options: ExamineOptions
+) -> Iterator[Callable[[ExamineOptions], Examination]]:
+    """What examines it afterwards, without any right to look at it; it runs on before the body does.
+
+    Raises ProcessGone, AccessDenied or CaptureFailed."""
     # The monitor imports this module and leaves the work to an examiner.
     from perimortem.analysis.python_locks import find_python_locks
     from perimortem.capture.linux.snapshot import capture
@@ -48,7 +53,30 @@ def examine_process(process: ProcessRef, options: ExamineOptions) -> Iterator[Ex
             except NoPythonFrames as error:
                 notes.append(f"no Python frames: {error}")
 
-    with capture(process, DumpOptions(_TYPES), while_stopped=while_stopped) as taken:
-        root = Path(f"/proc/{process.pid}/root")
-        own = replace(options, root=root if root.exists() else options.root)
-        yield examine_snapshot(taken.snapshot, own, threads, locks, notes, taken.paused_ms)
+    with (
+        _open_root(process.pid) as root,
+        capture(process, DumpOptions(_TYPES), while_stopped=while_stopped) as taken,
+    ):
+        yield lambda options: examine_snapshot(
+            taken.snapshot,
+            replace(options, root=options.root if root is None else root),
+            threads,
+            locks,
+            notes,
+            taken.paused_ms,
+        )
+
+
+@contextmanager
+def _open_root(pid: int) -> Iterator[Path | None]:
+    """Its root directory; it stays accessible when we lose the right to look at the process. None: ours,
+    or it is gone."""
+    try:
+        fd = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        yield None
+        return
+    try:
+        yield None if os.path.samestat(os.fstat(fd), os.stat("/")) else Path(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)

@@ -1,11 +1,11 @@
-"""Examine a live process through a small dump of it, which is deleted afterwards."""
+"""Capture a live process by a small dump of it, which is deleted afterwards."""
 
 from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,12 +25,19 @@ _TYPES = MinidumpType.NORMAL | MinidumpType.WITH_THREAD_INFO | MinidumpType.WITH
 
 
 @contextmanager
-def examine_process(process: ProcessRef, options: ExamineOptions) -> Iterator[Examination]:
-    """Raises ProcessGone, AccessDenied or CaptureFailed."""
-    with tempfile.TemporaryDirectory(prefix="perimortem-") as folder:
+def capture_process(
+    process: ProcessRef, options: ExamineOptions
+) -> Iterator[Callable[[ExamineOptions], Examination]]:
+    """What examines it afterwards. Raises ProcessGone, AccessDenied or CaptureFailed."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="perimortem-"))
         path = Path(folder) / "live.dmp"
         result = write_dump(process, path, DumpOptions(_TYPES))
         if result.path is None:
             raise CaptureFailed(result.error or "its stacks could not be read")
-        with examine_dump(path, options) as examination:
-            yield replace(examination, paused_ms=result.target_paused_ms)
+
+        def examine(options: ExamineOptions) -> Examination:
+            examination = stack.enter_context(examine_dump(path, options))
+            return replace(examination, paused_ms=result.target_paused_ms)
+
+        yield examine

@@ -21,6 +21,8 @@ assert sys.platform == "linux"
 
 _BUFFER_BYTES = 4 << 20
 _READ_MAX = 65536
+_ARG_START = 45
+"""Of the fields of /proc/PID/stat after the name (proc(5): arg_start, the 48th)."""
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE)
 
 Serve = Callable[[Any, Iterator[bytes], Callable[[bytes], None]], None]
@@ -107,14 +109,27 @@ def _live(module: str, settings: object, its: socket.socket) -> None:
         for fd in (0, 1, 2):
             os.dup2(null, fd)
         _close_all_but(its.fileno())
-        with suppress(OSError), open("/proc/self/comm", "wb") as name:
-            name.write(b"perimortem-svc")
+        _rename_self(module)
         serve: Serve = importlib.import_module(module).serve
         with its.makefile("rb") as lines:
             serve(settings, iter(lines.readline, b""), its.sendall)
         status = 0
     finally:
         os._exit(status)
+
+
+def _rename_self(module: str) -> None:
+    """In `ps` and for `pgrep -f` it would be another of us: the command line is replaced in place."""
+    title = f"perimortem: {module.rpartition('.')[2]}".encode()
+    with suppress(OSError, ValueError):
+        with open("/proc/self/comm", "wb") as file:
+            file.write(title[:15])
+        with open("/proc/self/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        begin, end = int(fields[_ARG_START]), int(fields[_ARG_START + 1])
+        with open("/proc/self/mem", "r+b", buffering=0) as memory:
+            memory.seek(begin)
+            memory.write(title[: end - begin - 1].ljust(end - begin, b"\0"))
 
 
 def _close_all_but(kept: int) -> None:

@@ -1,0 +1,1 @@
+"""Linux: limits, rights, seccomp and Landlock."""

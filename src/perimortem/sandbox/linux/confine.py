@@ -1,0 +1,52 @@
+"""Confine this process, for ever, as far as the kernel can."""
+
+from __future__ import annotations
+
+import ctypes
+import resource
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+assert sys.platform == "linux"
+
+from perimortem.sandbox.confinement import Confinement
+from perimortem.sandbox.linux.landlock import refuse_writes
+from perimortem.sandbox.linux.rights import drop_capabilities, take_user
+from perimortem.sandbox.linux.seccomp import refuse_calls
+
+_PR_SET_PDEATHSIG = 1
+_OOM_SCORE = "500"
+"""If memory runs out, rather this process than a target."""
+
+
+def end_with_parent() -> None:
+    """This process, when its parent ends; Ctrl-C is the parent's business."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def confine(confinement: Confinement) -> tuple[str, ...]:
+    """Returns what is missing, and why. What is open stays usable."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
+    _limit(resource.RLIMIT_DATA, confinement.memory_bytes)
+    _limit(resource.RLIMIT_CORE, 0)
+    if confinement.cpu_s is not None:
+        _limit(resource.RLIMIT_CPU, confinement.cpu_s)
+    missing = (
+        take_user(confinement.user) if confinement.user is not None else None,
+        drop_capabilities(),
+        refuse_writes(confinement.writable),
+        refuse_calls(),
+    )
+    return tuple(text for text in missing if text is not None)
+
+
+def _limit(which: int, value: int) -> None:
+    """Also for our children; never more than it was."""
+    _, hard = resource.getrlimit(which)
+    least = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(which, (least, least))

@@ -1,0 +1,1 @@
+"""Windows: a job that limits memory and processor time."""
