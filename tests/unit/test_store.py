@@ -13,9 +13,12 @@ import pytest
 
 from perimortem.errors import StoreError
 from perimortem.model.recording import Event
+from perimortem.model.verdict import Verdict
 from perimortem.report.document import render_event
 from perimortem.report.text import render_account
-from perimortem.store.database import Store
+from perimortem.store import database
+from perimortem.store.database import Store, Stored
+from perimortem.store.stored_report import prepare_report
 from perimortem.testing.documents import make_report
 
 OPEN_MANY = """
@@ -52,6 +55,8 @@ def test_an_older_store_is_brought_up_to_date(tmp_path):
     old = sqlite3.connect(path)
     old.executescript(
         "DROP TABLE dump; DROP INDEX incident_uid; ALTER TABLE incident DROP COLUMN uid;"
+        "DROP TABLE counted; DROP INDEX incident_program; ALTER TABLE incident DROP COLUMN program;"
+        "ALTER TABLE incident DROP COLUMN stored_at; ALTER TABLE incident DROP COLUMN repeats;"
         "PRAGMA user_version = 1;"
     )
     old.close()
@@ -123,3 +128,62 @@ def test_a_report_that_this_version_cannot_read_costs_no_other(tmp_path):
             store.find(number)
         assert "newer version" in caught.value.remedy
         assert len(store.list_incidents(with_clean=True)) == 1
+
+
+def make_end(number, name="server", verdict=Verdict.CRASH, command_line=("server",)):
+    report = make_report(uid=f"{number:032x}", verdict=verdict)
+    target = msgspec.structs.replace(report.target, name=name, command_line=list(command_line))
+    return prepare_report(msgspec.structs.replace(report, target=target))
+
+
+def test_a_program_that_crashes_in_a_loop_is_stored_a_few_times_and_counted(tmp_path):
+    with Store(tmp_path / "a.db") as store:
+        for number in range(50):
+            (stored,) = store.add_all([make_end(number)], per_hour=10)
+            assert stored == Stored(min(number, 9) + 1, is_whole=number < 10)
+        # A fuller report of one that was counted is not counted again.
+        assert store.add_all([make_end(49)], per_hour=10) == [Stored(10, is_whole=False)]
+        assert [row.repeats for row in store.list_incidents()] == [0] * 9 + [40]
+        assert "40 more of this program" in store.find(10).soft_errors[-1]
+        # What is stored is still replaced, and others are not concerned.
+        assert store.add_all([make_end(3)], per_hour=10) == [Stored(4)]
+        others = [
+            make_end(100, name="other"),
+            make_end(101, verdict=Verdict.CLEAN_EXIT),
+            make_end(102, name="python3", command_line=("python3", "a.py")),
+            make_end(103, name="python3", command_line=("python3", "b.py")),
+        ]
+        assert all(stored.is_whole for stored in store.add_all(others, per_hour=1))
+
+
+def test_after_an_hour_a_program_has_its_share_again(tmp_path, monkeypatch):
+    now_s = 1_000_000.0
+    monkeypatch.setattr(database, "time", lambda: now_s)
+    with Store(tmp_path / "a.db") as store:
+        stored = store.add_all([make_end(number) for number in range(5)], per_hour=3)
+        assert [one.is_whole for one in stored] == [True] * 3 + [False] * 2
+        now_s += 3601
+        assert store.add_all([make_end(9)], per_hour=3)[0].is_whole
+
+
+def test_a_full_store_takes_from_the_program_that_has_most(tmp_path, monkeypatch):
+    monkeypatch.setattr(database, "INCIDENTS_MAX", 300)
+    monkeypatch.setattr(database, "_EVICTED_AT_ONCE", 10)
+    with Store(tmp_path / "a.db") as store:
+        store.add_all([make_end(number, name="quiet") for number in range(20)], per_hour=10**6)
+        for first in range(100, 1100, 100):
+            loud = [make_end(number, name="loud") for number in range(first, first + 100)]
+            store.add_all(loud, per_hour=10**6)
+        names = [row.name for row in store.list_incidents()]
+        assert names.count("quiet") == 20
+        assert 270 <= len(names) <= 300
+
+
+def test_the_incidents_of_an_earlier_version_stay(tmp_path):
+    """They have no program: they are evicted like those of one."""
+    with Store(tmp_path / "a.db") as store:
+        number = store.add(make_report())
+        with store.transaction() as ask:
+            ask("UPDATE incident SET program = NULL, stored_at = NULL", ())
+        store.add_all([make_end(1)], per_hour=1)
+        assert [row.number for row in store.list_incidents(with_clean=True)] == [number, number + 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from perimortem.exits import ntstatus
 from perimortem.exits.signals import SIGKILL, signal_name
@@ -77,17 +78,21 @@ def name_program(process: ProcessInfo) -> str:
     """Distinguishes programs under one interpreter: "python train.py", "java -jar app.jar".
 
     The first argument that is not an option names the program, or that of ``-m``, ``-jar`` or ``-c``."""
-    if not _INTERPRETERS.fullmatch(process.name) and not _INTERPRETERS.fullmatch(
-        process.executable.replace("\\", "/").rsplit("/", 1)[-1] if process.executable else ""
-    ):
-        return process.name
-    arguments = process.command_line[1:]
+    return choose_program_name(process.name, process.executable, process.command_line)
+
+
+def choose_program_name(name: str, executable: str | None, command_line: Sequence[str]) -> str:
+    """The same, from the parts."""
+    file_name = executable.replace("\\", "/").rsplit("/", 1)[-1] if executable else ""
+    if not _INTERPRETERS.fullmatch(name) and not _INTERPRETERS.fullmatch(file_name):
+        return name
+    arguments = command_line[1:]
     for at, argument in enumerate(arguments):
         if argument in ("-m", "-jar", "-c") and at + 1 < len(arguments):
-            return f"{process.name} {argument} {arguments[at + 1][:_PROGRAM_MAX]}"
+            return f"{name} {argument} {arguments[at + 1][:_PROGRAM_MAX]}"
         if not argument.startswith("-"):
-            return f"{process.name} {argument[:_PROGRAM_MAX]}"
-    return process.name
+            return f"{name} {argument[:_PROGRAM_MAX]}"
+    return name
 
 
 def derive_crash_key(

@@ -23,6 +23,7 @@ def read_limits(resolved: Resolved, dumps_dir: Path) -> Limits:
         default_free_bytes if keep_free is None else keep_free.of(total),
         resolved["max-age"],
         resolved["dumps-per-hour"],
+        max(1, resolved["incidents-per-hour"]),
     )
 
 

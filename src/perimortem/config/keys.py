@@ -189,6 +189,12 @@ KEYS: dict[str, Key] = {
             "dumps of one kind of crash or hang; further ones are counted",
         ),
         Key(
+            "incidents-per-hour",
+            100,
+            read_count,
+            "incidents of one program that are stored; further ones are counted",
+        ),
+        Key(
             "max-use",
             None,
             read_size,

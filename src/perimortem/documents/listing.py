@@ -17,6 +17,8 @@ class ListedIncident(Document, frozen=True):
     ended_at: str
     """Of an incident that has not ended, the time of its verdict."""
     has_dump: bool
+    repeats: int
+    """Further incidents of the same program, which were only counted (setting incidents-per-hour)."""
     who: Who | None
     where: Where | None
     why: str | None

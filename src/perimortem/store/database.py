@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic, sleep, time
 from typing import TYPE_CHECKING, Any, Self
 
 from perimortem.errors import MalformedInput, StoreError
@@ -19,12 +19,24 @@ if TYPE_CHECKING:
 
 _BUSY_TIMEOUT_S = 5.0
 _RETRY_S = 0.005
+_HOUR_S = 3600.0
+_EVICTED_AT_ONCE = 100
 INCIDENTS_MAX = 20_000
 """Some 10 KiB each; for a service that crashes every second, the last six hours. Arbitrary."""
 
 
 Ask = Callable[[str, tuple[Any, ...]], list[tuple[Any, ...]]]
 """One statement and its values; returns the rows."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What became of a report."""
+
+    number: int
+    """Of its incident; or of the one that it is counted with."""
+    is_whole: bool = True
+    """False: it is only counted."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,8 @@ class IncidentRow:
     started_at: str
     ended_at: str
     has_dump: bool
+    repeats: int
+    """Further incidents of the program, which were only counted."""
 
 
 class Store:
@@ -74,15 +88,22 @@ class Store:
 
     def add(self, report: Report, *, only_newer: bool = False) -> int:
         """Store a report; returns its number. See :meth:`add_all`. Raises :class:`StoreError`."""
-        return self.add_all([prepare_report(report)], only_newer=only_newer)[0]
+        return self.add_all([prepare_report(report)], only_newer=only_newer)[0].number
 
-    def add_all(self, reports: Sequence[StoredReport], *, only_newer: bool = False) -> list[int]:
-        """Store reports in one transaction, all of them or none; returns their numbers.
+    def add_all(
+        self,
+        reports: Sequence[StoredReport],
+        *,
+        only_newer: bool = False,
+        per_hour: int = INCIDENTS_MAX,
+    ) -> list[Stored]:
+        """Store reports in one transaction, all of them or none.
 
         A report with the same uid is replaced, and keeps its number; with ``only_newer`` only by one
-        whose verdict is not older. Raises :class:`StoreError`."""
+        whose verdict is not older. Of each program ``per_hour`` are stored; further ones are counted
+        with its last. Raises :class:`StoreError`."""
         with self.transaction() as ask:
-            return [_add(ask, report, only_newer) for report in reports]
+            return [_add(ask, report, only_newer, per_hour) for report in reports]
 
     def find_number(self, uid: str, *, with_end: bool) -> int | None:
         """The number of the incident with that uid; ``with_end``: if its program has ended.
@@ -122,9 +143,9 @@ class Store:
 
     def find(self, number: int) -> Report | None:
         """The report with that number. Raises :class:`StoreError`, also if a newer version wrote it."""
-        row = self._query("SELECT report FROM incident WHERE id = ?", (number,))
+        row = self._query("SELECT report, repeats FROM incident WHERE id = ?", (number,))
         try:
-            return _decode(row[0][0], number) if row else None
+            return _decode(row[0][0], row[0][1], number) if row else None
         except MalformedInput as error:
             raise StoreError(
                 f"incident {number} cannot be read", why=error.why, remedy=error.remedy
@@ -154,13 +175,13 @@ class Store:
         if not with_clean:
             conditions.append("verdict != 'clean-exit'")
         rows = self._query(
-            "SELECT id, verdict, name, pid, started_at, ended_at, has_dump FROM incident "
+            "SELECT id, verdict, name, pid, started_at, ended_at, has_dump, repeats FROM incident "
             f"WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?",
             (*values, limit),
         )
         return [
-            IncidentRow(number, verdict, name, pid, started_at, ended_at, bool(has_dump))
-            for number, verdict, name, pid, started_at, ended_at, has_dump in reversed(rows)
+            IncidentRow(number, verdict, name, pid, started, ended, bool(has_dump), repeats)
+            for number, verdict, name, pid, started, ended, has_dump, repeats in reversed(rows)
         ]
 
     def _query(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
@@ -235,7 +256,7 @@ def _identify(path: Path) -> tuple[int, int] | None:
     return facts.st_dev, facts.st_ino
 
 
-def _add(ask: Ask, report: StoredReport, only_newer: bool) -> int:
+def _add(ask: Ask, report: StoredReport, only_newer: bool, per_hour: int) -> Stored:
     known = ask(
         "SELECT id, json_extract(report, '$.verdict_at') FROM incident WHERE uid = ?",
         (report.uid,),
@@ -259,16 +280,54 @@ def _add(ask: Ask, report: StoredReport, only_newer: bool) -> int:
                 values,
             )
             _link_dumps(ask, number, report)
-        return number
+        return Stored(number)
+    now_s = time()
+    counted = _count(ask, report, per_hour, now_s)
+    if counted is not None:
+        return Stored(counted, is_whole=False)
     ask(
-        "INSERT INTO incident (verdict, name, pid, started_at, ended_at, has_dump, report, uid) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        values,
+        "INSERT INTO incident (verdict, name, pid, started_at, ended_at, has_dump, report, uid, "
+        "program, stored_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*values, report.program, now_s),
     )
     number = int(ask("SELECT last_insert_rowid()", ())[0][0])
     _link_dumps(ask, number, report)
-    ask("DELETE FROM incident WHERE id <= ?", (number - INCIDENTS_MAX,))
-    return number
+    if number % _EVICTED_AT_ONCE == 0:
+        _evict(ask)
+    return Stored(number)
+
+
+def _count(ask: Ask, report: StoredReport, per_hour: int, now_s: float) -> int | None:
+    """The incident that it is counted with, if its program had too many within the hour."""
+    ((already,),) = ask("SELECT max(incident) FROM counted WHERE uid = ?", (report.uid,))
+    if already is not None:
+        return int(already)
+    ((count, last),) = ask(
+        "SELECT count(*), max(id) FROM incident WHERE program = ? AND stored_at > ?",
+        (report.program, now_s - _HOUR_S),
+    )
+    if count < per_hour:
+        return None
+    if report.uid is not None:
+        ask("INSERT INTO counted VALUES (?, ?, ?)", (report.uid, last, now_s))
+        ask("DELETE FROM counted WHERE stored_at < ?", (now_s - _HOUR_S,))
+    ask("UPDATE incident SET repeats = repeats + 1 WHERE id = ?", (last,))
+    return int(last)
+
+
+def _evict(ask: Ask) -> None:
+    """The oldest of the program that has most: others keep theirs."""
+    while ask("SELECT count(*) FROM incident", ())[0][0] > INCIDENTS_MAX - _EVICTED_AT_ONCE:
+        ((program, _),) = ask(
+            "SELECT program, count(*) AS count FROM incident GROUP BY program "
+            "ORDER BY count DESC LIMIT 1",
+            (),
+        )
+        ask(
+            "DELETE FROM incident WHERE id IN "
+            "(SELECT id FROM incident WHERE program IS ? ORDER BY id LIMIT ?)",
+            (program, _EVICTED_AT_ONCE),
+        )
 
 
 def _link_dumps(ask: Ask, number: int, report: StoredReport) -> None:
@@ -280,9 +339,14 @@ def _link_dumps(ask: Ask, number: int, report: StoredReport) -> None:
 # The types of a report take some time to load, and most commands need none.
 
 
-def _decode(text: str, number: int) -> Report:
+def _decode(text: str, repeats: int, number: int) -> Report:
     import msgspec
 
     from perimortem.report.upgrade import read_report
 
-    return msgspec.structs.replace(read_report(text), id=number)
+    report = msgspec.structs.replace(read_report(text), id=number)
+    if not repeats:
+        return report
+    verb = "is" if repeats == 1 else "are"
+    note = f"{repeats:,} more of this program {verb} counted with it (setting incidents-per-hour)"
+    return msgspec.structs.replace(report, soft_errors=[*report.soft_errors, note])

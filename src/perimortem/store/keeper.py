@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from perimortem.errors import StoreError
 from perimortem.store.answers import Kept, Refusal, Reservation
+from perimortem.store.database import Stored
 from perimortem.store.ledger import LEAST_BYTES, DumpLedger
 from perimortem.store.place import StorePlace
 from perimortem.store.spool import Spool
@@ -37,7 +38,7 @@ class Keeper:
     def keep(self, reports: Sequence[StoredReport]) -> list[Kept]:
         """In the store, all with one commit; else each in the spool; else nowhere."""
         try:
-            numbers = self._file.open().add_all(reports)
+            stored = self._file.open().add_all(reports, per_hour=self._limits.incidents_per_hour)
         except StoreError as error:
             self._is_writable = False
             return [self._keep_in_spool(report, error) for report in reports]
@@ -46,7 +47,7 @@ class Keeper:
             if report.uid in self._spooled:
                 self._spool.discard(report.uid)
                 self._spooled.discard(report.uid)
-        return [Kept(number) for number in numbers]
+        return [_describe(one, self._limits.incidents_per_hour) for one in stored]
 
     def keep_unfinished(self, report: StoredReport) -> Kept:
         """The same for one that knows less than the store may have: what has its end is not replaced."""
@@ -121,3 +122,13 @@ class Keeper:
             return Refusal("the disk is full (keep-free)")
         self._uncounted += 1
         return Reservation(_UNCOUNTED, min(free_bytes, self._limits.max_use_bytes))
+
+
+def _describe(stored: Stored, per_hour: int) -> Kept:
+    if stored.is_whole:
+        return Kept(stored.number)
+    return Kept(
+        None,
+        f"its program had {per_hour} incidents within the hour: this one is counted with incident "
+        f"{stored.number} (setting incidents-per-hour)",
+    )

@@ -18,6 +18,8 @@ class Limits:
     max_age_s: float
     dumps_per_hour: int
     """Per signature; further ones are counted."""
+    incidents_per_hour: int = 100
+    """Per program, clean and unclean ends apart; further ones are counted."""
 
 
 @dataclass(frozen=True)

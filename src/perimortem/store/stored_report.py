@@ -17,6 +17,9 @@ class StoredReport:
     """None in reports of earlier versions: they are never replaced."""
     verdict: str
     name: str
+    program: str
+    """Its name, under an interpreter with that of the script; and whether it ended cleanly: what of it
+    shares one quota."""
     pid: int | None
     started_at: str
     ended_at: str
@@ -37,6 +40,7 @@ def prepare_report(report: Report) -> StoredReport:
         uid=report.uid,
         verdict=report.verdict.value,
         name=report.target.name,
+        program=_describe_quota(report),
         pid=report.target.pid,
         started_at=report.started_at,
         ended_at=report.ended_at or report.verdict_at,
@@ -44,3 +48,13 @@ def prepare_report(report: Report) -> StoredReport:
         dump_paths=tuple(dump.path for dump in report.dumps if dump.path),
         text=encode(msgspec.structs.replace(report, id=None)),
     )
+
+
+def _describe_quota(report: Report) -> str:
+    """Thousands of clean ends do not keep a crash out of the store."""
+    from perimortem.analysis.crash import choose_program_name
+    from perimortem.model.verdict import Verdict
+
+    target = report.target
+    name = choose_program_name(target.name, target.executable, target.command_line)
+    return f"{name}: {'clean' if report.verdict is Verdict.CLEAN_EXIT else 'unclean'}"

@@ -25,10 +25,10 @@ def unspool(spool: Spool, open_store: Callable[[], Store]) -> Iterator[list[int]
     for first in range(0, len(waiting), _AT_ONCE):
         entries = waiting[first : first + _AT_ONCE]
         readable = [(entry.path, report) for entry in entries if (report := _read(spool, entry))]
-        numbers = open_store().add_all([report for _, report in readable], only_newer=True)
+        stored = open_store().add_all([report for _, report in readable], only_newer=True)
         for path, _ in readable:
             _remove(path)
-        yield numbers
+        yield [one.number for one in stored]
 
 
 def _read(spool: Spool, entry: Entry) -> StoredReport | None:

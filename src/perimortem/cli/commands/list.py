@@ -94,9 +94,8 @@ def _render(rows: list[IncidentRow]) -> list[str]:
     for row in rows:
         ended = datetime.fromisoformat(row.ended_at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
         pid = "-" if row.pid is None else str(row.pid)
-        table.append(
-            (str(row.number), ended, row.verdict, pid, row.name, "*" if row.has_dump else "")
-        )
+        name = f"{row.name} (+{row.repeats:,})" if row.repeats else row.name
+        table.append((str(row.number), ended, row.verdict, pid, name, "*" if row.has_dump else ""))
     widths = [max(len(line[i]) for line in table) for i in range(6)]
     return [
         "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in table

@@ -38,6 +38,7 @@ def examine() -> list[Check]:
         _check_tracefs,
         _check_core_pattern,
         _check_stack_tools,
+        _check_sandbox,
     )
     return [check() for check in checks]
 
@@ -189,3 +190,19 @@ def _check_stack_tools() -> Check:
     if not missing:
         return better("stacks", True, f"our own, with {', '.join(there)}")
     return better("stacks", False, "our own, native frames and names", "; ".join(missing))
+
+
+def _check_sandbox() -> Check:
+    """In another process: it cannot be undone."""
+    code = (
+        "from perimortem.sandbox import confine; from perimortem.sandbox.confinement import Confinement;"
+        "print(*confine(Confinement()), sep='; ')"
+    )
+    result = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
+    missing = result.stdout.strip() if result.returncode == 0 else "it failed"
+    return better(
+        "sandbox",
+        not missing,
+        missing or "examinations have no network, write no files, trace and start no processes",
+        "Linux 5.13 or later, with Landlock enabled",
+    )
