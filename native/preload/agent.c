@@ -25,11 +25,11 @@ int pmr_follows_children;
 
 static pid_t monitor;
 
-/* A daemon may outlive its monitor: programs that it starts then are not watched. */
+/* A daemon may outlive the watch: programs that it starts then are not watched. */
 static int is_watched(void) {
   if (monitor <= 0) return 0;
   if (monitor == getppid()) return 1;
-  return pmr_follows_children && (kill(monitor, 0) == 0 || errno == EPERM);
+  return pmr_follows_children && pmr_is_awaited((int)monitor);
 }
 
 /* Under Yama's ptrace_scope 1 only a declared process and its children may read this one. */

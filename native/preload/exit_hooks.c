@@ -89,6 +89,7 @@ static void note_exit(uint32_t kind, int status, void *return_address) {
   if (is_main && pmr_has_failed_to_exec && kind == PMR_EXIT_KIND_UNDERSCORE_EXIT &&
       ((pmr_header *)(void *)base)->flags & PMR_HEADER_FLAG_FORKED) {
     perimortem_goodbye(status);
+    pmr_forget_good_end();
     errno = saved_errno;
     atomic_store(&busy, 0);
     return;
@@ -104,8 +105,10 @@ static void note_exit(uint32_t kind, int status, void *return_address) {
                (is_main && (caller.kind == PMR_EXIT_CALLER_PROGRAM ||
                             caller.kind == PMR_EXIT_CALLER_RUNTIME));
   /* exit() still runs the program's handlers; our own, among the last, writes the goodbye. */
-  if (wanted && kind != PMR_EXIT_KIND_EXIT && kind != PMR_EXIT_KIND_ABORT)
+  if (wanted && kind != PMR_EXIT_KIND_EXIT && kind != PMR_EXIT_KIND_ABORT) {
     perimortem_goodbye(status);
+    pmr_forget_good_end();
+  }
   errno = saved_errno;
   atomic_store(&busy, 0);
 }

@@ -61,8 +61,16 @@ extern PERIMORTEM_API int pmr_is_leaving;
 /* In a forked child: no thread holds the registration lock. */
 void pmr_forget_registrations(void);
 
-/* From now on forked children stay without a recorder (the program entered seccomp). */
+/* From now on forked children stay without a recorder, and nothing asks after the monitor (the program
+* entered seccomp). */
 PERIMORTEM_API void pmr_stop_following(void);
+
+/* Does a monitor read what this process writes: that of this pid, or, if it was killed, the next one?
+* False once its watch has ended: then it has removed its socket. Exported, not public. */
+PERIMORTEM_API int pmr_is_awaited(int monitor);
+
+/* After a goodbye: if the monitor was killed, no one needs the recorder. Exported, not public. */
+PERIMORTEM_API void pmr_forget_good_end(void);
 
 /* Open the recorder without the thread: for the preloaded agent. Exported, not public. */
 PERIMORTEM_API int pmr_open(uint32_t flags);

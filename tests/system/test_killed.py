@@ -152,3 +152,54 @@ def test_the_worker_is_killed(perimortem, programs, step):
     assert "the dump worker died" in dump["error"]
     assert check_dumps(perimortem) == 0
     assert not list((perimortem.data_dir / "dumps").glob(".*.partial"))
+
+
+ORPHANS = """
+import ctypes, os, sys, time
+def fork(end):
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(0.1)
+        end()
+        os._exit(0)
+    return pid
+early = fork(lambda: (os.read(0, 1), ctypes.string_at(16)))
+print("on", flush=True)
+os.read(0, 1)
+children = [fork(lambda: None) for _ in range(20)]
+children.append(fork(lambda: ctypes.string_at(32)))
+for pid in (early, *children):
+    os.waitpid(pid, 0)
+print("done", flush=True)
+"""
+
+
+@pytest.mark.parametrize("after", ["run", "monitor"])
+def test_what_ends_after_its_monitor_was_killed_is_reported_by_the_next(perimortem, after):
+    """A forked child of before, and one of after, both crash; those that end well leave nothing."""
+    monitor = perimortem.start(
+        "run", "--", sys.executable, "-c", ORPHANS, stdin=subprocess.PIPE
+    )  # fmt: skip
+    assert monitor.stdout.readline() == "on\n"
+    (first,) = (path for path in perimortem.run_dir.glob("*.sock"))
+    monitor.kill()
+    monitor.wait()
+    monitor.stdin.write("xx")
+    monitor.stdin.flush()
+    assert monitor.stdout.readline() == "done\n"
+    assert first.exists()
+    await_true(lambda: len(list(perimortem.run_dir.glob("*.rec"))) == 2)
+    if after == "run":
+        perimortem.call("run", "-q", "--", "true")
+    else:
+        serving = perimortem.start("monitor")
+        await_true(lambda: not list(perimortem.run_dir.glob("*.rec")))
+        serving.send_signal(signal.SIGINT)
+        serving.wait(timeout=30)
+    rows = json.loads(perimortem.call("list", "--json").stdout)
+    shown = [json.loads(perimortem.call("show", "--json", row["number"]).stdout) for row in rows]
+    assert sorted((s["verdict"], s["crash"]["address"]) for s in shown) == [
+        ("crash", "0x10"),
+        ("crash", "0x20"),
+    ]
+    assert not list(perimortem.run_dir.glob("*.rec"))

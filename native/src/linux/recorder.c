@@ -129,6 +129,25 @@ static uint32_t choose_slot_count(uint32_t flags) {
 /* Whose tree this process belongs to; kept for children that clear their environment. */
 static uint32_t monitor_pid;
 
+/* Its socket. It removes that when its watch ends, and leaves it when it is killed. */
+static char monitor_socket[128];
+
+static int is_gone(int monitor) { return kill((pid_t)monitor, 0) != 0 && errno == ESRCH; }
+
+static int was_killed(int monitor) {
+  const char *socket = monitor_socket[0] ? monitor_socket : getenv("PERIMORTEM_SOCKET");
+  return is_gone(monitor) && socket && socket[0] == '/' && access(socket, F_OK) == 0;
+}
+
+int pmr_is_awaited(int monitor) { return !is_gone(monitor) || was_killed(monitor); }
+
+/* There may be thousands of such processes, and no monitor for days. */
+void pmr_forget_good_end(void) {
+  int saved_errno = errno;
+  if (monitor_pid && pmr_base() && was_killed((int)monitor_pid)) unlink(recorder_path);
+  errno = saved_errno;
+}
+
 /* The pid namespace in which the monitor lives; in another one our pid means nothing to it. */
 static char monitor_namespace[64];
 
@@ -265,6 +284,7 @@ static void say_goodbye_at_exit(void) {
     status = note->status;
   }
   perimortem_goodbye(status);
+  pmr_forget_good_end();
 }
 
 /* A forked child has the parent's mapping, which it must not write, and locks whose holders do not
@@ -281,8 +301,8 @@ static void begin_child(void) {
   if (mapped_base && !pmr_base()) {
     munmap(mapped_base, mapped_size);
     mapped_base = NULL;
-    /* A daemon may outlive its monitor: then these files would never be removed. */
-    if (monitor_pid && kill((pid_t)monitor_pid, 0) != 0 && errno == ESRCH) flags_of_children = 0;
+    /* A daemon may outlive the watch: then these files would never be removed. */
+    if (monitor_pid && !pmr_is_awaited((int)monitor_pid)) flags_of_children = 0;
     if (flags_of_children) pmr_create(flags_of_children);
   }
   errno = saved_errno;
@@ -297,6 +317,8 @@ int pmr_open(uint32_t flags) {
     const char *namespace = getenv("PERIMORTEM_PID_NAMESPACE");
     monitor_pid = monitor ? (uint32_t)strtoul(monitor, NULL, 10) : 0;
     pmr_copy_name(monitor_namespace, sizeof monitor_namespace, namespace);
+    const char *socket = getenv("PERIMORTEM_SOCKET");
+    if (socket && strlen(socket) < sizeof monitor_socket) strcpy(monitor_socket, socket);
     error = pmr_create(flags & ~PMR_FOLLOW);
     if (flags & PMR_FOLLOW) flags_of_children = (flags & ~PMR_FOLLOW) | PMR_HEADER_FLAG_FORKED;
     if (!error && !atomic_exchange(&is_opened, 1)) {
@@ -309,7 +331,10 @@ int pmr_open(uint32_t flags) {
   return error;
 }
 
-void pmr_stop_following(void) { flags_of_children = 0; }
+void pmr_stop_following(void) {
+  flags_of_children = 0;
+  monitor_pid = 0;
+}
 
 int perimortem_open(void) {
   int error = pmr_open(PMR_FOLLOW);

@@ -35,7 +35,7 @@ _PATIENCE_S = 5.0
 """A report that is not written by then is shown without its number. Arbitrary."""
 _RESERVE_PATIENCE_S = 2.0
 """A crashed process waits meanwhile. Arbitrary."""
-_FINISH_PATIENCE_NS = 5_000_000_000
+_FINISH_PATIENCE_NS = 15_000_000_000
 
 TakeReservation = Callable[[Reservation | Refusal], None]
 
@@ -155,7 +155,7 @@ class WrittenStore:
         self._link.ask(Forget(reservation), _ignore, _PATIENCE_S)
 
     def finish(self) -> None:
-        """Waits until everything is written, 5 s at most. The watch is over."""
+        """Waits until everything is written or given up, 15 s at most. The watch is over."""
         until_ns = self._base.clock.monotonic_ns() + _FINISH_PATIENCE_NS
         while not (self._link.is_answered and (self._is_recovered or self._link.is_lost)):
             now_ns = self._base.clock.monotonic_ns()

@@ -21,6 +21,8 @@ _STARTS_MAX = 4
 _UNSENT_MAX = 64 << 20
 _RETRY_NS = 10_000_000
 _LAST_PATIENCE_S = 1.0
+_START_PATIENCE_S = 10.0
+"""In addition, until a writer has answered once: on Windows an interpreter is started. Arbitrary."""
 _LINE_MAX = 64 << 20
 
 
@@ -73,6 +75,7 @@ class WriterLink:
         self._asked: dict[int, _Asked] = {}
         self._numbers = itertools.count(1)
         self._starts_left = _STARTS_MAX
+        self._has_answered = False
         self.pids: set[int] = set()
         """Of the writer, and of those that it replaced: they may not be reaped yet."""
 
@@ -89,7 +92,8 @@ class WriterLink:
     def ask(
         self, request: Request, done: Callable[[Answer | None], None], patience_s: float
     ) -> None:
-        """``done`` is called once, with None if there is no answer within ``patience_s``."""
+        """``done`` is called once, with None if there is no answer within ``patience_s``; the first one
+        may take 10 s longer."""
         self.open()
         writer = self._writer
         if writer is None or writer.unsent_bytes > _UNSENT_MAX:
@@ -98,6 +102,7 @@ class WriterLink:
         number = next(self._numbers)
         asked = _Asked(encode_line(number, request), done)
         self._asked[number] = asked
+        patience_s += 0 if self._has_answered else _START_PATIENCE_S
         due_ns = self._clock.monotonic_ns() + int(patience_s * 1e9)
         self._timers.arm(asked, due_ns, lambda _now_ns: self._finish(number, None))
         writer.send(asked.line)
@@ -148,6 +153,7 @@ class WriterLink:
         if not part or len(self._received) > _LINE_MAX:
             self._replace()
             return
+        self._has_answered = True
         *lines, self._received = self._received.split(b"\n")
         for line in lines:
             number, message = decode_line(line)
