@@ -219,3 +219,29 @@ def test_a_full_disk_costs_no_report(perimortem):
         assert "crash" in [incident["verdict"] for incident in list_incidents(perimortem)]
     finally:
         subprocess.run(["umount", "-l", perimortem.data_dir], check=True)
+
+
+@pytest.mark.parametrize("reads_later", [False, True], ids=["never read", "read later"])
+def test_a_pipe_that_is_not_read_does_not_stop_the_watch(perimortem, reads_later):
+    """It is full before the first line: nothing can be said, and everything is stored."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, bytes(4096))
+    os.set_blocking(writing, True)
+    script = "exec 2>/dev/null; for i in 1 2 3 4 5; do (kill -SEGV $BASHPID); done; exit 7"
+    run = subprocess.Popen(
+        [sys.executable, "-m", "perimortem", "run", "--", "bash", "-c", script],
+        env=perimortem.env, stderr=writing,
+    )  # fmt: skip
+    os.close(writing)
+    if reads_later:
+        await_true(lambda: len(list_incidents(perimortem)) == 6)
+        with open(reading, "rb") as pipe:
+            text = pipe.read().lstrip(b"\0").decode()
+        assert "FAILED EXIT" in text
+    assert run.wait(timeout=60) == 7
+    if not reads_later:
+        os.close(reading)
+    assert [i["verdict"] for i in list_incidents(perimortem)].count("crash") == 5
