@@ -240,3 +240,21 @@ def test_debug_information_is_fetched_by_another_process(perimortem, programs, t
     (tmp_path / "asked").unlink()
     perimortem.call("analyze", dump)
     assert not (tmp_path / "asked").exists()
+
+
+def test_a_file_that_claims_anothers_build_id_changes_no_names(tmp_path):
+    """The cache of symbol tables is shared by all examinations of a user."""
+    from perimortem.symbols.cache import SymbolCache
+    from perimortem.symbols.table import make_table
+
+    cache = SymbolCache(tmp_path / "cache")
+    ours, theirs = tmp_path / "libc.so", tmp_path / "evil.so"
+    for path in (ours, theirs):
+        path.write_bytes(bytes(1000))
+        os.utime(path, (1, 1))
+    evil = make_table((address, 1, b"evil") for address in range(3000))
+    good = make_table((address, 1, b"good") for address in range(3000))
+    assert cache.load(b"id", theirs, "symtab", lambda: evil) is evil
+    found = cache.load(b"id", ours, "symtab", lambda: good)
+    assert found.find(5).name == "good"
+    assert cache.load(b"id", ours, "symtab", lambda: evil).find(5).name == "good"

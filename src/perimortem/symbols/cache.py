@@ -6,6 +6,7 @@ are ignored.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -35,12 +36,15 @@ class SymbolCache:
         self._directory = directory
 
     def load(
-        self, build_id: bytes | None, kind: str, make: Callable[[], SymbolTable]
+        self, build_id: bytes | None, file: Path, kind: str, make: Callable[[], SymbolTable]
     ) -> SymbolTable:
-        """From the disk, or by ``make``; ``kind`` distinguishes tables of one build-id."""
-        if build_id is None or len(build_id) > 64:
+        """From the disk, or by ``make``; ``kind`` distinguishes tables of one build-id.
+
+        A file can claim any build-id: only a table that was made of this very ``file`` is taken."""
+        identity = _identify(file)
+        if build_id is None or len(build_id) > 64 or identity is None:
             return make()
-        path = self._directory / f"{build_id.hex()}-{kind}"
+        path = self._directory / f"{build_id.hex()}-{kind}-{identity}"
         try:
             return SymbolTable.from_bytes(path.read_bytes())
         except (OSError, MalformedInput):
@@ -67,3 +71,13 @@ class SymbolCache:
                 return
             total -= path.stat().st_size
             path.unlink(missing_ok=True)
+
+
+def _identify(path: Path) -> str | None:
+    """Of its contents: what no one but the kernel can set. None: it is gone."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    values = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_ctime_ns)
+    return hashlib.sha256(repr(values).encode()).hexdigest()[:16]

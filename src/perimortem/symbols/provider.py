@@ -210,13 +210,13 @@ class Symbols:
         build_id = image.build_id
         with_lines = names.file
         if image.find_section(".symtab") is not None:
-            names.table = self._load_table(build_id, "symtab", image)
+            names.table = self._load_table(names.file, "symtab", image)
         if build_id is not None and (not names.table or not _has_lines(image)):
             names.debug = self._finder.find_debug(build_id)
         if names.debug is not None and isinstance(names.debug.image, ElfImage):
             with_lines = names.debug
             if not names.table:
-                names.table = self._load_table(build_id, "debug", names.debug.image)
+                names.table = self._load_table(names.debug, "debug", names.debug.image)
         if not names.table:
             names.table = _read_packed(image) or image.derive(read_elf_exports)
             if names.breakpad is None and module.path != VDSO:
@@ -229,8 +229,9 @@ class Symbols:
             names.lines = self._finder.library.open_lines(with_lines)
         return names
 
-    def _load_table(self, build_id: bytes | None, kind: str, image: ElfImage) -> SymbolTable:
-        return self._cache.load(build_id, kind, lambda: image.derive(read_elf_symbols))
+    def _load_table(self, file: ImageFile | None, kind: str, image: ElfImage) -> SymbolTable:
+        path = file.path if file is not None else Path(VDSO)
+        return self._cache.load(image.build_id, path, kind, lambda: image.derive(read_elf_symbols))
 
     def _load_breakpad(self, module: Module) -> BreakpadSymbols | None:
         wanted = module.debug_id or (derive_debug_id(module.build_id) if module.build_id else None)
