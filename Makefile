@@ -6,9 +6,14 @@ VENV   ?= .venv
 JOBS   ?= 3
 BIN    := $(VENV)/bin
 SOURCES := $(shell find src native -type f -not -name '*.pyc')
+BASE   := $(VENV)/.base
 PRODUCT := $(VENV)/.product
 STAMP  := $(VENV)/.installed
 TOOLS  := $(VENV)/.tools
+# Each file that is fetched has a hash in requirements/; a source distribution would fetch what it is built with.
+LOCKED = $(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements
+# The project itself, with nothing fetched.
+OWN    = -m pip install --quiet --no-index --no-deps --no-build-isolation .
 NATIVE  = $(shell $(BIN)/python -c "from perimortem.agent.library import find_library; print(find_library().parent)")
 
 .DEFAULT_GOAL := help
@@ -19,21 +24,24 @@ help: ## Show this list
 	@echo
 	@echo 'make run CMD="./your-program --its-options"  watches any other command'
 
-$(BIN)/python:
+$(BASE): requirements/build.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-
-$(PRODUCT): $(BIN)/python pyproject.toml $(SOURCES)
-	$(BIN)/python -m pip install --quiet '.[stacks,lines,zstd]'
+	$(LOCKED)/build.txt
 	@touch $@
 
-$(STAMP): $(BIN)/python pyproject.toml constraints.txt $(SOURCES)
-	$(BIN)/python -m pip install --quiet -c constraints.txt '.[test]'
+$(PRODUCT): $(BASE) requirements/product.txt pyproject.toml $(SOURCES)
+	$(LOCKED)/product.txt
+	$(BIN)/python $(OWN)
+	@touch $@
+
+$(STAMP): $(BASE) requirements/test.txt pyproject.toml $(SOURCES)
+	$(LOCKED)/test.txt
+	$(BIN)/python $(OWN)
 	@touch $@ $(PRODUCT)
 
-$(TOOLS): $(STAMP)
-	$(BIN)/python -m pip install --quiet -c constraints.txt '.[test,dev]'
-	@touch $@ $(STAMP) $(PRODUCT)
+$(TOOLS): $(STAMP) requirements/dev.txt
+	$(LOCKED)/dev.txt
+	@touch $@
 
 examples/bin/silent-death: examples/silent-death/server.c examples/silent-death/gpu_rt.c $(PRODUCT)
 	@mkdir -p examples/bin
@@ -78,7 +86,7 @@ bench: $(TOOLS) programs ## Measure ratios against peers, side by side in one ru
 	$(BIN)/python -m bench
 
 curve: $(TOOLS) programs ## Redraw docs/performance.svg (some minutes, 17 GB of disk)
-	$(BIN)/python -m pip install --quiet '.[curve]'
+	$(LOCKED)/curve.txt
 	$(BIN)/python -m bench.curve
 
 coverage: $(TOOLS) ## How much of the code the unit tests reach, into build/coverage
@@ -91,22 +99,19 @@ sanitize: $(STAMP) ## The agent under Address-, UndefinedBehavior- and ThreadSan
 	$(BIN)/python tools/sanitize.py
 
 docs: $(PRODUCT) ## Build the documentation as a site, into build/site
-	$(BIN)/python -m pip install --quiet -c constraints.txt '.[docs]'
+	$(LOCKED)/docs.txt
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo build/site/index.html
 
-lock: $(BIN)/python ## Update constraints.txt, the versions that development uses
-	$(BIN)/python -m pip install --quiet uv
-	@head -1 constraints.txt > constraints.new
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --upgrade \
-	  --no-emit-index-url --no-annotate --no-header pyproject.toml >> constraints.new
-	mv constraints.new constraints.txt
+lock: $(BASE) ## Update requirements/, the versions that development installs, with their hashes
+	$(LOCKED)/lock.txt
+	$(BIN)/python tools/lock.py
 
 man: $(PRODUCT) ## Write the man pages, into build/man
 	$(BIN)/python tools/generate_man_pages.py build/man
 
 fuzz: $(TOOLS) ## Fuzz the readers of dumps for five minutes
-	$(BIN)/python -m pip install --quiet -c constraints.txt '.[fuzz]'
+	$(LOCKED)/fuzz.txt
 	$(BIN)/python tools/fuzz_dumps.py 300
 
 test-deps: ## Install what the tests compare with (needs root; CI)

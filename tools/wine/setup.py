@@ -5,7 +5,8 @@
     FOLDER/stop                            end what still runs in it
 
 Needs wine, wine64 and mingw-w64 (`make wine-deps`). The Windows libraries of CPython are taken from the
-wheel of a package that ships them, at the time of the set-up; none of them is kept in the repository.
+wheel of a package that ships them (panda3d), at the time of the set-up; none of them is kept in the
+repository. What is fetched is checked against the hashes in requirements/windows*.txt.
 """
 
 from __future__ import annotations
@@ -26,21 +27,8 @@ WINESERVER = Path("/usr/lib/wine/wineserver64")
 COMPILER = "x86_64-w64-mingw32-gcc"
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 PYTHON_DLL = f"python{VERSION.replace('.', '')}.dll"
-DONOR = "panda3d==1.10.16"
-"""Its wheel holds the library, the extension modules and the C runtime of CPython for Windows."""
-PACKAGES = (
-    "click",
-    "msgspec",
-    "cxxfilt",
-    "rust-demangler",
-    "platformdirs",
-    "psutil",
-    "pytest",
-    "pytest-timeout",
-    "hypothesis",
-    "jsonschema<4.18",  # later ones load a library that Wine 8 lacks
-    "colorama",  # pip reads the markers of the system that it runs on
-)
+REQUIREMENTS = ROOT / "requirements"
+"""What is fetched, with the hash of each file (`make lock`)."""
 _NOT_COPIED = shutil.ignore_patterns(
     "test", "tests", "site-packages", "dist-packages", "__pycache__", "lib-dynload", "config-3*",
     "idlelib", "lib2to3",
@@ -68,7 +56,7 @@ def set_up(folder: Path) -> None:
     check_tools()
     folder.mkdir(parents=True, exist_ok=True)
     python = folder / "python"
-    if not (folder / "python.done").exists():
+    if not is_newer(folder / "python.done", *REQUIREMENTS.glob("windows*.txt")):
         step("Windows Python")
         shutil.rmtree(python, ignore_errors=True)
         unpack_libraries(folder, python)
@@ -82,6 +70,11 @@ def set_up(folder: Path) -> None:
     step("Wine prefix")
     make_prefix(folder)
     start_keeper(folder)
+
+
+def is_newer(path: Path, *others: Path) -> bool:
+    made_s = path.stat().st_mtime if path.exists() else 0.0
+    return made_s > max(other.stat().st_mtime for other in others)
 
 
 def step(text: str) -> None:
@@ -104,12 +97,10 @@ def run(*argv: object, **options: object) -> None:
 
 
 def unpack_libraries(folder: Path, python: Path) -> None:
-    """The donor's deploy_libs: the library itself beside python.exe, the rest in DLLs."""
+    """deploy_libs of panda3d: the library itself beside python.exe, the rest in DLLs."""
     wheels = folder / "wheels"
-    run(
-        sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:",
-        "--platform", "win_amd64", "--python-version", VERSION, "--dest", wheels, DONOR,
-    )  # fmt: skip
+    shutil.rmtree(wheels, ignore_errors=True)  # of another version
+    pip("download", "--dest", wheels, "-r", REQUIREMENTS / "windows-python.txt")
     (python / "DLLs").mkdir(parents=True)
     with zipfile.ZipFile(next(wheels.glob("*.whl"))) as wheel:
         for name in wheel.namelist():
@@ -121,7 +112,7 @@ def unpack_libraries(folder: Path, python: Path) -> None:
             (python / ("" if beside else "DLLs") / base).write_bytes(wheel.read(name))
     if not (python / PYTHON_DLL).exists():
         raise SetupFailed(
-            f"{DONOR} has no {PYTHON_DLL}: use a Python 3.11 (make PYTHON=python3.11)"
+            f"panda3d has no {PYTHON_DLL}: use a Python 3.11 (make PYTHON=python3.11)"
         )
 
 
@@ -151,10 +142,15 @@ def build_launcher(python: Path) -> None:
 
 
 def install_packages(python: Path) -> None:
+    target = python / "Lib" / "site-packages"
+    pip("install", "--target", target, "-r", REQUIREMENTS / "windows.txt")
+
+
+def pip(command: str, *arguments: object) -> None:
+    """For the Windows Python, and checked by hash: a file of another hash is refused."""
     run(
-        sys.executable, "-m", "pip", "install", "--quiet", "--root-user-action=ignore",
-        "--target", python / "Lib" / "site-packages", "--platform", "win_amd64",
-        "--python-version", VERSION, "--only-binary=:all:", *PACKAGES,
+        sys.executable, "-m", "pip", command, "--quiet", "--require-hashes", "--no-deps",
+        "--only-binary=:all:", "--platform", "win_amd64", "--python-version", VERSION, *arguments,
     )  # fmt: skip
 
 
