@@ -10,6 +10,7 @@ BASE   := $(VENV)/.base
 PRODUCT := $(VENV)/.product
 STAMP  := $(VENV)/.installed
 TOOLS  := $(VENV)/.tools
+LOWEST := build/lowest
 # Each file that is fetched has a hash in requirements/; a source distribution would fetch what it is built with.
 LOCKED = $(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements
 # The project itself, with nothing fetched.
@@ -17,7 +18,7 @@ OWN    = -m pip install --quiet --no-index --no-deps --no-build-isolation .
 NATIVE  = $(shell $(BIN)/python -c "from perimortem.agent.library import find_library; print(find_library().parent)")
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-windows fast-tests check bench curve fuzz coverage docs lock man sanitize test-deps wine-deps programs soak clean
+.PHONY: help run test test-windows fast-tests check bench curve fuzz coverage docs lock man sanitize sbom dist test-lowest test-deps wine-deps programs soak clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -66,6 +67,20 @@ test: $(STAMP) programs ## Set up, and run every test
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not exclusive"
 	$(BIN)/python -m pytest -m exclusive
 
+$(LOWEST)/.installed: $(BASE) pyproject.toml $(SOURCES)
+	$(LOCKED)/lock.txt
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(BIN)/python -m uv pip compile --quiet --python $(LOWEST)/bin/python --no-build --generate-hashes \
+	  --resolution lowest-direct --constraint requirements/build.txt pyproject.toml --all-extras --group test \
+	  -o $(LOWEST)/requirements.txt
+	$(BIN)/python -m uv pip install --quiet --require-hashes --python $(LOWEST)/bin/python --no-build \
+	  -r requirements/build.txt -r $(LOWEST)/requirements.txt
+	$(LOWEST)/bin/python $(OWN)
+	@touch $@
+
+test-lowest: $(LOWEST)/.installed programs ## Fast tests, and crashes, with the oldest dependencies that pyproject.toml allows
+	$(LOWEST)/bin/python -m pytest -q -n $(JOBS) tests/unit tests/system/test_crashes.py
+
 fast-tests: $(STAMP)
 	$(BIN)/python -m pytest -q -n $(JOBS) tests/unit
 
@@ -107,6 +122,13 @@ lock: $(BASE) ## Update requirements/, the versions that development installs, w
 	$(LOCKED)/lock.txt
 	$(BIN)/python tools/lock.py
 
+dist: $(STAMP) ## Build the sdist, and the wheel from it, into dist
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist > build/dist.log 2>&1 || { cat build/dist.log; false; }
+
+sbom: dist ## Write the bill of materials of what is in dist (CycloneDX), beside it
+	$(BIN)/python tools/write_sbom.py dist
+
 man: $(PRODUCT) ## Write the man pages, into build/man
 	$(BIN)/python tools/generate_man_pages.py build/man
 
@@ -133,4 +155,4 @@ soak: $(TOOLS) ## 100 healthy programs on a loaded machine: none may be called h
 	$(BIN)/python tools/soak.py 100 15
 
 clean: ## Remove what was built
-	rm -rf $(VENV) build examples/bin tests/programs/bin bench/bin
+	rm -rf $(VENV) build dist examples/bin tests/programs/bin bench/bin

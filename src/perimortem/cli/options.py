@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from perimortem.cli.param_type import ParamType
 from perimortem.config.keys import (
     ON_HANG,
     WrongValue,
@@ -21,7 +22,7 @@ from perimortem.model.dump import NAMED_TYPES, MinidumpType, Pause
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-class DumpType(click.ParamType[MinidumpType]):
+class DumpType(ParamType[MinidumpType]):
     """A name (mini, miniplus, triage, full), or a MINIDUMP_TYPE mask such as 0x1105."""
 
     name = "TYPE"
@@ -54,7 +55,7 @@ class Pid(click.IntRange):
         return super().convert(value, param, ctx)
 
 
-class Setting(click.ParamType[Any]):
+class Setting(ParamType[Any]):
     """A value as ``config.keys`` reads it."""
 
     def __init__(self, read: Callable[[Any], Any], name: str) -> None:

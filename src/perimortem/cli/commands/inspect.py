@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from perimortem.cli.options import json_option
+from perimortem.cli.param_type import ParamType
 
 if TYPE_CHECKING:
     from perimortem.minidump.reader import MinidumpFile
@@ -32,7 +33,7 @@ _PARTS = {
 _MEMORY_STREAMS = ("MemoryListStream", "Memory64ListStream", "MemoryInfoListStream")
 
 
-class Number(click.ParamType[int]):
+class Number(ParamType[int]):
     """Decimal, or hex with 0x."""
 
     name = "NUMBER"
@@ -58,7 +59,9 @@ class Number(click.ParamType[int]):
 )
 @json_option
 @click.argument("file", type=click.Path(path_type=Path))
-@click.argument("part", required=False, type=click.Choice(list(_PARTS)))
+@click.argument(
+    "part", required=False, metavar=f"[{'|'.join(_PARTS)}]", type=click.Choice(list(_PARTS))
+)
 @click.argument("address", required=False, type=Number())
 @click.argument("length", required=False, type=Number(), default=_HEX_BYTES)
 def command(
