@@ -63,7 +63,7 @@ def spawn_and_attach(
     """Find or start the monitor, and have the crashes of this process reported to it.
 
     ``monitor_command``: program and first arguments of the monitor; defaults to this Python with
-    ``-m perimortem``. Times are in seconds, 0 takes the default (5 to connect, 10 to dump a crash).
+    ``-P -m perimortem``. Times are in seconds, 0 takes the default (5 to connect, 10 to dump a crash).
     Never raises: ``Guard.error`` says why it did not work, and so does one line on stderr.
     """
     try:
@@ -75,7 +75,8 @@ def spawn_and_attach(
         library.perimortem_spawn_and_attach.argtypes = (ctypes.POINTER(_Options),)
         library.perimortem_release.argtypes = (ctypes.c_void_p,)
         library.perimortem_attach_error.restype = ctypes.c_char_p
-        words = monitor_command or (sys.executable, "-m", "perimortem")
+        # -P: the current directory may be another user's, with another perimortem in it.
+        words = monitor_command or (sys.executable, "-P", "-m", "perimortem")
         command = (ctypes.c_char_p * (len(words) + 1))(*(_encode(word) for word in words), None)
         options = _Options(command, float(connect_timeout), float(answer_timeout))
         guard = library.perimortem_spawn_and_attach(ctypes.byref(options))

@@ -15,8 +15,10 @@ _PREFIX = "perimortem: "
 
 
 def make_command(*arguments: str) -> list[str]:
-    """The argument vector of ``perimortem ARGUMENTS`` by this interpreter."""
-    return [sys.executable, "-m", "perimortem", *arguments]
+    """The argument vector of ``perimortem ARGUMENTS`` by this interpreter.
+
+    -P: the current directory may be another user's, with another perimortem in it."""
+    return [sys.executable, "-P", "-m", "perimortem", *arguments]
 
 
 def make_environment(environment: Mapping[str, str] | None) -> dict[str, str] | None:

@@ -52,9 +52,12 @@ class ImageLibrary:
     def open(self, path: Path) -> ImageFile:
         """Raises OSError, or MalformedInput if it is not a readable image.
 
-        Only regular files are opened: a name in a dump may be anything.
+        Only regular files are opened: a name in a dump may be anything, and opening a device does
+        something.
         """
         known = os.stat(path)
+        if not stat.S_ISREG(known.st_mode):
+            raise MalformedInput(f"{path} is not a regular file")
         key = (str(path), known.st_ino, known.st_mtime_ns, known.st_size)
         found = self._files.get(key)
         if found is None:
@@ -78,7 +81,7 @@ class ImageLibrary:
 
     def _open_new(self, path: Path) -> ImageFile:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0))
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        if not stat.S_ISREG(os.fstat(fd).st_mode):  # replaced meanwhile
             os.close(fd)
             raise MalformedInput(f"{path} is not a regular file")
         file = _File(fd)
