@@ -89,6 +89,16 @@ def test_every_page_is_reached_from_the_index():
     assert {page for page in DOCS.rglob("*.md") if page not in linked} == {DOCS / "index.md"}
 
 
+def test_every_test_that_security_md_names_exists():
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "SECURITY.md").read_text(encoding="utf-8")))
+    sources = (path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    defined = {
+        name for text in sources for name in re.findall(r"^def (test_\w+)", text, re.MULTILINE)
+    }
+    assert len(named) > 20
+    assert named - defined == set()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="options that one system lacks look different")
 @pytest.mark.parametrize("tool", ["generate_cli_reference.py", "generate_api_reference.py"])
 def test_references_are_what_the_program_says(tool):
