@@ -24,9 +24,8 @@ SHARED_DUMPS = ROOT.parent / "shared" / "dumps" / "breakpad"
 needs_dumps = pytest.mark.skipif(
     not SHARED_DUMPS.is_dir(), reason="Breakpad's dumps are not beside the project"
 )
-each_shared_dump = pytest.mark.parametrize(
-    "path", sorted(SHARED_DUMPS.glob("*.dmp")), ids=lambda path: path.stem
-)
+_SHARED = sorted(SHARED_DUMPS.glob("*.dmp"))
+each_shared_dump = pytest.mark.parametrize("path", _SHARED, ids=[path.stem for path in _SHARED])
 """Without any dump there the test is skipped, and says so."""
 
 # How long an example takes is the machine's business.
