@@ -123,7 +123,7 @@ lock: $(BASE) ## Update requirements/, the versions that development installs, w
 	$(BIN)/python tools/lock.py
 
 dist: $(STAMP) ## Build the sdist, and the wheel from it, into dist
-	rm -rf dist
+	rm -rf dist && mkdir -p build
 	$(BIN)/python -m build --no-isolation --outdir dist > build/dist.log 2>&1 || { cat build/dist.log; false; }
 
 sbom: dist ## Write the bill of materials of what is in dist (CycloneDX), beside it
