@@ -13,9 +13,9 @@ from pathlib import Path
 
 from bench.common import PROGRAMS, median, own_directories
 from bench.meter import Meter
-from perimortem.examine.process import examine_process
 from perimortem.examine.dump_file import examine_dump
 from perimortem.examine.options import ExamineOptions
+from perimortem.examine.process import examine_process
 from perimortem.proc import find_process
 from perimortem.report.examination.document import render_examination
 from perimortem.symbols.files import ImageLibrary
