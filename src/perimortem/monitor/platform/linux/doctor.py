@@ -14,7 +14,6 @@ assert sys.platform == "linux"
 from perimortem.agent.library import find_preload_library
 from perimortem.capture.linux import ptrace
 from perimortem.capture.linux.access import has_cap_sys_ptrace, ptrace_scope
-from perimortem.collector import list_installed
 from perimortem.errors import PerimortemError
 from perimortem.exits.linux import pidfd_info
 from perimortem.exits.linux.proc_connector import ProcConnector
@@ -154,6 +153,8 @@ def _check_tracefs() -> Check:
 
 
 def _check_core_pattern() -> Check:
+    from perimortem.collector import list_installed  # `run` does without it
+
     name = "core_pattern"
     try:
         rules = list_installed()
