@@ -1,4 +1,4 @@
-"""Write the C headers of the layouts that both languages share: the recorder's and the wire's.
+"""Write the C headers of the layouts that both languages share: recorder, wire, collector.
 
 Usage: python tools/generate_headers.py [--check]
 """
@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
 from perimortem.binary.record import Record
+from perimortem.collector import layout as collector
 from perimortem.recorder import layout as recorder
 from perimortem.wire import layout as wire
 
@@ -103,6 +104,20 @@ HEADERS = (
         (wire.FrameKind, wire.Outcome),
         {"pmr_frame": wire.Frame},
         ("<stddef.h>", "<stdint.h>", '"recorder_layout.h"'),
+    ),
+    Header(
+        "collector_layout.h",
+        collector,
+        "docs/collector.md",
+        (
+            "COUNTS_MAGIC",
+            "WORK_SLOTS",
+            "WORK_SLOTS_OF_USER",
+            "WRITE_SLOTS",
+            "WRITE_SLOTS_OF_USER",
+        ),
+        (),
+        {"pmr_collector_counts": collector.Counts},
     ),
 )
 

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import await_true
+from conftest import ROOT, await_true
 from messages import ask, make_frame
 
+from perimortem.collector.layout import WORK_SLOTS
 from perimortem.elfcore.notes import read_notes
+from perimortem.elfcore.reader import CoreFile
 from perimortem.minidump.format import StreamType
 from perimortem.minidump.reader import MinidumpFile
 from perimortem.proc import find_process
-from perimortem.wire.layout import FrameKind, Outcome
+from perimortem.wire.frames import decode_message, encode_answer
+from perimortem.wire.layout import SERVICE_SOCKET_NAME, FrameKind, Outcome
 
 pytestmark = [
     pytest.mark.system,
@@ -81,9 +89,16 @@ def monitor(perimortem):
 
 
 def incidents(perimortem):
+    """Of programs of this checkout: others of the machine crash as well, and come to the monitor."""
     rows = json.loads(perimortem.call("list", "--json").stdout)
     shown = [perimortem.call("show", "--json", row["number"]).stdout for row in rows]
-    return [one for one in map(json.loads, shown) if one["exit"]["kind"] != "running"]
+    ended = [one for one in map(json.loads, shown) if one["exit"]["kind"] != "running"]
+    return [one for one in ended if one["target"]["command_line"][0].startswith(f"{ROOT}/")]
+
+
+def read_counts(perimortem):
+    (rule,) = json.loads(perimortem.call("system", "status", "--json").stdout)
+    return rule["crashes"]
 
 
 def crash(*argv, **options):
@@ -112,9 +127,9 @@ def test_abort_and_a_signal_that_was_sent(perimortem, programs, monitor):
     assert crash(programs / "abort_now") == -signal.SIGABRT
     await_true(lambda: len(incidents(perimortem)) == 1)
     assert incidents(perimortem)[0]["verdict"] == "crash"
-    program = subprocess.Popen(["sleep", "60"])
+    program = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     program.send_signal(signal.SIGSEGV)
-    program.wait(timeout=30)
+    program.communicate(timeout=30)
     await_true(lambda: len(incidents(perimortem)) == 2)
     killed = incidents(perimortem)[1]
     assert (killed["verdict"], killed["exit"]["sender"]["pid"]) == ("killed", os.getpid())
@@ -128,11 +143,17 @@ def test_a_process_in_a_pid_namespace(perimortem, programs, monitor):
     assert incident["dumps"][0]["thread_count"] == 1
 
 
-def test_twenty_at_once(perimortem, programs, monitor):
-    started = [subprocess.Popen([programs / "crash_null"]) for _ in range(20)]
+def test_twenty_at_once(perimortem, programs, monitor, tmp_path):
+    program = shutil.copy(programs / "crash_null", tmp_path / "one_of_twenty")
+
+    def count():
+        rows = json.loads(perimortem.call("list", "--json").stdout)
+        return sum(row["name"] == program.name for row in rows)
+
+    started = [subprocess.Popen([program]) for _ in range(20)]
     assert {process.wait(timeout=60) for process in started} == {-signal.SIGSEGV}
-    await_true(lambda: len(json.loads(perimortem.call("list", "--json").stdout)) == 20)
-    assert len(list((perimortem.data_dir / "dumps").glob("*.dmp"))) == 3
+    await_true(lambda: count() == 20)
+    assert len(list((perimortem.data_dir / "dumps").glob(f"{program.name}*.dmp"))) == 3
 
 
 def test_a_crash_that_its_handler_reported_is_reported_once(perimortem, programs, monitor):
@@ -145,7 +166,7 @@ def test_it_is_put_back_exactly_and_twice_changes_nothing(perimortem):
     before = PATTERN.read_text(), PIPE_LIMIT.read_text()
     assert "hands every program" in install(perimortem).stdout
     assert PATTERN.read_text().startswith(f"|{DIRECTORY}/core-helper %P ")
-    assert int(PIPE_LIMIT.read_text()) >= 16
+    assert int(PIPE_LIMIT.read_text()) >= 2 * WORK_SLOTS  # so that refused crashes are counted
     assert "nothing to do" in install(perimortem).stdout
     status = json.loads(perimortem.call("system", "status", "--json").stdout)
     assert [rule["is_ours"] for rule in status] == [True]
@@ -227,6 +248,174 @@ def test_a_core_file_is_never_given_to_others(perimortem, programs, tmp_path):
     crash("unshare", "--mount", "bash", "-c", command)
     assert not ready.exists()
     uninstall(perimortem)
+
+
+def test_untouched_memory_takes_no_disk(perimortem, programs, tmp_path):
+    """As when the kernel writes the file itself; the limits of the process are not the helper's."""
+    PATTERN.write_text("core.%p")
+    shell = ["bash", "-c", f"ulimit -c unlimited; exec {programs}/untouched"]
+    (tmp_path / "kernel").mkdir()
+    subprocess.run(shell, cwd=tmp_path / "kernel", stdout=subprocess.DEVNULL)
+    (direct,) = (tmp_path / "kernel").iterdir()
+    install(perimortem)
+    shell[2] = f"ulimit -f 0; ulimit -n 4; {shell[2]}"
+    result = subprocess.run(shell, cwd=tmp_path, stdout=subprocess.PIPE)
+    (core,) = tmp_path.glob("core.*")
+    uninstall(perimortem)
+    size, blocks = core.stat().st_size, core.stat().st_blocks
+    assert abs(size - direct.stat().st_size) < 1 << 20
+    assert size > 2 << 30
+    assert blocks * 512 < 10 << 20
+    assert blocks <= direct.stat().st_blocks * 1.1
+
+    memory = int(result.stdout, 16)
+    places = {memory + 12345: 1, memory + (1 << 20) + 9: 7, memory + (1 << 30): 0}
+    with core.open("rb") as file:
+        found = CoreFile(lambda at, n: os.pread(file.fileno(), n, at), size).read_snapshot()
+        assert {at: found.content.read(at, 1)[0] for at in places} == places
+    commands = [f"-ex=p *(char *){at}" for at in places]
+    gdb = subprocess.run(
+        ["gdb", "-q", "-batch", "-ex=set confirm off", *commands, programs / "untouched", core],
+        capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    values = [int(line.split()[2]) for line in gdb.splitlines() if line.startswith("$")]
+    assert values == list(places.values())
+
+
+def crash_with_core(programs, folder):
+    """Its core, found by the name of the program: others of the machine may crash here, too."""
+    assert (
+        crash("bash", "-c", f"ulimit -c unlimited; cd {folder}; exec {programs}/crash_null") == -11
+    )
+    (core,) = folder.glob("core.*.crash_null")
+    return core
+
+
+def test_a_stopped_monitor_costs_no_core(perimortem, programs, tmp_path):
+    PATTERN.write_text("core.%p.%e")
+    install(perimortem)
+    command = perimortem.start("monitor")
+    assert "serving" in command.stderr.readline()
+    command.send_signal(signal.SIGSTOP)
+    core = crash_with_core(programs, tmp_path)
+    assert read_notes(core.read_bytes()).signal.number == 11
+    assert read_counts(perimortem)["unanswered"] >= 1
+    assert "not answered by the monitor in time" in perimortem.call("system", "status").stdout
+    command.send_signal(signal.SIGCONT)
+    command.send_signal(signal.SIGINT)
+    _, stderr = command.communicate(timeout=60)
+    assert "Traceback" not in stderr
+    uninstall(perimortem)
+
+
+def test_a_monitor_that_is_killed_during_the_dump_costs_no_core(perimortem, programs, tmp_path):
+    """Its dump worker is stopped, so that the dump does not end before."""
+    PATTERN.write_text("core.%p.%e")
+    install(perimortem)
+    command = perimortem.start("monitor")
+    assert "serving" in command.stderr.readline()
+    children = Path(f"/proc/{command.pid}/task/{command.pid}/children")
+    await_true(lambda: children.read_text().split())
+    workers = [int(pid) for pid in children.read_text().split()]
+    try:
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        shell = f"ulimit -c unlimited; cd {tmp_path}; exec {programs}/crash_null"
+        crashing = subprocess.Popen(["bash", "-c", shell])
+
+        def is_reported():
+            rows = json.loads(perimortem.call("list", "--json").stdout)
+            return any(row["pid"] == crashing.pid for row in rows)
+
+        await_true(is_reported)
+        command.kill()
+        assert crashing.wait(timeout=60) == -signal.SIGSEGV
+    finally:
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+    (core,) = tmp_path.glob("core.*.crash_null")
+    assert read_notes(core.read_bytes()).signal.number == 11
+    assert read_counts(perimortem)["unanswered"] >= 1
+    uninstall(perimortem)
+
+
+def read_log(fd):
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            yield os.read(fd, 8192).decode()
+
+
+def test_crashes_too_many_are_counted_and_logged(perimortem, programs, tmp_path):
+    """All slots are taken, by this test. The count is there after another `install`, too."""
+    PATTERN.write_text("core.%p.%e")
+    install(perimortem)
+    slots, log = os.open(DIRECTORY / "slots", os.O_RDWR), os.open("/dev/kmsg", os.O_NONBLOCK)
+    try:
+        os.lseek(log, 0, os.SEEK_END)
+        fcntl.lockf(slots, fcntl.LOCK_EX, WORK_SLOTS)
+        for _ in range(3):
+            crash("bash", "-c", f"ulimit -c unlimited; cd {tmp_path}; exec {programs}/crash_null")
+        assert "nothing to do" in install(perimortem).stdout
+        assert read_counts(perimortem)["refused"] >= 3
+        assert not list(tmp_path.glob("core.*"))
+        what = re.compile(
+            r"perimortem: \d+\(.*\): no core: too many crashes at once \(number (\d+)\)"
+        )
+        numbers = [int(found[1]) for line in read_log(log) if (found := what.search(line))]
+        assert numbers[:2] == [1, 2]
+        assert 3 not in numbers
+    finally:
+        os.close(slots)
+        os.close(log)
+    assert crash_with_core(programs, tmp_path).exists()
+    assert (DIRECTORY / "slots").stat().st_mode & 0o777 == 0o600
+    uninstall(perimortem)
+
+
+def test_a_storm_is_bounded_and_every_crash_is_counted(perimortem, programs, tmp_path):
+    """More at once than there are slots: none is lost without a count."""
+    install(perimortem)
+    number = WORK_SLOTS + 100
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stopped:
+        stopped.bind(str(perimortem.run_dir / SERVICE_SOCKET_NAME))
+        stopped.listen(number)
+        storm = subprocess.run([programs / "crash_many", str(number), "1"], timeout=120)
+        assert storm.returncode == 0
+    counts = read_counts(perimortem)
+    assert sum(counts[name] for name in ("core_file", "unwanted", "refused")) >= number
+    uninstall(perimortem)
+
+
+def test_uninstall_during_a_crash_loses_nothing(perimortem, programs, tmp_path):
+    """The helper is with a monitor that dies only when core_pattern is already restored."""
+    PATTERN.write_text("core.%p.%e")
+    install(perimortem)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
+        listening.bind(str(perimortem.run_dir / SERVICE_SOCKET_NAME))
+        listening.listen(64)
+        listening.settimeout(60)
+        command = f"ulimit -c unlimited; cd {tmp_path}; exec {programs}/crash_null"
+        crashing = subprocess.Popen(["bash", "-c", command])
+        pid = None
+        while pid != crashing.pid:  # others of the machine crash as well
+            connection, _ = listening.accept()
+            pid = decode_message(connection.recv(4096)).pid
+            if pid != crashing.pid:
+                connection.close()
+        connection.send(encode_answer(FrameKind.WELCOME))
+        removal = perimortem.start("system", "uninstall")
+        await_true(lambda: PATTERN.read_text() == "core.%p.%e\n")
+        assert (DIRECTORY / "core-helper").exists()
+        assert int(PIPE_LIMIT.read_text()) >= WORK_SLOTS
+        connection.close()
+    assert crashing.wait(timeout=60) == -signal.SIGSEGV
+    stdout, _ = removal.communicate(timeout=60)
+    assert "is restored" in stdout
+    assert not DIRECTORY.exists()
+    (core,) = tmp_path.glob("core.*.crash_null")
+    headers = subprocess.run(["readelf", "-l", core], capture_output=True, text=True)
+    assert read_notes(core.read_bytes()).signal.number == 11
+    assert "past end of file" not in headers.stderr
 
 
 def test_a_lost_state_does_not_leave_the_kernel_without_its_helper(perimortem):

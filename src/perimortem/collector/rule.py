@@ -33,13 +33,17 @@ class Rule:
 
 @dataclass(frozen=True)
 class InstalledRule:
-    """An installed rule. ``is_ours``: written by us, so that we may remove it."""
+    """An installed rule. ``is_ours``: written by us, so that we may remove it.
+
+    ``crashes``: Linux: what became of the crashes since `install`, by the field names of
+    ``layout.Counts``; None: not counted."""
 
     program: str
     folder: str | None
     count: int | None
     kind: str
     is_ours: bool
+    crashes: dict[str, int] | None = None
 
 
 def check_program_name(name: str) -> str:

@@ -170,6 +170,8 @@ class CrashServer:
         except (MalformedInput, OSError):
             self._refuse(client, Outcome.MALFORMED)
             return
+        # The helper waits a second for this: without it, it keeps the core itself.
+        self._answer(client, encode_answer(FrameKind.WELCOME))
         self._take_crash(client, target, crash)
 
     def _take_crash(self, client: _Client, target: Target, crash: Crash) -> None:

@@ -40,7 +40,7 @@ class FrameKind(IntEnum):
     """Client: I remove my crash handler. Answered by DONE."""
     CORE = 9
     """The kernel's core helper (root): process ``pid`` dumps core; the notes of the core are in the run
-    directory (CORE_NOTES_NAME). Answered by DONE."""
+    directory (CORE_NOTES_NAME). Answered by WELCOME within a second, then by DONE."""
 
 
 class Outcome(IntEnum):

@@ -101,6 +101,7 @@ def status_command(as_json: bool) -> int:
 
     from perimortem.cli.output import echo_json
     from perimortem.collector import list_installed
+    from perimortem.collector.crashes import describe_crashes
 
     rules = list_installed()
     if as_json:
@@ -111,6 +112,8 @@ def status_command(as_json: bool) -> int:
         bound = f", at most {rule.count}" if rule.count is not None else ""
         folder = f", {rule.folder}" if rule.folder else ""
         click.echo(f"{rule.program}  {rule.kind}{bound}{folder}  ({whose})")
+        if rule.crashes is not None:
+            click.echo(f"  crashes since install: {describe_crashes(rule.crashes)}")
     if not rules:
         click.echo("nothing is set up", err=True)
     return 0

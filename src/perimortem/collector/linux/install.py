@@ -18,7 +18,11 @@ from pathlib import Path
 assert sys.platform == "linux"
 
 from perimortem.agent.library import find_core_helper
+from perimortem.collector.layout import WORK_SLOTS
+from perimortem.collector.linux import counts
 from perimortem.collector.linux import state as kept
+from perimortem.collector.linux.counts import ensure_counts, read_counts
+from perimortem.collector.linux.in_flight import await_helpers
 from perimortem.collector.linux.state import State, read_state, write_file, write_state
 from perimortem.collector.rule import InstalledRule, Rule
 from perimortem.errors import AccessDenied, PerimortemError, UsageError
@@ -28,13 +32,17 @@ _PIPE_LIMIT = Path("/proc/sys/kernel/core_pipe_limit")
 _BOOT_FILE = Path("/etc/sysctl.d/90-perimortem.conf")
 _ARGUMENTS = "%P %s %c %d %t %u %g %p %e"
 _PATTERN_MAX = 127
-_PIPE_LIMIT_LEAST = 256
-"""How many crashes at once; the kernel drops further ones and logs that. With 0 it would not
-wait for a helper, and the process would be gone before it can be read."""
+_PIPE_LIMIT_LEAST = 4 * WORK_SLOTS
+"""How many helpers at once; beyond it the kernel drops crashes, and nothing counts them. It leaves room
+for helpers that find no slot, and count that. With 0 the kernel would not wait for a helper, and the
+process would be gone before it can be read."""
 _HELPER = "core-helper"
 _SPECIFIERS = "%PIpiscdtugehE"
 """The specifiers of core(5) that the helper expands."""
-_FILES = (_HELPER, "previous", "run_dir", "chain", "state.json")
+_SLOTS = "slots"
+_SETTINGS = (_HELPER, "previous", "run_dir", "chain", "state.json")
+_HELPERS_PATIENCE_S = 30.0
+"""A helper has read its settings long before; what it needs after that, it has open."""
 
 
 def install(rule: Rule) -> bool:
@@ -74,6 +82,10 @@ def install(rule: Rule) -> bool:
         write_file(directory / "chain", "1\n")
     else:
         (directory / "chain").unlink(missing_ok=True)
+    ensure_counts(directory)
+    if not (directory / _SLOTS).exists():
+        # A user who could open it could lock all slots.
+        write_file(directory / _SLOTS, b"", 0o600)
     _copy_helper(directory / _HELPER)
     _write(_PIPE_LIMIT, str(new_limit))
     _write(_PATTERN, pattern)
@@ -88,7 +100,7 @@ def install(rule: Rule) -> bool:
 def uninstall(program: str | None) -> bool:
     """Restore the previous setting; False if nothing of ours was installed. Raises AccessDenied.
 
-    A setting that another program has made since stays."""
+    A setting that another program has made since stays. Helpers at work are waited for."""
     _require_root("uninstall")
     state = read_state(kept.DIRECTORY)
     is_ours = _read(_PATTERN).startswith(f"|{kept.DIRECTORY}/")
@@ -96,10 +108,13 @@ def uninstall(program: str | None) -> bool:
         _write(_PATTERN, _read(kept.DIRECTORY / "previous") or "core")
     elif state is not None and is_ours:
         _write(_PATTERN, state.previous_pattern)
-        if _read(_PIPE_LIMIT) == str(state.pipe_limit):
-            _write(_PIPE_LIMIT, str(state.previous_pipe_limit))
+    if state is not None or is_ours:
+        await_helpers(_HELPERS_PATIENCE_S)
+    # Only now: the kernel reads it again at the end of a dump, and would not wait for the helper.
+    if state is not None and is_ours and _read(_PIPE_LIMIT) == str(state.pipe_limit):
+        _write(_PIPE_LIMIT, str(state.previous_pipe_limit))
     _BOOT_FILE.unlink(missing_ok=True)
-    for name in _FILES:
+    for name in (*_SETTINGS, _SLOTS, counts.NAME):
         with suppress(OSError):
             (kept.DIRECTORY / name).unlink()
     with suppress(OSError):
@@ -115,7 +130,8 @@ def list_installed() -> list[InstalledRule]:
         run_dir = _read(kept.DIRECTORY / "run_dir")
         has_chain = (kept.DIRECTORY / "chain").exists()
         kind = "core_pattern" + (f", then {state.previous_pattern}" if has_chain else "")
-        return [InstalledRule("every program", run_dir, None, kind, True)]
+        crashes = read_counts(kept.DIRECTORY)
+        return [InstalledRule("every program", run_dir, None, kind, True, crashes)]
     found = []
     if current[:1] in ("|", "@"):
         found.append(InstalledRule("every program", None, None, f"core_pattern {current}", False))
@@ -192,7 +208,7 @@ def _copy_helper(path: Path) -> None:
 def _describe(directory: Path) -> list[bytes]:
     """The current state, to detect whether a second call changed anything."""
     found = []
-    for name in _FILES:
+    for name in _SETTINGS:
         try:
             found.append((directory / name).read_bytes())
         except OSError:

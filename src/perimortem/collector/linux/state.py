@@ -50,12 +50,12 @@ def read_state(directory: Path = DIRECTORY) -> State | None:
     return state
 
 
-def write_file(path: Path, text: str) -> None:
+def write_file(path: Path, data: str | bytes, mode: int = 0o644) -> None:
     """Replaces the old one atomically; on disk when this returns."""
     building = path.with_name(f".{path.name}.new")
-    fd = os.open(building, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-    with open(fd, "w", encoding="utf-8") as file:
-        file.write(text)
+    fd = os.open(building, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    with open(fd, "wb") as file:
+        file.write(data.encode() if isinstance(data, str) else data)
         file.flush()
         os.fsync(file.fileno())
     building.rename(path)
