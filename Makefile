@@ -110,7 +110,7 @@ coverage: $(TOOLS) ## How much of the code the unit tests reach, into build/cove
 	$(BIN)/coverage html --quiet
 	@echo "$$($(BIN)/coverage report --format=total) % of lines and branches; build/coverage/html/index.html"
 
-sanitize: $(STAMP) ## The agent under Address-, UndefinedBehavior- and ThreadSanitizer (build/sanitize)
+sanitize: $(STAMP) ## The agent and the core helper under Address-, UndefinedBehavior- and ThreadSanitizer (build/sanitize)
 	$(BIN)/python tools/sanitize.py
 
 docs: $(PRODUCT) ## Build the documentation as a site, into build/site

@@ -1,7 +1,8 @@
-"""The agent under Address-, UndefinedBehavior- and ThreadSanitizer: python tools/sanitize.py
+"""The agent and the core helper under the sanitizers of C: python tools/sanitize.py
 
-Builds native/ with the first two into build/sanitize, and runs programs of tests/programs, which are
-built without them, under `perimortem run` with that agent. ThreadSanitizer cannot be preloaded: with it
+Builds native/ with AddressSanitizer and UndefinedBehaviorSanitizer into build/sanitize, and runs programs of
+tests/programs, which are built without them, under `perimortem run` with that agent, and the tests of the core
+helper with that helper (as root; skipped otherwise). ThreadSanitizer cannot be preloaded: with it
 the recorder is built into a program whose threads all use it at once. Fails when a sanitizer reports
 something, and when a program does not end as it should.
 """
@@ -145,6 +146,19 @@ def check_threads() -> list[str]:
     return failures
 
 
+def check_helper() -> list[str]:
+    """Its tests expect status 0; a finding ends it with another one."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", ROOT / "tests" / "system" / "test_core_helper.py"],
+        env={**os.environ, "PERIMORTEM_LIBRARY_DIR": str(BUILD)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    print("core helper:", done.stdout.strip().rpartition("\n")[2])
+    return [] if done.returncode == 0 else [f"core helper:\n{done.stdout}{done.stderr}"]
+
+
 def main() -> int:
     build()
     (BUILD / "run").mkdir(mode=0o700, exist_ok=True)
@@ -155,9 +169,10 @@ def main() -> int:
         if (failure := check(name, tuple(arguments), environment)) is not None
     ]
     failures += check_threads()
+    failures += check_helper()
     for failure in failures:
         print(failure)
-    print(f"{len(CASES) + 2} runs, {len(failures)} failures")
+    print(f"{len(CASES) + 3} runs, {len(failures)} failures")
     return bool(failures)
 
 

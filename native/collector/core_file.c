@@ -44,13 +44,16 @@ static int is_of_this_world(uid_t user, gid_t group) {
   return strstr(text, line) != NULL;
 }
 
-/* From here on we have the rights of the process, and are in its directory. */
+/* From here on we have the rights of the process, and are in its directory: which root may not be able to
+ * enter (NFS, FUSE), so it is only named before. */
 static int become(uid_t user, gid_t group) {
   char place[64];
   snprintf(place, sizeof place, "/proc/%.16s/cwd", given[PID]);
-  return chdir(place) == 0 && setgroups(0, NULL) == 0 && setresgid(group, group, group) == 0 &&
+  int folder = open(place, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  return folder >= 0 && setgroups(0, NULL) == 0 && setresgid(group, group, group) == 0 &&
          setresuid(user, user, user) == 0 &&
-         prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0; /* setresuid may have changed it */
+         prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0 && /* setresuid may have changed it */
+         fchdir(folder) == 0;
 }
 
 static int name_core_file(const char *pattern, char *into, size_t size) {

@@ -156,6 +156,18 @@ def test_twenty_at_once(perimortem, programs, monitor, tmp_path):
     assert len(list((perimortem.data_dir / "dumps").glob(f"{program.name}*.dmp"))) == 3
 
 
+def test_in_a_storm_the_monitor_answers_each_in_time(perimortem, programs, monitor, tmp_path):
+    """What takes long is not done before further ones have been answered: none is unreported."""
+    program = shutil.copy(programs / "crash_many", tmp_path / "many_in_storm")
+    subprocess.run([program, "60", "1"], timeout=120, check=True, stdout=subprocess.DEVNULL)
+
+    def count():
+        rows = json.loads(perimortem.call("list", "--json").stdout)
+        return sum(row["name"] == program.name and bool(row["ended_at"]) for row in rows)
+
+    await_true(lambda: count() == 60)
+
+
 def test_a_crash_that_its_handler_reported_is_reported_once(perimortem, programs, monitor):
     report = perimortem.report(programs / "crash_null")
     assert (report["verdict"], len(report["dumps"])) == ("crash", 1)

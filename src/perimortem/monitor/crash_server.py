@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from perimortem.monitor.cores import read_core
 from perimortem.monitor.lifecycle import Event
 from perimortem.monitor.target import Target
 from perimortem.monitor.targets import Targets
+from perimortem.monitor.timers import Timers
 from perimortem.proc import list_numbers, read_stat, renew_process_info
 from perimortem.system import Selector, descriptors_max
 from perimortem.text import printable
@@ -53,6 +55,7 @@ class CrashServer:
         self,
         listener: Listener,
         selector: Selector,
+        timers: Timers,
         targets: Targets,
         run_dir: Path,
         helper_pids: Callable[[], set[int]],
@@ -65,6 +68,7 @@ class CrashServer:
         ``on_leave``: a target has removed its crash handler. What else it is watched for goes on."""
         self._listener = listener
         self._selector = selector
+        self._timers = timers
         self._targets = targets
         self._run_dir = run_dir
         self._helper_pids = helper_pids
@@ -76,6 +80,8 @@ class CrashServer:
         """By waitable, oldest connection first."""
         self._answers: dict[ProcessRef, list[_Client]] = {}
         """The clients that wait for the dump of their process."""
+        self._cores: deque[tuple[_Client, Message]] = deque()
+        """Answered, and not yet looked at."""
         selector.register(listener.waitable(), self._accept)
 
     def __len__(self) -> int:
@@ -156,11 +162,34 @@ class CrashServer:
     def _take_core(
         self, client: _Client, received: Received, message: Message, now_ns: int
     ) -> None:
-        """Only root may report for the kernel; cores of our own processes are not collected."""
+        """Only root may report for the kernel.
+
+        Answered at once: without that in a second, the helper keeps the core itself. The rest takes
+        longer, and is done one by one: further crashes of a storm are answered in between."""
+        if not received.is_root or self._find_core is None:
+            self._refuse(client, Outcome.NOT_WATCHED)
+            return
+        self._answer(client, encode_answer(FrameKind.WELCOME))
+        client.is_answer_due = True
+        self._cores.append((client, message))
+        if len(self._cores) == 1:
+            self._timers.call_later(now_ns, self._note_next_core)
+
+    def _note_next_core(self, now_ns: int) -> None:
+        client, message = self._cores.popleft()
+        if self._cores:
+            self._timers.call_later(
+                now_ns + 1, self._note_next_core
+            )  # in the next turn of the loop
+        self._note_core(client, message, now_ns)
+
+    def _note_core(self, client: _Client, message: Message, now_ns: int) -> None:
+        """Cores of our own processes are not collected."""
         pid = message.pid
         is_ours = pid in self._helper_pids() | {os.getpid()}
-        find = self._find_core if received.is_root and not is_ours else None
-        target = find(pid, now_ns) if find is not None else None
+        target = (
+            self._find_core(pid, now_ns) if self._find_core is not None and not is_ours else None
+        )
         # The pid may have been reused.
         if target is None or target.ref.start_time_ticks != message.start_time_ticks:
             self._refuse(client, Outcome.NOT_WATCHED)
@@ -170,8 +199,6 @@ class CrashServer:
         except (MalformedInput, OSError):
             self._refuse(client, Outcome.MALFORMED)
             return
-        # The helper waits a second for this: without it, it keeps the core itself.
-        self._answer(client, encode_answer(FrameKind.WELCOME))
         self._take_crash(client, target, crash)
 
     def _take_crash(self, client: _Client, target: Target, crash: Crash) -> None:

@@ -82,6 +82,7 @@ def _watch(
         server = CrashServer(
             sockets,
             base.selector,
+            base.timers,
             base.targets,
             settings.run_dir,
             list_helpers,

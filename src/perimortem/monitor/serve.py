@@ -56,6 +56,7 @@ def serve(
         server = CrashServer(
             sockets,
             base.selector,
+            base.timers,
             base.targets,
             settings.run_dir,
             lambda: base.pool.pids() | store.pids(),
