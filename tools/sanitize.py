@@ -1,8 +1,8 @@
 """The agent and the core helper under the sanitizers of C: python tools/sanitize.py
 
-Builds native/ with AddressSanitizer and UndefinedBehaviorSanitizer into build/sanitize, and runs programs of
-tests/programs, which are built without them, under `perimortem run` with that agent, and the tests of the core
-helper with that helper (as root; skipped otherwise). ThreadSanitizer cannot be preloaded: with it
+Builds native/ with AddressSanitizer and UndefinedBehaviorSanitizer into build/sanitize. With that agent
+programs of tests/programs, which are built without them, run under `perimortem run`; with that core
+helper its tests run (as root; otherwise they are skipped). ThreadSanitizer cannot be preloaded: with it
 the recorder is built into a program whose threads all use it at once. Fails when a sanitizer reports
 something, and when a program does not end as it should.
 """
