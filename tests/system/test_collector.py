@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, await_true
-from messages import ask, make_frame
+from messages import connect, make_frame
 
 from perimortem.collector.layout import WORK_SLOTS
 from perimortem.elfcore.notes import read_notes
@@ -25,7 +25,7 @@ from perimortem.minidump.format import StreamType
 from perimortem.minidump.reader import MinidumpFile
 from perimortem.proc import find_process
 from perimortem.wire.frames import decode_message, encode_answer
-from perimortem.wire.layout import SERVICE_SOCKET_NAME, FrameKind, Outcome
+from perimortem.wire.layout import SERVICE_SOCKET_NAME, Frame, FrameKind, Outcome
 
 pytestmark = [
     pytest.mark.system,
@@ -466,17 +466,23 @@ def test_a_place_that_others_can_write_is_refused(perimortem):
     assert PATTERN.read_text() == before
 
 
+def ask_for_core(perimortem, pid, start_time):
+    """What comes after the first answer, which comes before anything is looked at."""
+    with connect(perimortem.run_dir / SERVICE_SOCKET_NAME) as client:
+        client.send(make_frame(FrameKind.CORE, pid=pid, start_time=start_time))
+        assert Frame.read(client.recv(4096)).kind == FrameKind.WELCOME
+        answer = Frame.read(client.recv(4096))
+        assert (answer.kind, client.recv(4096)) == (FrameKind.REFUSED, b"")
+        return answer.outcome
+
+
 def test_a_false_core_message_is_refused(perimortem, monitor):
     program = subprocess.Popen(["sleep", "60"])
     try:
         start_time = find_process(program.pid).start_time_ticks
-        frame = make_frame(FrameKind.CORE, pid=program.pid, start_time=start_time)
-        answer = ask(perimortem.run_dir / "monitor.sock", frame)
-        assert (answer.kind, answer.outcome) == (FrameKind.REFUSED, Outcome.MALFORMED)
+        assert ask_for_core(perimortem, program.pid, start_time) == Outcome.MALFORMED
         for pid in (monitor.pid, program.pid):  # itself; and one of another start
-            frame = make_frame(FrameKind.CORE, pid=pid, start_time=7)
-            answer = ask(perimortem.run_dir / "monitor.sock", frame)
-            assert answer.outcome == Outcome.NOT_WATCHED
+            assert ask_for_core(perimortem, pid, 7) == Outcome.NOT_WATCHED
     finally:
         program.kill()
         program.wait()
