@@ -327,8 +327,13 @@ def test_a_monitor_that_is_killed_during_the_dump_costs_no_core(perimortem, prog
     command = perimortem.start("monitor")
     assert "serving" in command.stderr.readline()
     children = Path(f"/proc/{command.pid}/task/{command.pid}/children")
-    await_true(lambda: children.read_text().split())
-    workers = [int(pid) for pid in children.read_text().split()]
+
+    def list_workers():
+        pids = [int(pid) for pid in children.read_text().split()]
+        return [p for p in pids if b"dumping/worker.py" in Path(f"/proc/{p}/cmdline").read_bytes()]
+
+    await_true(list_workers)
+    workers = list_workers()
     try:
         for pid in workers:
             os.kill(pid, signal.SIGSTOP)
