@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_minidump import make_snapshot, open_dump, write
 
@@ -236,6 +236,7 @@ def test_a_million_ranges_are_listed_without_a_million_objects():
 
 
 @given(st.lists(st.tuples(st.integers(0, 1 << 15), st.integers(0, 255)), min_size=1, max_size=20))
+@example([(4956, 240)])  # a frame that claims more memory than there is
 @settings(max_examples=150)
 def test_a_damaged_compressed_file(changes):
     pytest.importorskip("zstandard")

@@ -214,15 +214,16 @@ class CompressedReader:
         data = self._cache.get(index)
         if data is None:
             at, end = self._file_offsets[index], self._file_offsets[index + 1]
+            zstandard, size = load_zstandard(), self._sizes[index]
+            packed = self._read_file(at, end - at)
             try:
-                data = bytes(
-                    self._decompress(
-                        self._read_file(at, end - at), max_output_size=self._sizes[index]
-                    )
-                )
-            except load_zstandard().ZstdError as error:
+                # What a frame claims is allocated: only what the table allows.
+                if zstandard.frame_content_size(packed) not in (-1, size):
+                    raise MalformedInput("a compressed part is damaged", why="its size is wrong")
+                data = bytes(self._decompress(packed, max_output_size=size))
+            except zstandard.ZstdError as error:
                 raise MalformedInput("a compressed part is damaged", why=str(error)) from error
-            if len(data) != self._sizes[index]:
+            if len(data) != size:
                 raise MalformedInput("a compressed part is damaged", why="its size is wrong")
             while len(self._cache) >= _CACHED_FRAMES:
                 self._cache.pop(next(iter(self._cache)))
