@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from perimortem.clock import Clock
 from perimortem.errors import MalformedInput
 from perimortem.model.crash import Crash
 from perimortem.model.exits import Sender
@@ -35,6 +36,8 @@ CONNECTIONS_MAX = 2000
 """More than the programs of one machine that crash at once; each takes a descriptor. Arbitrary."""
 _MESSAGES_AT_ONCE = 16
 _ACCEPTED_AT_ONCE = 64
+_CORES_TURN_NS = 100_000_000
+"""How long cores are looked at in one turn of the loop; helpers wait ten times that for an answer."""
 
 FindTarget = Callable[[int, int], Target | None]
 """find(pid, now_ns): the target of this process, new or existing; None: not ours."""
@@ -56,6 +59,7 @@ class CrashServer:
         listener: Listener,
         selector: Selector,
         timers: Timers,
+        clock: Clock,
         targets: Targets,
         run_dir: Path,
         helper_pids: Callable[[], set[int]],
@@ -69,6 +73,7 @@ class CrashServer:
         self._listener = listener
         self._selector = selector
         self._timers = timers
+        self._clock = clock
         self._targets = targets
         self._run_dir = run_dir
         self._helper_pids = helper_pids
@@ -165,7 +170,7 @@ class CrashServer:
         """Only root may report for the kernel.
 
         Answered at once: without that in a second, the helper keeps the core itself. The rest takes
-        longer, and is done one by one: further crashes of a storm are answered in between."""
+        longer, and is done in short turns: further crashes of a storm are answered in between."""
         if not received.is_root or self._find_core is None:
             self._refuse(client, Outcome.NOT_WATCHED)
             return
@@ -173,15 +178,17 @@ class CrashServer:
         client.is_answer_due = True
         self._cores.append((client, message))
         if len(self._cores) == 1:
-            self._timers.call_later(now_ns, self._note_next_core)
+            self._timers.call_later(now_ns, self._note_next_cores)
 
-    def _note_next_core(self, now_ns: int) -> None:
-        client, message = self._cores.popleft()
+    def _note_next_cores(self, now_ns: int) -> None:
+        until_ns = self._clock.monotonic_ns() + _CORES_TURN_NS
+        while self._cores and self._clock.monotonic_ns() < until_ns:
+            client, message = self._cores.popleft()
+            self._note_core(client, message, now_ns)
         if self._cores:
             self._timers.call_later(
-                now_ns + 1, self._note_next_core
+                now_ns + 1, self._note_next_cores
             )  # in the next turn of the loop
-        self._note_core(client, message, now_ns)
 
     def _note_core(self, client: _Client, message: Message, now_ns: int) -> None:
         """Cores of our own processes are not collected."""

@@ -83,6 +83,7 @@ def _watch(
             sockets,
             base.selector,
             base.timers,
+            base.clock,
             base.targets,
             settings.run_dir,
             list_helpers,

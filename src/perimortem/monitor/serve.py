@@ -57,6 +57,7 @@ def serve(
             sockets,
             base.selector,
             base.timers,
+            base.clock,
             base.targets,
             settings.run_dir,
             lambda: base.pool.pids() | store.pids(),
