@@ -15,18 +15,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from perimortem.clock import Clock
 from perimortem.errors import MalformedInput
 from perimortem.model.crash import Crash
 from perimortem.model.exits import Sender
 from perimortem.model.process import ProcessRef
+from perimortem.monitor.base import Base
 from perimortem.monitor.cores import read_core
 from perimortem.monitor.lifecycle import Event
 from perimortem.monitor.target import Target
-from perimortem.monitor.targets import Targets
-from perimortem.monitor.timers import Timers
 from perimortem.proc import list_numbers, read_stat, renew_process_info
-from perimortem.system import Selector, descriptors_max
+from perimortem.system import descriptors_max
 from perimortem.text import printable
 from perimortem.wire import Connection, Listener, Received
 from perimortem.wire.frames import Message, WrongVersion, decode_message, encode_answer
@@ -57,10 +55,7 @@ class CrashServer:
     def __init__(
         self,
         listener: Listener,
-        selector: Selector,
-        timers: Timers,
-        clock: Clock,
-        targets: Targets,
+        base: Base,
         run_dir: Path,
         helper_pids: Callable[[], set[int]],
         find_target: FindTarget,
@@ -71,10 +66,10 @@ class CrashServer:
         if cores are collected; ``helper_pids``: our own processes, whose cores are not collected;
         ``on_leave``: a target has removed its crash handler. What else it is watched for goes on."""
         self._listener = listener
-        self._selector = selector
-        self._timers = timers
-        self._clock = clock
-        self._targets = targets
+        self._selector = base.selector
+        self._timers = base.timers
+        self._clock = base.clock
+        self._targets = base.targets
         self._run_dir = run_dir
         self._helper_pids = helper_pids
         self._find_target = find_target
@@ -87,7 +82,7 @@ class CrashServer:
         """The clients that wait for the dump of their process."""
         self._cores: deque[tuple[_Client, Message]] = deque()
         """Answered, and not yet looked at."""
-        selector.register(listener.waitable(), self._accept)
+        self._selector.register(listener.waitable(), self._accept)
 
     def __len__(self) -> int:
         return len(self._clients)

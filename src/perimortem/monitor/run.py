@@ -81,10 +81,7 @@ def _watch(
     if sockets is not None:
         server = CrashServer(
             sockets,
-            base.selector,
-            base.timers,
-            base.clock,
-            base.targets,
+            base,
             settings.run_dir,
             list_helpers,
             lambda pid, now_ns: root if pid == root.pid else discovery.find(pid, now_ns),

@@ -55,10 +55,7 @@ def serve(
         programs = ClientPrograms(base, settings)
         server = CrashServer(
             sockets,
-            base.selector,
-            base.timers,
-            base.clock,
-            base.targets,
+            base,
             settings.run_dir,
             lambda: base.pool.pids() | store.pids(),
             programs.find,
