@@ -9,8 +9,9 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, await_true
+from conftest import ROOT, await_true, read_line_with
 
+from perimortem.agent.library import find_preload_library
 from perimortem.minidump.format import StreamType
 from perimortem.minidump.reader import MinidumpFile
 
@@ -203,3 +204,26 @@ def test_what_ends_after_its_monitor_was_killed_is_reported_by_the_next(perimort
         ("crash", "0x20"),
     ]
     assert not list(perimortem.run_dir.glob("*.rec"))
+
+
+def test_a_watch_is_killed_before_it_removes_the_recorder(perimortem, programs):
+    """The next monitor finds the recorder, and reports the same incident."""
+    pid_file = perimortem.base / "pid"
+    target = subprocess.Popen(
+        [programs / "ends_on_request", pid_file, "exit"], text=True, stdin=subprocess.PIPE,
+        env=perimortem.env | {"LD_PRELOAD": str(find_preload_library())},
+    )  # fmt: skip
+    await_true(lambda: pid_file.exists() and pid_file.read_text().endswith("\n"))
+    step = "after:perimortem.monitor.incident_store:DatabaseStore.record"
+    watch = run_driver(perimortem, step, "watch", target.pid)
+    read_line_with(watch.stderr, "watching")
+    target.communicate("\n", timeout=30)
+    watch.communicate(timeout=30)
+    assert watch.returncode == -signal.SIGKILL
+    assert list(perimortem.run_dir.glob("*.rec"))
+    after = perimortem.start("monitor")
+    read_line_with(after.stderr, "serving")
+    after.send_signal(signal.SIGINT)
+    after.wait(timeout=30)
+    (row,) = json.loads(perimortem.call("list", "--json").stdout)
+    assert (row["verdict"], row["pid"]) == ("silent-crash", target.pid)

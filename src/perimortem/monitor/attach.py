@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 
 from perimortem.errors import PerimortemError
@@ -17,6 +18,7 @@ from perimortem.monitor.recorder_link import RecorderLink
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.target import Target
 from perimortem.monitor.tree import ProcessTree
+from perimortem.monitor.unreported import read_monitor_pid
 from perimortem.proc import collect_process_info, find_process
 
 OBSERVED_MAX = 100
@@ -30,9 +32,11 @@ def attach(
     beat_from: tuple[str, ...] = (),
     *,
     is_observed: bool,
-    owner_pid: int | None = None,
+    owner_pid: int,
 ) -> Target:
-    """A target that is not our child. Raises ProcessGone or AccessDenied if it cannot be held."""
+    """A target that is not our child; ``owner_pid``: of the monitor whose incident it is, or 0.
+
+    Raises ProcessGone or AccessDenied if it cannot be held."""
     now_ns = base.clock.monotonic_ns()
     return Target(
         collect_process_info(process),
@@ -88,7 +92,18 @@ class Attacher:
         self._discovery.scan(now_ns)
 
     def _attach(self, process: ProcessRef, *, is_observed: bool) -> None:
-        beat_from = self._settings.beat_from
-        target = attach(process, self._base, self._settings, beat_from, is_observed=is_observed)
+        target = attach(
+            process,
+            self._base,
+            self._settings,
+            self._settings.beat_from,
+            is_observed=is_observed,
+            owner_pid=self._choose_owner(process),
+        )
         self._tree.add_root(target)
         self._listener.on_attach(target.process, target.sources, target.recorder.open())
+
+    def _choose_owner(self, process: ProcessRef) -> int:
+        """If we are killed, the next monitor reports what a recorder without a monitor has: by the same
+        uid. The incident of another living monitor is not ours."""
+        return 0 if read_monitor_pid(self._settings.run_dir, process) == 0 else os.getpid()
