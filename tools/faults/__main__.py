@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
+
+assert sys.platform == "linux"
+
+import argparse
 import time
 
 import msgspec

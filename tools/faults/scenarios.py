@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
+assert sys.platform == "linux"
+
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field

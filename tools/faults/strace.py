@@ -7,6 +7,10 @@ is the same as "before the next one".
 
 from __future__ import annotations
 
+import sys
+
+assert sys.platform == "linux"
+
 import re
 import shutil
 import subprocess
