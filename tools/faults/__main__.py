@@ -11,14 +11,15 @@ import time
 
 import msgspec
 
+from .frames import Frames
 from .kills import Kills
 from .play import play_apart, play_here, play_row
 from .row import Plan, Played, Row, Total
 from .store import Store
 
-ROWS: dict[str, Row] = {row.name: row for row in (Kills(), Store())}
-FULL_S = {"kills": 300.0, "store": 120.0}
-SHORT_S = {"kills": 35.0, "store": 25.0}
+ROWS: dict[str, Row] = {row.name: row for row in (Kills(), Store(), Frames())}
+FULL_S = {"kills": 300.0, "store": 120.0, "frames": 60.0}
+SHORT_S = {"kills": 35.0, "store": 25.0, "frames": 10.0}
 
 
 def main() -> int:

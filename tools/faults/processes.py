@@ -100,3 +100,12 @@ def end_all() -> None:
         for pid in children:
             with suppress(ChildProcessError):
                 os.waitpid(pid, 0)
+
+
+def read_memory_mb(pid: int, field: str = "VmRSS") -> float:
+    """Resident; ``VmHWM``: the most there has been. 0 for a process that is gone."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith(f"{field}:"):
+                return int(line.split()[1]) / 1024
+    return 0.0
