@@ -1,6 +1,6 @@
 """Untrusted files: only our own error is raised for any content, and soon.
 
-``hostile/`` holds what fuzzing has found (tools/fuzz_dumps.py), made small.
+``hostile/`` holds what fuzzing has found (make fuzz), made small.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from perimortem.minidump.snapshot import read_snapshot
 from perimortem.minidump.writer import write_minidump
 from perimortem.model.dump import FULL, MINI, MinidumpType
 from perimortem.model.examination import Examination
+from perimortem.model.snapshot import Architecture
 from perimortem.report.examination.document import render_examination
 from perimortem.report.examination.inventory import render_inventory
 from perimortem.report.examination.text import render_analysis, render_stacks
@@ -62,7 +63,8 @@ def exercise(data):
             render_dump(describe_dump(dump, limit=50))
             snapshot = read_snapshot(dump)
         examine(snapshot)
-        if sum(memory.size for memory in snapshot.memory) < 16 << 20:
+        is_ours = snapshot.system.architecture is Architecture.X86_64  # others are not converted
+        if is_ours and sum(memory.size for memory in snapshot.memory) < 16 << 20:
             write_core(snapshot, io.BytesIO())
             write_minidump(snapshot, MINI, io.BytesIO())
     except PerimortemError:

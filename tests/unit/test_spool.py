@@ -12,10 +12,12 @@ import msgspec
 import pytest
 
 from perimortem.documents.base import encode
-from perimortem.errors import StoreError
+from perimortem.errors import MalformedInput, StoreError
 from perimortem.model.process import ProcessRef
 from perimortem.model.verdict import Verdict
 from perimortem.monitor.incident_uid import derive_uid, make_uid
+from perimortem.report.html.page import render_page
+from perimortem.report.text import render_headline
 from perimortem.store.database import Store
 from perimortem.store.spool import Spool
 from perimortem.store.store_file import StoreFile
@@ -84,13 +86,28 @@ def test_an_older_report_replaces_no_fuller_one(spool, store):
     assert store.find(number).verdict is Verdict.OOM_KILL
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[" * 5000, '{"schema_version": 9}', "\x00"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{}", "[" * 5000, '{"schema_version": 9}', "\x00", "17", "[]", "null",
+        '{"schema_version": 1, "where": null, "evidence": [], "processes": [7]}',
+    ],
+)  # fmt: skip
 def test_what_is_no_report_is_set_aside_and_costs_no_other(spool, store, tmp_path, text):
     spool.put(UID, text)
     spool.put("f" * 32, encode(make_report(uid="f" * 32)))
     assert len(bring_in(spool, store)) == 1
     assert spool.list_entries() == []
     assert (tmp_path / "spool" / f"{UID}.unreadable").read_text() == text
+
+
+def test_a_report_with_a_date_that_does_not_exist_is_refused_when_it_is_shown(store):
+    """Its form is right: the store takes it."""
+    report = make_report(uid=UID, verdict=Verdict.CRASH, ended_at="2026-02-30T00:00:00.000000Z")
+    shown = store.find(store.add(report))
+    for render in (render_headline, lambda report: render_page(report, None, None)):
+        with pytest.raises(MalformedInput, match="2026-02-30"):
+            render(shown)
 
 
 def test_other_files_in_the_spool_are_left_alone(spool, store, tmp_path):

@@ -12,15 +12,33 @@ import time
 import msgspec
 
 from .frames import Frames
+from .fuzz import Fuzz
 from .kills import Kills
 from .play import play_apart, play_here, play_row
 from .row import Plan, Played, Row, Total
 from .store import Store
 from .storm import Storm
+from .targets import Targets
 
-ROWS: dict[str, Row] = {row.name: row for row in (Kills(), Store(), Frames(), Storm())}
-FULL_S = {"kills": 300.0, "store": 120.0, "frames": 60.0, "storm": 120.0}
-SHORT_S = {"kills": 35.0, "store": 25.0, "frames": 10.0, "storm": 20.0}
+ROWS: dict[str, Row] = {
+    row.name: row for row in (Kills(), Store(), Frames(), Storm(), Targets(), Fuzz())
+}
+FULL_S = {
+    "kills": 300.0,
+    "store": 120.0,
+    "frames": 60.0,
+    "storm": 120.0,
+    "targets": 90.0,
+    "fuzz": 120.0,
+}
+SHORT_S = {
+    "kills": 35.0,
+    "store": 25.0,
+    "frames": 10.0,
+    "storm": 20.0,
+    "targets": 15.0,
+    "fuzz": 20.0,
+}
 
 
 def main() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from perimortem.errors import MalformedInput
 from perimortem.model.dump import Pause
 
 
@@ -23,8 +24,11 @@ def format_duration(seconds: float) -> str:
 
 
 def parse_time(text: str) -> datetime:
-    """RFC 3339 as this project writes it."""
-    return datetime.fromisoformat(text)
+    """RFC 3339 as this project writes it. Raises MalformedInput for a time that does not exist."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise MalformedInput(f"there is no time {text}", why=str(error)) from error
 
 
 def describe_pause(pause: str, paused_ms: float) -> str:

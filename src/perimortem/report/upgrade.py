@@ -31,7 +31,7 @@ def read_report(text: str) -> Report:
     """Raises MalformedInput for a report that no version up to this one writes."""
     try:
         return msgspec.convert(upgrade_report(json.loads(text)), Report)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise MalformedInput(
             "the report cannot be read",
             why=str(error),
