@@ -18,7 +18,7 @@ OWN    = -m pip install --quiet --no-index --no-deps --no-build-isolation .
 NATIVE  = $(shell $(BIN)/python -c "from perimortem.agent.library import find_library; print(find_library().parent)")
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-windows fast-tests check bench curve fuzz coverage docs lock man sanitize sbom dist test-lowest test-deps wine-deps programs soak clean
+.PHONY: help run test test-windows fast-tests check bench curve fuzz faults faults-short coverage docs lock man sanitize sbom dist test-lowest test-deps wine-deps programs soak clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -132,16 +132,22 @@ sbom: dist ## Write the bill of materials of what is in dist (CycloneDX), beside
 man: $(PRODUCT) ## Write the man pages, into build/man
 	$(BIN)/python tools/generate_man_pages.py build/man
 
-fuzz: $(TOOLS) ## Fuzz the readers of dumps for five minutes
+fuzz: $(TOOLS) programs ## Damaged and hostile input for every reader, for five minutes
 	$(LOCKED)/fuzz.txt
-	$(BIN)/python tools/fuzz_dumps.py 300
+	$(BIN)/python -m tools.faults fuzz --seconds 300
+
+faults: $(TOOLS) programs ## Make everything around it fail, and count what is lost (15 minutes)
+	$(BIN)/python -m tools.faults --page docs/reliability.md
+
+faults-short: $(TOOLS) programs ## The same in two minutes
+	$(BIN)/python -m tools.faults --short
 
 test-deps: ## Install what the tests compare with (needs root; CI)
 	apt-get update
 	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
 	  gcc g++ make cmake ninja-build pkg-config python3-venv gdb lldb elfutils debuginfod binutils libc6-dbg \
 	  redis-server nginx-light ripgrep gron chromium qemu-user gcc-aarch64-linux-gnu \
-	  libc6-dev-arm64-cross gdb-multiarch less vim-tiny procps util-linux zstd
+	  libc6-dev-arm64-cross gdb-multiarch less vim-tiny procps util-linux zstd strace
 
 wine-deps: ## Install Wine and the cross compiler (needs root; CI)
 	apt-get update

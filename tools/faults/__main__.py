@@ -8,37 +8,43 @@ assert sys.platform == "linux"
 
 import argparse
 import time
+from pathlib import Path
 
 import msgspec
 
 from .frames import Frames
 from .fuzz import Fuzz
 from .kills import Kills
+from .page import render_page
 from .play import play_apart, play_here, play_row
 from .row import Plan, Played, Row, Total
+from .soak import Soak
 from .store import Store
 from .storm import Storm
 from .targets import Targets
 
 ROWS: dict[str, Row] = {
-    row.name: row for row in (Kills(), Store(), Frames(), Storm(), Targets(), Fuzz())
+    row.name: row for row in (Kills(), Store(), Frames(), Storm(), Targets(), Fuzz(), Soak())
 }
 FULL_S = {
     "kills": 300.0,
     "store": 120.0,
     "frames": 60.0,
-    "storm": 120.0,
+    "storm": 150.0,
     "targets": 90.0,
-    "fuzz": 120.0,
+    "fuzz": 90.0,
+    "soak": 90.0,
 }
 SHORT_S = {
-    "kills": 35.0,
-    "store": 25.0,
+    "kills": 30.0,
+    "store": 20.0,
     "frames": 10.0,
-    "storm": 20.0,
-    "targets": 15.0,
-    "fuzz": 20.0,
+    "storm": 10.0,
+    "targets": 8.0,
+    "fuzz": 12.0,
+    "soak": 10.0,
 }
+"""After which no further case is begun."""
 
 
 def main() -> int:
@@ -68,6 +74,9 @@ def main() -> int:
         seconds = options.seconds or (SHORT_S if options.short else FULL_S)[row.name]
         totals.append(play_row(row, plan, seconds, _say))
         _print(totals[-1])
+    if options.page:
+        command = " ".join(["python -m tools.faults", *sys.argv[1:]])
+        Path(options.page).write_text(render_page(totals, seed, command), encoding="utf-8")
     return int(any(total.problems for total in totals))
 
 

@@ -30,7 +30,7 @@ from perimortem.errors import MalformedInput
 from perimortem.recorder.layout import CrashNote, CrashState
 from perimortem.wire.layout import SERVICE_SOCKET_NAME, WIRE_MAGIC, WIRE_VERSION, Frame, FrameKind
 
-from .place import Place, await_pid, end_monitor
+from .place import Place, await_pid
 from .processes import read_memory_mb
 from .row import Plan, Played, Row
 from .scenarios import TARGET
@@ -77,7 +77,7 @@ class Frames(Row):
             honest.report(played)
             played.worst["memory gained, MB"] = round(read_memory_mb(monitor.pid) - before_mb, 1)
             pid = _crash(place)
-            said = end_monitor(monitor)
+            said = place.end_monitor(monitor)
             if "Traceback" in said:
                 played.fail("failed", said[-1000:])
             place.check_reported(played, {pid: "crash"})

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -48,6 +49,7 @@ class Place:
         """What starts each command of :meth:`start`."""
         self.before_start: Callable[[], None] | None = None
         """Called in the process of each command of :meth:`start`."""
+        self._said = base / "nothing"
 
     def call(self, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a command to its end. Raises TimeoutExpired."""
@@ -69,15 +71,22 @@ class Place:
             **options,
         )
 
-    def start_monitor(self, *arguments: object, **options: Any) -> subprocess.Popen[str] | None:
-        """One that serves; None if it died before."""
-        monitor = self.start("monitor", *arguments, stderr=subprocess.PIPE, **options)
-        assert monitor.stderr is not None
-        for line in monitor.stderr:
-            if "serving" in line:
-                return monitor
-        monitor.wait()
-        return None
+    def start_monitor(self) -> subprocess.Popen[str] | None:
+        """One that serves; None if it ended before. It reports to a file: no one reads a pipe."""
+        self._said = self.base / f"monitor-{time.monotonic_ns()}"
+        with open(self._said, "w") as file:
+            monitor = self.start("monitor", stderr=file)
+        await_true(lambda: "serving" in self.read_said() or monitor.poll() is not None, _PATIENCE_S)
+        return monitor if monitor.poll() is None else None
+
+    def read_said(self) -> str:
+        """What the last monitor that was started has reported."""
+        return self._said.read_text(errors="replace")
+
+    def end_monitor(self, monitor: subprocess.Popen[str]) -> str:
+        """As Ctrl-C does; returns what it has reported. Raises RuntimeError if it does not end."""
+        end_monitor(monitor, monitor.pid)
+        return self.read_said()
 
     def recover(self, by: str = "run") -> None:
         """What the next command of that name brings in. Raises RuntimeError."""
@@ -89,7 +98,7 @@ class Place:
         monitor = self.start_monitor()
         if monitor is None:
             raise RuntimeError("the next monitor did not start")
-        end_monitor(monitor)
+        self.end_monitor(monitor)
 
     def list_incidents(self) -> list[dict[str, Any]]:
         """Raises RuntimeError with what the command said."""
@@ -126,14 +135,14 @@ class Place:
                     played.fail("half files", f"{path} is no document")
 
 
-def end_monitor(monitor: subprocess.Popen[str], pid: int | None = None) -> str:
-    """As Ctrl-C does; returns what it said. ``pid``: of the monitor itself, if another one started it.
+def end_monitor(started: subprocess.Popen[str], pid: int) -> None:
+    """As Ctrl-C does. ``pid``: of the monitor, which ``started`` is or has started.
 
     Raises RuntimeError if it does not end."""
-    if monitor.poll() is None:
-        os.kill(pid or monitor.pid, signal.SIGINT)
+    if started.poll() is None:
+        os.kill(pid, signal.SIGINT)
     try:
-        return str(monitor.communicate(timeout=_PATIENCE_S)[1] or "")
+        started.communicate(timeout=_PATIENCE_S)
     except subprocess.TimeoutExpired:
         raise RuntimeError("the monitor did not end at SIGINT") from None
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .cgroup import MemoryGroup
-from .place import Place, await_pid, end_monitor
+from .place import Place, await_pid
 from .processes import await_end
 from .row import Plan, Played, Row
 from .scenarios import TARGET
@@ -321,7 +321,7 @@ def _begin_monitor(place: Place) -> tuple[subprocess.Popen[str], int, Finish]:
     def finish(played: Played) -> str:
         if target.wait(_TARGET_S) != -signal.SIGSEGV:
             played.fail("target harmed", f"status {target.returncode}")
-        said = end_monitor(monitor)
+        said = place.end_monitor(monitor)
         if "Traceback" in said:
             played.fail("failed", said[-1000:])
         return said

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from .cgroup import PidsGroup
-from .place import Place, await_pid, end_monitor
+from .place import Place, await_pid
 from .processes import await_true, read_memory_mb
 from .row import Plan, Played, Row
 from .scenarios import TARGET
@@ -94,9 +94,6 @@ def _crash_clients(place: Place, count: int, played: Played) -> None:
     monitor = place.start_monitor()
     if monitor is None:
         raise RuntimeError("the monitor did not start")
-    said: list[str] = []
-    reader = threading.Thread(target=lambda: said.extend(monitor.stderr or ()))
-    reader.start()
     peak = _Peak(monitor.pid)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -118,10 +115,9 @@ def _crash_clients(place: Place, count: int, played: Played) -> None:
             played.fail("target harmed", f"status {target.returncode}")
     played.worst["until the last of the clients had ended, s"] = round(time.monotonic() - begin, 1)
     _await_recorded(place, count)
-    end_monitor(monitor)
-    reader.join()
-    if "Traceback" in "".join(said):
-        played.fail("failed", "".join(said)[-1000:])
+    said = place.end_monitor(monitor)
+    if "Traceback" in said:
+        played.fail("failed", said[-1000:])
     played.worst["clients, MB"] = round(peak.mb, 1)
     found = Counter(row["pid"] for row in place.list_incidents())
     for pid in pids:
