@@ -38,6 +38,8 @@ from perimortem.report.html.page import render_page
 from perimortem.report.minidump.document import describe_dump
 from perimortem.report.minidump.hexdump import render_memory
 from perimortem.report.minidump.text import render_dump
+from perimortem.symbols.demangle import demangle
+from perimortem.symbols.elf_symbols import read_elf_symbols
 from perimortem.unwind.walk import StackWalker
 
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -296,3 +298,47 @@ def test_memory_in_hex_with_holes():
     assert lines[0].startswith("0000000000007ff0  ")
     assert "f8 f9 fa fb fc fd fe ff" in lines[0]
     assert "?? ?? ?? ?? ?? ?? ?? ??" in lines[1]
+
+
+def elf_of(*sections):
+    """(name, type, link, contents) each: an image without segments."""
+    names = b"\0" + b"".join(name.encode() + b"\0" for name, *_ in sections) + b".shstrtab\0"
+    sections = (*sections, (".shstrtab", 3, 0, names))
+    head = struct.pack(
+        "<16sHHIQQQIHHHHHH", b"\x7fELF\2\1\1", 3, 62, 1, 0, 0, 64, 0, 64, 56, 0, 64,
+        len(sections) + 1, len(sections),
+    )  # fmt: skip
+    headers, body, at = bytes(64), b"", 64 * (len(sections) + 2)
+    for name, kind, link, content in sections:
+        place = names.index(name.encode() + b"\0")
+        offset = at + len(body)
+        fields = (place, kind, 0, 0, offset, len(content), link, 0, 8, 24)
+        headers += struct.pack("<IIQQQQIIQQ", *fields)
+        body += content
+    return head + headers + body
+
+
+def read_symbols(count, name_of, strings):
+    rows = [struct.pack("<IBBHQQ", name_of(i), 2, 0, 1, 0x1000 + i, 1) for i in range(count)]
+    data = elf_of((".symtab", 2, 2, b"".join(rows)), (".strtab", 3, 0, strings))
+    return read_elf_symbols(ElfImage(lambda offset, size: data[offset : offset + size]))
+
+
+def test_the_names_of_a_symbol_table_are_read():
+    table = read_symbols(3, lambda i: 1 + 6 * i, b"\0first\0other\0third\0")
+    assert [table.find(0x1000 + i).name for i in range(3)] == ["first", "other", "third"]
+
+
+def test_symbols_that_share_one_long_name_do_not_multiply_it():
+    """20,000 names in one of 100 KB were 2 GB."""
+    strings = b"\0" + b"a" * 100_000 + b"\0"
+    table = read_symbols(20_000, lambda i: 1 + i, strings)
+    assert 0 < len(table.to_bytes()) < 10 << 20
+
+
+def test_a_short_mangled_name_of_a_very_long_one_stays_as_it_is():
+    """Each level doubles it: 175 bytes are 4 MB."""
+    digits = "0123456789ABCDEFG"
+    bomb = "_Z1fSt4pairIiiE" + "".join(f"S_IS{digit}_S{digit}_E" for digit in digits[:16])
+    assert demangle(bomb) == bomb
+    assert demangle("_Z1fSt4pairIiiE") in ("f(std::pair<int, int>)", "_Z1fSt4pairIiiE")

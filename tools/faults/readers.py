@@ -268,7 +268,7 @@ _MANGLED = [
     b"_ZN4core3ops8function6FnOnce9call_once17h0123456789abcdefE",
     b"_RNvCs1234_7mycrate3foo",
     b"_ZNSt6vectorIiSaIiEE9push_backERKi",
-    b"_Z1fSt4pairIiiES_IS0_S0_E",
+    b"_Z1fSt4pairIiiE" + b"".join(b"S_IS%c_S%c_E" % (n, n) for n in b"0123456789"),
 ]
 
 

@@ -31,12 +31,15 @@ from .scenarios import TARGET
 _CHILDREN = """
 import os, signal, sys
 count = int(sys.argv[1])
-children = []
+children, (here, there) = [], os.pipe()
 for _ in range(count):
     pid = os.fork()
     if pid == 0:
+        os.write(there, b".")
         signal.pause()
     children.append(pid)
+while count:  # each has run
+    count -= len(os.read(here, count))
 for pid in children:
     os.kill(pid, signal.SIGKILL)
 for pid in children:
