@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+
+assert sys.platform == "linux"
+
 from pathlib import Path
 
 import atheris

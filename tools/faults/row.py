@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
+assert sys.platform == "linux"
+
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
