@@ -1,5 +1,5 @@
-"""SIGKILL of monitor, dump worker and examiner: at each system call that changes something, and at
-random moments.
+"""SIGKILL of monitor, writer, dump worker and examiner: at each system call that changes something, and
+at random moments.
 
 Cases: SCENARIO/VICTIM/CALL:N (N: the number among the calls of that name), SCENARIO/VICTIM/moments:SEED.
 """
@@ -22,19 +22,28 @@ from contextlib import suppress
 from pathlib import Path
 
 from .place import Place
-from .processes import await_true, describe_stop, list_children, list_descendants, read_arguments
+from .processes import (
+    await_quiet,
+    await_true,
+    describe_stop,
+    leads_session,
+    list_children,
+    list_descendants,
+    read_arguments,
+)
 from .row import Plan, Played, Row
 from .scenarios import SCENARIOS, Scene
 from .strace import attach, find_strace, list_calls, trace_options
 
 _HELPERS = {"worker": "dumping/worker.py", "examiner": "examine/worker.py"}
+_QUIET_S = 30.0
 _MOMENTS = 8
 """Kills in one case: one store goes through all of them."""
 
 
 class Kills(Row):
     name = "kills"
-    title = "SIGKILL of monitor, worker and examiner"
+    title = "SIGKILL of monitor, writer, worker and examiner"
     zeros = (
         "lost",
         "reported twice",
@@ -126,6 +135,10 @@ class _Victim:
         return self._find_helper(monitor)
 
     def _find_helper(self, monitor: int) -> int | None:
+        if self._kind == "writer":  # forked from the monitor
+            same = read_arguments(monitor)
+            children = filter(leads_session, list_children(monitor))
+            return next((pid for pid in children if read_arguments(pid) == same), None)
         ending = _HELPERS[self._kind]
         for pid in list_children(monitor):
             if any(argument.endswith(ending) for argument in read_arguments(pid)):
@@ -172,7 +185,7 @@ def _play_traced(
                 tracers.append(attach(pid, options))
 
     def ready() -> None:
-        if kind == "worker":  # a spare one waits
+        if kind in ("worker", "writer"):  # it waits
             attach_later()
         elif kind == "examiner":
             threads.append(threading.Thread(target=attach_later))
@@ -229,12 +242,20 @@ def _check(place: Place, name: str, scene: Scene, played: Played) -> None:
         stop = describe_stop(pid)
         if stop is not None:
             played.fail("left stopped or traced", f"{' '.join(read_arguments(pid))[-60:]}: {stop}")
-    place.check_files(played)
+    _settle(place, played)
     place.recover(SCENARIOS[name].recovers_by)
-    place.check_files(played)
+    _settle(place, played)
     place.check_reported(played, scene.targets)
     if name == "vacuum":
         _check_dumps(place, played)
+
+
+def _settle(place: Place, played: Played) -> None:
+    """A writer goes on without its monitor until it has written what it was given."""
+    if not await_quiet(_QUIET_S):
+        left = " ".join(read_arguments(list_descendants(os.getpid())[0]))
+        played.fail("failed", f"it does not end: {left[-200:]}")
+    place.check_files(played)
 
 
 def _check_dumps(place: Place, played: Played) -> None:

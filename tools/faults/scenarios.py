@@ -141,16 +141,17 @@ def _play_vacuum(scene: Scene, played: Played) -> None:
     _await(process, played)
 
 
-_ALL = ("monitor", "worker", "examiner")
+_TWO = ("monitor", "writer")
+_ALL = (*_TWO, "worker", "examiner")
 SCENARIOS = {
     scenario.name: scenario
     for scenario in (
         Scenario("run-crash", _play_run("crash", "crash"), 0.6, victims=_ALL),
         Scenario("run-hang", _play_run("hang", "crash"), 1.4, victims=_ALL),
-        Scenario("run-exit", _play_run("exit", "silent-crash"), 0.1),
+        Scenario("run-exit", _play_run("exit", "silent-crash"), 0.1, victims=_TWO),
         Scenario("monitor-crash", _play_monitor("crash", "crash"), 0.6, "monitor", _ALL),
-        Scenario("watch-exit", _play_watch, 0.1, "monitor"),
-        Scenario("recover", _play_recover, 0.4),
+        Scenario("watch-exit", _play_watch, 0.1, "monitor", _TWO),
+        Scenario("recover", _play_recover, 0.4, victims=_TWO),
         Scenario("vacuum", _play_vacuum, 0.25),
     )
 }

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from .cgroup import MemoryGroup
 from .place import Place, await_pid
-from .processes import await_end
+from .processes import await_end, await_quiet
 from .row import Plan, Played, Row
 from .scenarios import TARGET
 
@@ -275,7 +275,9 @@ def _play(place: Place, fault: Fault, moment: str, command: str, played: Played)
             played.add(figure)
             return
     for _ in range(2):
+        await_quiet(_TARGET_S)
         place.recover(command)
+        await_quiet(_TARGET_S)
         place.check_files(played)
         place.check_reported(played, {pid: "crash"})
 

@@ -24,7 +24,7 @@ from typing import Any
 
 from .cgroup import PidsGroup
 from .place import Place, await_pid
-from .processes import await_true, read_memory_mb
+from .processes import await_quiet, await_true, read_memory_mb
 from .row import Plan, Played, Row
 from .scenarios import TARGET
 
@@ -182,6 +182,7 @@ def _bomb(place: Place, limit: int, played: Played) -> None:
         group.remove()
     place.before_start = None
     place.recover()
+    await_quiet(_PATIENCE_S)
     verdicts = [row["verdict"] for row in place.list_incidents() if row["name"] == "bash"]
     if "killed" not in verdicts and "crash" not in verdicts:
         played.fail("not recorded", f"the end of the command: {verdicts}")

@@ -15,10 +15,10 @@ from perimortem.monitor.find import Wanted
 from perimortem.monitor.listener import WatchListener
 from perimortem.monitor.platform import open_observers
 from perimortem.monitor.recorder_link import RecorderLink
+from perimortem.monitor.recorder_list import read_monitor_pid
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.target import Target
 from perimortem.monitor.tree import ProcessTree
-from perimortem.monitor.unreported import read_monitor_pid
 from perimortem.proc import collect_process_info, find_process
 
 OBSERVED_MAX = 100
