@@ -162,18 +162,9 @@ def _limit_memory(place: Place, stack: ExitStack) -> None:
 
 def _shift_clock(place: Place, stack: ExitStack) -> None:
     """The watch runs in a time namespace; what it leaves is found outside of it."""
-    own = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     former = place.prefix
-    place.prefix = [
-        "unshare",
-        *own,
-        "--time",
-        "--fork",
-        "--monotonic",
-        "100000",
-        "--boottime",
-        "100000",
-    ]
+    offsets = ("--monotonic", "100000", "--boottime", "100000")
+    place.prefix = list(_unshare("--time", "--fork", *offsets))
     stack.callback(setattr, place, "prefix", former)
 
 
@@ -233,14 +224,17 @@ class Store(Row):
         """Mounts are made in a namespace, and go with it."""
         if not FAULTS[case.partition("/")[0]].needs_mount:
             return ()
-        own = () if os.geteuid() == 0 else ("--user", "--map-root-user")
-        return ("unshare", *own, "--mount", "--propagation", "private", "--")
+        return (*_unshare("--mount", "--propagation", "private"), "--") if _may_mount() else ()
 
     def play(self, case: str) -> Played:
         name, moment, command = case.split("/")
         fault = FAULTS[name]
         if fault.needs_root and os.geteuid() != 0:
             return Played(not_tried="needs root")
+        if fault.needs_mount and not _may_mount():
+            return Played(not_tried="needs root, or namespaces of ordinary users")
+        if fault.apply is _shift_clock and not _works(_unshare("--time", "--fork")):
+            return Played(not_tried="there are no time namespaces here")
         played = Played()
         with tempfile.TemporaryDirectory(prefix="faults-") as folder, ExitStack() as mounts:
             place = Place(Path(folder))
@@ -252,6 +246,20 @@ class Store(Row):
             except (OSError, RuntimeError, subprocess.SubprocessError) as error:
                 played.fail("failed", f"{type(error).__name__}: {error}")
         return played
+
+
+def _unshare(*options: str) -> tuple[str, ...]:
+    own = () if os.geteuid() == 0 else ("--user", "--map-root-user")
+    return ("unshare", *own, *options)
+
+
+def _works(argv: tuple[str, ...]) -> bool:
+    return subprocess.run([*argv, "true"], capture_output=True, check=False).returncode == 0
+
+
+def _may_mount() -> bool:
+    """In a namespace, so that it goes with the case."""
+    return _works(_unshare("--mount", "--propagation", "private"))
 
 
 def _play(place: Place, fault: Fault, moment: str, command: str, played: Played) -> None:
