@@ -43,6 +43,7 @@ class Place:
             "PERIMORTEM_RUN_DIR": str(self.run_dir),
             "PERIMORTEM_CACHE_DIR": str(base / "cache"),
             "PERIMORTEM_DUMPS_PER_HOUR": "100000",
+            "PERIMORTEM_INCIDENTS_PER_HOUR": "100000",
             **environment,
         }
         self.prefix: list[str] = []
