@@ -64,3 +64,14 @@ class PidsGroup(_Group):
         except OSError:
             self.remove()
             raise
+
+
+def why_no_group(kind: type[MemoryGroup] | type[PidsGroup]) -> str | None:
+    """Why there can be none here."""
+    if os.geteuid() != 0:
+        return "needs root, for a cgroup"
+    try:
+        kind(1 << 22).remove()
+    except OSError as error:
+        return f"no cgroup can be made: {error}"
+    return None

@@ -24,7 +24,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .cgroup import MemoryGroup
+from .cgroup import MemoryGroup, why_no_group
 from .place import Place, await_pid
 from .processes import await_end, await_quiet
 from .row import Plan, Played, Row
@@ -44,7 +44,6 @@ class Fault:
     moments: tuple[str, ...] = ("before", "during")
     commands: tuple[str, ...] = ("run", "monitor")
     needs_mount: bool = False
-    needs_root: bool = False
 
 
 def _lock(place: Place, stack: ExitStack) -> None:
@@ -198,7 +197,7 @@ FAULTS = {
         f"file-size-{limit}": Fault(_limit(resource.RLIMIT_FSIZE, limit), _ONLY_BEFORE, _ONLY_RUN)
         for limit in (4096, 65536, 1 << 20)
     },
-    "memory-64M": Fault(_limit_memory, _ONLY_BEFORE, needs_root=True),
+    "memory-64M": Fault(_limit_memory, _ONLY_BEFORE),
     "clock": Fault(_shift_clock, _ONLY_BEFORE, _ONLY_RUN),
 }
 
@@ -229,8 +228,8 @@ class Store(Row):
     def play(self, case: str) -> Played:
         name, moment, command = case.split("/")
         fault = FAULTS[name]
-        if fault.needs_root and os.geteuid() != 0:
-            return Played(not_tried="needs root")
+        if fault.apply is _limit_memory and (why := why_no_group(MemoryGroup)):
+            return Played(not_tried=why)
         if fault.needs_mount and not _may_mount():
             return Played(not_tried="needs root, or namespaces of ordinary users")
         if fault.apply is _shift_clock and not _works(_unshare("--time", "--fork")):

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .cgroup import PidsGroup
+from .cgroup import PidsGroup, why_no_group
 from .place import Place, await_pid
 from .processes import await_quiet, read_memory_mb
 from .row import Plan, Played, Row
@@ -65,8 +65,8 @@ class Storm(Row):
 
     def play(self, case: str) -> Played:
         kind, _, count = case.partition(":")
-        if kind == "forks" and os.geteuid() != 0:
-            return Played(not_tried="needs root, for a cgroup that bounds it")
+        if kind == "forks" and (why := why_no_group(PidsGroup)):
+            return Played(not_tried=why)
         played = Played()
         with tempfile.TemporaryDirectory(prefix="faults-") as folder:
             place = Place(Path(folder), PERIMORTEM_DUMPS_PER_HOUR="3")
