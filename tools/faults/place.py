@@ -27,6 +27,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAMS = ROOT / "tests" / "programs" / "bin"
 COMMAND = (sys.executable, "-m", "perimortem")
 _PATIENCE_S = 60.0
+_RECOVERY_S = 10.0
+"""A monitor that is ended before it has read all recorders leaves the rest to the next one."""
 
 
 class Place:
@@ -99,6 +101,7 @@ class Place:
         monitor = self.start_monitor()
         if monitor is None:
             raise RuntimeError("the next monitor did not start")
+        await_true(lambda: not list(self.run_dir.glob("*.rec")), _RECOVERY_S)
         self.end_monitor(monitor)
 
     def list_incidents(self) -> list[dict[str, Any]]:

@@ -48,6 +48,8 @@ for pid in children:
 _LIVES = "i=0; while [ $i -lt {count} ]; do /bin/true; i=$((i+1)); done"
 _FORKS = "bomb() { bomb 2>/dev/null & bomb 2>/dev/null & }; bomb; sleep 3; kill -SEGV $$"
 _PATIENCE_S = 300.0
+_MONITORS_MAX = 10
+"""That may be needed to read all recorders, if each has ten seconds. Arbitrary."""
 
 
 class Storm(Row):
@@ -119,8 +121,11 @@ def _crash_clients(place: Place, count: int, played: Played) -> None:
     played.worst["until the last of the clients had ended, s"] = round(time.monotonic() - begin, 1)
     said = place.end_monitor(monitor)
     await_quiet(_PATIENCE_S)
-    place.recover("monitor")  # the first one was ended before it had done everything
-    await_quiet(_PATIENCE_S)
+    for _ in range(_MONITORS_MAX):
+        place.recover("monitor")  # the first one was ended before it had done everything
+        await_quiet(_PATIENCE_S)
+        if len(place.list_incidents()) >= count:
+            break
     if "Traceback" in said:
         played.fail("failed", said[-1000:])
     played.worst["clients, MB"] = round(peak.mb, 1)
