@@ -214,7 +214,7 @@ def test_a_watch_is_killed_before_it_removes_the_recorder(perimortem, programs):
         env=perimortem.env | {"LD_PRELOAD": str(find_preload_library())},
     )  # fmt: skip
     await_true(lambda: pid_file.exists() and pid_file.read_text().endswith("\n"))
-    step = "after:perimortem.monitor.incident_store:DatabaseStore.record"
+    step = "before:perimortem.monitor.recorder_link:RecorderLink.remove"
     watch = run_driver(perimortem, step, "watch", target.pid)
     read_line_with(watch.stderr, "watching")
     target.communicate("\n", timeout=30)
