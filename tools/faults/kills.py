@@ -26,7 +26,6 @@ from .processes import (
     await_quiet,
     await_true,
     describe_stop,
-    leads_session,
     list_children,
     list_descendants,
     read_arguments,
@@ -35,7 +34,11 @@ from .row import Plan, Played, Row
 from .scenarios import SCENARIOS, Scene
 from .strace import attach, find_strace, list_calls, trace_options
 
-_HELPERS = {"worker": "dumping/worker.py", "examiner": "examine/worker.py"}
+_HELPERS = {
+    "writer": "perimortem: writer",
+    "worker": "dumping/worker.py",
+    "examiner": "examine/worker.py",
+}
 _QUIET_S = 30.0
 _MOMENTS = 8
 """Kills in one case: one store goes through all of them."""
@@ -135,13 +138,9 @@ class _Victim:
         return self._find_helper(monitor)
 
     def _find_helper(self, monitor: int) -> int | None:
-        if self._kind == "writer":  # forked from the monitor
-            same = read_arguments(monitor)
-            children = filter(leads_session, list_children(monitor))
-            return next((pid for pid in children if read_arguments(pid) == same), None)
         ending = _HELPERS[self._kind]
         for pid in list_children(monitor):
-            if any(argument.endswith(ending) for argument in read_arguments(pid)):
+            if any(argument.strip().endswith(ending) for argument in read_arguments(pid)):
                 return pid
         return None
 

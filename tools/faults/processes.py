@@ -87,13 +87,6 @@ def await_end(pid: int, seconds: float) -> int | None:
     return status[0] if await_true(has_ended, seconds) else None
 
 
-def leads_session(pid: int) -> bool:
-    try:
-        return os.getsid(pid) == pid
-    except OSError:
-        return False
-
-
 def await_quiet(seconds: float) -> bool:
     """Until what was left of a case has ended by itself; False if something goes on."""
 
