@@ -29,12 +29,14 @@ def incidents(
     name: str | None = None,
     with_clean: bool = False,
     data_dir: str | os.PathLike[str] | None = None,
+    redact: bool = True,
 ) -> Iterator[Report]:
     """The incidents that are stored, the newest last, as ``perimortem list`` has them.
 
     ``since``, ``until``: bounds of their ends (naive times are local); ``with_clean``: also clean exits;
-    ``data_dir``: None for the user's own. Raises PerimortemError when the store cannot be read; a report
-    that a newer version wrote is left out, with a warning.
+    ``data_dir``: None for the user's own; ``redact``: without secrets, also those that were kept
+    (``redact = false``). Raises PerimortemError when the store cannot be read; a report that a newer
+    version wrote is left out, with a warning.
 
     >>> [report.id for report in perimortem.incidents(name="server")]
     [17, 18]
@@ -54,16 +56,20 @@ def incidents(
                 warnings.warn(str(error), stacklevel=2)
                 continue
             if report is not None:  # else another process has removed it meanwhile
-                yield report
+                yield _redact(report) if redact else report
 
 
 def incident(
-    number: int | None = None, *, data_dir: str | os.PathLike[str] | None = None
+    number: int | None = None,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    redact: bool = True,
 ) -> Report:
     """The incident with that number, as ``perimortem show`` has it; None: the newest.
 
-    The newest is one that did not end cleanly, if there is any. Raises PerimortemError when there is no
-    such incident, or the store cannot be read.
+    The newest is one that did not end cleanly, if there is any. ``redact``: without secrets, also those
+    that were kept (``redact = false``). Raises PerimortemError when there is no such incident, or the
+    store cannot be read.
 
     >>> perimortem.incident(17).exit.text
     'ended by SIGSEGV (segmentation fault)'
@@ -79,7 +85,7 @@ def incident(
         report = store.find(number)
     if report is None:
         raise PerimortemError(f"there is no incident {number}", remedy="perimortem list --all")
-    return report
+    return _redact(report) if redact else report
 
 
 def open_store(data_dir: str | os.PathLike[str] | None = None) -> Store:
@@ -92,6 +98,12 @@ def open_store(data_dir: str | os.PathLike[str] | None = None) -> Store:
         for _ in unspool(Spool(directory / SPOOL), lambda: store):
             continue
     return store
+
+
+def _redact(report: Report) -> Report:
+    from perimortem.report.redact import redact_document
+
+    return redact_document(report)
 
 
 def _format(moment: datetime | None) -> str | None:

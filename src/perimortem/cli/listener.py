@@ -28,12 +28,19 @@ class ConsoleListener:
     """Text on stderr. ``quiet`` prints only reports of unclean ends; ``is_silent`` prints nothing."""
 
     def __init__(
-        self, *, quiet: bool, as_json: bool, shares_terminal: bool, is_silent: bool = False
+        self,
+        *,
+        quiet: bool,
+        as_json: bool,
+        shares_terminal: bool,
+        is_silent: bool = False,
+        redact: bool = True,
     ) -> None:
         quiet = quiet or is_silent
         self._is_silent = is_silent
         self._quiet = quiet
         self._as_json = as_json
+        self._redact = redact
         self._shown_hangs: set[int] = set()
         self._members_shown = 0
         self._status = StatusLine(
@@ -95,7 +102,7 @@ class ConsoleListener:
         self._status.wipe()
         if not self._quiet and not self._as_json:
             self._shown_hangs.add(target.pid)
-            echo_account(render_document(incident))
+            echo_account(self._render(incident))
 
     def on_recovery(self, target: Target) -> None:
         hang = target.hangs[-1].hang
@@ -114,7 +121,7 @@ class ConsoleListener:
             self.show_end(incident)
         elif self._members_shown <= _LINES_MAX:
             number = f"  (perimortem show {incident.number})" if incident.number else ""
-            self._say(render_headline(render_document(incident)) + number)
+            self._say(render_headline(self._render(incident)) + number)
         elif self._members_shown == _LINES_MAX + 1:
             self._say("further deaths of its descendants are counted and reported at the end")
 
@@ -146,7 +153,7 @@ class ConsoleListener:
     def show_end(self, incident: Incident) -> None:
         """The report, or its JSON."""
         self._status.wipe()
-        report = render_document(incident)
+        report = self._render(incident)
         if self._is_silent or (self._quiet and incident.verdict is Verdict.CLEAN_EXIT):
             return
         if self._as_json:
@@ -165,6 +172,9 @@ class ConsoleListener:
             more = f" and {len(left) - 5} more" if len(left) > 5 else ""
             verb = "still runs and is" if len(left) == 1 else "still run and are"
             self._say(f"{names}{more} {verb} no longer watched (use --wait all to keep watching)")
+
+    def _render(self, incident: Incident) -> Report:
+        return render_document(incident, redact=self._redact)
 
     def _say(self, text: str) -> None:
         if not self._quiet and not self._as_json:

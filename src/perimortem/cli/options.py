@@ -88,6 +88,22 @@ def dump_type_option(function: _F) -> _F:
     )(function)
 
 
+_BY_DEFAULT = "by default [redacted] stands for those that are recognised by name or notation."
+
+
+def redact_option(function: _F) -> _F:
+    return click.option(
+        "--no-redact", is_flag=True, help=f"Show passwords, tokens and keys; {_BY_DEFAULT}"
+    )(function)
+
+
+def choose_redact(no_redact: bool) -> bool:
+    """Whether to redact what is shown: by --no-redact, else by the settings. Raises UsageError."""
+    from perimortem.config.resolve import resolve
+
+    return bool(resolve({"redact": False if no_redact else None})["redact"])
+
+
 PAUSE_HELP = (
     "Effect of a dump on the process: stop (default) freezes it while memory is copied; snapshot "
     "freezes it for the milliseconds of a copy-on-write clone and copies from that; none neither stops "
@@ -133,6 +149,11 @@ def watch_options(function: _F) -> _F:
             help="Do not examine the stacks of a hang or the dump of a crash.",
         ),
         click.option(
+            "--no-redact",
+            is_flag=True,
+            help=f"Keep passwords, tokens and keys in reports; {_BY_DEFAULT}",
+        ),
+        click.option(
             "-q",
             "--quiet",
             is_flag=True,
@@ -170,6 +191,7 @@ def collect_flags(parameters: dict[str, Any]) -> dict[str, Any]:
         "pty": parameters.get("pty") or None,
         "wait": parameters.get("wait"),
         "propagate-signal": parameters.get("propagate_signal") or None,
+        "redact": False if parameters.get("no_redact") else None,
         "quiet": parameters.get("quiet") or None,
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from perimortem.documents.base import Document
     from perimortem.documents.report import Report
 
+_BINARY = getattr(os, "O_BINARY", 0)
+"""On Windows; Python itself ends the lines there."""
 _COLOURS = {
     "clean-exit": "green",
     "stopped": "green",
@@ -78,10 +81,14 @@ def write_report(path: Path, report: Report) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Replace the file atomically. Raises PerimortemError."""
+    """Replace the file atomically; only its owner may read it, no matter what the umask and the former
+    file allowed. Raises PerimortemError."""
     partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
+        partial.unlink(missing_ok=True)  # of a run that was killed; or another's link
+        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600)
+        with open(fd, "w", encoding="utf-8") as file:
+            file.write(text)
         partial.replace(path)
     except OSError as error:
         with suppress(OSError):

@@ -38,6 +38,7 @@ def build_settings(resolved: Resolved) -> Settings:
         on_hang=OnHang(resolved["on-hang"]),
         captures_exit=resolved["capture-exit"],
         wait_for_all=resolved["wait"] == "all",
+        redact=resolved["redact"],
     )
 
 

@@ -226,6 +226,7 @@ KEYS: dict[str, Key] = {
         Key("pty", False, read_flag, "give the command a pseudo-terminal for its output (run)"),
         Key("wait", "command", choice_of("command", "all"), "until when `run` watches"),
         Key("propagate-signal", False, read_flag, "die by the signal that ended the command (run)"),
+        Key("redact", True, read_flag, "replace secrets in reports by [redacted]"),
         Key("quiet", False, read_flag, "print only reports of unclean ends"),
         Key("run-dir", None, read_path, "where agents leave their recorders"),
         Key("data-dir", None, read_path, "where incidents and dumps are kept"),

@@ -105,6 +105,7 @@ class WrittenStore:
     ) -> None:
         self._base = base
         self._listener = listener
+        self._redact = settings.settings.redact
         self._is_recovered = not settings.recovers
         self._link = WriterLink(
             base.selector,
@@ -123,7 +124,7 @@ class WrittenStore:
     def record(
         self, target: Target, incident: Incident, done: Callable[[], None] = lambda: None
     ) -> None:
-        report = prepare_report(render_document(incident))
+        report = prepare_report(render_document(incident, redact=self._redact))
 
         def finish(answer: Answer | None) -> None:
             if isinstance(answer, Kept):
@@ -182,13 +183,14 @@ class WrittenStore:
             self._listener.on_unreported(news.report)
 
 
-def keep_now(place: StorePlace, incident: Incident) -> Incident:
+def keep_now(place: StorePlace, incident: Incident, *, redact: bool) -> Incident:
     """For an incident without a watch: written by us, and waited for."""
     from perimortem.store.keeper import Keeper
 
     keeper = Keeper(place)
     try:
-        (kept,) = keeper.keep([prepare_report(render_document(incident))])
+        document = render_document(incident, redact=redact)
+        (kept,) = keeper.keep([prepare_report(document)])
     finally:
         keeper.close()
     return add_kept(incident, kept)

@@ -47,7 +47,7 @@ def run_command(
             incident = derive_launch_failure(
                 argv, error, collect_host(), SystemClock().realtime_ns(), make_uid()
             )
-            return RunResult(keep_now(place, incident), error.exit_status)
+            return RunResult(keep_now(place, incident, redact=settings.redact), error.exit_status)
         except (OSError, ValueError) as error:
             raise CannotWatch("the monitor cannot work", why=str(error)) from error
         return _watch(process, argv, prepared, settings, listener, place, stack)

@@ -46,6 +46,8 @@ class Settings:
     """Trace the command until it exits, and dump it then."""
     wait_for_all: bool = False
     """Watch until the last process of the tree has ended."""
+    redact: bool = True
+    """Keep reports without the secrets that are known by name."""
     dump_size_limit_bytes: int = 64 << 30
     dump_deadline_s: float = 60.0
     examine_deadline_s: float = 30.0

@@ -108,7 +108,8 @@ def _report(
     try:
         wall = WallClock.read(clock)
         collected = Collected(recording, SystemLogFindings(), host, wall, monitor_pid)
-        report = render_document(derive_incident(target, collected))
+        incident = derive_incident(target, collected)
+        report = render_document(incident, redact=settings.redact)
         kept = keeper.keep_unfinished(prepare_report(report))
         if not kept.is_kept:
             return None  # its recorder is left for the next monitor

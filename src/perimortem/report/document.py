@@ -30,8 +30,20 @@ _DEPTH_MAX = 100
 """Of a payload. Arbitrary; Python gives up at some hundreds."""
 
 
-def render_document(incident: Incident) -> documents.Report:
-    """The report; every key is always present, ``None`` means unknown."""
+def render_document(incident: Incident, *, redact: bool = True) -> documents.Report:
+    """The report; every key is always present, ``None`` means unknown.
+
+    ``redact``: without the secrets that are known by name. What is stored, shown and written passes
+    here."""
+    report = _render(incident)
+    if not redact:
+        return report
+    from perimortem.report.redact import redact_document  # its patterns are not for the start
+
+    return redact_document(report)
+
+
+def _render(incident: Incident) -> documents.Report:
     return documents.Report(
         schema_version=2,
         id=incident.number,

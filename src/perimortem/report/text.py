@@ -27,6 +27,7 @@ from perimortem.report.units import (
     format_duration,
     format_size,
     parse_time,
+    warn_of_memory,
 )
 from perimortem.text import printable
 
@@ -272,7 +273,9 @@ def _dump(dump: Dump) -> str:
     size = format_size(dump.size_bytes)
     text = f"{dump.path}  {size}, {format_count(dump.thread_count, 'thread')}, {paused}"
     count = len(dump.soft_errors)
-    return text + (f", {format_count(count, 'soft error')}" if count else "")
+    text += f", {format_count(count, 'soft error')}" if count else ""
+    warning = warn_of_memory(int(dump.type, 16))
+    return text + (f"\n{warning}" if warning else "")
 
 
 def _stacks(hang: Hang, *, full: bool) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from perimortem.errors import MalformedInput
-from perimortem.model.dump import Pause
+from perimortem.model.dump import MinidumpType, Pause
 
 
 def format_duration(seconds: float) -> str:
@@ -38,6 +38,13 @@ def describe_pause(pause: str, paused_ms: float) -> str:
     how = " (snapshot)" if pause == Pause.SNAPSHOT else ""
     shown = f"{paused_ms:.1f} ms" if paused_ms < 1000 else format_duration(paused_ms / 1e3)
     return f"target paused {shown}{how}"
+
+
+def warn_of_memory(types: int) -> str:
+    """For a dump with all memory; empty for another. ``types``: its MINIDUMP_TYPE."""
+    if not types & MinidumpType.WITH_FULL_MEMORY:
+        return ""
+    return "it holds all memory of the process: passwords, keys and personal data, too"
 
 
 def format_count(count: int, what: str) -> str:

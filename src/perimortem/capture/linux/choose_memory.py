@@ -102,15 +102,16 @@ def choose_memory(
         )
     ]
     chosen += [MemoryRange(stack.address, min(stack.size, STACK_TOP)) for stack in stacks]
+    is_filtered = bool(types & MinidumpType.FILTER_MEMORY)
     if with_optional:
         chosen += _choose_code(threads)
+    if with_optional and not is_filtered:  # an argument may be text
         chosen += _choose_arguments(threads)
-    is_filtered = bool(types & MinidumpType.FILTER_MEMORY)
     struck = next((thread for thread in threads if thread.tid == crashing_tid), None)
     if struck is not None and with_optional and not is_filtered:
         chosen += _choose_last_work(struck, regions, read)
     chosen += stacks
-    if types & MinidumpType.WITH_PROCESS_THREAD_DATA:
+    if types & MinidumpType.WITH_PROCESS_THREAD_DATA and not is_filtered:
         chosen += _choose_thread_data(threads)
     if types & MinidumpType.WITH_DATA_SEGS:
         chosen += _choose_globals(regions, soft_errors)

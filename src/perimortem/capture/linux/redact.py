@@ -1,7 +1,12 @@
-"""What is removed from a snapshot that will be shared: data on stacks, directories."""
+"""What is removed from a snapshot that will be shared: data on stacks, directories, names of data.
+
+docs/secrets.md says what a triage dump keeps; tests/system/test_secrets.py looks for the rest in its
+bytes.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 from array import array
 from bisect import bisect_right
@@ -12,6 +17,11 @@ from perimortem.capture.linux.copied_memory import CopiedMemory
 from perimortem.model.snapshot import MemoryRange, Registers, Snapshot
 
 _WORD = 8
+_FILE, _ANONYMOUS = "[file]", "[anon]"
+_OF_PROCESS = ("[heap]", "[stack]", "[vdso]", "[vvar]", "[vvar_vclock]", "[vsyscall]")
+_PERSONAL_STATUS = re.compile(rb"^(?:Name|Uid|Gid|Groups):.*\n", re.M)
+_MAPS_LINE = re.compile(rb"^((?:\S+ +){5})(\S.*)$", re.M)
+_IN_BRACKETS = re.compile(r"\((?:[^()]*/[^()]*|\[anon[^()]*)\)")
 _MAPS_PATH = re.compile(rb"^((?:\S+ +){5})/.*?([^/\n]*)$", re.M)
 
 
@@ -62,6 +72,48 @@ def filter_paths(snapshot: Snapshot) -> Snapshot:
         and replace(dso, objects=tuple(replace(o, name=_last_part(o.name)) for o in dso.objects)),
         files=files,
     )
+
+
+def filter_triage(snapshot: Snapshot) -> Snapshot:
+    """MiniDumpFilterTriage: no names but those of modules. Threads, files, shared memory and sockets
+    may be called after what they work on; the user who runs the program is left out as well."""
+    modules = {_last_part(module.path) for module in snapshot.modules}
+    files = dict(snapshot.files)
+    if "status" in files:
+        files["status"] = _PERSONAL_STATUS.sub(b"", files["status"])
+    if "maps" in files:
+        files["maps"] = _MAPS_LINE.sub(
+            lambda line: line[1] + os.fsencode(_name_region(os.fsdecode(line[2]), modules)),
+            files["maps"],
+        )
+    snapshot.soft_errors[:] = [
+        _IN_BRACKETS.sub(f"({_FILE})", error) for error in snapshot.soft_errors
+    ]
+    return replace(
+        snapshot,
+        threads=tuple(replace(thread, name="") for thread in snapshot.threads),
+        regions=tuple(
+            replace(region, path=_name_region(region.path, modules)) for region in snapshot.regions
+        ),
+        handles=snapshot.handles
+        and tuple(
+            replace(
+                handle,
+                object_name=handle.object_name if handle.type_name in ("pipe", "socket") else "",
+                details={k: v for k, v in handle.details.items() if isinstance(v, int)},
+            )
+            for handle in snapshot.handles
+        ),
+        token=None,
+        files=files,
+    )
+
+
+def _name_region(path: str, modules: set[str]) -> str:
+    name = _last_part(path)
+    if not path or name in modules or path in _OF_PROCESS:
+        return name
+    return _ANONYMOUS if path.startswith("[") else _FILE
 
 
 def _filter_stack(at: int, data: bytes, stack: MemoryRange, kept: list[tuple[int, int]]) -> bytes:

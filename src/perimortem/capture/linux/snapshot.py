@@ -32,7 +32,7 @@ from perimortem.capture.linux.exit_stop import ExitStop
 from perimortem.capture.linux.freeze import PtraceStop
 from perimortem.capture.linux.handles import collect_handles
 from perimortem.capture.linux.memory import LiveMemory
-from perimortem.capture.linux.redact import filter_memory, filter_paths
+from perimortem.capture.linux.redact import filter_memory, filter_paths, filter_triage
 from perimortem.capture.linux.system import collect_system_facts, read_boot_time_s
 from perimortem.capture.linux.threads import (
     collect_thread,
@@ -234,6 +234,8 @@ class _Taking:
             snapshot = filter_memory(snapshot, self._filtered_stacks)
         if self._options.types & MinidumpType.FILTER_MODULE_PATHS:
             snapshot = filter_paths(snapshot)
+        if self._options.types & MinidumpType.FILTER_TRIAGE:
+            snapshot = filter_triage(snapshot)
         return Capture(snapshot, self._hold, self._pause, self._options.types)
 
     def _read_registers(self) -> dict[int, Registers | None]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from perimortem.cli.examining import choose, symbol_options, write_page
-from perimortem.cli.options import json_option
+from perimortem.cli.options import choose_redact, json_option, redact_option
 
 if TYPE_CHECKING:
     from perimortem.examine.options import ExamineOptions
@@ -31,6 +31,7 @@ Examples:
     metavar="FILE",
     help="Write an HTML page instead (one dump only): stacks, locks, modules, memory; no network.",
 )
+@redact_option
 @json_option
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 def command(
@@ -40,6 +41,7 @@ def command(
     no_lines: bool,
     no_python: bool,
     page: Path | None,
+    no_redact: bool,
     as_json: bool,
 ) -> int:
     """Explain why a process crashed or hangs: what it did, which memory it touched, and where.
@@ -53,6 +55,8 @@ def command(
     from perimortem.cli.output import say
     from perimortem.errors import PerimortemError
 
+    redact = choose_redact(no_redact)
+
     def analyze(what: str, before_parsing: BeforeParsing) -> int:
         from perimortem.api.examining import open_options
 
@@ -63,7 +67,7 @@ def command(
             python=not no_python,
             before_parsing=before_parsing,
         ) as options:
-            _analyze(what, options, page, as_json=as_json, is_only=len(files) == 1)
+            _analyze(what, options, page, as_json=as_json, is_only=len(files) == 1, redact=redact)
         return 0
 
     writable = () if page is None or str(page) == "-" else (page.absolute().parent,)
@@ -90,7 +94,13 @@ def command(
 
 
 def _analyze(
-    what: str, options: ExamineOptions, page: Path | None, *, as_json: bool, is_only: bool
+    what: str,
+    options: ExamineOptions,
+    page: Path | None,
+    *,
+    as_json: bool,
+    is_only: bool,
+    redact: bool,
 ) -> None:
     """Raises PerimortemError."""
     import msgspec
@@ -101,10 +111,13 @@ def _analyze(
     from perimortem.report.examination.document import render_examination
     from perimortem.report.examination.inventory import render_inventory
     from perimortem.report.examination.text import render_analysis
+    from perimortem.report.redact import redact_document
 
     with open_examination(choose(what), options) as examination:
         document = render_examination(examination)
         inventory = render_inventory(examination.snapshot) if page else None
+    if redact:
+        document, inventory = redact_document(document), inventory and redact_document(inventory)
     if page is not None:
         write_page(page, None, document, inventory)
     elif as_json:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from perimortem.cli.options import json_option
+from perimortem.cli.options import choose_redact, json_option, redact_option
 
 if TYPE_CHECKING:
-    from perimortem.model.chain import Chains
+    from collections.abc import Sequence
+
+    from perimortem.model.chain import Chains, ListedProcess
 
 EXAMPLES = """\b
 Examples:
@@ -35,9 +37,12 @@ _TEXT_MAX = 256 << 20
     metavar="SECONDS",
     help="With --incidents: an exit this soon after another may have been caused by it.",
 )
+@redact_option
 @json_option
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True), required=False)
-def command(file: Path | None, incidents: bool, within_s: float, as_json: bool) -> int:
+def command(
+    file: Path | None, incidents: bool, within_s: float, no_redact: bool, as_json: bool
+) -> int:
     """Follow reporters that report reporters (WerFault, systemd-coredump ...) to the first fault.
 
     Without FILE, examines the processes of this machine. FILE is the output of a debugger's
@@ -51,7 +56,11 @@ def command(file: Path | None, incidents: bool, within_s: float, as_json: bool) 
         raise click.BadParameter("nan is not a number of seconds", param_hint="--within")
     if incidents and file is not None:
         raise click.UsageError("--incidents takes no FILE")
-    chains = _of_incidents(within_s) if incidents else _of_text(file) if file else _of_machine()
+    redact = choose_redact(no_redact)
+    if incidents:
+        chains = _of_incidents(within_s)
+    else:
+        chains = _of_text(file, redact) if file else _of_machine(redact)
     if as_json:
         echo_document(render_chains(chains))
     else:
@@ -59,14 +68,26 @@ def command(file: Path | None, incidents: bool, within_s: float, as_json: bool) 
     return 0
 
 
-def _of_machine() -> Chains:
+def _of_machine(redact: bool) -> Chains:
     from perimortem.analysis.chain import derive_chains
     from perimortem.examine.process_table import collect_process_table
 
-    return derive_chains(collect_process_table())
+    processes = collect_process_table()
+    return derive_chains(_redact(processes) if redact else processes)
 
 
-def _of_text(file: Path) -> Chains:
+def _redact(processes: Sequence[ListedProcess]) -> list[ListedProcess]:
+    from dataclasses import replace
+
+    from perimortem.report.secrets import redact_text
+
+    return [
+        replace(process, command_line=redact_text(process.command_line, is_command=True))
+        for process in processes
+    ]
+
+
+def _of_text(file: Path, redact: bool) -> Chains:
     from perimortem.analysis.chain import derive_chains
     from perimortem.analysis.process_list import parse_process_list
     from perimortem.errors import MalformedInput
@@ -78,7 +99,7 @@ def _of_text(file: Path) -> Chains:
             why="no line begins with PROCESS and an address",
             remedy="save the output of `!process 0 0` (with command lines: `!process 0 0x1f`)",
         )
-    return derive_chains(processes, notes)
+    return derive_chains(_redact(processes) if redact else processes, notes)
 
 
 def _read_text(file: Path) -> str:

@@ -15,6 +15,7 @@ EXAMPLES = """\b
 Examples:
   perimortem dump 4711
   perimortem dump 4711 -o server.dmp --type full
+  perimortem dump 4711 --type triage           (the only type to give to others)
   perimortem dump 4711 --type full --pause snapshot --compress
   perimortem dump 4711 --format core
   perimortem dump 4711 --type 0x1105"""
@@ -71,7 +72,12 @@ def command(
     from perimortem.errors import CaptureFailed, PerimortemError
     from perimortem.monitor.dump_once import dump_process
     from perimortem.report.document import render_dump
-    from perimortem.report.units import describe_pause, format_count, format_size
+    from perimortem.report.units import (
+        describe_pause,
+        format_count,
+        format_size,
+        warn_of_memory,
+    )
 
     if pid == os.getpid():
         raise PerimortemError("perimortem does not dump itself", remedy="name another process")
@@ -90,6 +96,9 @@ def command(
             f"{format_count(result.thread_count, 'thread')}, "
             f"{describe_pause(result.pause, result.target_paused_ms)}"
         )
+        warning = warn_of_memory(result.types)
+        if warning:
+            click.echo(f"  note: {warning}", err=True)
         for error in result.soft_errors:
             click.echo(f"  note: {error}", err=True)
     return 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from perimortem.cli.options import json_option
+from perimortem.cli.options import choose_redact, json_option, redact_option
 from perimortem.cli.param_type import ParamType
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Number(ParamType[int]):
     metavar="NAME",
     help="Show only this stream, by name or number.",
 )
+@redact_option
 @json_option
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument(
@@ -71,6 +72,7 @@ def command(
     length: int,
     streams: tuple[str, ...],
     show_all: bool,
+    no_redact: bool,
     as_json: bool,
 ) -> int:
     """List the contents of a minidump: header, flags, every stream (like WinDbg's .dumpdebug).
@@ -85,6 +87,9 @@ def command(
     from perimortem.minidump.reader import MinidumpFile
     from perimortem.report.minidump.document import describe_dump
     from perimortem.report.minidump.text import render_dump
+    from perimortem.report.redact import redact_document
+
+    redact = choose_redact(no_redact)
 
     def inspect(before_parsing: BeforeParsing) -> int:
         with open_bytes(file, before_parsing) as (read, size):
@@ -94,6 +99,8 @@ def command(
             only = _choose_streams(dump, part, streams)
             limit = sys.maxsize if show_all else _ROWS
             document = describe_dump(dump, limit=None if as_json or show_all else _ROWS, only=only)
+            if redact:
+                document = redact_document(document)
             if as_json:
                 echo_document(document)
             else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from perimortem.cli.options import json_option
+from perimortem.cli.options import choose_redact, json_option, redact_option
 from perimortem.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,10 +29,16 @@ _UNITS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
 @click.option("--since", metavar="TIME", help="Ended at or after: 30min, 1h, 2d, or a date.")
 @click.option("--until", metavar="TIME", help="Ended at or before.")
 @click.option("-a", "--all", "with_clean", is_flag=True, help="Include clean exits.")
+@redact_option
 @json_option
 @click.argument("who", metavar="[PID|NAME]", required=False)
 def command(
-    since: str | None, until: str | None, with_clean: bool, as_json: bool, who: str | None
+    since: str | None,
+    until: str | None,
+    with_clean: bool,
+    no_redact: bool,
+    as_json: bool,
+    who: str | None,
 ) -> int:
     """List incidents, newest last."""
     from perimortem.api.incidents import open_store
@@ -47,7 +53,12 @@ def command(
             with_clean=with_clean,
         )
         if as_json:
-            echo_documents([_extend(row, store) for row in rows])
+            listed = [_extend(row, store) for row in rows]
+            if choose_redact(no_redact):
+                from perimortem.report.redact import redact_document
+
+                listed = [redact_document(incident) for incident in listed]
+            echo_documents(listed)
             return 0
     if not rows:
         click.echo(_describe_nothing(who, with_clean=with_clean), err=True)

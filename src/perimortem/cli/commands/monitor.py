@@ -38,6 +38,11 @@ def command(config: Path | None, as_json: bool, exit_when_idle: bool, **options:
 
     resolved = resolve(collect_flags(options), config)
     settings = build_settings(resolved)
-    listener = ConsoleListener(quiet=resolved["quiet"], as_json=as_json, shares_terminal=False)
+    listener = ConsoleListener(
+        quiet=resolved["quiet"],
+        as_json=as_json,
+        shares_terminal=False,
+        redact=resolved["redact"],
+    )
     serve(settings, listener, find_place(settings, resolved), exit_when_idle=exit_when_idle)
     return 0

@@ -118,7 +118,10 @@ def command(
     if must_watch:
         check_can_watch(settings)
     quiet = resolved["quiet"]
-    listener = ConsoleListener(quiet=quiet, as_json=as_json, shares_terminal=True, is_silent=silent)
+    redact = resolved["redact"]
+    listener = ConsoleListener(
+        quiet=quiet, as_json=as_json, shares_terminal=True, is_silent=silent, redact=redact
+    )
     unwatched = Unwatched()
     try:
         result = run_command(argv, settings, listener, find_place(settings, resolved))
@@ -130,7 +133,7 @@ def command(
     if result.incident.target is None:
         listener.show_end(result.incident)
     if report is not None:
-        write_report(report, render_document(result.incident))
+        write_report(report, render_document(result.incident, redact=redact))
     if resolved["propagate-signal"]:
         end_like(result.incident.exit)
     return result.exit_status

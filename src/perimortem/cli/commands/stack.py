@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from perimortem.cli.examining import choose, symbol_options
-from perimortem.cli.options import json_option
+from perimortem.cli.options import choose_redact, json_option, redact_option
 
 EXAMPLES = """\b
 Examples:
@@ -27,10 +27,12 @@ Examples:
     help="Sample a process twice, 0.1 s apart: threads that did not move are stuck, others are slow.",
 )
 @click.option("--full", is_flag=True, help="Show every frame and every thread; fold nothing.")
+@redact_option
 @json_option
 @click.argument("what", metavar="FILE|PID")
 def command(
     what: str,
+    *,
     symbol_dirs: tuple[Path, ...],
     debuginfod: bool,
     no_lines: bool,
@@ -38,6 +40,7 @@ def command(
     tid: int | None,
     twice: bool,
     full: bool,
+    no_redact: bool,
     as_json: bool,
 ) -> int:
     """Show the stacks of all threads of a dump, core or running process, and which waits for which.
@@ -53,6 +56,9 @@ def command(
     from perimortem.errors import PerimortemError
     from perimortem.report.examination.document import render_examination
     from perimortem.report.examination.text import render_stacks
+    from perimortem.report.redact import redact_document
+
+    redact = choose_redact(no_redact)
 
     def examine(before_parsing: BeforeParsing) -> int:
         with (
@@ -66,6 +72,8 @@ def command(
             open_examination(choose(what), options, twice=twice) as examination,
         ):
             document = render_examination(examination)
+        if redact:
+            document = redact_document(document)
         if tid is not None and all(thread.tid != tid for thread in document.threads):
             raise PerimortemError(f"there is no thread {tid}", remedy=f"perimortem stack {what}")
         if as_json:

@@ -93,6 +93,11 @@ def command(
             click.echo(f"perimortem: {wanted} is not running; waiting for it", err=True)
         found = wanted.wait()
     refuse_self(found, os.getpid())
-    listener = ConsoleListener(quiet=resolved["quiet"], as_json=as_json, shares_terminal=False)
+    listener = ConsoleListener(
+        quiet=resolved["quiet"],
+        as_json=as_json,
+        shares_terminal=False,
+        redact=resolved["redact"],
+    )
     watch_processes(found, wanted, settings, listener, find_place(settings, resolved))
     return 0

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from perimortem.documents.examination import Examination
-from perimortem.documents.report import Report
+from perimortem.documents.report import Dump, Report
 from perimortem.report.examination.text import describe_frame, describe_innermost, list_deadlock
 from perimortem.report.html.element import Markup, element, join
 from perimortem.report.text import describe_hang, describe_last, describe_who
-from perimortem.report.units import format_duration, parse_time
+from perimortem.report.units import format_duration, parse_time, warn_of_memory
 
 _GOOD = ("clean-exit", "stopped")
 
@@ -52,7 +52,7 @@ def render_summary(report: Report | None, examination: Examination | None) -> Ma
         if last:
             rows.append(("Last good state", join(element("div", line) for line in last)))
         for dump in report.dumps:
-            rows.append(("Dump", dump.path or f"none: {dump.error}"))
+            rows.append(("Dump", _render_dump(dump)))
     if examination is not None and examination.signature is not None:
         rows.append(("Signature", element("code", examination.signature.text)))
     return element(
@@ -63,6 +63,13 @@ def render_summary(report: Report | None, examination: Examination | None) -> Ma
         id="summary",
         aria_label="Summary",
     )
+
+
+def _render_dump(dump: Dump) -> Markup | str:
+    if dump.path is None:
+        return f"none: {dump.error}"
+    warning = warn_of_memory(int(dump.type, 16))
+    return join(element("div", line) for line in (dump.path, warning) if line)
 
 
 def _list_reasons(examination: Examination | None) -> list[tuple[str, Markup | str]]:
