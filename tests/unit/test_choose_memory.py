@@ -16,7 +16,13 @@ from perimortem.capture.linux.choose_memory import (
     TOTAL_MAX,
     choose_memory,
 )
-from perimortem.capture.linux.redact import filter_paths, filter_words
+from perimortem.capture.linux.redact import (
+    REMOVED_REGISTER,
+    filter_paths,
+    filter_registers,
+    filter_triage,
+    filter_words,
+)
 from perimortem.model.dump import DumpOptions, MinidumpType
 from perimortem.model.snapshot import MemoryRange, Module, Region, Registers, Thread
 
@@ -172,3 +178,50 @@ def test_paths_are_filtered_everywhere():
     assert filtered.handles[0].object_name == "ä"
     assert filtered.files["maps"].endswith(b"77   test\n")
     assert "cmdline" not in filtered.files
+
+
+def test_registers_of_a_triage_dump_hold_addresses_and_numbers():
+    """A short string is copied through registers."""
+    from test_minidump import make_snapshot
+
+    regions = make_snapshot().regions
+    mapped = regions[0].start + 8
+    text = int.from_bytes(b"hunter2!", "little")
+    part, key = int.from_bytes(b"unter", "little"), 0x8F3A_11C2_90E4_6D07
+    values = {
+        "rax": text, "rbx": part, "rcx": key, "rdx": key >> 32, "rsi": mapped, "rdi": 17,
+        "r8": 2**64 - 110, "r9": 0x7F12_34AB_CDEF, "r10": 0x5A5A_5A5A_5A5A_5A5A, "r11": 0,
+        "rip": text, "eflags": 0x10246, "fs_base": 0x7F00_0000_1740,
+    }  # fmt: skip
+    filtered = filter_registers(Registers(values, extended=b"secret"), regions)
+    removed = {"rax", "rbx", "rcx", "rdx", "rip"}
+    assert {n for n, v in filtered.general.items() if v == REMOVED_REGISTER} == removed
+    assert all(filtered.general[name] == values[name] for name in values.keys() - removed)
+    assert filtered.extended is None
+    assert filter_registers(filtered, regions) == filtered
+
+
+def test_a_triage_dump_names_modules_only():
+    from test_minidump import make_snapshot
+
+    snapshot = make_snapshot(
+        files={
+            "maps": b"400000-401000 r-xp 00000000 08:01 77   /home/me/test\n"
+            b"500000-501000 rw-s 00000000 08:01 78   /home/me/secret name.dat\n"
+            b"600000-601000 rw-p 00000000 00:00 0    [heap]\n"
+            b"700000-701000 rw-p 00000000 00:00 0    [anon:secret]\n"
+            b"800000-801000 rw-p 00000000 00:00 0 \n",
+            "status": b"Name:\tsecret\nPid:\t7\nUid:\t1000\t1000\nGroups:\t4 24\nThreads:\t1\n",
+        },
+        soft_errors=[
+            "4096 bytes at 0x500000 (/home/me/secret name.dat) were left out: device memory"
+        ],
+    )
+    filtered = filter_triage(filter_paths(snapshot))
+    assert filtered.files["maps"].splitlines()[0].endswith(b" test")
+    kept = [line.split(None, 5)[5:] for line in filtered.files["maps"].splitlines()]
+    assert kept == [[b"test"], [b"[file]"], [b"[heap]"], [b"[anon]"], []]
+    assert filtered.files["status"] == b"Pid:\t7\nThreads:\t1\n"
+    assert {thread.name for thread in filtered.threads} == {""}
+    assert filtered.handles[0].object_name == ""
+    assert filtered.soft_errors == ["4096 bytes at 0x500000 ([file]) were left out: device memory"]

@@ -40,7 +40,8 @@ _ADDRESS = re.compile(
     r"(?<![\w.])(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|(?:[0-9a-f]{0,4}:){3,7}[0-9a-f]{0,4})(?![\w.])"
 )
 _HOME = re.compile(r"(?:/home/|/Users/|[A-Za-z]:\\Users\\)([^/\\\s]+)")
-_TEXT_IN_POINTER = re.compile(r"holds the text '.*': a pointer")
+_TEXT_IN_POINTER = re.compile(r"(holds the text|reads) '[^']*(?:'(?=\w)[^']*)*'")
+_HEX = re.compile(r"0x[0-9a-f]{12,16}(?![0-9a-f])")
 _DUMP_TAIL = re.compile(r"-[0-9]+-[0-9]+\.[a-z]+(?:\.[a-z]+)?$")
 _SPECIAL_REGIONS = re.compile(r"\[(?:heap|stack|vdso|vvar|vsyscall|vvar_vclock|uprobes)\]")
 
@@ -102,6 +103,7 @@ class _Reducer:
         for word in self._words:
             if word in text:
                 text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", REMOVED, text)
+        text = _HEX.sub(_hide_text_in_hex, text)
         text = _PATH.sub(self._name_path, text)
         return _ADDRESS.sub(_remove_address, text)
 
@@ -400,8 +402,17 @@ def _without_thread(text: str, name: str, tid: int | None) -> str:
 
 
 def _hide_pointer(text: str) -> str:
-    text = _TEXT_IN_POINTER.sub("holds text: a pointer", text)
+    text = _TEXT_IN_POINTER.sub(rf"\1 {REMOVED}", text)
     return re.sub(r"0x[0-9a-f]{9,16}", REMOVED, text)
+
+
+def _hide_text_in_hex(match: re.Match[str]) -> str:
+    """Six to eight letters that were used as a pointer; 0x55 and 0x56 are where programs are loaded."""
+    raw = int(match[0], 16).to_bytes(8, "little").rstrip(b"\0")
+    is_text = len(raw) >= 6 and all(0x20 <= byte < 0x7F for byte in raw)
+    if not is_text or (len(raw) == 6 and raw[-1] in (0x55, 0x56)):
+        return match[0]
+    return "0x0" if match[0] == match.string else REMOVED
 
 
 def _base(path: str) -> str:

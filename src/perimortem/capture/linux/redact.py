@@ -12,12 +12,18 @@ from array import array
 from bisect import bisect_right
 from dataclasses import replace
 
-from perimortem.binary.regions import list_code
+from perimortem.binary.regions import find_region, list_code
 from perimortem.capture.linux.copied_memory import CopiedMemory
-from perimortem.model.snapshot import MemoryRange, Registers, Snapshot
+from perimortem.model.snapshot import MemoryRange, Region, Registers, Snapshot
 
 _WORD = 8
 _FILE, _ANONYMOUS = "[file]", "[anon]"
+REMOVED_REGISTER = 0xBAD0BAD0BAD0BAD0
+"""Not a canonical address: an access by it is still explained as one by a bad pointer."""
+_ALWAYS_KEPT = ("cs", "ss", "ds", "es", "fs", "gs", "fs_base", "gs_base", "eflags")
+_SMALL = 0x10000
+_POINTERS = range(1 << 40, 1 << 47)
+_WORDS_END = 1 << 64
 _OF_PROCESS = ("[heap]", "[stack]", "[vdso]", "[vvar]", "[vvar_vclock]", "[vsyscall]")
 _PERSONAL_STATUS = re.compile(rb"^(?:Name|Uid|Gid|Groups):.*\n", re.M)
 _MAPS_LINE = re.compile(rb"^((?:\S+ +){5})(\S.*)$", re.M)
@@ -91,7 +97,22 @@ def filter_triage(snapshot: Snapshot) -> Snapshot:
     ]
     return replace(
         snapshot,
-        threads=tuple(replace(thread, name="") for thread in snapshot.threads),
+        threads=tuple(
+            replace(
+                thread,
+                name="",
+                registers=thread.registers and filter_registers(thread.registers, snapshot.regions),
+            )
+            for thread in snapshot.threads
+        ),
+        exception=snapshot.exception
+        and replace(
+            snapshot.exception,
+            address=_filter_pointer(snapshot.exception.address, snapshot.regions),
+            parameters=tuple(
+                _filter_pointer(value, snapshot.regions) for value in snapshot.exception.parameters
+            ),
+        ),
         regions=tuple(
             replace(region, path=_name_region(region.path, modules)) for region in snapshot.regions
         ),
@@ -107,6 +128,29 @@ def filter_triage(snapshot: Snapshot) -> Snapshot:
         token=None,
         files=files,
     )
+
+
+def filter_registers(registers: Registers, regions: tuple[Region, ...]) -> Registers:
+    """A short string is copied through general registers, and stays in them."""
+    return Registers(
+        {
+            name: value if name in _ALWAYS_KEPT else _filter_pointer(value, regions)
+            for name, value in registers.general.items()
+        }
+    )
+
+
+def _filter_pointer(value: int, regions: tuple[Region, ...]) -> int:
+    """What is an address, once was one, is a small number or a pattern that fills memory."""
+    is_small = value < _SMALL or value >= _WORDS_END - _SMALL
+    if is_small or value >> 32 == value & 0xFFFFFFFF or find_region(regions, value) is not None:
+        return value
+    return value if value in _POINTERS and not _is_text(value) else REMOVED_REGISTER
+
+
+def _is_text(value: int) -> bool:
+    raw = value.to_bytes(8, "little").strip(b"\0")
+    return all(0x20 <= byte < 0x7F for byte in raw)
 
 
 def _name_region(path: str, modules: set[str]) -> str:
