@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from io import TextIOWrapper
 
 import click
 
 from perimortem import __version__
 from perimortem.cli.failures import report_failures
-from perimortem.cli.patient_stderr import patient_stderr
 
 _COMMANDS = {
     "run": "Run a command, watch it, and report how it ended.",
@@ -101,13 +100,18 @@ def main() -> None:
     arguments = _read_arguments(sys.argv[1:])
     _accept_any_text()
     is_run = bool(arguments) and arguments[0] == "run"
-    is_watch = bool(arguments) and arguments[0] in ("run", "watch", "monitor")
-    with patient_stderr() if is_watch else nullcontext():
+    with _hold_stderr() if arguments[:1] in (["run"], ["watch"], ["monitor"]) else nullcontext():
         status = report_failures(
             lambda: cli.main(args=arguments, prog_name="perimortem", standalone_mode=False),
             is_run=is_run,
         )
     sys.exit(_to_signed(status))
+
+
+def _hold_stderr() -> AbstractContextManager[None]:
+    from perimortem.cli.patient_stderr import patient_stderr
+
+    return patient_stderr()
 
 
 def _read_arguments(arguments: list[str]) -> list[str]:
