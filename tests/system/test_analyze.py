@@ -201,7 +201,7 @@ def test_without_optional_libraries_less_is_reported_and_nothing_fails(
     path = perimortem.report(programs / "faults", "null-field")["dumps"][0]["path"]
     hidden = tmp_path / "hidden"
     hidden.mkdir()
-    for name in ("capstone", "drgn", "symbolic", "cxxfilt", "rust_demangler"):
+    for name in ("capstone", "drgn", "symbolic", "rust_demangler"):
         (hidden / f"{name}.py").write_text(f"raise ImportError('no {name}')")
     perimortem.environment["PYTHONPATH"] = str(hidden)
     document = json.loads(perimortem.call("analyze", "--json", path).stdout)

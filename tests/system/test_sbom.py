@@ -104,7 +104,7 @@ def test_what_is_needed_at_run_time(document):
     needed = {one["name"]: one for one in document["components"] if one.get("isExternal")}
     required = {name for name, one in needed.items() if one["scope"] == "required"}
     assert required == {
-        "click", "cxxfilt", "msgspec", "platformdirs", "psutil", "rich", "rust-demangler",
+        "click", "msgspec", "platformdirs", "psutil", "rich", "rust-demangler",
     }  # fmt: skip
     assert set(needed) - required == {"capstone", "drgn", "pystack", "symbolic", "zstandard"}
     assert needed["psutil"]["versionRange"] == "vers:pypi/>=5.9"

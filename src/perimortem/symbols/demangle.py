@@ -1,10 +1,12 @@
-"""Names as in the source: C++ by the C++ library (cxxfilt), Rust by rust-demangler.
+"""Names as in the source: C++ by the C++ library of this machine, Rust by rust-demangler.
 
-Neither is maintained actively, so only this module uses them; a C++ library must be installed.
+That one is no longer developed, so only this module uses it. The C++ library is loaded by its file name:
+to search for it takes another process, which a confined one may not start.
 """
 
 from __future__ import annotations
 
+import ctypes
 import re
 from collections.abc import Callable
 from functools import lru_cache
@@ -25,17 +27,34 @@ _BACK_REFERENCE = re.compile(r"S[0-9A-Z]*_|T[0-9]*_|B[0-9A-Za-z]*_")
 _SUFFIX = re.compile(r"(?:\.(?:constprop|isra|part|cold|lto_priv|llvm|clone)\.?\d*)+$|@.*$")
 
 
+_CXX_LIBRARIES = ("libstdc++.so.6", "libc++abi.so.1", "libc++.so.1")
+
+
 @lru_cache(maxsize=1)
 def _load_cxx() -> Callable[[str], str] | None:
-    try:
-        import cxxfilt
-    except (ImportError, OSError):
+    """__cxa_demangle of the C++ ABI; it returns memory that the caller frees."""
+    for name in _CXX_LIBRARIES:
+        try:
+            demangle_cxx, free = ctypes.CDLL(name).__cxa_demangle, ctypes.CDLL(None).free
+        except (OSError, AttributeError, TypeError):
+            continue
+        break
+    else:
         return None
-    try:
-        cxxfilt.demangle("_Z1fv")
-    except Exception:  # noqa: BLE001 - no C++ library: reported by errors of several kinds
-        return None
-    return lambda name: str(cxxfilt.demangle(name))
+    demangle_cxx.restype = ctypes.c_void_p
+    free.argtypes = (ctypes.c_void_p,)
+
+    def read(name: str) -> str:
+        status = ctypes.c_int()
+        result = demangle_cxx(name.encode(), None, None, ctypes.byref(status))
+        if not result:
+            return name
+        try:
+            return ctypes.string_at(result).decode("utf-8", "backslashreplace")
+        finally:
+            free(result)
+
+    return read
 
 
 @lru_cache(maxsize=1)
