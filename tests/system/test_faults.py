@@ -245,3 +245,29 @@ def test_a_pipe_that_is_not_read_does_not_stop_the_watch(perimortem, reads_later
     if not reads_later:
         os.close(reading)
     assert [i["verdict"] for i in list_incidents(perimortem)].count("crash") == 5
+
+
+def test_only_anonymous_memory_is_read_in_the_watch(tmp_path):
+    """A client says where its stack is; a page of a file may be behind a file system that hangs."""
+    from perimortem.proc import guess_caller
+
+    code = (
+        "import ctypes, mmap, sys\n"
+        f"file = open({str(tmp_path / 'file')!r}, 'w+b'); file.write(bytes(65536)); file.flush()\n"
+        "maps = [line.split() for line in open('/proc/self/maps')]\n"
+        "code = next(int(m[0].split('-')[0], 16) for m in maps if 'x' in m[1] and 'python' in m[-1])\n"
+        "places = [mmap.mmap(-1, 65536, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS),\n"
+        "  mmap.mmap(file.fileno(), 65536, mmap.MAP_PRIVATE), mmap.mmap(file.fileno(), 65536)]\n"
+        "for place in places: place[:8] = code.to_bytes(8, 'little')\n"
+        "print(*(ctypes.addressof(ctypes.c_char.from_buffer(p)) for p in places), flush=True)\n"
+        "sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        anonymous, private, shared = map(int, process.stdout.readline().split())
+        assert guess_caller(process.pid, anonymous) is not None
+        assert guess_caller(process.pid, private) is None
+        assert guess_caller(process.pid, shared) is None
+        assert guess_caller(process.pid, 16) is None
+        process.stdin.close()

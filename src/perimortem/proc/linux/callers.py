@@ -20,12 +20,18 @@ _RUNTIME = re.compile(r".*/(ld-linux|ld-musl|libc|libpthread|libstdc\+\+|libgcc_
 def guess_caller(pid: int, stack_pointer: int) -> tuple[str, int] | None:
     """(path, offset into the file) of the first word on the stack that may be a return address into
     code that is not the runtime's own. None if nothing can be read.
+
+    The process says where its stack is. A page of a file may be behind a file system that never answers,
+    and reading it would wait for ever: only anonymous memory is read.
     """
     regions = parse_maps(read_file(f"/proc/{pid}/maps"))
+    home = find_region(regions, stack_pointer)
+    if home is None or home.path.startswith("/") or home.shared:
+        return None
     try:
         with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
             memory.seek(stack_pointer & ~7)
-            data = memory.read(_STACK_BYTES)
+            data = memory.read(min(_STACK_BYTES, home.end - (stack_pointer & ~7)))
     except (OSError, ValueError):
         return None
     for (word,) in struct.iter_unpack("<Q", data[: len(data) // 8 * 8]):
