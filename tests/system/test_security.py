@@ -352,7 +352,7 @@ def test_nothing_of_the_users_is_read_as_root(helper, home):
         assert (home / "perimortem.toml").read_text() == ""
         assert read_opened() == {"perimortem.toml"}
         helper.take_core(program.pid, environment={"HOME": str(home)})
-        assert read_opened() == {"core"}
+        assert {name.split(".")[0] for name in read_opened()} == {"core"}
 
 
 @pytest.mark.parametrize("kind", ["link", "file", "group may write", "of another user"])

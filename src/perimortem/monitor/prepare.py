@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,12 @@ from perimortem.monitor.platform import Command
 from perimortem.monitor.recorder_watch import open_recorder_events
 from perimortem.monitor.settings import Settings
 from perimortem.recorder import RecorderEvents, ensure_run_dir
+from perimortem.system import descriptors_max
+
+
+_FEW_DESCRIPTORS = 64
+_LATE_MODULES = ("perimortem.report.redact", "perimortem.documents.base")
+"""Needed for a report only. At the end there may be no descriptor left to load them."""
 
 
 def adapt(settings: Settings, listener: RunListener) -> Settings:
@@ -43,6 +50,9 @@ class Prepared:
 
 def prepare(argv: tuple[str, ...], settings: Settings, stack: ExitStack) -> Prepared:
     """Raises LaunchFailed if there is no such program, OSError if we lack what it takes."""
+    if descriptors_max() < _FEW_DESCRIPTORS:
+        for name in _LATE_MODULES:
+            importlib.import_module(name)
     sockets = wire.open_own_listener(settings.run_dir) if settings.use_crash_handler else None
     if sockets is not None:
         stack.callback(sockets.close)
