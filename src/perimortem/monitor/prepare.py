@@ -19,7 +19,6 @@ from perimortem.monitor.settings import Settings
 from perimortem.recorder import RecorderEvents, ensure_run_dir
 from perimortem.system import descriptors_max
 
-
 _FEW_DESCRIPTORS = 64
 _LATE_MODULES = ("perimortem.report.redact", "perimortem.documents.base")
 """Needed for a report only. At the end there may be no descriptor left to load them."""
