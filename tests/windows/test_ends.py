@@ -49,6 +49,7 @@ def test_the_library_that_ended_it_is_named(perimortem, programs):
 
 def test_abort_is_distinguished_from_exit(perimortem, programs):
     report = perimortem.report(programs / "abort_beating.exe")
+    assert report["where"] is not None, (report["exit"], report["evidence"], report["soft_errors"])
     assert report["where"]["text"].startswith("abort called in abort_beating.exe+0x")
 
 
