@@ -75,6 +75,20 @@ def test_a_spooled_report_gets_into_the_store_once(spool, store):
     assert len(list_all(store)) == 1
 
 
+def test_a_report_that_is_replaced_while_it_is_stored_stays(spool, store):
+    """Two monitors: one takes the spool in, the other has a later report of the same incident."""
+    spool.put(UID, encode(make_report(uid=UID, verdict=Verdict.HANG)))
+
+    def open_store():
+        spool.put(UID, encode(make_report(uid=UID, verdict=Verdict.CRASH, verdict_at=LATE)))
+        return store
+
+    (numbers,) = unspool(spool, open_store)
+    assert len(spool.list_entries()) == 1
+    bring_in(spool, store)
+    assert store.find(numbers[0]).verdict is Verdict.CRASH
+
+
 def test_an_older_report_replaces_no_fuller_one(spool, store):
     fuller = make_report(uid=UID, verdict=Verdict.CRASH, verdict_at=LATE)
     number = store.add(fuller)

@@ -200,6 +200,8 @@ def test_what_was_spooled_is_stored_as_soon_as_that_is_possible_again(place, tmp
             time.sleep(0.001)
         place.path.rmdir()
         yield encode_line(2, Keep(make_stored("b")))
+        while Unspooled((2,)) not in said:
+            time.sleep(0.001)
 
     writer.serve(settings, list_lines(), lambda data: said.append(decode_line(data)[1]))
     assert [row.number for row in list_all(place)] == [1, 2]
@@ -248,7 +250,9 @@ class LinkRig:
         self.news = []
         self.answers = []
         self.can_start = True
-        self.link = WriterLink(self.selector, self.timers, self.clock, self.start, self.news.append)
+        self.link = WriterLink(
+            self.selector, self.timers, self.clock, self.start, self.news.append, 10.0
+        )
 
     def start(self):
         self.writers.append(FakeWriter(self.selector, len(self.writers) + 1))
@@ -295,6 +299,9 @@ def test_a_writer_that_does_not_answer_is_not_waited_for_and_may_answer_late(rig
     rig.writers[0].say(encode_line(number, Reservation(1, 1)))
     rig.step()
     assert rig.answers == [None]
+    assert rig.writers[0].asked[-1][1] == Forget(Reservation(1, 1)), "its room is given back"
+    rig.writers[0].say(encode_line(rig.writers[0].asked[-1][0], Received()))
+    rig.step()
     rig.ask("b")
     rig.step(5.0)  # it has started
     assert rig.answers == [None, None]
@@ -328,11 +335,31 @@ def test_a_writer_that_dies_of_each_request_is_given_up(rig):
     assert not rig.selector.registered
 
 
-def test_if_no_writer_can_be_started_every_request_fails_at_once(rig):
+def test_if_no_writer_can_be_started_every_request_fails_soon(rig):
     rig.can_start = False
     rig.ask("a")
+    assert rig.answers == []
+    for _ in range(5):
+        rig.step(0.2)
     assert rig.answers == [None]
     assert not rig.link.pids
+    rig.can_start = True
+    rig.ask("b")
+    assert rig.answers == [None, None]
+    rig.step(61.0)
+    rig.ask("c")
+    assert rig.writers[-1].asked[0][1].signature == "c", "there may be memory again"
+
+
+def test_a_writer_that_cannot_be_started_now_is_started_soon(rig):
+    rig.can_start = False
+    rig.ask("a")
+    rig.can_start = True
+    rig.step(0.2)
+    ((number, _),) = rig.writers[-1].asked
+    rig.writers[-1].say(encode_line(number, Reservation(1, 1)))
+    rig.step()
+    assert rig.answers == [Reservation(1, 1)]
 
 
 def test_a_writer_that_reads_nothing_does_not_fill_the_memory(rig):

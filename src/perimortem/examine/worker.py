@@ -49,6 +49,8 @@ def main() -> int:
         answer = _examine(decode_question(line))
     except PerimortemError as error:
         answer = str(error)
+    except OSError as error:
+        answer = f"a file could not be read: {error}"
     except MemoryError:
         answer = "it takes more memory than it may (setting examine-memory)"
     sys.stdout.buffer.write(encode_answer(answer))

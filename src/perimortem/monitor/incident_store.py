@@ -113,6 +113,7 @@ class WrittenStore:
             base.clock,
             lambda: Service(_WRITER, settings),
             self._take_news,
+            Service.start_patience_s,
         )
 
     def warm_up(self) -> None:
@@ -158,7 +159,7 @@ class WrittenStore:
     def finish(self) -> None:
         """Waits until everything is written or given up, 15 s at most. The watch is over."""
         until_ns = self._base.clock.monotonic_ns() + _FINISH_PATIENCE_NS
-        while not (self._link.is_answered and (self._is_recovered or self._link.is_lost)):
+        while not self._is_finished():
             now_ns = self._base.clock.monotonic_ns()
             if now_ns > until_ns:
                 return
@@ -167,6 +168,11 @@ class WrittenStore:
                 call(now_ns)
             for call in self._base.timers.take_due(self._base.clock.monotonic_ns()):
                 call(self._base.clock.monotonic_ns())
+
+    def _is_finished(self) -> bool:
+        """What earlier monitors left is not waited for on a disk that does not answer."""
+        is_recovered = self._is_recovered or self._link.is_lost or self._link.has_timed_out
+        return self._link.is_answered and is_recovered
 
     def close(self) -> None:
         """What it was given is still written."""

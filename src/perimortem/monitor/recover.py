@@ -14,10 +14,10 @@ from perimortem.store.requests import Unreported, Unspooled
 
 def recover(
     settings: Settings, keeper: Keeper, monitor: ProcessRef, *, reports_own: bool
-) -> Iterator[Unspooled | Unreported]:
+) -> Iterator[Unspooled | Unreported | None]:
     """Store what is in the spool, report the ends that they did not report, then remove their files.
 
-    A step at a time: the caller has other work. ``monitor``: the one that this is for;
+    A step at a time, some without news (None): the caller has other work. ``monitor``: that this is for;
     ``reports_own``: also the ends of programs that had no monitor."""
     for numbers in keeper.bring_in():
         yield Unspooled(tuple(numbers))

@@ -78,6 +78,7 @@ def _watch(
     root = open_command_target(process, argv, command, settings, base, tree, bool(sockets))
     tree.add_root(root)
     server = None
+    listening = stack.enter_context(ExitStack())
     if sockets is not None:
         server = CrashServer(
             sockets,
@@ -86,7 +87,7 @@ def _watch(
             list_helpers,
             lambda pid, now_ns: root if pid == root.pid else discovery.find(pid, now_ns),
         )
-        stack.callback(server.close)
+        listening.callback(server.close)
     reporter = CommandReporter(root, command, settings, base, tree, discovery, store, listener)
     monitor = build_monitor(
         base,
@@ -116,6 +117,7 @@ def _watch(
     monitor.engine.run(reporter.is_done)
     incident = reporter.finish(monitor.engine, monitor.concluder)
     link.finish_output()
+    listening.close()  # a process that is left over and crashes is not kept waiting
     store.finish()
     incident = add_kept(incident, root.kept)
     listener.on_end(root, incident)

@@ -76,7 +76,12 @@ def serve(
             family=Alone(),
             answer_crash=server.answer,
         )
-        base.selector.register(end_requests.waitable(), lambda _now_ns: monitor.engine.stop())
+
+        def stop(_now_ns: int) -> None:
+            base.selector.unregister(end_requests.waitable())  # it stays ready
+            monitor.engine.stop()
+
+        base.selector.register(end_requests.waitable(), stop)
         programs.take_over()
         listener.on_serve(sockets.address)
         if exit_when_idle:

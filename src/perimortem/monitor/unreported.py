@@ -49,18 +49,21 @@ _AT_ONCE_MAX = 1000
 
 def report_unreported(
     settings: Settings, keeper: Keeper, monitor: ProcessRef, *, reports_own: bool
-) -> Iterator[Unreported]:
-    """Make incidents of unreported ends, and remove their recorders.
+) -> Iterator[Unreported | None]:
+    """Make incidents of unreported ends, and remove their recorders; None between any two steps.
 
     ``monitor``: the one that this is for, whose own programs are left to it; ``reports_own``: also for
     programs that had no monitor. They are left to `perimortem monitor` for a day."""
     host = collect_host()
     count = 0
-    for process in list_recorders(settings.run_dir):
+    # What ends from now on is reported by the monitor that this is for.
+    ended = [p for p in list_recorders(settings.run_dir) if not is_alive(p)]
+    for process in ended:
+        yield None
         if count >= _AT_ONCE_MAX:
             return
         owner_pid = read_monitor_pid(settings.run_dir, process)
-        if owner_pid is None or is_alive(process):
+        if owner_pid is None:
             continue
         if _has_monitor(process, owner_pid, monitor):
             continue  # it is about to report it itself

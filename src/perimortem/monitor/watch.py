@@ -76,7 +76,12 @@ def watch_processes(
         )
         attacher = Attacher(base, tree, discovery, wanted, settings, listener)
         attacher.attach_all(pids)
-        base.selector.register(end_requests.waitable(), lambda _now_ns: monitor.engine.stop())
+
+        def stop(_now_ns: int) -> None:
+            base.selector.unregister(end_requests.waitable())  # it stays ready
+            monitor.engine.stop()
+
+        base.selector.register(end_requests.waitable(), stop)
         if settings.follow:
             now_ns = base.clock.monotonic_ns()
             base.timers.call_every(_SCAN_INTERVAL_NS, now_ns, attacher.scan)

@@ -37,30 +37,39 @@ def serve(settings: WriterSettings, lines: Iterator[bytes], send: Callable[[byte
     inbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(lines, inbox), daemon=True).start()
     keeper = Keeper(settings.place)
-    news = _recover(settings, keeper)
-    has_news = True
+    work = [_recover(settings, keeper)]
+    """What is done, a step at a time, while there are no requests."""
     while True:
-        batch = _take(inbox, waits=not has_news)
+        batch = _take(inbox, waits=not work)
         requests = [decode_line(line) for line in batch if line is not None]
         for number, answer in _answer(keeper, requests):
             with suppress(OSError):
                 send(encode_line(number, answer))
-        if keeper.may_bring_in:
-            for numbers in keeper.bring_in():
-                with suppress(OSError):
-                    send(encode_line(None, Unspooled(tuple(numbers))))
         if batch and batch[-1] is None:
+            if keeper.may_bring_in:
+                for _ in keeper.bring_in():
+                    continue
             break
-        if has_news and not batch:
-            found = next(news, None)
-            has_news = found is not None
-            if found is not None:
+        if keeper.may_bring_in and len(work) < 2:
+            work.append(_bring_in(keeper))
+        if work and not batch:
+            try:
+                news = next(work[0])
+            except StopIteration:
+                work.pop(0)
+                continue
+            if news is not None:
                 with suppress(OSError):
-                    send(encode_line(None, found))
+                    send(encode_line(None, news))
     keeper.close()
 
 
-def _recover(settings: WriterSettings, keeper: Keeper) -> Iterator[News]:
+def _bring_in(keeper: Keeper) -> Iterator[News | None]:
+    for numbers in keeper.bring_in():
+        yield Unspooled(tuple(numbers))
+
+
+def _recover(settings: WriterSettings, keeper: Keeper) -> Iterator[News | None]:
     if settings.recovers:
         from perimortem.monitor.recover import recover  # mostly there is nothing to recover
 

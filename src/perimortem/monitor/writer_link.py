@@ -13,7 +13,8 @@ from typing import Protocol
 
 from perimortem.clock import Clock
 from perimortem.monitor.timers import Timers
-from perimortem.store.requests import Answer, News, Request, decode_line, encode_line
+from perimortem.store.answers import Reservation
+from perimortem.store.requests import Answer, Forget, News, Request, decode_line, encode_line
 from perimortem.system import Selector
 
 _STARTS_MAX = 4
@@ -21,8 +22,10 @@ _STARTS_MAX = 4
 _UNSENT_MAX = 64 << 20
 _RETRY_NS = 10_000_000
 _LAST_PATIENCE_S = 1.0
-_START_PATIENCE_S = 10.0
-"""In addition, until a writer has answered once: on Windows an interpreter is started. Arbitrary."""
+_TRIES_MAX = 5
+"""Of one start, when there is no process or descriptor for it."""
+_TRY_AGAIN_NS = 200_000_000
+_GIVEN_UP_NS = 60_000_000_000
 _LINE_MAX = 64 << 20
 
 
@@ -53,6 +56,13 @@ class _Asked:
     done: Callable[[Answer | None], None]
 
 
+@dataclass(frozen=True)
+class _Start:
+    """The key of the timer of the next try."""
+
+    link: WriterLink
+
+
 class WriterLink:
     """To one writer at a time."""
 
@@ -63,8 +73,10 @@ class WriterLink:
         clock: Clock,
         start: Callable[[], WriterProcess],
         on_news: Callable[[News], None],
+        start_patience_s: float,
     ) -> None:
-        """``start``: starts a writer; raises OSError."""
+        """``start``: starts a writer; raises OSError. ``start_patience_s``: what its first answer may
+        take in addition."""
         self._selector = selector
         self._timers = timers
         self._clock = clock
@@ -74,8 +86,13 @@ class WriterLink:
         self._received = b""
         self._asked: dict[int, _Asked] = {}
         self._numbers = itertools.count(1)
+        self._start_patience_s = start_patience_s
         self._starts_left = _STARTS_MAX
+        self._tries_left = _TRIES_MAX
+        self._given_up_ns: int | None = None
         self._has_answered = False
+        self.has_timed_out = False
+        """The last request was not answered in time."""
         self.pids: set[int] = set()
         """Of the writer, and of those that it replaced: they may not be reaped yet."""
 
@@ -86,40 +103,49 @@ class WriterLink:
 
     @property
     def is_lost(self) -> bool:
-        """There is no writer, and none is started any more."""
-        return self._writer is None and not self._starts_left
+        """There is no writer, and none is started for a while."""
+        return self._writer is None and not (self._starts_left and self._tries_left)
 
     def ask(
         self, request: Request, done: Callable[[Answer | None], None], patience_s: float
     ) -> None:
         """``done`` is called once, with None if there is no answer within ``patience_s``; the first one
-        may take 10 s longer."""
-        self.open()
-        writer = self._writer
-        if writer is None or writer.unsent_bytes > _UNSENT_MAX:
+        may take longer."""
+        self._forgive()
+        if self.is_lost or (self._writer and self._writer.unsent_bytes > _UNSENT_MAX):
             done(None)
             return
         number = next(self._numbers)
         asked = _Asked(encode_line(number, request), done)
         self._asked[number] = asked
-        patience_s += 0 if self._has_answered else _START_PATIENCE_S
+        patience_s += 0 if self._has_answered else self._start_patience_s
         due_ns = self._clock.monotonic_ns() + int(patience_s * 1e9)
-        self._timers.arm(asked, due_ns, lambda _now_ns: self._finish(number, None))
-        writer.send(asked.line)
+        self._timers.arm(asked, due_ns, lambda _now_ns: self._expire(number))
+        if self._writer is None:
+            self.open()
+        else:
+            self._writer.send(asked.line)
         self._retry_later()
 
     def open(self) -> None:
         """Start the writer, so that the first request need not wait for that."""
-        while self._writer is None and self._starts_left:
-            self._starts_left -= 1
-            try:
-                writer = self._start_writer()
-            except OSError:  # no process, no descriptor, no memory
-                continue
-            self._writer = writer
-            self.pids.add(writer.pid)
-            self._received = b""
-            self._selector.register(writer.waitable(), self._read)
+        if self._writer is not None or self.is_lost:
+            return
+        try:
+            writer = self._start_writer()
+        except OSError:  # no process, no descriptor, no memory: there may be soon
+            self._tries_left -= 1
+            self._open_later()
+            return
+        self._starts_left -= 1
+        self._tries_left = _TRIES_MAX
+        self._writer = writer
+        self.pids.add(writer.pid)
+        self._received = b""
+        self._selector.register(writer.waitable(), self._read)
+        for asked in self._asked.values():
+            writer.send(asked.line)
+        self._retry_later()
 
     def close(self) -> None:
         """The watch is over. The writer ends when it has done what it was asked; nothing is answered."""
@@ -127,11 +153,32 @@ class WriterLink:
         self._starts_left = 0
         self._drop(_LAST_PATIENCE_S)
 
+    def _open_later(self) -> None:
+        if self._tries_left:
+            due_ns = self._clock.monotonic_ns() + _TRY_AGAIN_NS
+            self._timers.arm(_Start(self), due_ns, lambda _now_ns: self.open())
+        else:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self._given_up_ns = self._clock.monotonic_ns()
+        for number in list(self._asked):
+            self._finish(number, None)
+
+    def _forgive(self) -> None:
+        """What ended the writers may be over: memory that was short, for instance."""
+        if self._given_up_ns is None:
+            return
+        if self._clock.monotonic_ns() - self._given_up_ns > _GIVEN_UP_NS:
+            self._given_up_ns = None
+            self._starts_left, self._tries_left = _STARTS_MAX, _TRIES_MAX
+
     def _drop(self, patience_s: float) -> None:
         writer, self._writer = self._writer, None
         if writer is not None:
             self._selector.unregister(writer.waitable())
             self._timers.disarm(self)
+            self._timers.disarm(_Start(self))
             writer.end(patience_s)
 
     def _retry_later(self) -> None:
@@ -160,22 +207,24 @@ class WriterLink:
             if number is None:
                 self._on_news(message)
             else:
+                self._starts_left, self.has_timed_out = _STARTS_MAX, False
                 self._finish(number, message)
 
     def _replace(self) -> None:
         """It died: another one is asked what this one has not answered."""
         self._drop(0)
         self.open()
-        if self._writer is None:
-            for number in list(self._asked):
-                self._finish(number, None)
-            return
-        for asked in self._asked.values():
-            self._writer.send(asked.line)
-        self._retry_later()
+        if not self._starts_left and self._writer is None:
+            self._give_up()
+
+    def _expire(self, number: int) -> None:
+        self.has_timed_out = True
+        self._finish(number, None)
 
     def _finish(self, number: int, answer: Answer | None) -> None:
         asked = self._asked.pop(number, None)
         if asked is not None:
             self._timers.disarm(asked)
             asked.done(answer)
+        elif isinstance(answer, Reservation):  # no one waits for it any more
+            self.ask(Forget(answer), lambda _answer: None, _LAST_PATIENCE_S)

@@ -62,7 +62,8 @@ class Keeper:
         try:
             yield from unspool(self._spool, self._file.open)
         except StoreError:
-            return  # the next start tries again
+            self._is_writable = False
+            return  # tried again after the next success, or by the next start
         self._spooled.clear()
 
     @property

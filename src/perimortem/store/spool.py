@@ -30,6 +30,8 @@ class Entry:
 
     path: Path
     text: str
+    identity: tuple[int, int]
+    """Of the file: another with the same name is a later report."""
 
 
 class Spool:
@@ -67,8 +69,15 @@ class Spool:
         entries = []
         for _, path in sorted(dated):
             with suppress(OSError, UnicodeDecodeError):
-                entries.append(Entry(path, _read(path)))
+                entries.append(Entry(path, *_read(path)))
         return entries
+
+    def remove(self, entry: Entry) -> None:
+        """It is in the store now; unless it was replaced meanwhile by a later report."""
+        with suppress(OSError):
+            facts = entry.path.stat(follow_symlinks=False)
+            if (facts.st_ino, facts.st_mtime_ns) == entry.identity:
+                entry.path.unlink()
 
     def set_aside(self, entry: Entry) -> Path:
         """It is not a report that this version can read: kept, and not tried again."""
@@ -113,10 +122,11 @@ def _sync(directory: Path) -> None:
         os.close(fd)
 
 
-def _read(path: Path) -> str:
+def _read(path: Path) -> tuple[str, tuple[int, int]]:
     fd = os.open(path, _READ_ONLY)
     with os.fdopen(fd, "rb") as file:
+        facts = os.fstat(fd)
         data = file.read(_SIZE_MAX + 1)
     if len(data) > _SIZE_MAX:
         raise OSError(f"{path} is too large")
-    return data.decode("utf-8")
+    return data.decode("utf-8"), (facts.st_ino, facts.st_mtime_ns)

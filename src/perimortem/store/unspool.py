@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from pathlib import Path
 
 from perimortem.errors import MalformedInput
 from perimortem.store.database import Store
@@ -24,10 +22,10 @@ def unspool(spool: Spool, open_store: Callable[[], Store]) -> Iterator[list[int]
     waiting = spool.list_entries()
     for first in range(0, len(waiting), _AT_ONCE):
         entries = waiting[first : first + _AT_ONCE]
-        readable = [(entry.path, report) for entry in entries if (report := _read(spool, entry))]
+        readable = [(entry, report) for entry in entries if (report := _read(spool, entry))]
         stored = open_store().add_all([report for _, report in readable], only_newer=True)
-        for path, _ in readable:
-            _remove(path)
+        for entry, _ in readable:
+            spool.remove(entry)
         yield [one.number for one in stored]
 
 
@@ -40,8 +38,3 @@ def _read(spool: Spool, entry: Entry) -> StoredReport | None:
     except MalformedInput:
         spool.set_aside(entry)
         return None
-
-
-def _remove(path: Path) -> None:
-    with suppress(OSError):
-        path.unlink(missing_ok=True)

@@ -42,8 +42,8 @@ else:
         def ask(self, name: str) -> str | None:
             """None: it has died of that, or cannot read it."""
             try:
-                self._socket.send(name.encode())
-                answer = self._socket.recv(_ANSWER_MAX).decode()
+                os.write(self._socket.fileno(), name.encode())
+                answer = os.read(self._socket.fileno(), _ANSWER_MAX).decode()
             except (OSError, ValueError):
                 answer = ""
             return answer or None
@@ -73,10 +73,11 @@ else:
                 now_bytes = int(file.read().split()[5]) * os.sysconf("SC_PAGE_SIZE")
             limit = now_bytes + _MEMORY_BYTES
             resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-            while name := requests.recv(_ANSWER_MAX):
+            fd = requests.fileno()
+            while name := os.read(fd, _ANSWER_MAX):
                 signal.setitimer(signal.ITIMER_REAL, _TIME_S)
                 answer = demangle(name.decode()).encode()
                 signal.setitimer(signal.ITIMER_REAL, 0)
-                requests.send(answer[:_ANSWER_MAX])
+                os.write(fd, answer[:_ANSWER_MAX])
         finally:
             os._exit(0)

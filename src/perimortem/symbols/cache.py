@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from perimortem.errors import MalformedInput
@@ -61,7 +62,8 @@ class SymbolCache:
             partial.write_bytes(table.to_bytes())
             partial.replace(path)
         except OSError:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):  # the directory may be another user's
+                partial.unlink(missing_ok=True)
 
     def _make_room(self, size: int) -> None:
         files = sorted(self._directory.iterdir(), key=lambda p: p.stat().st_mtime)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import resource
 import signal
 import sys
@@ -12,18 +11,18 @@ from pathlib import Path
 assert sys.platform == "linux"
 
 from perimortem.sandbox.confinement import Confinement
+from perimortem.sandbox.linux.death import die_with_parent
 from perimortem.sandbox.linux.landlock import refuse_writes
 from perimortem.sandbox.linux.rights import drop_capabilities, take_user
 from perimortem.sandbox.linux.seccomp import refuse_calls
 
-_PR_SET_PDEATHSIG = 1
 _OOM_SCORE = "500"
 """If memory runs out, rather this process than a target."""
 
 
 def end_with_parent() -> None:
     """This process, when its parent ends; Ctrl-C is the parent's business."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -41,6 +40,7 @@ def confine(confinement: Confinement) -> tuple[str, ...]:
         refuse_writes(confinement.writable),
         refuse_calls(),
     )
+    die_with_parent()  # the change of user has cleared that
     return tuple(text for text in missing if text is not None)
 
 

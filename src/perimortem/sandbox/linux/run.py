@@ -12,6 +12,7 @@ from contextlib import suppress
 assert sys.platform == "linux"
 
 from perimortem.errors import PerimortemError
+from perimortem.sandbox.linux.death import die_with_parent
 
 
 def run_confined(work: Callable[[], int], describe_limit: str) -> int:
@@ -43,6 +44,7 @@ def run_confined(work: Callable[[], int], describe_limit: str) -> int:
 def _live(work: Callable[[], int]) -> None:
     """The child: never returns."""
     status = 1
+    die_with_parent()
     try:
         status = work()
     except SystemExit as error:

@@ -12,8 +12,10 @@ AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _X86_64 = {
     # network
     "socket": 41, "connect": 42, "accept": 43, "bind": 49, "listen": 50, "accept4": 288,
+    "sendto": 44, "sendmsg": 46, "sendmmsg": 307,
     # other processes
     "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311, "kill": 62, "tkill": 200,
+    "tgkill": 234,
     "pidfd_send_signal": 424, "pidfd_getfd": 438, "rt_sigqueueinfo": 129, "rt_tgsigqueueinfo": 297,
     "kcmp": 312, "process_madvise": 440, "process_mrelease": 448, "move_pages": 279,
     "migrate_pages": 256, "setpriority": 141, "sched_setaffinity": 203, "sched_setscheduler": 144,
@@ -36,7 +38,9 @@ _X86_64 = {
 }  # fmt: skip
 _AARCH64 = {
     "socket": 198, "connect": 203, "accept": 202, "bind": 200, "listen": 201, "accept4": 242,
+    "sendto": 206, "sendmsg": 211, "sendmmsg": 269,
     "ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271, "kill": 129, "tkill": 130,
+    "tgkill": 131,
     "pidfd_send_signal": 424, "pidfd_getfd": 438, "rt_sigqueueinfo": 138, "rt_tgsigqueueinfo": 240,
     "kcmp": 272, "process_madvise": 440, "process_mrelease": 448, "move_pages": 239,
     "migrate_pages": 238, "setpriority": 140, "sched_setaffinity": 122, "sched_setscheduler": 119,

@@ -32,6 +32,9 @@ Serve = Callable[[Any, Iterator[bytes], Callable[[bytes], None]], None]
 class Service:
     """A running service. Nothing here waits for it, but :meth:`end`."""
 
+    start_patience_s = 0.5
+    """What its first answer may take in addition."""
+
     def __init__(self, module: str, settings: object) -> None:
         """``module`` has a function ``serve`` (:data:`Serve`). Raises OSError."""
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -68,7 +71,7 @@ class Service:
     def flush(self) -> None:
         try:
             while self._unsent:
-                del self._unsent[: self._socket.send(self._unsent)]
+                del self._unsent[: os.write(self._socket.fileno(), self._unsent)]
         except BlockingIOError:
             return
         except OSError:
@@ -77,7 +80,7 @@ class Service:
     def read(self) -> bytes | None:
         """What it has sent; empty at its end; None: nothing yet."""
         try:
-            return self._socket.recv(_READ_MAX)
+            return os.read(self._socket.fileno(), _READ_MAX)
         except BlockingIOError:
             return None
         except OSError:
@@ -87,14 +90,20 @@ class Service:
         """It ends when it has done what was asked of it; it is left to that after ``patience_s``."""
         self._socket.close()
         try:
-            handle = os.pidfd_open(self.pid)
-            try:
-                select.select([handle], [], [], patience_s)
-            finally:
-                os.close(handle)
+            if patience_s > 0:
+                self._await_end(patience_s)
             os.waitpid(self.pid, os.WNOHANG)
         except OSError:
             return  # something else has reaped it, or there is no descriptor
+
+    def _await_end(self, patience_s: float) -> None:
+        handle = os.pidfd_open(self.pid)
+        try:
+            poll = select.poll()
+            poll.register(handle, select.POLLIN)
+            poll.poll(patience_s * 1e3)
+        finally:
+            os.close(handle)
 
 
 def _live(module: str, settings: object, its: socket.socket) -> None:

@@ -26,6 +26,9 @@ _READ_MAX = 65536
 class Service:
     """A running service. Nothing here waits for it, but :meth:`end`."""
 
+    start_patience_s = 10.0
+    """What its first answer may take in addition: an interpreter is started."""
+
     def __init__(self, module: str, settings: object) -> None:
         """``module`` has a function ``serve``, as on Linux. Raises OSError."""
         event = kernel32.CreateEventW(None, True, False, None)
