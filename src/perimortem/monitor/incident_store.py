@@ -33,7 +33,7 @@ from perimortem.system import Service
 _WRITER = "perimortem.monitor.writer"
 _PATIENCE_S = 5.0
 """A report that is not written by then is shown without its number. Arbitrary."""
-_RESERVE_PATIENCE_S = 2.0
+_RESERVE_PATIENCE_S = 5.0
 """A crashed process waits meanwhile. Arbitrary."""
 _FINISH_PATIENCE_NS = 15_000_000_000
 

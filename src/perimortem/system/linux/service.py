@@ -32,7 +32,7 @@ Serve = Callable[[Any, Iterator[bytes], Callable[[bytes], None]], None]
 class Service:
     """A running service. Nothing here waits for it, but :meth:`end`."""
 
-    start_patience_s = 0.5
+    start_patience_s = 5.0
     """What its first answer may take in addition."""
 
     def __init__(self, module: str, settings: object) -> None:
