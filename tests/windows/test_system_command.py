@@ -45,6 +45,7 @@ def test_install_status_uninstall(perimortem, tmp_path):
     (rule,) = [rule for rule in status if rule["program"] == PROGRAM]
     assert rule == {
         "program": PROGRAM, "folder": str(folder), "count": 3, "kind": "0x1105", "is_ours": True,
+        "crashes": None,
     }  # fmt: skip
     assert "restored" in perimortem.call("system", "uninstall", PROGRAM).stdout
     with pytest.raises(FileNotFoundError):
