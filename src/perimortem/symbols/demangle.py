@@ -81,7 +81,7 @@ def demangle(name: str) -> str:
     is_suspect = len(_BACK_REFERENCE.findall(plain)) > _BACK_REFERENCES
     try:
         found = demangle_apart(read, plain) if is_suspect else read(plain)
-    except (Exception, MemoryError):  # noqa: BLE001 - after any error the name remains as it is
+    except Exception:  # noqa: BLE001 - after any error the name remains as it is
         return name
     return _cut(_STRING.sub("std::string", found)) if len(found) <= _RESULT_MAX else name
 
