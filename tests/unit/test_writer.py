@@ -289,6 +289,32 @@ def test_answers_come_in_pieces_and_in_any_order(rig):
     assert rig.timers.next_due_ns() is None
 
 
+def test_at_the_end_nothing_but_the_writer_is_waited_for(rig):
+    """A timer of the watch found its target's handle closed, and its exception was our exit status."""
+    called = []
+    rig.timers.call_every(1, 0, called.append)
+    rig.selector.register(99, called.append)
+    rig.selector.make_ready(99)
+    rig.ask("a")
+    ((number, _),) = rig.writers[0].asked
+    rig.writers[0].say(encode_line(number, Reservation(1, 1)))
+    last = FakeSelector(rig.clock)
+    last.make_ready(rig.writers[0].waitable())
+    rig.link.finish(last, lambda: rig.link.is_answered, 15.0)
+    assert (rig.answers, called) == ([Reservation(1, 1)], [])
+    rig.link.close()
+    assert rig.writers[0].is_ended
+
+
+def test_at_the_end_a_writer_that_is_silent_is_waited_for_a_bounded_time(rig):
+    rig.ask("a")
+    last = FakeSelector(rig.clock)
+    begun_ns = rig.clock.now_ns
+    rig.link.finish(last, lambda: False, 15.5)
+    assert rig.answers == [None], "given up after the patience of the request"
+    assert rig.clock.now_ns - begun_ns == 15.5 * SECOND_NS
+
+
 def test_a_writer_that_does_not_answer_is_not_waited_for_and_may_answer_late(rig):
     rig.ask("a")
     rig.step(14.0)  # it may be starting

@@ -28,14 +28,14 @@ from perimortem.store.requests import (
     Unspooled,
 )
 from perimortem.store.stored_report import prepare_report
-from perimortem.system import Service
+from perimortem.system import Selector, Service, open_selector
 
 _WRITER = "perimortem.monitor.writer"
 _PATIENCE_S = 5.0
 """A report that is not written by then is shown without its number. Arbitrary."""
 _RESERVE_PATIENCE_S = 5.0
 """A crashed process waits meanwhile. Arbitrary."""
-_FINISH_PATIENCE_NS = 15_000_000_000
+_FINISH_PATIENCE_S = 15.0
 
 TakeReservation = Callable[[Reservation | Refusal], None]
 
@@ -107,6 +107,7 @@ class WrittenStore:
         self._listener = listener
         self._redact = settings.settings.redact
         self._is_recovered = not settings.recovers
+        self._last_selector: Selector | None = None
         self._link = WriterLink(
             base.selector,
             base.timers,
@@ -158,16 +159,8 @@ class WrittenStore:
 
     def finish(self) -> None:
         """Waits until everything is written or given up, 15 s at most. The watch is over."""
-        until_ns = self._base.clock.monotonic_ns() + _FINISH_PATIENCE_NS
-        while not self._is_finished():
-            now_ns = self._base.clock.monotonic_ns()
-            if now_ns > until_ns:
-                return
-            due_ns = min(self._base.timers.next_due_ns() or until_ns, until_ns)
-            for call in self._base.selector.wait(max(0, due_ns - now_ns) / 1e9):
-                call(now_ns)
-            for call in self._base.timers.take_due(self._base.clock.monotonic_ns()):
-                call(self._base.clock.monotonic_ns())
+        self._last_selector = open_selector()
+        self._link.finish(self._last_selector, self._is_finished, _FINISH_PATIENCE_S)
 
     def _is_finished(self) -> bool:
         """What earlier monitors left is not waited for on a disk that does not answer."""
@@ -177,6 +170,8 @@ class WrittenStore:
     def close(self) -> None:
         """What it was given is still written."""
         self._link.close()
+        if self._last_selector is not None:
+            self._last_selector.close()
 
     def _take_news(self, news: News) -> None:
         if isinstance(news, Recovered):

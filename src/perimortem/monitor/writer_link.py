@@ -53,6 +53,8 @@ class _Asked:
     """A request without an answer so far."""
 
     line: bytes
+    due_ns: int
+    """When it is no longer waited for."""
     done: Callable[[Answer | None], None]
 
 
@@ -116,11 +118,11 @@ class WriterLink:
             done(None)
             return
         number = next(self._numbers)
-        asked = _Asked(encode_line(number, request), done)
-        self._asked[number] = asked
         patience_s += 0 if self._has_answered else self._start_patience_s
         due_ns = self._clock.monotonic_ns() + int(patience_s * 1e9)
-        self._timers.arm(asked, due_ns, lambda _now_ns: self._expire(number))
+        asked = _Asked(encode_line(number, request), due_ns, done)
+        self._asked[number] = asked
+        self._await(number, asked)
         if self._writer is None:
             self.open()
         else:
@@ -147,11 +149,43 @@ class WriterLink:
             writer.send(asked.line)
         self._retry_later()
 
+    def finish(
+        self, selector: Selector, is_finished: Callable[[], bool], patience_s: float
+    ) -> None:
+        """Wait until ``is_finished``. The watch is over: whatever else is ready or due is left alone.
+
+        ``selector``: for the writer alone, from now on; the caller closes it after :meth:`close`."""
+        self._move_to(selector)
+        until_ns = self._clock.monotonic_ns() + int(patience_s * 1e9)
+        while not is_finished() and (now_ns := self._clock.monotonic_ns()) < until_ns:
+            due_ns = min(self._timers.next_due_ns() or until_ns, until_ns)
+            for call in selector.wait(max(0, due_ns - now_ns) / 1e9):
+                call(now_ns)
+            now_ns = self._clock.monotonic_ns()
+            for call in self._timers.take_due(now_ns):
+                call(now_ns)
+
     def close(self) -> None:
         """The watch is over. The writer ends when it has done what it was asked; nothing is answered."""
         self._asked.clear()
         self._starts_left = 0
         self._drop(_LAST_PATIENCE_S)
+
+    def _move_to(self, selector: Selector) -> None:
+        """Away from the loop, and from its timers."""
+        if self._writer is not None:
+            self._selector.unregister(self._writer.waitable())
+            selector.register(self._writer.waitable(), self._read)
+        self._selector, self._timers = selector, Timers()
+        for number, asked in self._asked.items():
+            self._await(number, asked)
+        if self._writer is not None:
+            self._retry_later()
+        elif self._asked:
+            self._open_later()
+
+    def _await(self, number: int, asked: _Asked) -> None:
+        self._timers.arm(asked, asked.due_ns, lambda _now_ns: self._expire(number))
 
     def _open_later(self) -> None:
         if self._tries_left:

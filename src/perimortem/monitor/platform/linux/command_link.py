@@ -114,8 +114,8 @@ class CommandLink:
 
     def _pass_on(self, received: Received) -> None:
         """To the command; once that has ended, to what is left of its tree."""
-        left = [self._root] if self._root.end is None else self._tree.living.values()
-        for target in left:
+        living = [target for target in self._tree.living.values() if target.is_alive]
+        for target in [self._root] if self._root.is_alive else living:
             with suppress(ProcessLookupError, PermissionError):
                 target.exit_watch.send_signal(received.signal)
 
@@ -126,7 +126,7 @@ class CommandLink:
 
     def _reap(self) -> None:
         """A child stopped or ended: the command is reaped through its pidfd, orphans are reaped here."""
-        if self._root.ended_ns is None:
+        if self._root.is_alive:
             stop_with(self._root.exit_watch.waitable())
         if self._settings.follow:
             self._discovery.take_orphans(self._clock.monotonic_ns())
