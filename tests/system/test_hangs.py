@@ -33,7 +33,7 @@ def test_a_hang_that_recovers_stands_in_a_clean_exit(perimortem, programs):
 
 
 def test_each_hang_is_reported_and_dumped_once(perimortem, programs):
-    report = perimortem.report(programs / "hang_many", 3, 0.15, options=("--no-stacks",))
+    report = perimortem.report(programs / "hang_many", 3, 0.15, 1.0, options=("--no-stacks",))
     assert len(report["hangs"]) == 3
     assert len({dump["path"] for dump in report["dumps"]}) == 3
     assert all(hang["recovered_at"] for hang in report["hangs"])

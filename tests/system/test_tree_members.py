@@ -12,6 +12,7 @@ from perimortem.monitor.settings import Settings
 from perimortem.monitor.targets import Targets
 from perimortem.monitor.timers import Timers
 from perimortem.monitor.tree import ProcessTree
+from perimortem.reading import ProcessReader
 from perimortem.system import open_selector
 
 
@@ -20,7 +21,8 @@ def test_a_child_that_could_not_be_held_may_be_taken_later(tmp_path, monkeypatch
     selector = open_selector()
     targets = Targets(selector, Timers(), SystemClock())
     tree = ProcessTree(targets)
-    discovery = Discovery(tree, Settings(tmp_path, tmp_path))
+    reader = ProcessReader(SystemClock())
+    discovery = Discovery(tree, Settings(tmp_path, tmp_path), reader)
     child = subprocess.Popen(["sleep", "60"])
     try:
         with monkeypatch.context() as patch:
@@ -32,6 +34,7 @@ def test_a_child_that_could_not_be_held_may_be_taken_later(tmp_path, monkeypatch
     finally:
         child.kill()
         child.wait()
+        reader.close()
         selector.close()
         for target in targets:
             target.close()

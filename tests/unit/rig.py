@@ -94,7 +94,7 @@ class FakeRecorder:
     def refresh(self):
         return False
 
-    def is_mapped(self):
+    def is_mapped(self, maps_file):
         return True
 
     def remove(self):
@@ -135,6 +135,9 @@ class FakeStore:
     def forget_dump(self, reservation):
         self.forgotten.append(reservation)
 
+    def note_pause(self, pause):
+        return
+
 
 class Log:
     """Every notification, in order."""
@@ -171,12 +174,34 @@ class NoLog:
         return
 
 
+class FakeReader:
+    """Nothing is known of any process."""
+
+    def warm_up(self):
+        return
+
+    def renew_process_info(self, target):
+        return target
+
+    def guess_caller(self, pid, stack_pointer):
+        return None
+
+    def maps_file(self, pid, inode, part):
+        return True
+
+    def leaves_by_own_system_call(self, executable):
+        return False
+
+    def pids(self):
+        return set()
+
+
 class Rig:
     """Targets are added by :meth:`add`, time passes by :meth:`run_for`."""
 
-    def __init__(self, tmp_path, **settings):
-        self.clock = ManualClock(100 * SECOND_NS)
-        self.selector = FakeSelector(self.clock)
+    def __init__(self, tmp_path, *, clock=None, selector=None, **settings):
+        self.clock = clock or ManualClock(100 * SECOND_NS)
+        self.selector = selector or FakeSelector(self.clock)
         self.launcher = FakeLauncher(self.selector)
         self.timers = Timers()
         self.pool = WorkerPool(self.selector, self.timers, self.clock.monotonic_ns, self.launcher)
@@ -187,13 +212,12 @@ class Rig:
         self.released = {}
         self.answered = []
         self.stack = ExitStack()
-        base = Base(self.clock, self.selector, self.timers, self.targets, self.pool)
+        base = Base(self.clock, self.selector, self.timers, self.targets, self.pool, FakeReader())
         (tmp_path / "dumps").mkdir()
         self.settings = Settings(
             run_dir=tmp_path / "none",
             data_dir=tmp_path,
-            policy=WatchPolicy(threshold_ns=SECOND_NS),
-            **settings,
+            **{"policy": WatchPolicy(threshold_ns=SECOND_NS), **settings},
         )
         self.monitor = build_monitor(
             base,
@@ -264,7 +288,7 @@ class Rig:
         if not again:
             target.note_crash(crash, None, target.process)
         self.targets.post(target, Event.CRASHED_AGAIN if again else Event.CRASHED)
-        self.monitor.engine.take_events()
+        self.monitor.engine.run_once()
 
     def run_for(self, seconds):
         """Until so much time has passed."""

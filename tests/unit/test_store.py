@@ -55,7 +55,8 @@ def test_an_older_store_is_brought_up_to_date(tmp_path):
     old = sqlite3.connect(path)
     old.executescript(
         "DROP TABLE dump; DROP INDEX incident_uid; ALTER TABLE incident DROP COLUMN uid;"
-        "DROP TABLE counted; DROP INDEX incident_program; ALTER TABLE incident DROP COLUMN program;"
+        "DROP TABLE loop_pause; DROP TABLE counted;"
+        "DROP INDEX incident_program; ALTER TABLE incident DROP COLUMN program;"
         "ALTER TABLE incident DROP COLUMN stored_at; ALTER TABLE incident DROP COLUMN repeats;"
         "PRAGMA user_version = 1;"
     )

@@ -58,7 +58,12 @@ def list_all(place):
 def serve(place, tmp_path, *requests, recovers=False):
     """The answers and the news of a writer that is given these requests, then none."""
     settings = WriterSettings(
-        place, Settings(tmp_path / "run", tmp_path), MONITOR, recovers=recovers, reports_own=True
+        "run",
+        place,
+        Settings(tmp_path / "run", tmp_path),
+        MONITOR,
+        recovers=recovers,
+        reports_own=True,
     )
     said = []
     lines = [encode_line(number, request) for number, request in enumerate(requests)]
@@ -112,7 +117,12 @@ def test_reports_that_come_together_are_stored_with_one_commit(place, tmp_path, 
 def test_all_that_was_asked_is_done_before_the_writer_ends(place, tmp_path):
     """The monitor was killed: no one reads the answers."""
     settings = WriterSettings(
-        place, Settings(tmp_path / "run", tmp_path), MONITOR, recovers=False, reports_own=False
+        "run",
+        place,
+        Settings(tmp_path / "run", tmp_path),
+        MONITOR,
+        recovers=False,
+        reports_own=False,
     )
 
     def send(_data):
@@ -190,13 +200,18 @@ def test_the_spool_is_taken_in_while_the_monitor_has_nothing_to_write(place, tmp
 def test_what_was_spooled_is_stored_as_soon_as_that_is_possible_again(place, tmp_path):
     place.path.mkdir()
     settings = WriterSettings(
-        place, Settings(tmp_path / "run", tmp_path), MONITOR, recovers=False, reports_own=False
+        "run",
+        place,
+        Settings(tmp_path / "run", tmp_path),
+        MONITOR,
+        recovers=False,
+        reports_own=False,
     )
     said = []
 
     def list_lines():
         yield encode_line(1, Keep(make_stored("a")))
-        while not said:
+        while not any(isinstance(message, Kept) for message in said):
             time.sleep(0.001)
         place.path.rmdir()
         yield encode_line(2, Keep(make_stored("b")))

@@ -81,6 +81,7 @@ class Frames(Row):
             if "Traceback" in said:
                 played.fail("failed", said[-1000:])
             place.check_reported(played, {pid: "crash"})
+            place.note_pause(played)
         return played
 
 

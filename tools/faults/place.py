@@ -19,6 +19,7 @@ from typing import Any
 from perimortem.errors import MalformedInput
 from perimortem.minidump.format import StreamType
 from perimortem.minidump.reader import MinidumpFile
+from perimortem.store.database import Store
 
 from .processes import await_true
 from .row import Played
@@ -87,7 +88,9 @@ class Place:
         return self._said.read_text(errors="replace")
 
     def end_monitor(self, monitor: subprocess.Popen[str]) -> str:
-        """As Ctrl-C does; returns what it has reported. Raises RuntimeError if it does not end."""
+        """As a service manager does; returns what it has reported.
+
+        Raises RuntimeError if it does not end."""
         end_monitor(monitor, monitor.pid)
         return self.read_said()
 
@@ -111,6 +114,14 @@ class Place:
             raise RuntimeError(f"list failed: {result.stderr[-300:]}")
         rows: list[dict[str, Any]] = json.loads(result.stdout)
         return rows
+
+    def note_pause(self, played: Played) -> float:
+        """The longest pause of a monitor's loop, in ms; 0 if all were short."""
+        with Store(self.data_dir / "incidents.db") as store:
+            longest = store.find_longest_pause(0)
+        pause_ms = 0.0 if longest is None else longest.pause_s * 1e3
+        played.worst["longest pause of the loop, ms"] = round(pause_ms)
+        return pause_ms
 
     def check_reported(self, played: Played, pids: dict[int, str | None]) -> None:
         """Each process once, with its verdict; None: any."""
@@ -140,15 +151,15 @@ class Place:
 
 
 def end_monitor(started: subprocess.Popen[str], pid: int) -> None:
-    """As Ctrl-C does. ``pid``: of the monitor, which ``started`` is or has started.
+    """As a service manager does. ``pid``: of the monitor, which ``started`` is or has started.
 
     Raises RuntimeError if it does not end."""
     if started.poll() is None:
-        os.kill(pid, signal.SIGINT)
+        os.kill(pid, signal.SIGTERM)
     try:
         started.communicate(timeout=_PATIENCE_S)
     except subprocess.TimeoutExpired:
-        raise RuntimeError("the monitor did not end at SIGINT") from None
+        raise RuntimeError("the monitor did not end at SIGTERM") from None
 
 
 def await_pid(path: Path, process: subprocess.Popen[str]) -> int | None:

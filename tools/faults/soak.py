@@ -1,7 +1,8 @@
 """For a time under load: healthy programs must not be called hung, and a service must not grow.
 
 Cases: programs:RUNS:SECONDS (tools/soak.py), service:SECONDS (a monitor whose clients crash, one after
-another).
+another), year:DAYS (tests/unit/year.py: a manual clock). An hour and a year: --only service:3600 and
+--only year:365.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import sys
 assert sys.platform == "linux"
 
 import os
+import random
 import re
 import subprocess
 import tempfile
@@ -23,6 +25,10 @@ from .processes import await_true, read_memory_mb
 from .row import Plan, Played, Row
 from .scenarios import TARGET
 
+_PAUSE_MAX_MS = 50.0
+"""Of the loop, without the time in which it had no processor; in the long form only, since the short one
+runs beside other tests."""
+_LONG_S = 60.0
 _GAIN_MAX_MB = 8.0
 """After the first fifth of the time, in which caches fill. Arbitrary."""
 
@@ -30,13 +36,14 @@ _GAIN_MAX_MB = 8.0
 class Soak(Row):
     name = "soak"
     title = "healthy programs on a loaded machine, and a service that goes on"
-    zeros = ("false hangs", "grows", "not recorded", "failed")
+    zeros = ("false hangs", "missed hangs", "grows", "pauses too long", "not recorded", "failed")
     jobs = 1
 
     def list_cases(self, plan: Plan) -> Iterator[str]:
         """Load takes its time: the short form has none."""
         yield "service:5" if plan.is_short else "service:60"
         if not plan.is_short:
+            yield "year:30"
             yield "programs:24:12"
 
     def play(self, case: str) -> Played:
@@ -44,6 +51,8 @@ class Soak(Row):
         played = Played()
         if kind == "programs":
             _run_programs(*rest, played=played)
+        elif kind == "year":
+            _play_year(rest[0], played)
         else:
             with tempfile.TemporaryDirectory(prefix="faults-") as folder:
                 _serve(Place(Path(folder), PERIMORTEM_DUMPS_PER_HOUR="3"), float(rest[0]), played)
@@ -60,6 +69,20 @@ def _run_programs(runs: str, seconds: str, *, played: Played) -> None:
     played.add("healthy programs", float(runs))
     for hang in hangs:
         played.fail("false hangs", hang)
+
+
+def _play_year(days: str, played: Played) -> None:
+    argv = [sys.executable, "tests/unit/year.py", days, str(random.randrange(1 << 31))]
+    ran = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    *found, last = ran.stdout.splitlines() or [""]
+    if " days: " not in last:
+        played.fail("failed", ran.stderr[-1000:])
+        return
+    played.add("days of a manual clock", float(days))
+    for line in found:
+        played.fail(
+            "false hangs" if line.startswith("false") else "missed hangs", f"{argv}: {line}"
+        )
 
 
 def _serve(place: Place, seconds: float, played: Played) -> None:
@@ -79,6 +102,8 @@ def _serve(place: Place, seconds: float, played: Played) -> None:
     played.worst["descriptors gained"] = gained
     if gain_mb > _GAIN_MAX_MB or gained > 0:
         played.fail("grows", f"{gain_mb:.1f} MB, {gained} descriptors in {crashes} crashes")
+    if place.note_pause(played) > _PAUSE_MAX_MS and seconds >= _LONG_S:
+        played.fail("pauses too long", f"{played.worst}")
     recorded = len(place.list_incidents())
     if recorded != crashes:
         played.fail("not recorded", f"{recorded} of {crashes}")

@@ -76,6 +76,7 @@ class Storm(Row):
             _KINDS[kind](place, int(count), played)
             played.worst[f"{kind}, s"] = round(time.monotonic() - begin, 1)
             place.check_files(played)
+            place.note_pause(played)
         return played
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from perimortem.model.recording import Event, Heartbeat
 from perimortem.text import printable
 
+ReadChange = Callable[[str], tuple[int, int, int] | None]
+"""read(path): time of the last change (ns since 1970), size, and inode; None: not known."""
 
-def list_files(wanted: Iterable[str], now_ns: int) -> list[FileAge]:
+
+def list_files(wanted: Iterable[str], now_ns: int, read_change: ReadChange) -> list[FileAge]:
     """One for each requested source "file:PATH"."""
     paths = [name[len("file:") :] for name in wanted if name.startswith("file:")]
-    return [FileAge(Path(path).absolute(), now_ns) for path in paths]
+    return [FileAge(Path(path).absolute(), now_ns, read_change) for path in paths]
 
 
 class FileAge:
@@ -22,11 +24,12 @@ class FileAge:
 
     warning = ""
 
-    def __init__(self, path: Path, now_ns: int) -> None:
+    def __init__(self, path: Path, now_ns: int, read_change: ReadChange) -> None:
         self.blind_spot = "whether what it writes is progress"
         self.name = f"file:{printable(path.name)}"
         self._path = path
-        self._seen = self._read()
+        self._read_change = read_change
+        self._seen = read_change(str(path))
         self._beat_ns = now_ns
         self._beaten = False
 
@@ -37,7 +40,7 @@ class FileAge:
         return ()
 
     def observe(self, now_ns: int) -> None:
-        seen = self._read()
+        seen = self._read_change(str(self._path))
         if seen is None or seen == self._seen:
             return
         self._seen = seen
@@ -54,10 +57,3 @@ class FileAge:
 
     def close(self) -> None:
         return
-
-    def _read(self) -> tuple[int, int, int] | None:
-        try:
-            facts = os.stat(self._path)
-        except OSError:
-            return None
-        return facts.st_mtime_ns, facts.st_size, facts.st_ino

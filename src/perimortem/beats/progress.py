@@ -21,15 +21,21 @@ class Progress:
     warning = ""
 
     def __init__(
-        self, pid: int, now_ns: int, tree_pids: Callable[[], list[int]] | None = None
+        self,
+        pid: int,
+        now_ns: int,
+        has_glibc: Callable[[int], bool],
+        tree_pids: Callable[[], list[int]] | None = None,
     ) -> None:
-        """``tree_pids``: makes it strict, over these processes."""
+        """``has_glibc``: whether a process uses that C library; ``tree_pids``: makes it strict, over
+        these processes."""
         self.blind_spot = (
             "loops; and takes idle for hung"
             if tree_pids
             else "loops; waits for network, child, signal"
         )
         self._pid = pid
+        self._has_glibc = has_glibc
         self._tree_pids = tree_pids
         self._beat_ns = now_ns
         self._has_moved = True
@@ -55,7 +61,7 @@ class Progress:
         elif self._tree_pids:
             self._stuck = "no thread of the process tree ran in that time"
         elif now_ns >= self._disregard_until_ns:
-            self._stuck = describe_stuck(self._pid)
+            self._stuck = describe_stuck(self._pid, self._has_glibc)
         if not self._stuck:
             self._beat_ns = now_ns
 

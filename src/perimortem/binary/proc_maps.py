@@ -7,8 +7,11 @@ from collections.abc import Iterator
 
 from perimortem.model.snapshot import Region
 
-_LINE = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) ([r-])([w-])([x-])([ps]) ([0-9a-f]+) \S+ (\d+) *(.*)")
-_WITH_FLAGS = re.compile(rb"^(([0-9a-f]+)-.*)\n(?:[A-Z].*\n)*?VmFlags:(.*)", re.M)
+_LINE = re.compile(
+    rb"([0-9a-f]{1,16})-([0-9a-f]{1,16}) ([r-])([w-])([x-])([ps]) ([0-9a-f]{1,16}) \S+ (\d{1,20})"
+    rb"(?: +(.*))?"
+)
+_WITH_FLAGS = re.compile(rb"^(([0-9a-f]{1,16})-.*)\n(?:[A-Z].*\n)*?VmFlags:(.*)", re.M)
 _FLAGS_OF_NOTE = frozenset({"dd", "io", "pf", "ht", "dc", "wf", "um", "uw", "ui"})
 """Not to be dumped; device; hugetlb; not forked; wiped on fork; userfaultfd (proc_pid_smaps(5))."""
 
@@ -53,6 +56,6 @@ def _parse(text: bytes, flags: dict[int, frozenset[str]]) -> Iterator[Region]:
             shared=match[6] == b"s",
             file_offset=int(match[7], 16),
             inode=int(match[8]),
-            path=match[9].decode("utf-8", "backslashreplace"),
+            path=(match[9] or b"").decode("utf-8", "backslashreplace"),
             vm_flags=flags.get(start, frozenset()),
         )

@@ -119,7 +119,7 @@ def decode_hold(answer: bytes) -> Hold | None:
         fields: dict[str, Any] = json.loads(answer.split(b"\n", 1)[0])
         suspended = tuple((int(tid), int(count)) for tid, count in fields["suspended"])
         return Hold(suspended, int(fields["since_ticks"]))
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
 
 
@@ -131,7 +131,7 @@ def decode_progress(line: bytes) -> Progress | None:
     """None for any other line."""
     try:
         return Progress(**json.loads(line))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None
 
 
@@ -143,5 +143,5 @@ def decode_result(answer: bytes) -> DumpResult:
         fields["pause"] = Pause(fields["pause"])
         fields["soft_errors"] = tuple(fields["soft_errors"])
         return DumpResult(**fields)
-    except (TypeError, KeyError, AttributeError, IndexError) as error:
+    except (TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
         raise ValueError(f"not a result of a dump worker: {error}") from error

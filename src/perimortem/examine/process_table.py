@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import shlex
 
+from perimortem.clock import SystemClock
 from perimortem.errors import ProcessGone
 from perimortem.model.chain import ListedProcess
-from perimortem.proc import collect_process_info, find_process, list_processes, read_stat
+from perimortem.proc import find_process, list_processes, read_stat
+from perimortem.reading import ProcessReader
+
+_PATIENCE_S = 1.0
+"""For each process. Arbitrary."""
 
 
 def collect_process_table() -> list[ListedProcess]:
-    """Without processes that go away meanwhile."""
+    """Without processes that go away meanwhile, and command lines that cannot be read."""
+    reader = ProcessReader(SystemClock())
+    try:
+        return _collect(reader)
+    finally:
+        reader.close()
+
+
+def _collect(reader: ProcessReader) -> list[ListedProcess]:
     found = []
     for pid, names in list_processes():
         facts = read_stat(pid)
@@ -18,7 +31,7 @@ def collect_process_table() -> list[ListedProcess]:
             continue
         try:
             process = find_process(pid)
-            target = collect_process_info(process)
+            target = reader.collect_process_info(process, _PATIENCE_S)
         except ProcessGone:
             continue
         found.append(

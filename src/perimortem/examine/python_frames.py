@@ -100,7 +100,7 @@ def parse_pyspy(text: str) -> list[PythonThread]:
             )
             for thread in threads
         ]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise NoPythonFrames("py-spy's output was not understood") from error
 
 

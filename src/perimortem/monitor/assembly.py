@@ -26,6 +26,7 @@ from perimortem.monitor.hang_policy import HangPolicy
 from perimortem.monitor.heartbeat_check import HeartbeatCheck
 from perimortem.monitor.incident_store import IncidentStore
 from perimortem.monitor.listener import Listener
+from perimortem.monitor.loop_pauses import LoopPauses
 from perimortem.monitor.recorder_watch import RecorderWatch, TakeRecorder
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.target import Target
@@ -43,6 +44,7 @@ class Monitor:
     engine: Engine
     concluder: Concluder
     dumps: Dumps
+    pauses: LoopPauses
 
 
 def build_monitor(
@@ -64,9 +66,9 @@ def build_monitor(
     that waits in its crash handler. ``stack`` closes ``system_log``, ``recorder_events`` and what is
     opened here."""
     stack.callback(system_log.close)
-    concluder = Concluder(host, base.clock, system_log)
+    concluder = Concluder(host, base.clock, system_log, base.reader)
     dumps = Dumps(settings, base.pool, store, base.timers, base.clock)
-    check = HeartbeatCheck(base.targets, base.pool, base.clock)
+    check = HeartbeatCheck(base.targets, base.pool, base.clock, base.reader)
     work = Work(base, settings)
     exits = ExitEffects(work, base.targets, concluder, store, reporter, base.clock)
     hangs = HangEffects(
@@ -79,21 +81,30 @@ def build_monitor(
         collect_stacks=settings.collect_stacks,
     )
     policy = HangPolicy(settings.on_hang, work, base.targets, family, base.clock, os.getpid())
-    crashes = CrashEffects(work, dumps, answer_crash, collect_stacks=settings.collect_stacks)
+    crashes = CrashEffects(
+        work, dumps, base.reader, answer_crash, collect_stacks=settings.collect_stacks
+    )
     effects = map_effects(work, hangs, policy, crashes, exits, listener)
     recorders = RecorderWatch(
         recorder_events, settings.run_dir, base.selector, base.targets, check, take_recorder
     )
     stack.callback(recorders.close)
+    pauses = LoopPauses(base.clock, base.timers, store.note_pause)
+    stack.callback(pauses.close)
     _arm_timers(base, dumps, store, system_log, listener)
-    return Monitor(Engine(base, check, hangs, effects), concluder, dumps)
+    return Monitor(Engine(base, check, hangs, effects, pauses), concluder, dumps, pauses)
 
 
 def _arm_timers(
-    base: Base, dumps: Dumps, store: IncidentStore, system_log: SystemLog, listener: Listener
+    base: Base,
+    dumps: Dumps,
+    store: IncidentStore,
+    system_log: SystemLog,
+    listener: Listener,
 ) -> None:
     now_ns = base.clock.monotonic_ns()
     # Delayed, so as not to compete with the target's start.
+    base.timers.call_later(now_ns, lambda _now_ns: base.reader.warm_up())
     base.timers.call_later(now_ns, lambda _now_ns: store.warm_up())
     base.timers.call_later(now_ns, lambda _now_ns: dumps.warm_up())
     base.timers.call_later(now_ns + _TRACE_AFTER_NS, lambda _now_ns: system_log.begin_trace())

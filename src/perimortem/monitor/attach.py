@@ -19,7 +19,7 @@ from perimortem.monitor.recorder_list import read_monitor_pid
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.target import Target
 from perimortem.monitor.tree import ProcessTree
-from perimortem.proc import collect_process_info, find_process
+from perimortem.proc import find_process
 
 OBSERVED_MAX = 100
 """Targets beyond this number are watched by their ends and their own heartbeats only."""
@@ -39,12 +39,12 @@ def attach(
     Raises ProcessGone or AccessDenied if it cannot be held."""
     now_ns = base.clock.monotonic_ns()
     return Target(
-        collect_process_info(process),
+        base.reader.collect_process_info(process),
         open_exit_watch(process, is_child=False),
         RecorderLink(settings.run_dir, process),
         TargetWatch(settings.policy, now_ns),
         now_ns,
-        sources=open_observers(process, beat_from, now_ns, is_observed=is_observed),
+        sources=open_observers(process, beat_from, now_ns, base.reader, is_observed=is_observed),
         owner_pid=owner_pid,
     )
 

@@ -9,18 +9,25 @@ from perimortem.clock import Clock, SystemClock
 from perimortem.monitor.targets import Targets
 from perimortem.monitor.timers import Timers
 from perimortem.monitor.workers import WorkerPool
+from perimortem.reading import ProcessReader
 from perimortem.system import Helper, Selector, open_selector
 
 
 @dataclass(frozen=True)
 class Base:
-    """One clock, one selector, one heap of timers, one pool of workers, one table of targets."""
+    """One clock, one selector, one heap of timers, one pool of workers, one table of targets, one
+    reader of processes."""
 
     clock: Clock
     selector: Selector
     timers: Timers
     targets: Targets
     pool: WorkerPool
+    reader: ProcessReader
+
+    def helper_pids(self) -> set[int]:
+        """Children of ours that are no one's target."""
+        return self.pool.pids() | self.reader.pids()
 
 
 def open_base(stack: ExitStack) -> Base:
@@ -30,12 +37,14 @@ def open_base(stack: ExitStack) -> Base:
     timers = Timers()
     pool = WorkerPool(selector, timers, clock.monotonic_ns, Helper)
     targets = Targets(selector, timers, clock)
+    reader = ProcessReader(clock)
 
     def close() -> None:
         pool.close()
+        reader.close()
         selector.close()  # before the descriptors it waits for
         for target in targets:
             target.close()
 
     stack.callback(close)
-    return Base(clock, selector, timers, targets, pool)
+    return Base(clock, selector, timers, targets, pool, reader)

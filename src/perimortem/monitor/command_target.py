@@ -14,7 +14,7 @@ from perimortem.monitor.recorder_link import RecorderLink
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.target import Target
 from perimortem.monitor.tree import ProcessTree
-from perimortem.proc import collect_process_info
+from perimortem.proc import identify_process
 from perimortem.text import printable
 
 
@@ -35,12 +35,12 @@ def open_command_target(
             observed(FactCode.WATCHED_WITHOUT_AGENT, command.preload_source, why=preload.reason)
         )
     return Target(
-        _name_by_command(collect_process_info(process), command, argv),
+        _name_by_command(identify_process(process), command, argv),
         open_exit_watch(process, is_child=True),
         RecorderLink(settings.run_dir, process),
         TargetWatch(settings.policy, now_ns),
         now_ns,
-        sources=command.heartbeats.begin(process, now_ns, tree.pids),
+        sources=command.heartbeats.begin(process, now_ns, tree.pids, base.reader),
         parent_pid=os.getpid(),
         has_crash_handler=has_crash_handler,
         facts=facts,

@@ -26,7 +26,7 @@ from perimortem.model.verdict import Verdict
 from perimortem.model.who import How, Who, WhoKind
 from perimortem.monitor.incident_uid import derive_uid
 from perimortem.monitor.target import HangRecord, Target
-from perimortem.proc import leaves_by_own_system_call
+from perimortem.reading import ProcessReader
 from perimortem.text import printable
 
 _RECENT_EVENTS = 20
@@ -66,10 +66,13 @@ class Collected:
 class Concluder:
     """Draws verdicts on one machine."""
 
-    def __init__(self, host: Host, clock: Clock, system_log: SystemLog) -> None:
+    def __init__(
+        self, host: Host, clock: Clock, system_log: SystemLog, reader: ProcessReader
+    ) -> None:
         self._host = host
         self._clock = clock
         self._system_log = system_log
+        self._reader = reader
 
     def conclude(self, target: Target) -> Incident:
         """The incident as known now; final once the target has ended."""
@@ -82,7 +85,7 @@ class Concluder:
             self._host,
             WallClock.read(self._clock),
             os.getpid(),
-            leaves_by_own_system_call(target.process),
+            self._reader.leaves_by_own_system_call(target.process.executable),
         )
         return derive_incident(target, collected)
 

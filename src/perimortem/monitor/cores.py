@@ -8,25 +8,28 @@ from perimortem.elfcore.notes import HEAD_MAX, CoreNotes, read_notes
 from perimortem.errors import MalformedInput
 from perimortem.model.caller import ExitCaller
 from perimortem.model.crash import Crash
-from perimortem.proc import find_module, read_stat
+from perimortem.proc import read_stat
+from perimortem.reading import ProcessReader
 from perimortem.text import printable
 from perimortem.wire.layout import CORE_NOTES_NAME
 
 
-def read_core(run_dir: Path, pid: int, now_ns: int) -> Crash:
+def read_core(run_dir: Path, pid: int, now_ns: int, reader: ProcessReader) -> Crash:
     """From the notes that the core helper put into ``run_dir``. Raises MalformedInput, OSError."""
     path = run_dir / CORE_NOTES_NAME.format(pid=pid)
     if path.stat().st_size > HEAD_MAX:
         raise MalformedInput("the notes of a core are too large")
-    return _derive_crash(read_notes(path.read_bytes()), pid, path, now_ns)
+    return _derive_crash(read_notes(path.read_bytes()), pid, path, now_ns, reader)
 
 
-def _derive_crash(notes: CoreNotes, pid: int, path: Path, now_ns: int) -> Crash:
+def _derive_crash(
+    notes: CoreNotes, pid: int, path: Path, now_ns: int, reader: ProcessReader
+) -> Crash:
     thread, signal = notes.threads[0], notes.signal
     if signal is None:
         raise MalformedInput("the notes of a core name no signal")
     general = thread.registers.general
-    module = find_module(pid, general["rip"])
+    module = reader.find_module(pid, general["rip"])
     facts = read_stat(pid)
     return Crash(
         code=signal.number,

@@ -12,7 +12,7 @@ from perimortem.monitor.dumps import Dumps, Taken, Wish
 from perimortem.monitor.lifecycle import Awaited, Event
 from perimortem.monitor.target import Target
 from perimortem.monitor.work import Work
-from perimortem.proc import guess_caller
+from perimortem.reading import ProcessReader
 from perimortem.sandbox import find_user
 from perimortem.sandbox.confinement import User
 
@@ -27,6 +27,7 @@ class CrashEffects:
         self,
         work: Work,
         dumps: Dumps,
+        reader: ProcessReader,
         answer_crash: Callable[[Target], None],
         *,
         collect_stacks: bool,
@@ -34,6 +35,7 @@ class CrashEffects:
         """``answer_crash``: releases the process."""
         self._work = work
         self._dumps = dumps
+        self._reader = reader
         self._answer_crash = answer_crash
         self._collect_stacks = collect_stacks
         self._taken: dict[ProcessRef, Taken] = {}
@@ -44,7 +46,9 @@ class CrashEffects:
         crash = target.crash
         assert crash is not None
         # Every abort() has the same program counter, in the C library.
-        caller = guess_caller(target.pid, crash.stack_pointer) if crash.code == SIGABRT else None
+        caller = None
+        if crash.code == SIGABRT:
+            caller = self._reader.guess_caller(target.pid, crash.stack_pointer)
         key = derive_crash_key(target.process, crash, caller)
         user = find_user(target.pid)
         if user is not None:

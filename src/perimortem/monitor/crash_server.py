@@ -23,7 +23,7 @@ from perimortem.monitor.base import Base
 from perimortem.monitor.cores import read_core
 from perimortem.monitor.lifecycle import Event
 from perimortem.monitor.target import Target
-from perimortem.proc import list_numbers, read_stat, renew_process_info
+from perimortem.proc import list_numbers, read_stat
 from perimortem.system import descriptors_max
 from perimortem.text import printable
 from perimortem.wire import Connection, Listener, Received
@@ -34,8 +34,8 @@ CONNECTIONS_MAX = 2000
 """More than the programs of one machine that crash at once; each takes a descriptor. Arbitrary."""
 _MESSAGES_AT_ONCE = 16
 _ACCEPTED_AT_ONCE = 64
-_CORES_TURN_NS = 100_000_000
-"""How long cores are looked at in one turn of the loop; helpers wait ten times that for an answer."""
+_CORES_TURN_NS = 15_000_000
+"""How long cores are looked at in one turn of the loop. Arbitrary."""
 
 FindTarget = Callable[[int, int], Target | None]
 """find(pid, now_ns): the target of this process, new or existing; None: not ours."""
@@ -70,6 +70,7 @@ class CrashServer:
         self._timers = base.timers
         self._clock = base.clock
         self._targets = base.targets
+        self._reader = base.reader
         self._run_dir = run_dir
         self._helper_pids = helper_pids
         self._find_target = find_target
@@ -197,7 +198,7 @@ class CrashServer:
             self._refuse(client, Outcome.NOT_WATCHED)
             return
         try:
-            crash = read_core(self._run_dir, pid, now_ns)
+            crash = read_core(self._run_dir, pid, now_ns, self._reader)
         except (MalformedInput, OSError):
             self._refuse(client, Outcome.MALFORMED)
             return
@@ -210,7 +211,7 @@ class CrashServer:
             self._targets.post(target, Event.CRASHED_AGAIN)
             return
         sender = _find_sender(target.pid, crash)
-        target.note_crash(crash, sender, renew_process_info(target.process))
+        target.note_crash(crash, sender, self._reader.renew_process_info(target.process))
         self._targets.post(target, Event.CRASHED)
 
     def _answer(self, client: _Client, message: bytes) -> None:

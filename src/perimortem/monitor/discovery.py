@@ -21,14 +21,8 @@ from perimortem.monitor.recorder_link import RecorderLink
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.target import Target
 from perimortem.monitor.tree import LIVING_MAX, ProcessTree, is_dump_worker
-from perimortem.proc import (
-    collect_process_info,
-    list_children,
-    read_stat,
-    read_tracer,
-    read_variables,
-    renew_process_info,
-)
+from perimortem.proc import list_children, read_stat, read_tracer
+from perimortem.reading import ProcessReader
 from perimortem.recorder import RecorderFile, recorder_path
 from perimortem.recorder.sweep import read_name
 
@@ -43,6 +37,7 @@ class Discovery:
         self,
         tree: ProcessTree,
         settings: Settings,
+        reader: ProcessReader,
         helper_pids: Callable[[], set[int]] = set,
         list_orphans: Callable[[], list[int]] | None = None,
     ) -> None:
@@ -50,6 +45,7 @@ class Discovery:
         parents may be gone."""
         self._tree = tree
         self._settings = settings
+        self._reader = reader
         self._helper_pids = helper_pids
         self._list_orphans = list_orphans
         self._known: set[ProcessRef] = set()
@@ -77,7 +73,10 @@ class Discovery:
         self.take_orphans(now_ns)
         self._forget()
         for member in self._tree.living.values():
-            member.rename(renew_process_info(member.process))
+            if not member.process.command_line:  # it could not be read in time
+                for name, value in self._reader.read_variables(member.pid, LABELS).items():
+                    member.label(name, value)
+            member.rename(self._reader.renew_process_info(member.process))
 
     def take_orphans(self, now_ns: int) -> None:
         """Members that lost their parent."""
@@ -164,7 +163,7 @@ class Discovery:
         except PerimortemError:
             self._leave_unwatched(process)
             return False
-        info = collect_process_info(process)
+        info = self._reader.collect_process_info(process)
         if not info.command_line and recorded_name:
             info = replace(info, name=recorded_name)
         self._tree.add_member(
@@ -176,12 +175,12 @@ class Discovery:
                 now_ns,
                 sources=[
                     ProcessStateBeat(process, now_ns, judges_stops=False),
-                    Progress(process.pid, now_ns),
+                    Progress(process.pid, now_ns, self._reader.has_glibc),
                 ],
                 parent_pid=parent_pid,
                 is_met_dead=is_met_dead,
                 is_command=False,
-                labels=read_variables(process.pid, LABELS),
+                labels=self._reader.read_variables(process.pid, LABELS),
             )
         )
         return True
@@ -191,7 +190,14 @@ class Discovery:
         tracer = read_tracer(pid)
         if tracer is None:
             return False
-        return tracer in self._helper_pids() or is_dump_worker(_read_command_line(tracer))
+        return tracer in self._helper_pids() or is_dump_worker(self._read_command_line(tracer))
+
+    def _read_command_line(self, pid: int) -> tuple[str, ...]:
+        facts = read_stat(pid)
+        if facts is None:
+            return ()
+        process = ProcessRef(pid, facts.start_time_ticks)
+        return self._reader.collect_process_info(process).command_line
 
     def _leave_unwatched(self, process: ProcessRef) -> None:
         """Counted; its recorder, which nothing will read, is removed now."""
@@ -203,10 +209,3 @@ class Discovery:
         """A (pid, start time) pair never recurs, so long-gone processes can be forgotten."""
         if len(self._known) > 8 * LIVING_MAX:
             self._known = {target.ref for target in self._tree.living.values()}
-
-
-def _read_command_line(pid: int) -> tuple[str, ...]:
-    facts = read_stat(pid)
-    if facts is None:
-        return ()
-    return collect_process_info(ProcessRef(pid, facts.start_time_ticks)).command_line

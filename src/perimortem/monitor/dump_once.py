@@ -15,7 +15,7 @@ from perimortem.errors import CaptureFailed
 from perimortem.model.dump import DumpOptions, DumpResult
 from perimortem.monitor.base import open_base
 from perimortem.monitor.dump_jobs import SINGLE_DUMP_WORKER, DumpTask
-from perimortem.proc import collect_process_info, find_process
+from perimortem.proc import find_process, identify_process
 from perimortem.recorder import find_run_dir, recorder_path
 from perimortem.system import raise_own_limits
 
@@ -40,7 +40,7 @@ def dump_process(
     check_access(pid, options)
     if options.compress:
         load_zstandard()
-    target = collect_process_info(process)
+    target = identify_process(process)
     path = _choose_path(
         output, dump_name(target.name, int(time.time()), pid, choose_ending(options))
     )

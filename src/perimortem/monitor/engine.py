@@ -1,6 +1,7 @@
 """The monitor's event loop: ready descriptors, due timers, and the resulting transitions.
 
 It waits in a selector and nowhere else: nothing that it calls blocks on a target, a worker or a client.
+Ends of many targets at once are worked on in short turns: what crashes meanwhile is answered in between.
 It wakes for an event or for a deadline, and never to poll a healthy target's beats. All its dependencies
 are passed in; it knows no front end, no store and no operating system.
 """
@@ -17,9 +18,13 @@ from perimortem.monitor.effects import Perform
 from perimortem.monitor.hang_effects import HangEffects
 from perimortem.monitor.heartbeat_check import HeartbeatCheck
 from perimortem.monitor.lifecycle import Effect, Event, UnexpectedEvent
+from perimortem.monitor.loop_pauses import LoopPauses
 
 _DRAIN_NS = 1_000_000_000
 """How long after the last end others are still collected; new ones might keep coming. Arbitrary."""
+
+_TURN_NS = 15_000_000
+"""How long what is ready together is worked on before the next look at what is ready. Arbitrary."""
 
 
 class Engine:
@@ -31,6 +36,7 @@ class Engine:
         check: HeartbeatCheck,
         hangs: HangEffects,
         effects: Mapping[Effect, Perform],
+        pauses: LoopPauses,
     ) -> None:
         self._selector = base.selector
         self._clock = base.clock
@@ -39,7 +45,9 @@ class Engine:
         self._check = check
         self._hangs = hangs
         self._effects = effects
+        self._pauses = pauses
         self._delay = WakeupDelayDetector(base.clock)
+        self._turn_until_ns = 0
         self._is_stopping = False
 
     def stop(self) -> None:
@@ -64,14 +72,20 @@ class Engine:
                 return
 
     def run_once(self) -> None:
-        """One wait and everything that follows from it."""
-        due_ns = self._timers.next_due_ns()
-        now_ns = self._clock.monotonic_ns()
-        self._take_ready(None if due_ns is None else max(0.0, (due_ns - now_ns) / 1e9), due_ns)
+        """One wait, and what follows from it, for a short time; the rest follows from the next wait."""
+        if self._targets.has_work:
+            self._take_ready(0)
+        else:
+            due_ns = self._timers.next_due_ns()
+            now_ns = self._clock.monotonic_ns()
+            timeout_s = None if due_ns is None else max(0.0, (due_ns - now_ns) / 1e9)
+            self._take_ready(timeout_s, due_ns)
         now_ns = self._clock.monotonic_ns()
         for call in self._timers.take_due(now_ns):
             call(now_ns)
-            self.take_events()
+            self._take_events()
+            if self._is_turn_over():
+                return
         self._sample_due(now_ns)
 
     def release_all(self) -> None:
@@ -79,13 +93,12 @@ class Engine:
         released = list(self._targets)
         for target in released:
             self._targets.post(target, Event.WATCH_ENDED)
-        self.take_events()
         # Reports are being written, which takes a bounded time. Other targets may keep coming.
         while not all(target.life.is_over for target in released):
             self.run_once()
 
-    def take_events(self) -> None:
-        """Processes all posted events and their consequences."""
+    def _take_events(self) -> None:
+        """Processes posted events and their consequences, in this turn."""
         while (taken := self._targets.take_event()) is not None:
             target, event = taken
             if target.life.is_over:
@@ -99,16 +112,24 @@ class Engine:
                 self._effects[effect](target)
             if not target.is_alive:
                 self._check.forget(target)
+            if self._is_turn_over():
+                return
+
+    def _is_turn_over(self) -> bool:
+        return self._clock.monotonic_ns() > self._turn_until_ns
 
     def _take_ready(self, timeout_s: float | None, due_ns: int | None = None) -> bool:
+        self._pauses.end()
         calls = self._selector.wait(timeout_s)
+        self._pauses.begin()
         now_ns = self._clock.monotonic_ns()
         self._rebase_if_late(due_ns, now_ns)
         for call in calls:
             call(now_ns)
+        self._turn_until_ns = self._clock.monotonic_ns() + _TURN_NS
         # Only now: a signal and the end that it caused may be ready together, in any order.
-        self.take_events()
-        return bool(calls)
+        self._take_events()
+        return bool(calls) or self._targets.has_work
 
     def _rebase_if_late(self, due_ns: int | None, now_ns: int) -> None:
         rebase = self._delay.judge(due_ns, now_ns)
@@ -127,10 +148,12 @@ class Engine:
                 )
 
     def _sample_due(self, now_ns: int) -> None:
-        for target in self._targets.take_due_samples():
+        while (target := self._targets.take_due_sample()) is not None:
             change = self._check.check(target, now_ns)
             if isinstance(change, HangDetected):
                 self._hangs.begin(target, change)
             elif isinstance(change, HangRecovered):
                 self._hangs.end(target, change)
-            self.take_events()
+            self._take_events()
+            if self._is_turn_over():
+                return

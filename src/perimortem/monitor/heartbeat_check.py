@@ -10,7 +10,8 @@ from perimortem.model.recording import Pulse
 from perimortem.monitor.target import Target
 from perimortem.monitor.targets import Targets
 from perimortem.monitor.workers import WorkerPool
-from perimortem.proc import refresh_executable, renew_process_info
+from perimortem.proc import refresh_executable
+from perimortem.reading import ProcessReader
 
 OBSERVE_INTERVAL_NS = 1_000_000_000
 _OBSERVED_PER_S = 100
@@ -21,10 +22,13 @@ _HELD_SAMPLE_NS = 100_000_000
 class HeartbeatCheck:
     """Samples one target at a time; a hang is posted with what its sources know of it."""
 
-    def __init__(self, targets: Targets, pool: WorkerPool, clock: Clock) -> None:
+    def __init__(
+        self, targets: Targets, pool: WorkerPool, clock: Clock, reader: ProcessReader
+    ) -> None:
         self._targets = targets
         self._pool = pool
         self._clock = clock
+        self._reader = reader
         self._observe_due_ns: dict[ProcessRef, int] = {}
 
     def check(self, target: Target, now_ns: int) -> HangDetected | HangRecovered | None:
@@ -56,7 +60,7 @@ class HeartbeatCheck:
     def take_recorder_event(self, target: Target, now_ns: int) -> None:
         """Its recorder changed: a heartbeat was registered, or an exec created a new recorder."""
         if target.recorder.refresh():
-            target.note_exec(renew_process_info(target.process))
+            target.note_exec(self._reader.renew_process_info(target.process))
         self._targets.sample_at(target, now_ns)
 
     def rebase(self, target: Target, now_ns: int) -> None:
@@ -86,6 +90,8 @@ class HeartbeatCheck:
         if not target.sources or not (is_due or is_doubtful) or self.is_held(target):
             return
         target.observe(now_ns)
+        if not target.process.command_line:  # it could not be read in time
+            target.rename(self._reader.renew_process_info(target.process))
         crowd = len(self._observe_due_ns) // _OBSERVED_PER_S
         self._observe_due_ns[target.ref] = now_ns + OBSERVE_INTERVAL_NS * max(1, crowd)
 
@@ -106,7 +112,7 @@ class HeartbeatCheck:
         if target.recorder.refresh():
             target.watch.rebase(self._clock.monotonic_ns())
             return False
-        if not target.recorder.is_mapped():
+        if not target.recorder.is_mapped(self._reader.maps_file):
             target.lose_recorder("after an exec the program carries no agent")
             return False
         return True

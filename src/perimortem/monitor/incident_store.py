@@ -21,6 +21,7 @@ from perimortem.store.requests import (
     Forget,
     Keep,
     News,
+    NotePause,
     Recovered,
     Reserve,
     Settle,
@@ -67,6 +68,9 @@ class IncidentStore(Protocol):
     def forget_dump(self, reservation: Reservation) -> None:
         """Withdraws the reservation: the dump is not needed."""
 
+    def note_pause(self, pause: NotePause) -> None:
+        """The longest pause of the loop since the last one was noted."""
+
 
 class NoStore:
     """Records nothing and allows every dump: for benchmarks."""
@@ -91,6 +95,9 @@ class NoStore:
         return
 
     def forget_dump(self, reservation: Reservation) -> None:
+        return
+
+    def note_pause(self, pause: NotePause) -> None:
         return
 
 
@@ -156,6 +163,9 @@ class WrittenStore:
 
     def forget_dump(self, reservation: Reservation) -> None:
         self._link.ask(Forget(reservation), _ignore, _PATIENCE_S)
+
+    def note_pause(self, pause: NotePause) -> None:
+        self._link.ask(pause, _ignore, _PATIENCE_S)
 
     def finish(self) -> None:
         """Waits until everything is written or given up, 15 s at most. The watch is over."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from perimortem.errors import MalformedInput
@@ -60,9 +61,11 @@ class RecorderLink:
         self.open()
         return True
 
-    def is_mapped(self) -> bool:
-        """Does the program that runs now still have this recorder?"""
-        return self._file is not None and self._file.is_mapped()
+    def is_mapped(self, maps_file: Callable[[int, int, str], bool]) -> bool:
+        """Does the program that runs now still have this recorder?
+
+        ``maps_file``: whether a process (pid) has mapped a file (inode, part of the path)."""
+        return self._file is not None and self._file.is_mapped(maps_file)
 
     def read_recording(self, now_ns: int) -> Recording | None:
         """The complete contents, after the target's end."""

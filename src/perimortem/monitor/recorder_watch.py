@@ -53,6 +53,10 @@ class RecorderWatch:
             self._events = None
 
     def _receive(self, now_ns: int) -> None:
+        """While there is other work, no new processes are taken: one that forks without end makes them
+        faster than their ends can be worked on. They stay announced."""
+        if self._targets.has_work:
+            return
         assert self._events is not None
         try:
             names = list(self._events.receive())

@@ -65,16 +65,16 @@ def _watch(
     sockets, command, base = prepared.sockets, prepared.command, prepared.base
 
     writer = WriterSettings(
-        place, settings, find_process(os.getpid()), recovers=True, reports_own=False
+        "run", place, settings, find_process(os.getpid()), recovers=True, reports_own=False
     )
     store = WrittenStore(base, writer, listener)
     stack.callback(store.close)
 
     def list_helpers() -> set[int]:
-        return command.helper_pids | base.pool.pids() | store.pids()
+        return command.helper_pids | base.helper_pids() | store.pids()
 
     tree = ProcessTree(base.targets)
-    discovery = Discovery(tree, settings, list_helpers, command.list_orphans)
+    discovery = Discovery(tree, settings, base.reader, list_helpers, command.list_orphans)
     root = open_command_target(process, argv, command, settings, base, tree, bool(sockets))
     tree.add_root(root)
     server = None
@@ -118,6 +118,7 @@ def _watch(
     incident = reporter.finish(monitor.engine, monitor.concluder)
     link.finish_output()
     listening.close()  # a process that is left over and crashes is not kept waiting
+    monitor.pauses.finish()
     store.finish()
     incident = add_kept(incident, root.kept)
     listener.on_end(root, incident)

@@ -48,7 +48,7 @@ def serve(
         end_requests = EndRequests()
         stack.callback(end_requests.close)
         writer = WriterSettings(
-            place, settings, find_process(os.getpid()), recovers=True, reports_own=True
+            "monitor", place, settings, find_process(os.getpid()), recovers=True, reports_own=True
         )
         store = WrittenStore(base, writer, listener)
         stack.callback(store.close)
@@ -57,7 +57,7 @@ def serve(
             sockets,
             base,
             settings.run_dir,
-            lambda: base.pool.pids() | store.pids(),
+            lambda: base.helper_pids() | store.pids(),
             programs.find,
             programs.find_core,
             lambda target: base.targets.post(target, Event.LEFT),
@@ -92,6 +92,7 @@ def serve(
         )
         monitor.engine.release_all()
         listening.close()  # the next program starts another monitor
+        monitor.pauses.finish()
         store.finish()
 
 

@@ -66,6 +66,8 @@ class Settings:
 class WriterSettings:
     """Of the process that writes for a monitor."""
 
+    command: str
+    """run, watch, monitor."""
     place: StorePlace
     settings: Settings
     monitor: ProcessRef

@@ -13,6 +13,11 @@ from perimortem.monitor.target import Target
 from perimortem.monitor.timers import Timers
 from perimortem.system import Selector
 
+_URGENT = frozenset(
+    {Event.CRASHED, Event.CRASHED_AGAIN, Event.CRASH_DUMPED, Event.CRASH_NOT_DUMPED}
+)
+"""A process waits in its crash handler, or in the kernel, for what follows from them."""
+
 
 @dataclass(frozen=True)
 class SampleKey:
@@ -23,15 +28,16 @@ class SampleKey:
 
 class Targets:
     """All watched processes by key. Every event of a target is posted here, and taken by the engine
-    alone, in this order."""
+    alone, in this order, but those first for which a process is waiting."""
 
     def __init__(self, selector: Selector, timers: Timers, clock: Clock) -> None:
         self._selector = selector
         self._timers = timers
         self._clock = clock
         self._targets: dict[ProcessRef, Target] = {}
+        self._urgent: deque[tuple[Target, Event]] = deque()
         self._events: deque[tuple[Target, Event]] = deque()
-        self._due: list[Target] = []
+        self._due: deque[Target] = deque()
 
     def __len__(self) -> int:
         return len(self._targets)
@@ -63,11 +69,17 @@ class Targets:
 
     def post(self, target: Target, event: Event) -> None:
         """Something has happened to it."""
-        self._events.append((target, event))
+        (self._urgent if event in _URGENT else self._events).append((target, event))
 
     def take_event(self) -> tuple[Target, Event] | None:
         """The next event; None if there is none."""
-        return self._events.popleft() if self._events else None
+        events = self._urgent or self._events
+        return events.popleft() if events else None
+
+    @property
+    def has_work(self) -> bool:
+        """Events, or samples that are due."""
+        return bool(self._urgent or self._events or self._due)
 
     def sample_at(self, target: Target, due_ns: int) -> None:
         """Sample its heartbeats then, and not before."""
@@ -76,10 +88,13 @@ class Targets:
     def stop_sampling(self, target: Target) -> None:
         self._timers.disarm(SampleKey(target.ref))
 
-    def take_due_samples(self) -> list[Target]:
-        """The targets whose heartbeats are due for sampling."""
-        due, self._due = self._due, []
-        return [target for target in due if target.is_alive]
+    def take_due_sample(self) -> Target | None:
+        """A target whose heartbeats are due for sampling; None if there is none."""
+        while self._due:
+            target = self._due.popleft()
+            if target.is_alive:
+                return target
+        return None
 
     def _note_exit(self, target: Target, now_ns: int) -> None:
         if not target.is_alive:

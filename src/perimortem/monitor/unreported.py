@@ -35,7 +35,7 @@ from perimortem.monitor.recorder_link import RecorderLink
 from perimortem.monitor.recorder_list import is_alive, list_recorders, read_monitor_pid
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.target import Target
-from perimortem.proc import collect_host, collect_process_info, read_stat
+from perimortem.proc import collect_host, identify_process, read_stat
 from perimortem.recorder import recorder_path
 from perimortem.recorder.sweep import KEEP_UNREPORTED_S
 from perimortem.report.document import render_document
@@ -154,7 +154,7 @@ def _restore_target(
         soft_errors.append("when it ended is not known: its last heartbeat is given")
     name = link.name or str(process.pid)
     target = Target(
-        replace(collect_process_info(process), name=printable(name)),
+        replace(identify_process(process), name=printable(name)),
         open_gone_watch(process),
         link,
         TargetWatch(settings.policy, ended_ns),

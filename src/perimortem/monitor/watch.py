@@ -56,12 +56,14 @@ def watch_processes(
         tree = ProcessTree(base.targets)
         remember_ends()
         writer = WriterSettings(
-            place, settings, find_process(os.getpid()), recovers=False, reports_own=False
+            "watch", place, settings, find_process(os.getpid()), recovers=False, reports_own=False
         )
         store = WrittenStore(base, writer)
         stack.callback(store.close)
         reporter = WatchReporter(tree, listener)
-        discovery = Discovery(tree, settings, lambda: base.pool.pids() | store.pids())
+        discovery = Discovery(
+            tree, settings, base.reader, lambda: base.helper_pids() | store.pids()
+        )
         monitor = build_monitor(
             base,
             settings,
@@ -87,6 +89,7 @@ def watch_processes(
             base.timers.call_every(_SCAN_INTERVAL_NS, now_ns, attacher.scan)
         monitor.engine.run(waits_for_more=settings.follow and wanted.may_come)
         monitor.engine.release_all()
+        monitor.pauses.finish()
         store.finish()
         return WatchResult(reporter.ended, reporter.left)
 

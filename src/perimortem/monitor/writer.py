@@ -18,6 +18,7 @@ from perimortem.store.requests import (
     Forget,
     Keep,
     News,
+    NotePause,
     Received,
     Recovered,
     Request,
@@ -42,7 +43,7 @@ def serve(settings: WriterSettings, lines: Iterator[bytes], send: Callable[[byte
     while True:
         batch = _take(inbox, waits=not work)
         requests = [decode_line(line) for line in batch if line is not None]
-        for number, answer in _answer(keeper, requests):
+        for number, answer in _answer(keeper, requests, settings.command):
             with suppress(OSError):
                 send(encode_line(number, answer))
         if batch and batch[-1] is None:
@@ -99,7 +100,7 @@ def _take(inbox: queue.SimpleQueue[bytes | None], *, waits: bool) -> list[bytes 
 
 
 def _answer(
-    keeper: Keeper, requests: Sequence[tuple[int | None, Request]]
+    keeper: Keeper, requests: Sequence[tuple[int | None, Request]], command: str
 ) -> Iterator[tuple[int | None, Answer]]:
     """Reservations first: a process waits for each. Reports that came together share a commit."""
     for number, request in requests:
@@ -118,6 +119,9 @@ def _answer(
     for number, request in requests:
         if isinstance(request, Settle):
             keeper.settle(request.reservation, request.path, request.size_bytes, request.uid)
+            yield number, Received()
+        elif isinstance(request, NotePause):
+            keeper.note_pause(command, request.pause_ns, request.waited_ns)
             yield number, Received()
         elif isinstance(request, Forget):
             keeper.forget(request.reservation)

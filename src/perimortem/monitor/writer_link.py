@@ -152,7 +152,7 @@ class WriterLink:
     def finish(
         self, selector: Selector, is_finished: Callable[[], bool], patience_s: float
     ) -> None:
-        """Wait until ``is_finished``. The watch is over: whatever else is ready or due is left alone.
+        """Wait until ``is_finished``. The watch is over: what else is ready or due is left alone.
 
         ``selector``: for the writer alone, from now on; the caller closes it after :meth:`close`."""
         self._move_to(selector)

@@ -15,11 +15,12 @@ if sys.platform == "win32":
     from perimortem.proc.windows.environment import read_variables
     from perimortem.proc.windows.host import collect_host, own_uid
     from perimortem.proc.windows.memory import estimate_dump_bytes
-    from perimortem.proc.windows.modules import find_module
+    from perimortem.proc.windows.modules import find_module, has_glibc, maps_file
     from perimortem.proc.windows.numbers import list_numbers
     from perimortem.proc.windows.process_info import (
         collect_process_info,
         find_process,
+        identify_process,
         leaves_by_own_system_call,
         refresh_executable,
         renew_process_info,
@@ -45,11 +46,12 @@ else:
     from perimortem.proc.linux.environment import read_variables
     from perimortem.proc.linux.host import collect_host, own_uid
     from perimortem.proc.linux.memory import estimate_dump_bytes
-    from perimortem.proc.linux.modules import find_module
+    from perimortem.proc.linux.modules import find_module, has_glibc, maps_file
     from perimortem.proc.linux.numbers import list_numbers
     from perimortem.proc.linux.process_info import (
         collect_process_info,
         find_process,
+        identify_process,
         leaves_by_own_system_call,
         refresh_executable,
         renew_process_info,
@@ -76,7 +78,9 @@ __all__ = [
     "find_module",
     "find_process",
     "guess_caller",
+    "has_glibc",
     "has_units",
+    "identify_process",
     "is_stopped",
     "is_waiting_for_child",
     "leaves_by_own_system_call",
@@ -85,6 +89,7 @@ __all__ = [
     "list_numbers",
     "list_processes",
     "list_unit_processes",
+    "maps_file",
     "own_uid",
     "read_activity",
     "read_stat",

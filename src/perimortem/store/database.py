@@ -21,6 +21,7 @@ _BUSY_TIMEOUT_S = 5.0
 _RETRY_S = 0.005
 _HOUR_S = 3600.0
 _EVICTED_AT_ONCE = 100
+_PAUSES_KEPT = 1000
 INCIDENTS_MAX = 20_000
 """Some 10 KiB each; for a service that crashes every second, the last six hours. Arbitrary."""
 
@@ -52,6 +53,19 @@ class IncidentRow:
     has_dump: bool
     repeats: int
     """Further incidents of the program, which were only counted."""
+
+
+@dataclass(frozen=True)
+class LoopPause:
+    """A time in which a monitor noticed nothing and answered no one."""
+
+    noted_at: float
+    """Seconds since the epoch."""
+    command: str
+    """run, watch, monitor."""
+    pause_s: float
+    waited_s: float
+    """In addition, for a processor."""
 
 
 class Store:
@@ -127,8 +141,29 @@ class Store:
             except BaseException:
                 self._connection.rollback()
                 raise
-        except (sqlite3.Error, OSError, ValueError, KeyError, TypeError) as error:
+        except (sqlite3.Error, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._error("write", error) from error
+
+    def note_pause(self, command: str, pause_s: float, waited_s: float) -> None:
+        """The longest pause of a monitor's loop. Raises :class:`StoreError`."""
+        with self.transaction(is_durable=False) as ask:
+            ask(
+                "INSERT INTO loop_pause (noted_at, command, pause_s, waited_s) VALUES (?, ?, ?, ?)",
+                (time(), command, pause_s, waited_s),
+            )
+            ask(
+                "DELETE FROM loop_pause WHERE id <= (SELECT max(id) FROM loop_pause) - ?",
+                (_PAUSES_KEPT,),
+            )
+
+    def find_longest_pause(self, since: float) -> LoopPause | None:
+        """``since``: seconds since the epoch. Raises :class:`StoreError`."""
+        rows = self._query(
+            "SELECT noted_at, command, pause_s, waited_s FROM loop_pause WHERE noted_at >= ? "
+            "ORDER BY pause_s DESC LIMIT 1",
+            (since,),
+        )
+        return LoopPause(*rows[0]) if rows else None
 
     def compact(self) -> None:
         """Release the space of deleted rows. Raises :class:`StoreError`."""

@@ -94,6 +94,11 @@ class Keeper:
             with suppress(StoreError):
                 self._open_ledger().forget(reservation)
 
+    def note_pause(self, command: str, pause_ns: int, waited_ns: int) -> None:
+        """Of the monitor's loop. While the store cannot be written it is not noted."""
+        with suppress(StoreError):
+            self._file.open().note_pause(command, pause_ns / 1e9, waited_ns / 1e9)
+
     def close(self) -> None:
         self._file.close()
 

@@ -45,6 +45,16 @@ class Forget:
 
 
 @dataclass(frozen=True)
+class NotePause:
+    """The longest pause of a loop. No answer but its receipt."""
+
+    pause_ns: int
+    """Without the time in which it had no processor."""
+    waited_ns: int
+    """In addition, for a processor."""
+
+
+@dataclass(frozen=True)
 class Received:
     """The answer to what needs none."""
 
@@ -69,14 +79,14 @@ class Recovered:
     """News: all that earlier monitors left has been looked through."""
 
 
-Request = Keep | Reserve | Settle | Forget
+Request = Keep | Reserve | Settle | Forget | NotePause
 Answer = Kept | Reservation | Refusal | Received
 News = Unspooled | Unreported | Recovered
 
 _KINDS: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
-        *(Keep, Reserve, Settle, Forget),
+        *(Keep, Reserve, Settle, Forget, NotePause),
         *(Kept, Reservation, Refusal, Received),
         *(Unspooled, Unreported, Recovered),
     )

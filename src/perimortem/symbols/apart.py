@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from typing import BinaryIO
 
 _CHILDREN_MAX = 8
 """Names that may end one. Arbitrary."""
@@ -22,34 +24,40 @@ if sys.platform == "win32":
 else:
     import resource
     import signal
-    import socket
+    import struct
 
     _TIME_S = 0.5
     _MEMORY_BYTES = 64 << 20
-    _ANSWER_MAX = 1 << 20
+    _TEXT_MAX = 1 << 20
+    _LENGTH = struct.Struct("=I")
 
     class _Child:
         def __init__(self, demangle: Demangle) -> None:
             """Raises OSError."""
-            ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            its_input, ours = os.pipe()
+            answers, its_output = os.pipe()
             self._pid = os.fork()
             if self._pid == 0:
-                ours.close()
-                _serve(demangle, its)
-            its.close()
-            self._socket = ours
+                os.close(ours)
+                os.close(answers)
+                _serve(demangle, os.fdopen(its_input, "rb"), os.fdopen(its_output, "wb"))
+            os.close(its_input)
+            os.close(its_output)
+            self._questions = os.fdopen(ours, "wb")
+            self._answers = os.fdopen(answers, "rb")
 
         def ask(self, name: str) -> str | None:
             """None: it has died of that, or cannot read it."""
             try:
-                os.write(self._socket.fileno(), name.encode())
-                answer = os.read(self._socket.fileno(), _ANSWER_MAX).decode()
+                _send(self._questions, name.encode())
+                return _receive(self._answers).decode() or None
             except (OSError, ValueError):
-                answer = ""
-            return answer or None
+                return None
 
         def end(self) -> None:
-            self._socket.close()
+            with suppress(OSError):
+                self._questions.close()
+            self._answers.close()
             os.waitpid(self._pid, 0)
 
     _children: list[_Child] = []
@@ -65,7 +73,7 @@ else:
             _children.append(_Child(demangle))
         return answer or name
 
-    def _serve(demangle: Demangle, requests: socket.socket) -> None:
+    def _serve(demangle: Demangle, questions: BinaryIO, answers: BinaryIO) -> None:
         """The child: never returns."""
         try:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -73,11 +81,20 @@ else:
                 now_bytes = int(file.read().split()[5]) * os.sysconf("SC_PAGE_SIZE")
             limit = now_bytes + _MEMORY_BYTES
             resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-            fd = requests.fileno()
-            while name := os.read(fd, _ANSWER_MAX):
+            while name := _receive(questions):
                 signal.setitimer(signal.ITIMER_REAL, _TIME_S)
                 answer = demangle(name.decode()).encode()
                 signal.setitimer(signal.ITIMER_REAL, 0)
-                os.write(fd, answer[:_ANSWER_MAX])
+                _send(answers, answer)
         finally:
             os._exit(0)
+
+    def _send(file: BinaryIO, text: bytes) -> None:
+        text = text[:_TEXT_MAX]
+        file.write(_LENGTH.pack(len(text)) + text)
+        file.flush()
+
+    def _receive(file: BinaryIO) -> bytes:
+        """Empty at the end."""
+        head = file.read(_LENGTH.size)
+        return file.read(_LENGTH.unpack(head)[0]) if len(head) == _LENGTH.size else b""

@@ -16,6 +16,7 @@ if sys.platform == "win32":
         raise_own_limits,
         refuse_own_core,
     )
+    from perimortem.system.windows.processor_wait import ProcessorWait
     from perimortem.system.windows.resume import let_run
     from perimortem.system.windows.selector import open_selector
     from perimortem.system.windows.service import Service
@@ -27,6 +28,7 @@ else:
         raise_own_limits,
         refuse_own_core,
     )
+    from perimortem.system.linux.processor_wait import ProcessorWait
     from perimortem.system.linux.resume import let_run
     from perimortem.system.linux.selector import open_selector
     from perimortem.system.linux.service import Service
@@ -34,6 +36,7 @@ else:
 
 __all__ = [
     "Helper",
+    "ProcessorWait",
     "Selector",
     "Service",
     "accepts_codes",

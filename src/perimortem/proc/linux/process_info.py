@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import functools
 import os
 import stat
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 assert sys.platform == "linux"
 
@@ -33,29 +33,42 @@ def find_process(pid: int) -> ProcessRef:
     return ProcessRef(pid, facts.start_time_ticks)
 
 
-def collect_process_info(process: ProcessRef) -> ProcessInfo:
-    """Name, program and command line; if the process goes away meanwhile, what could be read."""
+def identify_process(process: ProcessRef) -> ProcessInfo:
+    """Name and program: what the kernel knows, without the process's memory."""
     facts = read_stat(process.pid)
-    base = Path(f"/proc/{process.pid}")
-    try:
-        executable = printable(os.readlink(base / "exe"))
-    except OSError:
-        executable = None
-    try:
-        with open(base / "cmdline", "rb") as file:
-            raw = file.read(_COMMAND_LINE_MAX)
-    except OSError:
-        raw = b""
-    arguments = raw.rstrip(b"\0").split(b"\0") if raw else []
+    if facts is not None and facts.start_time_ticks != process.start_time_ticks:
+        facts = None  # it has ended, and another one has its pid
+    executable = None
+    if facts is not None:
+        with suppress(OSError):
+            executable = printable(os.readlink(f"/proc/{process.pid}/exe"))
     since_boot_s = time.clock_gettime(time.CLOCK_BOOTTIME)
     age_s = max(0.0, since_boot_s - process.start_time_ticks / _TICKS_PER_S)
     return ProcessInfo(
         ref=process,
         name=printable(facts.name) if facts else str(process.pid),
         executable=executable,
-        command_line=tuple(printable(a.decode("utf-8", "backslashreplace")) for a in arguments),
+        command_line=(),
         started_at_ns=time.time_ns() - int(age_s * 1e9),
     )
+
+
+def collect_process_info(process: ProcessRef) -> ProcessInfo:
+    """With the command line, which lies in the process's memory: reading it may take for ever.
+
+    If the process goes away meanwhile, what could be read."""
+    try:
+        with open(f"/proc/{process.pid}/cmdline", "rb") as file:
+            raw = file.read(_COMMAND_LINE_MAX)
+    except OSError:
+        raw = b""
+    info = identify_process(process)
+    facts = read_stat(process.pid)
+    if facts is not None and facts.start_time_ticks != process.start_time_ticks:
+        raw = b""  # of another process, which has its pid
+    arguments = raw.rstrip(b"\0").split(b"\0") if raw else []
+    texts = (printable(argument.decode("utf-8", "backslashreplace")) for argument in arguments)
+    return replace(info, command_line=tuple(texts))
 
 
 def refresh_executable(target: ProcessInfo) -> ProcessInfo:
@@ -67,24 +80,21 @@ def refresh_executable(target: ProcessInfo) -> ProcessInfo:
     return replace(target, executable=executable)
 
 
-def renew_process_info(target: ProcessInfo) -> ProcessInfo:
-    """The same process under its current name; exec changes name, program and arguments."""
+def renew_process_info(
+    target: ProcessInfo, collect: Callable[[ProcessRef], ProcessInfo] = collect_process_info
+) -> ProcessInfo:
+    """The same process under its current name, as exec changes name, program and arguments; and with its
+    command line, if that was unknown."""
     facts = read_stat(target.ref.pid)
-    if facts is None or facts.is_dead or printable(facts.name) == target.name:
+    if facts is None or facts.is_dead or facts.start_time_ticks != target.ref.start_time_ticks:
         return target
-    if facts.start_time_ticks != target.ref.start_time_ticks:
+    if printable(facts.name) == target.name and target.command_line:
         return target
-    now = collect_process_info(target.ref)
-    return replace(now, started_at_ns=target.started_at_ns)
+    return replace(collect(target.ref), started_at_ns=target.started_at_ns)
 
 
-def leaves_by_own_system_call(target: ProcessInfo) -> bool:
-    """Go's runtime calls exit_group itself, bypassing every hook."""
-    return target.executable is not None and _is_go(target.executable)
-
-
-@functools.lru_cache(maxsize=256)
-def _is_go(executable: str) -> bool:
+def leaves_by_own_system_call(executable: str) -> bool:
+    """Go's runtime calls exit_group itself, bypassing every hook. Reads the program, wherever it is."""
     try:
         fd = _open_regular(executable)
     except OSError:

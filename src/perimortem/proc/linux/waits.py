@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 
 assert sys.platform == "linux"
 
@@ -22,10 +23,11 @@ from perimortem.procfs.threads import list_threads
 _SYS_WAIT = {"x86_64": ("61", "247"), "aarch64": ("260", "95")}.get(os.uname().machine, ())
 
 
-def describe_stuck(pid: int) -> str | None:
-    """Why nothing outside can wake the process; None if something can, or may."""
-    if not _has_glibc(pid):
-        return None
+def describe_stuck(pid: int, has_glibc: Callable[[int], bool]) -> str | None:
+    """Why nothing outside can wake the process; None if something can, or may.
+
+    ``has_glibc``: whether it uses that C library. Others wait for threads and conditions with the values
+    that glibc uses for mutexes."""
     tids = list_threads(pid)
     waits = []
     for tid in tids:
@@ -35,6 +37,8 @@ def describe_stuck(pid: int) -> str | None:
         if waits[-1] is Wait.OTHER:
             return None
     if Wait.MUTEX in waits:
+        if not has_glibc(pid):
+            return None
         count = len(waits)
         return (
             "its only thread waits for a mutex that no other thread can release"
@@ -46,12 +50,6 @@ def describe_stuck(pid: int) -> str | None:
             return "its threads are frozen"
         return "its threads wait uninterruptibly in the kernel (disk, network file system)"
     return None
-
-
-def _has_glibc(pid: int) -> bool:
-    """Other C libraries wait for threads and conditions with the values that glibc uses for mutexes."""
-    maps = read_text(f"/proc/{pid}/maps", 1 << 20)
-    return "/libc.so.6" in maps or "/libc-2." in maps
 
 
 def is_waiting_for_child(pid: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 assert sys.platform == "win32"
@@ -44,20 +45,31 @@ def find_process(pid: int) -> ProcessRef:
     return ProcessRef(pid, facts.start_time_ticks)
 
 
-def collect_process_info(process: ProcessRef) -> ProcessInfo:
-    """Name, program and command line; if the process goes away meanwhile, what could be read."""
+def identify_process(process: ProcessRef) -> ProcessInfo:
+    """Name and program: what the system knows, without the process's memory."""
     facts = read_stat(process.pid)
-    with kernel32.open_process(kernel32.PROCESS_QUERY_LIMITED_INFORMATION, process.pid) as handle:
-        executable = read_image_path(handle) if handle else None
-    arguments = split_command_line(read_command_line(process.pid))
+    if facts is not None and facts.start_time_ticks != process.start_time_ticks:
+        facts = None  # it has ended, and another one has its pid
+    executable = None
+    if facts is not None:
+        rights = kernel32.PROCESS_QUERY_LIMITED_INFORMATION
+        with kernel32.open_process(rights, process.pid) as handle:
+            executable = read_image_path(handle) if handle else None
     started_at_ns = (process.start_time_ticks - _EPOCH_100NS) * 100
     return ProcessInfo(
         ref=process,
         name=printable(facts.name) if facts else str(process.pid),
         executable=None if executable is None else printable(executable),
-        command_line=tuple(printable(argument) for argument in arguments),
+        command_line=(),
         started_at_ns=started_at_ns if started_at_ns > 0 else time.time_ns(),
     )
+
+
+def collect_process_info(process: ProcessRef) -> ProcessInfo:
+    """With the command line; if the process goes away meanwhile, what could be read."""
+    arguments = split_command_line(read_command_line(process.pid))
+    info = identify_process(process)
+    return replace(info, command_line=tuple(printable(argument) for argument in arguments))
 
 
 def refresh_executable(target: ProcessInfo) -> ProcessInfo:
@@ -65,14 +77,16 @@ def refresh_executable(target: ProcessInfo) -> ProcessInfo:
     return target
 
 
-def renew_process_info(target: ProcessInfo) -> ProcessInfo:
+def renew_process_info(
+    target: ProcessInfo, collect: Callable[[ProcessRef], ProcessInfo] = collect_process_info
+) -> ProcessInfo:
     """The same process with its name: when seen in its first moment it had none yet."""
     if target.executable is not None:
         return target
-    now = collect_process_info(target.ref)
+    now = collect(target.ref)
     return target if now.executable is None else replace(now, started_at_ns=target.started_at_ns)
 
 
-def leaves_by_own_system_call(target: ProcessInfo) -> bool:
+def leaves_by_own_system_call(executable: str) -> bool:
     """Bypassing every hook: on Windows ExitProcess notifies every library."""
     return False

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 assert sys.platform == "linux"
@@ -72,14 +73,11 @@ class RecorderFile:
             return False
         return (facts.st_dev, facts.st_ino) != self.inode
 
-    def is_mapped(self) -> bool:
-        """Does the program that runs now still have this recorder? Not after an exec without it."""
-        needle = f" {self.inode[1]} ".encode()
-        try:
-            with open(f"/proc/{self.process.pid}/maps", "rb") as file:
-                return any(needle in line and b".rec" in line for line in file)
-        except OSError:
-            return True  # unknown: then a late beat is a late beat
+    def is_mapped(self, maps_file: Callable[[int, int, str], bool]) -> bool:
+        """Does the program that runs now still have this recorder? Not after an exec without it.
+
+        ``maps_file``: whether a process (pid) has mapped a file (inode, part of the path)."""
+        return maps_file(self.process.pid, self.inode[1], ".rec")
 
     def close(self) -> None:
         if self._fd >= 0:

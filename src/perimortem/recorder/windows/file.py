@@ -12,6 +12,7 @@ import msvcrt
 import os
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 assert sys.platform == "win32"
@@ -63,7 +64,7 @@ class RecorderFile:
         """True if the path now names another file: on Windows a process creates only one."""
         return False
 
-    def is_mapped(self) -> bool:
+    def is_mapped(self, maps_file: Callable[[int, int, str], bool]) -> bool:
         """Does the program that runs now still have this recorder? On Windows it never changes."""
         return True
 

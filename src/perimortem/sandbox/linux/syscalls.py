@@ -11,14 +11,16 @@ AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
 _X86_64 = {
     # network
-    "socket": 41, "connect": 42, "accept": 43, "bind": 49, "listen": 50, "accept4": 288,
-    "sendto": 44, "sendmsg": 46, "sendmmsg": 307,
+    "socket": 41, "socketpair": 53, "connect": 42, "accept": 43, "bind": 49, "listen": 50,
+    "accept4": 288, "sendto": 44, "sendmsg": 46, "sendmmsg": 307,
     # other processes
     "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311, "kill": 62, "tkill": 200,
     "tgkill": 234,
     "pidfd_send_signal": 424, "pidfd_getfd": 438, "rt_sigqueueinfo": 129, "rt_tgsigqueueinfo": 297,
     "kcmp": 312, "process_madvise": 440, "process_mrelease": 448, "move_pages": 279,
     "migrate_pages": 256, "setpriority": 141, "sched_setaffinity": 203, "sched_setscheduler": 144,
+    "sched_setparam": 142, "sched_setattr": 314, "ioprio_set": 251, "setpgid": 109,
+    "get_robust_list": 274, "pidfd_open": 434,
     "execve": 59, "execveat": 322,
     # rights of files, which Landlock does not restrict
     "chmod": 90, "fchmod": 91, "fchmodat": 268, "fchmodat2": 452, "chown": 92, "fchown": 93,
@@ -37,13 +39,15 @@ _X86_64 = {
     "vhangup": 153, "fanotify_init": 300, "lookup_dcookie": 212, "personality": 135,
 }  # fmt: skip
 _AARCH64 = {
-    "socket": 198, "connect": 203, "accept": 202, "bind": 200, "listen": 201, "accept4": 242,
-    "sendto": 206, "sendmsg": 211, "sendmmsg": 269,
+    "socket": 198, "socketpair": 199, "connect": 203, "accept": 202, "bind": 200,
+    "listen": 201, "accept4": 242, "sendto": 206, "sendmsg": 211, "sendmmsg": 269,
     "ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271, "kill": 129, "tkill": 130,
     "tgkill": 131,
     "pidfd_send_signal": 424, "pidfd_getfd": 438, "rt_sigqueueinfo": 138, "rt_tgsigqueueinfo": 240,
     "kcmp": 272, "process_madvise": 440, "process_mrelease": 448, "move_pages": 239,
     "migrate_pages": 238, "setpriority": 140, "sched_setaffinity": 122, "sched_setscheduler": 119,
+    "sched_setparam": 118, "sched_setattr": 274, "ioprio_set": 30, "setpgid": 154,
+    "get_robust_list": 100, "pidfd_open": 434,
     "execve": 221, "execveat": 281,
     "fchmod": 52, "fchmodat": 53, "fchmodat2": 452, "fchown": 55, "fchownat": 54, "setxattr": 5,
     "lsetxattr": 6, "fsetxattr": 7, "removexattr": 14, "lremovexattr": 15, "fremovexattr": 16,
@@ -59,6 +63,8 @@ _AARCH64 = {
     "setregid": 143, "setgroups": 159, "vhangup": 58, "fanotify_init": 262, "lookup_dcookie": 18,
     "personality": 92,
 }  # fmt: skip
+OWN_ONLY = {"x86_64": {"prlimit64": 302}, "aarch64": {"prlimit64": 261}}
+"""Allowed with 0 as the pid: on this process."""
 REFUSED = {"x86_64": _X86_64, "aarch64": _AARCH64}
 LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446
 """The same on every architecture."""

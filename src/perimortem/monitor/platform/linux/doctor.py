@@ -18,7 +18,7 @@ from perimortem.errors import PerimortemError
 from perimortem.exits.linux import pidfd_info
 from perimortem.exits.linux.proc_connector import ProcConnector
 from perimortem.exits.linux.signal_trace import SignalTrace
-from perimortem.monitor.doctor import Check, better, check_run_dir, check_store, needed
+from perimortem.monitor.doctor import Check, better, check_loop, check_run_dir, check_store, needed
 from perimortem.wire.layout import SERVICE_SOCKET_NAME
 
 
@@ -28,6 +28,7 @@ def examine() -> list[Check]:
         _check_agent,
         check_run_dir,
         check_store,
+        check_loop,
         _check_pidfd,
         _check_ptrace_child,
         _check_ptrace_others,

@@ -17,6 +17,7 @@ from perimortem.beats.source import BeatSource
 from perimortem.model.process import ProcessRef
 from perimortem.monitor.settings import Settings
 from perimortem.proc import read_stat
+from perimortem.reading import ProcessReader
 
 _ANCESTORS_MAX = 64
 _LAST_WORDS_S = 1.0
@@ -62,14 +63,18 @@ class Heartbeats:
         return environment
 
     def begin(
-        self, process: ProcessRef, now_ns: int, tree_pids: Callable[[], list[int]]
+        self,
+        process: ProcessRef,
+        now_ns: int,
+        tree_pids: Callable[[], list[int]],
+        reader: ProcessReader,
     ) -> list[BeatSource]:
         """The command is running."""
         strict_pids = tree_pids if self._is_strict else None
         sources: list[BeatSource] = [
             ProcessStateBeat(process, now_ns),
-            Progress(process.pid, now_ns, strict_pids),
-            *list_files(self._wanted, now_ns),
+            Progress(process.pid, now_ns, reader.has_glibc, strict_pids),
+            *list_files(self._wanted, now_ns, reader.read_change),
         ]
         if self._notified is not None:
             sources.append(self._notified)

@@ -11,17 +11,26 @@ from perimortem.beats.process_state import ProcessStateBeat
 from perimortem.beats.progress import Progress
 from perimortem.beats.source import BeatSource
 from perimortem.model.process import ProcessRef
+from perimortem.reading import ProcessReader
 
 NEEDS_LAUNCH = ("sd-notify", "output")
 """Sources that must exist before the program does."""
 
 
 def open_observers(
-    process: ProcessRef, wanted: tuple[str, ...], now_ns: int, *, is_observed: bool
+    process: ProcessRef,
+    wanted: tuple[str, ...],
+    now_ns: int,
+    reader: ProcessReader,
+    *,
+    is_observed: bool,
 ) -> list[BeatSource]:
     """``is_observed``: False if there are too many targets to observe this one from outside."""
     sources: list[BeatSource] = []
     if is_observed:
         strict_pids = (lambda: [process.pid]) if "progress" in wanted else None
-        sources = [ProcessStateBeat(process, now_ns), Progress(process.pid, now_ns, strict_pids)]
-    return [*sources, *list_files(wanted, now_ns)]
+        sources = [
+            ProcessStateBeat(process, now_ns),
+            Progress(process.pid, now_ns, reader.has_glibc, strict_pids),
+        ]
+    return [*sources, *list_files(wanted, now_ns, reader.read_change)]

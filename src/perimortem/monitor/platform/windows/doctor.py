@@ -11,7 +11,7 @@ from perimortem.agent.library import find_library
 from perimortem.dumping.windows.pss import PssCaptureSnapshot
 from perimortem.exits.windows.etw_session import IS_TAKEN, try_session
 from perimortem.exits.windows.event_log import try_event_log
-from perimortem.monitor.doctor import Check, better, check_run_dir, check_store, needed
+from perimortem.monitor.doctor import Check, better, check_loop, check_run_dir, check_store, needed
 from perimortem.winapi.token import enable_debug_privilege, is_elevated, read_integrity_level
 
 _ETW_REMEDY = "run as administrator; logman query -ets lists the running sessions"
@@ -23,6 +23,7 @@ def examine() -> list[Check]:
         _check_agent,
         check_run_dir,
         check_store,
+        check_loop,
         _check_dbghelp,
         _check_snapshots,
         _check_rights,

@@ -15,6 +15,7 @@ from perimortem.beats.windows.window import Window
 from perimortem.errors import UsageError
 from perimortem.model.process import ProcessRef
 from perimortem.monitor.settings import Settings
+from perimortem.reading import ProcessReader
 
 _MISSING = {
     "sd-notify": "the protocol exists on Linux only",
@@ -37,15 +38,19 @@ class Heartbeats:
             raise UsageError("--pty is not available", why="not on Windows yet")
 
     def begin(
-        self, process: ProcessRef, now_ns: int, tree_pids: Callable[[], list[int]]
+        self,
+        process: ProcessRef,
+        now_ns: int,
+        tree_pids: Callable[[], list[int]],
+        reader: ProcessReader,
     ) -> list[BeatSource]:
         """The command is running."""
         sources: list[BeatSource] = [ProcessStateBeat(process, now_ns)]
         if "progress" in self._wanted:
-            sources.append(Progress(process.pid, now_ns, tree_pids))
+            sources.append(Progress(process.pid, now_ns, reader.has_glibc, tree_pids))
         if "window" in self._wanted:
             sources.append(Window(tree_pids, now_ns))
-        return [*sources, *list_files(self._wanted, now_ns)]
+        return [*sources, *list_files(self._wanted, now_ns, reader.read_change)]
 
     def take_last_words(self, now_ns: int, tree: set[int]) -> None:
         """The command has ended: no output is in transit here."""

@@ -1,0 +1,1 @@
+"""Linux: in a child of the monitor."""

@@ -1,0 +1,238 @@
+"""Reads that may never be answered: done by a child, and waited for a short time (decision 0024).
+
+What is not known in time is left unknown, and asked again later. A child that has not answered for a
+second is killed and replaced; if not even that ends it, it is left where it waits.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+assert sys.platform == "linux"
+
+import msgspec
+
+from perimortem.clock import Clock
+from perimortem.model.process import ProcessInfo, ProcessRef
+from perimortem.proc import identify_process, renew_process_info
+from perimortem.system import Service
+
+PATIENCE_S = 0.03
+"""In the loop, which pauses for that long. On a busy machine an answer takes a few milliseconds."""
+_FREE_NS = 2_000_000
+"""What an answer may take without being counted as waiting."""
+_CREDIT_MAX_NS = 60_000_000
+_CREDIT_MIN_NS = 10_000_000
+_CREDIT_PART = 5
+"""A fifth of the time may be spent waiting, so that many slow answers are no long pause."""
+_STUCK_NS = 1_000_000_000
+"""A child that has not answered for so long is given up."""
+_SILENT_NS = 10_000_000_000
+"""How long a process that did not answer is left alone."""
+_SILENT_MAX = 10_000
+_STUCK_MAX = 8
+"""Children that not even SIGKILL ends. Then nothing more is read until one of them has ended."""
+_CACHED_MAX = 256
+_LINE_MAX = 4 << 20
+_SERVICE = "perimortem.reading.linux.process_reads"
+
+
+@dataclass(frozen=True)
+class _Question:
+    """Asked, and not answered yet."""
+
+    key: int | str
+    asked_ns: int
+
+
+class ProcessReader:
+    """For one monitor. The child is started by the first question, or before it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._service: Service | None = None
+        self._received = b""
+        self._questions: deque[_Question] = deque()
+        self._killed: list[Service] = []
+        self._silent: dict[int | str, int] = {}
+        """Until when what did not answer is left alone (pid, or a path)."""
+        self._credit_ns = _CREDIT_MAX_NS
+        self._credited_ns = clock.monotonic_ns()
+        self._leaves: dict[str, bool] = {}
+
+    def warm_up(self) -> None:
+        """So that the first answer need not wait for the start of the child."""
+        if self._service is None and self._open():
+            self._send(0, "read_change", "/")
+
+    def pids(self) -> set[int]:
+        """Children that may not be reaped yet."""
+        self._bury()
+        return {service.pid for service in (*self._killed, self._service) if service is not None}
+
+    def collect_process_info(
+        self, process: ProcessRef, patience_s: float = PATIENCE_S
+    ) -> ProcessInfo:
+        """Name, program and command line; the command line is empty if it could not be read in time."""
+        arguments = (process.pid, process.start_time_ticks)
+        info = self._ask(process.pid, ProcessInfo, "describe", *arguments, patience_s=patience_s)
+        return identify_process(process) if info is None else info
+
+    def renew_process_info(self, target: ProcessInfo) -> ProcessInfo:
+        """The same process under its current name, and with its command line if that was unknown."""
+        return renew_process_info(target, self.collect_process_info)
+
+    def read_variables(self, pid: int, names: tuple[str, ...]) -> dict[str, str]:
+        return self._ask(pid, dict[str, str], "read_variables", pid, names) or {}
+
+    def guess_caller(self, pid: int, stack_pointer: int) -> tuple[str, int] | None:
+        found: tuple[str, int] | None
+        found = self._ask(pid, tuple[str, int] | None, "guess_caller", pid, stack_pointer)
+        return found
+
+    def find_module(self, pid: int, address: int) -> tuple[str, int] | None:
+        found: tuple[str, int] | None
+        found = self._ask(pid, tuple[str, int] | None, "find_module", pid, address)
+        return found
+
+    def has_glibc(self, pid: int) -> bool:
+        """False if that is not known."""
+        return bool(self._ask(pid, bool, "has_glibc", pid))
+
+    def maps_file(self, pid: int, inode: int, part: str) -> bool:
+        """True if that is not known."""
+        return self._ask(pid, bool, "maps_file", pid, inode, part) is not False
+
+    def leaves_by_own_system_call(self, executable: str | None) -> bool:
+        """True if that is not known."""
+        if executable is None:
+            return False
+        if executable not in self._leaves:
+            leaves = self._ask(executable, bool, "leaves_by_own_system_call", executable)
+            if leaves is None:
+                return True
+            if len(self._leaves) >= _CACHED_MAX:
+                self._leaves.clear()
+            self._leaves[executable] = leaves
+        return self._leaves[executable]
+
+    def read_change(self, path: str) -> tuple[int, int, int] | None:
+        found: tuple[int, int, int] | None
+        found = self._ask(path, tuple[int, int, int] | None, "read_change", path)
+        return found
+
+    def close(self) -> None:
+        """The child ends when it is done with what it was asked, if it ever is."""
+        if self._service is not None:
+            self._service.end(0)
+            self._service = None
+        self._bury()
+
+    def _ask(
+        self,
+        key: int | str,
+        wanted: Any,
+        name: str,
+        *arguments: object,
+        patience_s: float = PATIENCE_S,
+    ) -> Any:
+        """None: not known in time."""
+        begin_ns = self._clock.monotonic_ns()
+        patience_ns = self._choose_patience(begin_ns, int(patience_s * 1e9))
+        self._give_up_stuck(begin_ns)
+        if self._silent.get(key, 0) > begin_ns or not patience_ns or not self._open():
+            return None
+        question = self._send(key, name, *arguments)
+        line = self._await_answer(question, begin_ns + patience_ns)
+        took_ns = self._clock.monotonic_ns() - begin_ns
+        self._credit_ns -= max(0, took_ns - _FREE_NS)
+        return None if line is None else msgspec.json.decode(line, type=wanted)
+
+    def _choose_patience(self, now_ns: int, wanted_ns: int) -> int:
+        """0: too much time was spent waiting lately."""
+        refill_ns = (now_ns - self._credited_ns) // _CREDIT_PART
+        self._credit_ns = min(_CREDIT_MAX_NS, self._credit_ns + refill_ns)
+        self._credited_ns = now_ns
+        if wanted_ns > _CREDIT_MAX_NS:  # before the loop
+            return wanted_ns
+        return min(wanted_ns, self._credit_ns) if self._credit_ns >= _CREDIT_MIN_NS else 0
+
+    def _open(self) -> bool:
+        if self._service is None:
+            self._bury()
+            if len(self._killed) >= _STUCK_MAX:
+                return False
+            with suppress(OSError):
+                self._service = Service(_SERVICE, None)
+        return self._service is not None
+
+    def _send(self, key: int | str, name: str, *arguments: object) -> _Question:
+        question = _Question(key, self._clock.monotonic_ns())
+        self._questions.append(question)
+        if self._service is not None:
+            self._service.send(msgspec.json.encode((name, arguments)) + b"\n")
+        return question
+
+    def _await_answer(self, question: _Question, due_ns: int) -> bytes | None:
+        """Answers to earlier questions come first, and too late. None: not in time."""
+        while self._service is not None:
+            while b"\n" in self._received:
+                line, _, self._received = self._received.partition(b"\n")
+                if self._questions.popleft() is question:
+                    return line
+            left_ns = max(0, due_ns - self._clock.monotonic_ns())
+            if not self._receive(self._service, left_ns):
+                return None
+        return None
+
+    def _receive(self, service: Service, timeout_ns: int) -> bool:
+        """False: nothing has come in that time."""
+        poll = select.poll()
+        poll.register(service.waitable(), select.POLLIN)
+        if not poll.poll(timeout_ns / 1e6):
+            return False
+        part = service.read()
+        if part == b"" or len(self._received) > _LINE_MAX:
+            self._drop()
+        self._received += part or b""
+        return True
+
+    def _give_up_stuck(self, now_ns: int) -> None:
+        """What was asked first keeps the child from the other questions."""
+        if not self._questions or now_ns - self._questions[0].asked_ns < _STUCK_NS:
+            return
+        if self._service is not None and self._receive(self._service, 0):
+            return  # it is only slow
+        if len(self._silent) >= _SILENT_MAX:
+            self._silent.clear()
+        if self._questions:
+            self._silent[self._questions[0].key] = now_ns + _SILENT_NS
+        self._drop()
+
+    def _drop(self) -> None:
+        """Another child is started by the next question."""
+        service, self._service = self._service, None
+        self._questions.clear()
+        self._received = b""
+        if service is not None:
+            with suppress(OSError):
+                os.kill(service.pid, signal.SIGKILL)  # our child, not yet reaped
+            service.end(0)
+            self._killed.append(service)
+
+    def _bury(self) -> None:
+        self._killed = [service for service in self._killed if not _is_reaped(service.pid)]
+
+
+def _is_reaped(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except OSError:
+        return True  # something else has reaped it

@@ -1,0 +1,54 @@
+"""What is read of a process and may never be answered, in a child of the monitor.
+
+Command line and environment lie in the process's memory, a page of which may be behind a file system or
+a handler that does not answer; /proc/PID/maps waits for the lock that a process holds while it waits for
+such a page (`ps` hangs on these, too); and its program may be on a server that is gone.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+assert sys.platform == "linux"
+
+import msgspec
+
+from perimortem.model.process import ProcessInfo, ProcessRef
+from perimortem.proc import (
+    collect_process_info,
+    find_module,
+    guess_caller,
+    has_glibc,
+    leaves_by_own_system_call,
+    maps_file,
+    read_variables,
+)
+from perimortem.reading.changes import read_change
+
+
+def describe(pid: int, start_time_ticks: int) -> ProcessInfo:
+    return collect_process_info(ProcessRef(pid, start_time_ticks))
+
+
+_READS: dict[str, Callable[..., Any]] = {
+    read.__name__: read
+    for read in (
+        describe,
+        find_module,
+        guess_caller,
+        has_glibc,
+        leaves_by_own_system_call,
+        maps_file,
+        read_change,
+        read_variables,
+    )
+}
+
+
+def serve(_settings: object, lines: Iterator[bytes], send: Callable[[bytes], None]) -> None:
+    """Answers one question after another: a line [name, arguments] with a line."""
+    for line in lines:
+        name, arguments = msgspec.json.decode(line)
+        send(msgspec.json.encode(_READS[name](*arguments)) + b"\n")
