@@ -86,7 +86,7 @@ def _play_one(row: Row, case: str, *, is_apart: bool) -> int:
         sys.stdout.buffer.write(msgspec.json.encode(played))
         return 0
     total = Total(row)
-    total.take(case, played := play_apart(row, case))
+    total.take(case, played := play_apart(row, case, None))
     _say(row, case, played)
     _print(total)
     return int(bool(total.problems))
