@@ -107,8 +107,11 @@ def test_what_is_needed_at_run_time(document):
         "click", "msgspec", "platformdirs", "psutil", "rich", "rust-demangler",
     }  # fmt: skip
     assert set(needed) - required == {"capstone", "drgn", "pystack", "symbolic", "zstandard"}
-    assert needed["psutil"]["versionRange"] == "vers:pypi/>=5.9"
-    assert needed["psutil"]["licenses"] == [{"license": {"id": "BSD-3-Clause"}}]
+    assert needed["click"]["versionRange"] == "vers:pypi/>=8.1"
+    assert needed["click"]["licenses"] == [{"license": {"id": "BSD-3-Clause"}}]
+    assert needed["psutil"]["properties"] == [
+        {"name": "perimortem:marker", "value": 'sys_platform == "win32"'}
+    ]
     (graph,) = document["dependencies"]
     assert set(graph["dependsOn"]) == {one["bom-ref"] for one in needed.values()}
 
