@@ -17,6 +17,7 @@ from perimortem.clock import SystemClock
 from perimortem.model.process import ProcessRef
 from perimortem.proc import find_process
 from perimortem.reading import ProcessReader
+from perimortem.reading.linux import process_reader
 from perimortem.testing.manual_clock import ManualClock
 
 NOT_ALLOWED = 3
@@ -115,6 +116,16 @@ def test_a_reader_whose_child_was_killed_starts_another(reader):
     os.kill(first, signal.SIGKILL)
     await_true(lambda: reader.collect_process_info(own).command_line)
     assert first not in reader.pids()
+
+
+def test_of_a_child_that_was_given_up_nothing_is_read_any_more(reader, monkeypatch):
+    """It wrote more than any answer has, without an end."""
+    own = find_process(os.getpid())
+    assert reader.collect_process_info(own, 10.0).command_line
+    with monkeypatch.context() as patch:
+        patch.setattr(process_reader, "_LINE_MAX", -1)
+        assert reader.read_change("/") is None
+    assert reader.collect_process_info(own, 10.0).command_line
 
 
 def test_what_took_the_pid_of_a_process_that_ended_does_not_speak_for_it(reader):

@@ -55,16 +55,20 @@ def list_all(place):
         return store.list_incidents(with_clean=True)
 
 
-def serve(place, tmp_path, *requests, recovers=False):
-    """The answers and the news of a writer that is given these requests, then none."""
-    settings = WriterSettings(
+def make_settings(place, tmp_path, *, recovers=False):
+    return WriterSettings(
         "run",
         place,
         Settings(tmp_path / "run", tmp_path),
         MONITOR,
         recovers=recovers,
-        reports_own=True,
+        reports_own=recovers,
     )
+
+
+def serve(place, tmp_path, *requests, recovers=False):
+    """The answers and the news of a writer that is given these requests, then none."""
+    settings = make_settings(place, tmp_path, recovers=recovers)
     said = []
     lines = [encode_line(number, request) for number, request in enumerate(requests)]
     writer.serve(settings, iter(lines), said.append)
@@ -116,14 +120,7 @@ def test_reports_that_come_together_are_stored_with_one_commit(place, tmp_path, 
 
 def test_all_that_was_asked_is_done_before_the_writer_ends(place, tmp_path):
     """The monitor was killed: no one reads the answers."""
-    settings = WriterSettings(
-        "run",
-        place,
-        Settings(tmp_path / "run", tmp_path),
-        MONITOR,
-        recovers=False,
-        reports_own=False,
-    )
+    settings = make_settings(place, tmp_path)
 
     def send(_data):
         raise BrokenPipeError
@@ -199,14 +196,7 @@ def test_the_spool_is_taken_in_while_the_monitor_has_nothing_to_write(place, tmp
 
 def test_what_was_spooled_is_stored_as_soon_as_that_is_possible_again(place, tmp_path):
     place.path.mkdir()
-    settings = WriterSettings(
-        "run",
-        place,
-        Settings(tmp_path / "run", tmp_path),
-        MONITOR,
-        recovers=False,
-        reports_own=False,
-    )
+    settings = make_settings(place, tmp_path)
     said = []
 
     def list_lines():

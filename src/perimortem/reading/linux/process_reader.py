@@ -201,7 +201,8 @@ class ProcessReader:
         part = service.read()
         if part == b"" or len(self._received) > _LINE_MAX:
             self._drop()
-        self._received += part or b""
+        elif part is not None:
+            self._received += part
         return True
 
     def _give_up_stuck(self, now_ns: int) -> None:

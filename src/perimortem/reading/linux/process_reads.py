@@ -1,8 +1,8 @@
 """What is read of a process and may never be answered, in a child of the monitor.
 
-Command line and environment lie in the process's memory, a page of which may be behind a file system or
-a handler that does not answer; /proc/PID/maps waits for the lock that a process holds while it waits for
-such a page (`ps` hangs on these, too); and its program may be on a server that is gone.
+Command line, environment and maps are read under the lock of the process's memory, which one thread may
+hold while it waits for a file system that does not answer (`ps` hangs on these, too). Its program may be
+on a server that is gone.
 """
 
 from __future__ import annotations
