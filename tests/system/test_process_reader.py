@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -67,7 +68,8 @@ def test_it_answers_as_a_direct_read_does(reader):
     assert reader.has_glibc(own.pid)
     inode = os.stat(os.__file__).st_ino
     assert not reader.maps_file(own.pid, inode, ".py")
-    assert not reader.leaves_by_own_system_call(sys.executable)
+    assert reader.leaves_by_own_system_call(os.path.realpath(sys.executable)) is False
+    assert reader.leaves_by_own_system_call("/none") is None
     assert reader.read_change(__file__)[1] == os.stat(__file__).st_size
     assert reader.read_change("/none") is None
     assert len(reader.pids()) == 1, "one child answers everything"
@@ -98,6 +100,7 @@ def test_many_that_never_answer_are_not_waited_for_one_after_another(monkeypatch
         return False
 
     monkeypatch.setattr(ProcessReader, "_receive", wait_in_vain)
+    monkeypatch.setattr(process_reader, "_has_no_processor", lambda _pid: False)
     reader = ProcessReader(clock)
     for number in range(1000):
         clock.now_ns += 1_000_000
@@ -145,3 +148,20 @@ def test_watch_of_a_process_whose_command_line_is_never_answered(perimortem, sil
     (row,) = json.loads(perimortem.call("list", "--json").stdout)
     assert row["pid"] == silent.process.pid
     assert row["verdict"] == "killed"
+
+
+def test_a_program_is_looked_at_while_it_runs(reader, tmp_path):
+    """A rebuild deletes its file."""
+    program = tmp_path / "program"
+    shutil.copy("/bin/sleep", program)
+    process = subprocess.Popen([program, "60"])
+    try:
+        reader.collect_process_info(find_process(os.getpid()), 10.0)
+        reader.look_at_program(process.pid, str(program))
+        program.unlink()
+        assert reader.read_change("/none") is None  # one question after the other
+    finally:
+        process.kill()
+        process.wait()
+    assert reader.leaves_by_own_system_call(str(program)) is False
+    assert reader.leaves_by_own_system_call(f"{program} (deleted)") is None

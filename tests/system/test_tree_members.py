@@ -3,41 +3,32 @@
 from __future__ import annotations
 
 import subprocess
+from contextlib import ExitStack
 
-from perimortem.clock import SystemClock
 from perimortem.errors import ProcessGone
 from perimortem.monitor import discovery as discovery_module
+from perimortem.monitor.base import open_base
 from perimortem.monitor.discovery import Discovery
 from perimortem.monitor.settings import Settings
-from perimortem.monitor.targets import Targets
-from perimortem.monitor.timers import Timers
 from perimortem.monitor.tree import ProcessTree
-from perimortem.reading import ProcessReader
-from perimortem.system import open_selector
 
 
 def test_a_child_that_could_not_be_held_may_be_taken_later(tmp_path, monkeypatch):
     """It had ended between the listing and the hold; its recorder appeared after that."""
-    selector = open_selector()
-    targets = Targets(selector, Timers(), SystemClock())
-    tree = ProcessTree(targets)
-    reader = ProcessReader(SystemClock())
-    discovery = Discovery(tree, Settings(tmp_path, tmp_path), reader)
     child = subprocess.Popen(["sleep", "60"])
-    try:
+    with ExitStack() as stack:
+        stack.callback(child.wait)
+        stack.callback(child.kill)
+        base = open_base(stack)
+        targets = base.targets
+        tree = ProcessTree(targets)
+        discovery = Discovery(tree, Settings(tmp_path, tmp_path), base)
         with monkeypatch.context() as patch:
             patch.setattr(discovery_module, "open_exit_watch", _raise_gone)
             assert not discovery.take_new(child.pid, 0)
         assert (tree.process_count, len(targets)) == (0, 0)
         assert discovery.take_new(child.pid, 0)
         assert (tree.process_count, [target.pid for target in targets]) == (1, [child.pid])
-    finally:
-        child.kill()
-        child.wait()
-        reader.close()
-        selector.close()
-        for target in targets:
-            target.close()
 
 
 def _raise_gone(*_arguments, **_options):

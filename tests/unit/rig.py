@@ -26,6 +26,7 @@ from perimortem.monitor.settings import Settings
 from perimortem.monitor.target import Target
 from perimortem.monitor.targets import Targets
 from perimortem.monitor.timers import Timers
+from perimortem.monitor.turns import Turns
 from perimortem.monitor.workers import WorkerPool
 from perimortem.store.answers import Kept, Refusal, Reservation
 from perimortem.testing.documents import make_examination
@@ -177,6 +178,8 @@ class NoLog:
 class FakeReader:
     """Nothing is known of any process."""
 
+    starved_ns = 0
+
     def warm_up(self):
         return
 
@@ -188,6 +191,9 @@ class FakeReader:
 
     def maps_file(self, pid, inode, part):
         return True
+
+    def look_at_program(self, pid, executable):
+        return
 
     def leaves_by_own_system_call(self, executable):
         return False
@@ -212,7 +218,10 @@ class Rig:
         self.released = {}
         self.answered = []
         self.stack = ExitStack()
-        base = Base(self.clock, self.selector, self.timers, self.targets, self.pool, FakeReader())
+        base = Base(
+            self.clock, self.selector, self.timers, Turns(self.timers, self.clock.monotonic_ns),
+            self.targets, self.pool, FakeReader(),
+        )  # fmt: skip
         (tmp_path / "dumps").mkdir()
         self.settings = Settings(
             run_dir=tmp_path / "none",

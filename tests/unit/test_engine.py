@@ -6,14 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
-from rig import EXAMINATION, SECOND_NS, Rig, signaled
+from rig import EXAMINATION, SECOND_NS, FakeReader, Rig, signaled
 
 from perimortem.documents.base import encode
 from perimortem.exits.signals import SIGABRT, SIGKILL, SIGTERM
+from perimortem.model.exits import Exit, ExitKind, ExitSource
 from perimortem.model.fact import FactCode
 from perimortem.model.verdict import Verdict
 from perimortem.monitor.lifecycle import Phase
 from perimortem.monitor.settings import OnHang
+from perimortem.report.sentences import describe_fact
 
 
 @pytest.fixture()
@@ -169,6 +171,7 @@ def test_a_crash_ends_the_examination_of_a_hang(rig):
     (examiner,) = rig.examinations()
     rig.crash(target)
     assert examiner.was_killed
+    rig.step()  # it is one worker at a time
     rig.finish_dump("/crash.dmp")
     assert target.life.phase is Phase.DIAGNOSING
 
@@ -289,6 +292,7 @@ def test_a_hung_member_is_aborted_and_the_rest_of_its_tree_asked_to_end(aborting
     aborting.hang_and_examine(hung)
     assert hung.exit_watch.signals == [SIGABRT]
     assert other.exit_watch.signals == []  # it might end the other in the middle of its dump
+    assert other.facts[-1].code is FactCode.POLICY_TREE
     aborting.end(hung, signaled(SIGABRT))
     aborting.step()
     assert other.exit_watch.signals == [SIGTERM]
@@ -370,6 +374,7 @@ def test_the_watch_ends_in_the_middle_of_everything(rig):
     assert rig.answered[-1] is crashing or crashing in rig.answered
     assert not rig.dumps()
     assert all(target.exit_watch.is_closed for target in targets)
+    rig.pool.close()
     rig.check_nothing_is_left()
 
 
@@ -389,3 +394,19 @@ def test_ends_come_in_every_order(tmp_path):
     assert set(rig.ends) == set(targets)
     rig.check_nothing_is_left()
     rig.stack.close()
+
+
+@pytest.mark.parametrize(("leaves", "silent"), [(False, True), (True, None), (None, None)])
+def test_whether_it_meant_to_end_is_said_only_if_its_program_is_known(
+    rig, monkeypatch, leaves, silent
+):
+    """A Go program ends by a direct system call, which no agent sees."""
+    monkeypatch.setattr(FakeReader, "leaves_by_own_system_call", lambda *_: leaves)
+    target = rig.add()
+    rig.end(target, Exit(ExitKind.EXITED, ExitSource.WAITID, code=3))
+    rig.step()
+    incident = rig.ends[target]
+    assert incident.silent is silent
+    said = " ".join(describe_fact(fact.code, fact.values) for fact in incident.evidence)
+    assert ("a Go program exits by" in said) == (leaves is True)
+    assert ("its program could not be read" in said) == (leaves is None)

@@ -29,6 +29,7 @@ def exited(code):
 POLICY = observed(
     FactCode.POLICY_SIGNAL, "monitor", signal="SIGABRT", number=6, before_s=1, is_windows=False
 )
+TREE = observed(FactCode.POLICY_TREE, "monitor", name="worker", pid=7)
 TRACED = observed(
     FactCode.SIGNAL_FROM_PROCESS,
     "tracefs",
@@ -69,6 +70,8 @@ CASES = [
     (signaled(11), Verdict.CRASH, None, [OWN], (WhoKind.ITSELF, How.SIGNAL, "tracefs")),
     (signaled(SIGKILL), Verdict.HANG, None, [OWN, POLICY],
      (WhoKind.PERIMORTEM, How.SIGNAL, "monitor")),
+    (signaled(6), Verdict.CRASH, None, [OWN, TREE], (WhoKind.PERIMORTEM, How.TREE, "monitor")),
+    (exited(0), Verdict.CLEAN_EXIT, None, [TREE], (WhoKind.ITSELF, How.EXIT, "exit status")),
     (Exit(ExitKind.TERMINATED, ExitSource.PROCESS_HANDLE, code=1), Verdict.KILLED, None, [],
      (WhoKind.UNKNOWN, How.TERMINATED_UNSEEN, "exit status")),
     (Exit(ExitKind.RUNNING, ExitSource.NONE), Verdict.HANG, None, [],

@@ -95,7 +95,9 @@ def conclude(seen: Observations) -> Conclusion:
         last_beat=last_beat,
         sender=sender,
         evidence=tuple(facts),
-        who=derive_who(seen.exit, row.verdict, sender, facts, has_crashed=crash is not None),
+        who=derive_who(
+            seen.exit, row.verdict, sender, [*facts, *seen.noted], has_crashed=crash is not None
+        ),
         crash=crash,
     )
 
@@ -190,7 +192,7 @@ def _derive_goodbye(seen: Observations) -> Goodbye:
         return Goodbye.FOREIGN
     if seen.recording.pulse.goodbye_ns is not None:
         return Goodbye.SAID
-    return Goodbye.NO_AGENT if seen.leaves_unseen else Goodbye.NONE
+    return Goodbye.NONE if seen.leaves_unseen is False else Goodbye.NO_AGENT
 
 
 def _derive_hang(seen: Observations) -> HangSeen:

@@ -116,8 +116,9 @@ def _note_facts(note: ExitNote) -> list[Fact]:
 def _goodbye_facts(seen: Observations, goodbye: Goodbye) -> list[Fact]:
     if goodbye is Goodbye.SAID:
         return [observed(FactCode.GOODBYE, "recorder")]
-    if goodbye is Goodbye.NO_AGENT and seen.leaves_unseen:
-        return [observed(FactCode.GOODBYE_UNKNOWABLE, "ELF file")]
+    if goodbye is Goodbye.NO_AGENT and seen.has_agent and seen.leaves_unseen is not False:
+        is_known = seen.leaves_unseen is not None
+        return [observed(FactCode.GOODBYE_UNKNOWABLE, "ELF file", is_program_known=is_known)]
     if goodbye is Goodbye.NO_AGENT:
         return [observed(FactCode.NO_AGENT, "recorder", why=seen.recording_error)]
     if seen.exit.kind is not ExitKind.RUNNING:

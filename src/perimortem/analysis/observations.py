@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from perimortem.hangs.target import TargetWatch
 from perimortem.model.crash import Crash
 from perimortem.model.exits import Exit, Sender
+from perimortem.model.fact import Fact
 from perimortem.model.recording import Heartbeat, Recording
 from perimortem.model.system_log import SystemLogFindings
 
@@ -40,8 +41,8 @@ class Observations:
     """Heartbeats that do not come from its recorder."""
     recording_error: str | None
     has_agent: bool
-    leaves_unseen: bool
-    """It exits by a direct system call (Go): the absence of a goodbye means nothing."""
+    leaves_unseen: bool | None
+    """It exits by a direct system call (Go): the absence of a goodbye means nothing. None: not known."""
     watch: TargetWatch
     hang_open: bool
     hang_count: int
@@ -49,6 +50,8 @@ class Observations:
     findings: SystemLogFindings
     monitor_pid: int = 0
     """Our own pid: a signal that we passed on is attributed to the process that sent it to us."""
+    noted: tuple[Fact, ...] = ()
+    """By the monitor, while it ran."""
     crash: Crash | None = None
     """What its crash handler reported or recorded."""
     has_crash_handler: bool = False

@@ -31,11 +31,9 @@ def derive_who(
     by_code = {fact.code: fact for fact in facts}
     if end.kind in (ExitKind.RUNNING, ExitKind.NOT_STARTED) or verdict is Verdict.LAUNCH_FAILED:
         return _who_without_end(end, has_crashed=has_crashed)
-    policy = by_code.get(FactCode.POLICY_SIGNAL)
+    policy = _who_by_policy(end, by_code)
     if policy is not None:
-        number = policy.values["number"]
-        signal = number if isinstance(number, int) else None
-        return Who(WhoKind.PERIMORTEM, How.SIGNAL, _OBSERVED, policy.source, signal=signal)
+        return policy
     own = by_code.get(FactCode.OWN_SIGNAL)
     if own is not None:
         return Who(WhoKind.ITSELF, How.SIGNAL, _OBSERVED, own.source, signal=end.signal)
@@ -53,6 +51,18 @@ def derive_who(
     if verdict is Verdict.UNKNOWN:
         return Who(WhoKind.UNKNOWN, How.STATUS_UNKNOWN, _ASSUMED, _STATUS)
     return _who_by_kernel(end, by_code) or _who_itself(end, by_code)
+
+
+def _who_by_policy(end: Exit, by_code: dict[FactCode, Fact]) -> Who | None:
+    policy = by_code.get(FactCode.POLICY_SIGNAL)
+    if policy is not None:
+        number = policy.values["number"]
+        signal = number if isinstance(number, int) else None
+        return Who(WhoKind.PERIMORTEM, How.SIGNAL, _OBSERVED, policy.source, signal=signal)
+    tree = by_code.get(FactCode.POLICY_TREE)
+    if tree is None or (end.kind is ExitKind.EXITED and end.code == 0):
+        return None
+    return Who(WhoKind.PERIMORTEM, How.TREE, Confidence.DERIVED, tree.source)
 
 
 def _who_without_end(end: Exit, *, has_crashed: bool) -> Who:

@@ -50,6 +50,8 @@ class FactCode(StrEnum):
     """[heartbeat, age_s, is_running]"""
     POLICY_SIGNAL = "policy-signal"
     """perimortem signalled it, because --on-hang asks for that [signal, before_s, is_windows]."""
+    POLICY_TREE = "policy-tree"
+    """Another process of its tree hung, and the whole tree was being ended [name, pid]."""
     CONSOLE_EVENT = "console-event"
     """[event, before_s]"""
     TERMINAL_SIGNAL = "terminal-signal"

@@ -34,6 +34,8 @@ class How(StrEnum):
     EXCEPTION = "exception"
     """An unhandled exception (Windows)."""
     SIGNAL = "signal"
+    TREE = "tree"
+    """The rest of its process tree was being ended."""
     OOM = "oom"
     SECCOMP = "seccomp"
     RLIMIT = "rlimit"

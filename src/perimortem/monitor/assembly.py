@@ -85,11 +85,9 @@ def build_monitor(
         work, dumps, base.reader, answer_crash, collect_stacks=settings.collect_stacks
     )
     effects = map_effects(work, hangs, policy, crashes, exits, listener)
-    recorders = RecorderWatch(
-        recorder_events, settings.run_dir, base.selector, base.targets, check, take_recorder
-    )
+    recorders = RecorderWatch(recorder_events, settings.run_dir, base, check, take_recorder)
     stack.callback(recorders.close)
-    pauses = LoopPauses(base.clock, base.timers, store.note_pause)
+    pauses = LoopPauses(base.clock, base.timers, store.note_pause, lambda: base.reader.starved_ns)
     stack.callback(pauses.close)
     _arm_timers(base, dumps, store, system_log, listener)
     return Monitor(Engine(base, check, hangs, effects, pauses), concluder, dumps, pauses)
@@ -104,7 +102,7 @@ def _arm_timers(
 ) -> None:
     now_ns = base.clock.monotonic_ns()
     # Delayed, so as not to compete with the target's start.
-    base.timers.call_later(now_ns, lambda _now_ns: base.reader.warm_up())
+    base.timers.call_later(now_ns, lambda _now_ns: _begin_reading(base))
     base.timers.call_later(now_ns, lambda _now_ns: store.warm_up())
     base.timers.call_later(now_ns, lambda _now_ns: dumps.warm_up())
     base.timers.call_later(now_ns + _TRACE_AFTER_NS, lambda _now_ns: system_log.begin_trace())
@@ -113,3 +111,9 @@ def _arm_timers(
         base.timers.call_every(
             interval_ns, now_ns, lambda now_ns: listener.on_tick(base.targets, now_ns)
         )
+
+
+def _begin_reading(base: Base) -> None:
+    base.reader.warm_up()
+    for target in base.targets:
+        base.reader.look_at_program(target.pid, target.process.executable)

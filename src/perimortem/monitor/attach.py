@@ -82,14 +82,14 @@ class Attacher:
         if refusal is not None and not self._tree.roots:
             raise refusal
 
-    def scan(self, now_ns: int) -> None:
+    def scan(self, _now_ns: int) -> None:
         """New processes that match, and children of watched ones."""
         for pid in self._wanted.find() if self._wanted.may_come else ():
             with suppress(PerimortemError):
                 process = find_process(pid)
                 if process not in self._tree.roots and pid not in self._tree.living:
                     self._attach(process, is_observed=len(self._tree.roots) < OBSERVED_MAX)
-        self._discovery.scan(now_ns)
+        self._discovery.scan_later()
 
     def _attach(self, process: ProcessRef, *, is_observed: bool) -> None:
         target = attach(

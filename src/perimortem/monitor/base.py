@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from perimortem.clock import Clock, SystemClock
 from perimortem.monitor.targets import Targets
 from perimortem.monitor.timers import Timers
+from perimortem.monitor.turns import Turns
 from perimortem.monitor.workers import WorkerPool
 from perimortem.reading import ProcessReader
 from perimortem.system import Helper, Selector, open_selector
@@ -15,12 +16,13 @@ from perimortem.system import Helper, Selector, open_selector
 
 @dataclass(frozen=True)
 class Base:
-    """One clock, one selector, one heap of timers, one pool of workers, one table of targets, one
-    reader of processes."""
+    """One clock, one selector, one heap of timers, one queue of long work, one pool of workers, one
+    table of targets, one reader of processes."""
 
     clock: Clock
     selector: Selector
     timers: Timers
+    turns: Turns
     targets: Targets
     pool: WorkerPool
     reader: ProcessReader
@@ -35,6 +37,7 @@ def open_base(stack: ExitStack) -> Base:
     clock = SystemClock()
     selector = open_selector()
     timers = Timers()
+    turns = Turns(timers, clock.monotonic_ns)
     pool = WorkerPool(selector, timers, clock.monotonic_ns, Helper)
     targets = Targets(selector, timers, clock)
     reader = ProcessReader(clock)
@@ -47,4 +50,4 @@ def open_base(stack: ExitStack) -> Base:
             target.close()
 
     stack.callback(close)
-    return Base(clock, selector, timers, targets, pool, reader)
+    return Base(clock, selector, timers, turns, targets, pool, reader)

@@ -95,7 +95,7 @@ class CommandReporter:
             for call in self._base.selector.wait(0):
                 call(now_ns)
             if self._settings.follow:
-                self._discovery.scan(now_ns)  # its orphans are our children by now
+                self._discovery.scan()  # its orphans are our children by now
             self._command.heartbeats.take_last_words(now_ns, set(self._tree.pids()))
 
     def complete_end(self, target: Target, incident: Incident) -> tuple[Incident, bool]:
@@ -134,10 +134,9 @@ class CommandReporter:
 
     def finish(self, engine: Engine, concluder: Concluder) -> Incident:
         """The command's incident, with the final state of the tree."""
-        now_ns = self._base.clock.monotonic_ns()
         left = []
         if self._settings.follow:
-            self._discovery.scan(now_ns)
+            self._discovery.scan()
             for member in self._tree.living.values():
                 left.append(describe_process(member, concluder.conclude(member)))
         engine.release_all()

@@ -59,7 +59,7 @@ class Collected:
     wall: WallClock
     """The time of the verdict."""
     monitor_pid: int
-    is_goodbye_unknowable: bool = False
+    leaves_unseen: bool | None = False
     """Its runtime exits by a direct system call (Go)."""
 
 
@@ -209,13 +209,14 @@ def _observe(target: Target, collected: Collected, end: Exit, ended_ns: int) -> 
         observed=target.observed(),
         recording_error=target.recorder_lost or target.recorder.error,
         has_agent=recording is not None and not target.recorder_lost,
-        leaves_unseen=collected.is_goodbye_unknowable,
+        leaves_unseen=collected.leaves_unseen,
         watch=target.watch,
         hang_open=target.open_hang is not None,
         hang_count=len(target.hangs),
         requests=tuple(target.requests),
         findings=collected.findings,
         monitor_pid=collected.monitor_pid,
+        noted=tuple(target.facts),
         has_crash_handler=target.has_crash_handler and recording is not None,
         crash=crash,
         crash_sender=_find_crash_sender(target, crash),

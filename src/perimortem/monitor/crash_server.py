@@ -23,6 +23,7 @@ from perimortem.monitor.base import Base
 from perimortem.monitor.cores import read_core
 from perimortem.monitor.lifecycle import Event
 from perimortem.monitor.target import Target
+from perimortem.monitor.turns import Steps
 from perimortem.proc import list_numbers, read_stat
 from perimortem.system import descriptors_max
 from perimortem.text import printable
@@ -32,10 +33,9 @@ from perimortem.wire.layout import FrameKind, Outcome
 
 CONNECTIONS_MAX = 2000
 """More than the programs of one machine that crash at once; each takes a descriptor. Arbitrary."""
-_MESSAGES_AT_ONCE = 16
+_MESSAGES_AT_ONCE = 4
 _ACCEPTED_AT_ONCE = 64
-_CORES_TURN_NS = 15_000_000
-"""How long cores are looked at in one turn of the loop. Arbitrary."""
+"""The rest follows in the next turn of the loop. Arbitrary, both."""
 
 FindTarget = Callable[[int, int], Target | None]
 """find(pid, now_ns): the target of this process, new or existing; None: not ours."""
@@ -67,7 +67,7 @@ class CrashServer:
         ``on_leave``: a target has removed its crash handler. What else it is watched for goes on."""
         self._listener = listener
         self._selector = base.selector
-        self._timers = base.timers
+        self._turns = base.turns
         self._clock = base.clock
         self._targets = base.targets
         self._reader = base.reader
@@ -147,7 +147,7 @@ class CrashServer:
             self._answer(client, encode_answer(FrameKind.PONG, value=message.value))
             return
         if message.kind is FrameKind.CORE:
-            self._take_core(client, received, message, now_ns)
+            self._take_core(client, received, message)
             return
         target = self._find_target(received.pid, now_ns) if received.pid > 0 else None
         if target is None or not target.is_alive:
@@ -160,9 +160,7 @@ class CrashServer:
         elif message.crash is not None and not client.is_answer_due:
             self._take_crash(client, target, message.crash)
 
-    def _take_core(
-        self, client: _Client, received: Received, message: Message, now_ns: int
-    ) -> None:
+    def _take_core(self, client: _Client, received: Received, message: Message) -> None:
         """Only root may report for the kernel.
 
         Answered at once: without that in a second, the helper keeps the core itself. The rest takes
@@ -173,18 +171,13 @@ class CrashServer:
         self._answer(client, encode_answer(FrameKind.WELCOME))
         client.is_answer_due = True
         self._cores.append((client, message))
-        if len(self._cores) == 1:
-            self._timers.call_later(now_ns, self._note_next_cores)
+        self._turns.take(self, self._note_cores())
 
-    def _note_next_cores(self, now_ns: int) -> None:
-        until_ns = self._clock.monotonic_ns() + _CORES_TURN_NS
-        while self._cores and self._clock.monotonic_ns() < until_ns:
+    def _note_cores(self) -> Steps:
+        while self._cores:
             client, message = self._cores.popleft()
-            self._note_core(client, message, now_ns)
-        if self._cores:
-            self._timers.call_later(
-                now_ns + 1, self._note_next_cores
-            )  # in the next turn of the loop
+            self._note_core(client, message, self._clock.monotonic_ns())
+            yield True
 
     def _note_core(self, client: _Client, message: Message, now_ns: int) -> None:
         """Cores of our own processes are not collected."""

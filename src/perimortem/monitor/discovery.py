@@ -7,6 +7,7 @@ the children of living members, once a second, or when the system announces it.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
@@ -17,12 +18,13 @@ from perimortem.errors import MalformedInput, PerimortemError, ProcessGone
 from perimortem.exits.sources import ExitWatch, open_exit_watch, open_gone_watch
 from perimortem.hangs.target import TargetWatch
 from perimortem.model.process import ProcessRef
+from perimortem.monitor.base import Base
 from perimortem.monitor.recorder_link import RecorderLink
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.target import Target
 from perimortem.monitor.tree import LIVING_MAX, ProcessTree, is_dump_worker
+from perimortem.monitor.turns import Steps
 from perimortem.proc import list_children, read_stat, read_tracer
-from perimortem.reading import ProcessReader
 from perimortem.recorder import RecorderFile, recorder_path
 from perimortem.recorder.sweep import read_name
 
@@ -37,7 +39,7 @@ class Discovery:
         self,
         tree: ProcessTree,
         settings: Settings,
-        reader: ProcessReader,
+        base: Base,
         helper_pids: Callable[[], set[int]] = set,
         list_orphans: Callable[[], list[int]] | None = None,
     ) -> None:
@@ -45,7 +47,9 @@ class Discovery:
         parents may be gone."""
         self._tree = tree
         self._settings = settings
-        self._reader = reader
+        self._clock = base.clock
+        self._reader = base.reader
+        self._turns = base.turns
         self._helper_pids = helper_pids
         self._list_orphans = list_orphans
         self._known: set[ProcessRef] = set()
@@ -60,30 +64,43 @@ class Discovery:
             return
         try:
             # A nested monitor has its own recorders, and its targets are in our tree too.
-            if recorder.monitor_pid in (os.getpid(), *self._tree.pids()):
+            if recorder.monitor_pid == os.getpid() or self._tree.has(recorder.monitor_pid):
                 self._adopt(process, recorder.parent_pid, now_ns, recorder.process_name)
         finally:
             recorder.close()
 
-    def scan(self, now_ns: int) -> None:
+    def scan_later(self) -> None:
+        """:meth:`scan`, in turns."""
+        self._turns.take(self, self._scan_steps())
+
+    def scan(self) -> None:
         """Find members without an agent: children of known members, and orphans.
 
         An orphan that has ended waits for us to reap it."""
-        self._scan_below(self._tree.pids(), now_ns)
-        self.take_orphans(now_ns)
-        self._forget()
-        for member in self._tree.living.values():
-            if not member.process.command_line:  # it could not be read in time
-                for name, value in self._reader.read_variables(member.pid, LABELS).items():
-                    member.label(name, value)
-            member.rename(self._reader.renew_process_info(member.process))
+        deque(self._scan_steps(), maxlen=0)
 
-    def take_orphans(self, now_ns: int) -> None:
+    def _scan_steps(self) -> Steps:
+        yield from self._scan_below(self._tree.pids())
+        self.take_orphans()
+        self._forget()
+        for member in list(self._tree.living.values()):
+            if member.is_alive:
+                self._renew(member)
+                yield True
+
+    def _renew(self, member: Target) -> None:
+        if not member.process.command_line:  # it could not be read in time
+            for name, value in self._reader.read_variables(member.pid, LABELS).items():
+                member.label(name, value)
+        member.rename(self._reader.renew_process_info(member.process))
+
+    def take_orphans(self) -> None:
         """Members that lost their parent."""
         if self._list_orphans is not None:
             orphans = self._list_orphans()
+            now_ns = self._clock.monotonic_ns()
             found = [pid for pid in orphans if self._take(pid, None, now_ns)]
-            self._scan_below(found, now_ns)
+            deque(self._scan_below(found), maxlen=0)
 
     def take_new(self, pid: int, now_ns: int) -> bool:
         """The system announced that this process descends from a member."""
@@ -112,20 +129,25 @@ class Discovery:
                     os.unlink(path)
 
     def _descends_from_ours(self, pid: int) -> bool:
-        known = {os.getpid(), *self._tree.pids()}
         for _ in range(_GENERATIONS_MAX):
             facts = read_stat(pid)
             if facts is None:
                 return False
-            if facts.parent_pid in known:
+            if facts.parent_pid == os.getpid() or self._tree.has(facts.parent_pid):
                 return True
             pid = facts.parent_pid
         return False
 
-    def _scan_below(self, waiting: list[int], now_ns: int) -> None:
+    def _scan_below(self, parents: list[int]) -> Steps:
+        waiting = deque(parents)
         while waiting:
-            children = list_children(waiting)
-            waiting = [pid for parent, pid in children if self._take(pid, parent, now_ns)]
+            parent = waiting.popleft()
+            now_ns = self._clock.monotonic_ns()
+            for _, pid in list_children([parent]):
+                if self._take(pid, parent, now_ns):
+                    waiting.append(pid)
+                    yield True
+            yield True
 
     def _take(self, pid: int, parent_pid: int | None, now_ns: int) -> bool:
         """``parent_pid``: None for an orphan, which we must reap even if it ended long ago."""
@@ -163,7 +185,8 @@ class Discovery:
         except PerimortemError:
             self._leave_unwatched(process)
             return False
-        info = self._reader.collect_process_info(process)
+        met = self._reader.meet(process, LABELS)
+        info = met.info
         if not info.command_line and recorded_name:
             info = replace(info, name=recorded_name)
         self._tree.add_member(
@@ -180,7 +203,7 @@ class Discovery:
                 parent_pid=parent_pid,
                 is_met_dead=is_met_dead,
                 is_command=False,
-                labels=self._reader.read_variables(process.pid, LABELS),
+                labels=met.variables,
             )
         )
         return True

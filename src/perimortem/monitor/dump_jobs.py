@@ -21,7 +21,8 @@ from perimortem.dumping.protocol import (
     encode_request,
 )
 from perimortem.model.dump import DumpOptions, DumpResult, MinidumpType, Pause
-from perimortem.monitor.workers import Answer, Job, WorkerKind, WorkerPool
+from perimortem.monitor.jobs import Answer, Job, WorkerKind
+from perimortem.monitor.workers import WorkerPool
 
 WORKER = Path(dumping.__file__).with_name("worker.py")
 _ANSWER_MAX_BYTES = 1 << 20

@@ -60,7 +60,9 @@ def dump_process(
             on_progress=on_progress,
         )
         while not results:
-            for call in base.selector.wait(1.0):
+            due_ns = base.timers.next_due_ns()
+            wait_ns = 0 if due_ns is None else max(0, due_ns - base.clock.monotonic_ns())
+            for call in base.selector.wait(None if due_ns is None else wait_ns / 1e9):
                 call(base.clock.monotonic_ns())
             for call in base.timers.take_due(base.clock.monotonic_ns()):
                 call(base.clock.monotonic_ns())

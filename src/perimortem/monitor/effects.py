@@ -31,6 +31,10 @@ def map_effects(
         hangs.forget(target)
         crashes.forget(target)
 
+    def collect_status(target: Target) -> None:
+        policy.note_end(target)  # not later: its parents react to its end, too
+        exits.collect_status(target)
+
     def close(target: Target) -> None:
         exits.close(target)
         policy.note_end(target)
@@ -53,7 +57,7 @@ def map_effects(
         Effect.ANSWER_CRASH: crashes.answer,
         Effect.EXAMINE_CRASH: crashes.examine,
         Effect.RECORD: exits.record,
-        Effect.COLLECT_STATUS: exits.collect_status,
+        Effect.COLLECT_STATUS: collect_status,
         Effect.CONCLUDE: exits.conclude,
         Effect.CANCEL_WORK: cancel_work,
         Effect.STORE_END: exits.store,

@@ -19,12 +19,10 @@ from perimortem.monitor.hang_effects import HangEffects
 from perimortem.monitor.heartbeat_check import HeartbeatCheck
 from perimortem.monitor.lifecycle import Effect, Event, UnexpectedEvent
 from perimortem.monitor.loop_pauses import LoopPauses
+from perimortem.monitor.turns import TURN_NS
 
 _DRAIN_NS = 1_000_000_000
 """How long after the last end others are still collected; new ones might keep coming. Arbitrary."""
-
-_TURN_NS = 15_000_000
-"""How long what is ready together is worked on before the next look at what is ready. Arbitrary."""
 
 
 class Engine:
@@ -41,6 +39,7 @@ class Engine:
         self._selector = base.selector
         self._clock = base.clock
         self._timers = base.timers
+        self._turns = base.turns
         self._targets = base.targets
         self._check = check
         self._hangs = hangs
@@ -68,7 +67,11 @@ class Engine:
             # Ends that coincide with the last one are reported, too.
             now_ns = self._clock.monotonic_ns()
             drain_until_ns = drain_until_ns or now_ns + _DRAIN_NS
-            if now_ns > drain_until_ns or not self._take_ready(0):
+            if now_ns > drain_until_ns:
+                return
+            if self._turns.has_work:
+                self.run_once()
+            elif not self._take_ready(0):
                 return
 
     def run_once(self) -> None:
@@ -126,7 +129,7 @@ class Engine:
         self._rebase_if_late(due_ns, now_ns)
         for call in calls:
             call(now_ns)
-        self._turn_until_ns = self._clock.monotonic_ns() + _TURN_NS
+        self._turn_until_ns = self._clock.monotonic_ns() + TURN_NS
         # Only now: a signal and the end that it caused may be ready together, in any order.
         self._take_events()
         return bool(calls) or self._targets.has_work

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import perimortem.examine
 from perimortem.examine.protocol import Question, decode_answer, encode_question
 from perimortem.model.process import ProcessRef
-from perimortem.monitor.workers import Answer, Job, WorkerKind, WorkerPool
+from perimortem.monitor.jobs import Answer, Job, WorkerKind
+from perimortem.monitor.workers import WorkerPool
 from perimortem.proc import is_stopped
 from perimortem.system import let_run
 

@@ -8,6 +8,7 @@ from perimortem.analysis.observations import Request
 from perimortem.clock import Clock
 from perimortem.exits.signals import SIGABRT, SIGKILL, SIGTERM
 from perimortem.model.exits import Sender
+from perimortem.model.fact import FactCode, observed
 from perimortem.model.process import ProcessRef
 from perimortem.monitor.family import Family
 from perimortem.monitor.lifecycle import Awaited, Event
@@ -53,11 +54,14 @@ class HangPolicy:
         for member in now:
             self._work.post(member, Event.END_REQUESTED)
         later = [member for member in members if member not in now]
+        hung = target.process
+        for member in later:  # it may react to the end of the others before it is asked to end
+            member.note(observed(FactCode.POLICY_TREE, "monitor", name=hung.name, pid=hung.ref.pid))
         if later:
             self._put_off.append(({member.ref for member in now}, later))
 
     def note_end(self, target: Target) -> None:
-        """It has ended; the others of its tree may be due."""
+        """It has ended, or was let go; the others of its tree may be due."""
         for hung, rest in list(self._put_off):
             hung.discard(target.ref)
             if not hung:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
 from perimortem.model.process import ProcessRef
+from perimortem.monitor.base import Base
 from perimortem.monitor.heartbeat_check import HeartbeatCheck
-from perimortem.monitor.targets import Targets
+from perimortem.monitor.turns import Steps
 from perimortem.recorder import RecorderEvents, recorder_path
 from perimortem.recorder.sweep import read_name
-from perimortem.system import Selector
 
 TakeRecorder = Callable[[ProcessRef, int], None]
 """take(process, now_ns): a recorder that belongs to no target (yet)."""
@@ -32,19 +33,22 @@ class RecorderWatch:
         self,
         events: RecorderEvents | None,
         run_dir: Path,
-        selector: Selector,
-        targets: Targets,
+        base: Base,
         check: HeartbeatCheck,
         take_unknown: TakeRecorder = lambda _process, _now_ns: None,
     ) -> None:
         self._run_dir = run_dir
-        self._selector = selector
-        self._targets = targets
+        self._selector = base.selector
+        self._clock = base.clock
+        self._targets = base.targets
+        self._turns = base.turns
         self._check = check
         self._take_unknown = take_unknown
         self._events = events
+        self._names: deque[str] = deque()
+        """Announced, and not yet looked at."""
         if events is not None:
-            selector.register(events.waitable(), self._receive)
+            base.selector.register(events.waitable(), self._receive)
 
     def close(self) -> None:
         if self._events is not None:
@@ -52,26 +56,37 @@ class RecorderWatch:
             self._events.close()
             self._events = None
 
-    def _receive(self, now_ns: int) -> None:
-        """While there is other work, no new processes are taken: one that forks without end makes them
-        faster than their ends can be worked on. They stay announced."""
-        if self._targets.has_work:
-            return
+    def _receive(self, _now_ns: int) -> None:
+        if self._names or self._targets.has_work:
+            return  # the others stay announced
         assert self._events is not None
         try:
-            names = list(self._events.receive())
+            self._names += self._events.receive()
         except OSError:  # the directory is gone: from now on recorders are polled for
             self.close()
             return
-        for name in names:
-            identity = read_name(name)
-            if identity is None:
-                continue
-            process = ProcessRef(*identity)
-            if recorder_path(self._run_dir, process).name != name:
-                continue  # not finished yet
-            target = self._targets.get(process)
-            if target is None:
-                self._take_unknown(process, now_ns)
-            elif target.is_alive:
-                self._check.take_recorder_event(target, now_ns)
+        if self._names:
+            self._turns.take(self, self._take_names())
+
+    def _take_names(self) -> Steps:
+        """While there is other work, no new processes are taken: one that forks without end makes them
+        faster than their ends can be worked on."""
+        while self._names:
+            if self._targets.has_work:
+                yield False
+            else:
+                self._take_name(self._names.popleft(), self._clock.monotonic_ns())
+                yield True
+
+    def _take_name(self, name: str, now_ns: int) -> None:
+        identity = read_name(name)
+        if identity is None:
+            return
+        process = ProcessRef(*identity)
+        if recorder_path(self._run_dir, process).name != name:
+            return  # not finished yet
+        target = self._targets.get(process)
+        if target is None:
+            self._take_unknown(process, now_ns)
+        elif target.is_alive:
+            self._check.take_recorder_event(target, now_ns)

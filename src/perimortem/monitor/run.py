@@ -74,7 +74,7 @@ def _watch(
         return command.helper_pids | base.helper_pids() | store.pids()
 
     tree = ProcessTree(base.targets)
-    discovery = Discovery(tree, settings, base.reader, list_helpers, command.list_orphans)
+    discovery = Discovery(tree, settings, base, list_helpers, command.list_orphans)
     root = open_command_target(process, argv, command, settings, base, tree, bool(sockets))
     tree.add_root(root)
     server = None
@@ -108,7 +108,8 @@ def _watch(
     )
     link = CommandLink(command, root, settings, base, tree, discovery, interrupts, list_helpers)
     if settings.follow:
-        base.timers.call_every(_SCAN_INTERVAL_NS, base.clock.monotonic_ns(), discovery.scan)
+        now_ns = base.clock.monotonic_ns()
+        base.timers.call_every(_SCAN_INTERVAL_NS, now_ns, lambda _now_ns: discovery.scan_later())
     raise_own_limits()
     listener.on_start(
         root.process, command.preload, root.sources, settings.policy, follow=settings.follow

@@ -81,7 +81,7 @@ def serve(
             base.selector.unregister(end_requests.waitable())  # it stays ready
             monitor.engine.stop()
 
-        base.selector.register(end_requests.waitable(), stop)
+        base.selector.register(end_requests.waitable(), stop, comes_first=True)
         programs.take_over()
         listener.on_serve(sockets.address)
         if exit_when_idle:

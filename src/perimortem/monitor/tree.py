@@ -65,6 +65,11 @@ class ProcessTree:
         """All living members whose identity is certain, roots first."""
         return [t.pid for t in (*self.roots.values(), *self.living.values()) if t.is_alive]
 
+    def has(self, pid: int) -> bool:
+        """It is one of :meth:`pids`."""
+        members = (self.living.get(pid), *self.roots.values())
+        return any(t is not None and t.pid == pid and t.is_alive for t in members)
+
     def note_end(self, target: Target, incident: Incident) -> None:
         """A member's verdict."""
         self.living.pop(target.pid, None)

@@ -61,9 +61,7 @@ def watch_processes(
         store = WrittenStore(base, writer)
         stack.callback(store.close)
         reporter = WatchReporter(tree, listener)
-        discovery = Discovery(
-            tree, settings, base.reader, lambda: base.helper_pids() | store.pids()
-        )
+        discovery = Discovery(tree, settings, base, lambda: base.helper_pids() | store.pids())
         monitor = build_monitor(
             base,
             settings,
@@ -83,7 +81,7 @@ def watch_processes(
             base.selector.unregister(end_requests.waitable())  # it stays ready
             monitor.engine.stop()
 
-        base.selector.register(end_requests.waitable(), stop)
+        base.selector.register(end_requests.waitable(), stop, comes_first=True)
         if settings.follow:
             now_ns = base.clock.monotonic_ns()
             base.timers.call_every(_SCAN_INTERVAL_NS, now_ns, attacher.scan)

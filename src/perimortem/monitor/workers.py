@@ -1,109 +1,19 @@
-"""Workers: processes that each answer one request about a target and exit. Nothing here blocks on them.
+"""The pool of workers. Nothing here blocks on them.
 
-A worker reads its request from standard input and writes its answer to standard output. It has a
-deadline, its answer has a size limit, and no matter what a broken target does to it, the monitor goes
-on. A process is held by one worker at a time; further jobs for it wait for their turn.
+A process is held by one worker at a time; further jobs for it wait for their turn.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable
 
+from perimortem.monitor.jobs import Answer, Job, Launch, Worker, WorkerKind
 from perimortem.monitor.timers import Timers
+from perimortem.monitor.worker_run import WorkerRun
 from perimortem.system import Selector
 
-
-class Worker(Protocol):
-    """A started process (``system.Helper``)."""
-
-    rest: bytes
-
-    @property
-    def pid(self) -> int: ...
-
-    @property
-    def is_running(self) -> bool: ...
-
-    def waitable(self) -> int:
-        """Ready when there is something to :meth:`read`."""
-
-    def ask(self, question: bytes) -> None:
-        """Write the request and close its standard input."""
-
-    def read(self) -> bytes | None:
-        """A part of the answer, empty at its end; None: nothing yet."""
-
-    def kill(self) -> None: ...
-
-    def end(self, patience_s: float) -> int:
-        """Its status; after ``patience_s`` it is killed."""
-
-
-class Launch(Protocol):
-    """Starts a worker. Raises OSError."""
-
-    def __call__(
-        self, argv: Sequence[str], environment: Mapping[str, str], *, own_session: bool
-    ) -> Worker: ...
-
-
-@dataclass(frozen=True)
-class WorkerKind:
-    """One program that does one kind of work."""
-
-    name: str
-    """In messages: "the dump worker"."""
-    argv: tuple[str, ...]
-    environment: Callable[[], dict[str, str]]
-    own_session: bool
-    """Ctrl-C does not reach it."""
-    answer_max_bytes: int
-    patience_s: float
-    """How long it may take to exit once it has answered."""
-    at_once_max: int
-    has_spare: bool = False
-    """One is started before it is needed."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The outcome of a job."""
-
-    output: bytes
-    failure: str | None
-    """Why the output cannot be trusted; None if the worker ended by itself."""
-    status: int
-    worker_pid: int
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """One request for one worker."""
-
-    kind: WorkerKind
-    held_pid: int | None
-    """The process that the worker may stop; None if it stops none."""
-    deadline_s: float | None
-    prepare: Callable[[], bytes | None]
-    """Called when the job's turn comes; returns the request, or None if it is no longer wanted."""
-    clean_up: Callable[[Answer], None]
-    """Called once after the worker has ended, for any reason."""
-    done: Callable[[Answer], None]
-    """Called once after that, unless the job was cancelled or its request was not wanted."""
-    on_output: Callable[[bytes], None] = lambda _output: None
-    """Called with all output so far whenever there is more."""
-    is_urgent: bool = False
-    """Takes precedence over other jobs."""
-
-
-@dataclass(eq=False)
-class _Running:
-    job: Job
-    worker: Worker
-    output: bytes = b""
+_SPARE_PATIENCE_S = 1.0
 
 
 class WorkerPool:
@@ -118,13 +28,15 @@ class WorkerPool:
         self._launch = launch
         self._spares: dict[WorkerKind, Worker] = {}
         self._waiting: list[Job] = []
-        self._running: list[_Running] = []
+        self._running: list[WorkerRun] = []
         self._is_starting = False
 
     def warm_up(self, kind: WorkerKind) -> None:
         """Start the spare worker, so that a job need not wait for an interpreter."""
         spare = self._spares.get(kind)
-        if spare is None or not spare.is_running:
+        if spare is not None and spare.poll() is not None:
+            self._spares.pop(kind).close()
+        if kind not in self._spares:
             with contextlib.suppress(OSError):  # no descriptors, no memory: retried on demand
                 self._spares[kind] = self._start(kind)
 
@@ -138,12 +50,13 @@ class WorkerPool:
         self._start_waiting()
 
     def cancel(self, job: Job) -> None:
-        """Cancel it, if it has not ended; ``clean_up`` is called, ``done`` is not."""
+        """Cancel it, if it has not ended. ``done`` is not called, and nothing waits for its worker:
+        ``clean_up`` follows when that has ended, and until then it counts as running."""
         if job in self._waiting:
             self._waiting.remove(job)
-        for running in [r for r in self._running if r.job is job]:
-            self._stop(running, "was cancelled", patience_s=0)
-        self._start_waiting()
+        for run in self._running:
+            if run.job is job:
+                run.cancel()
 
     @property
     def is_working(self) -> bool:
@@ -152,7 +65,7 @@ class WorkerPool:
 
     def holds(self, pid: int) -> bool:
         """A worker works on this process, or will."""
-        jobs = (*self._waiting, *(running.job for running in self._running))
+        jobs = (*self._waiting, *(run.job for run in self._running))
         return any(job.held_pid == pid for job in jobs)
 
     @property
@@ -162,17 +75,22 @@ class WorkerPool:
 
     def pids(self) -> set[int]:
         """The workers, spare and busy."""
-        workers = (*self._spares.values(), *(running.worker for running in self._running))
-        return {worker.pid for worker in workers}
+        spares = {worker.pid for worker in self._spares.values()}
+        return spares | {run.pid for run in self._running}
 
     def close(self) -> None:
         """End all. Their targets are released by the workers, by the kernel, or by the clean-up."""
         self._waiting.clear()
-        for running in list(self._running):
-            self._stop(running, "was ended with the watch", patience_s=0)
-        for kind, spare in self._spares.items():
+        for run in self._running:
+            run.begin_close()
+        for spare in self._spares.values():
             spare.kill()
-            spare.end(kind.patience_s)
+        for run in self._running:
+            run.job.clean_up(run.close())
+        self._running.clear()
+        for spare in self._spares.values():
+            spare.end(_SPARE_PATIENCE_S)
+            spare.close()
         self._spares.clear()
 
     def _start(self, kind: WorkerKind) -> Worker:
@@ -212,46 +130,17 @@ class WorkerPool:
             job.clean_up(answer)
             job.done(answer)
             return
-        running = _Running(job, worker)
-        self._running.append(running)
-        self._selector.register(worker.waitable(), lambda _now_ns: self._read(running))
-        if job.deadline_s is not None:
-            due_ns = self._now_ns() + int(job.deadline_s * 1e9)
-            self._timers.arm(running, due_ns, lambda _now_ns: self._expire(running))
-        worker.ask(question)
+        self._running.append(
+            WorkerRun(
+                job, worker, question, self._selector, self._timers, self._now_ns, self._finish
+            )
+        )
 
-    def _read(self, running: _Running) -> None:
-        if running not in self._running:
-            return  # already ended, by another event
-        part = running.worker.read()
-        if part is None:
-            return
-        running.output += part
-        if len(running.output) > running.job.kind.answer_max_bytes:
-            self._finish(running, "wrote too much output and was ended", patience_s=0)
-        elif part:
-            running.job.on_output(running.output)
-        else:
-            self._finish(running, None, patience_s=running.job.kind.patience_s)
-
-    def _expire(self, running: _Running) -> None:
-        self._finish(running, "took too long and was ended", patience_s=0)
-
-    def _finish(self, running: _Running, why: str | None, *, patience_s: float) -> None:
-        answer = self._stop(running, why, patience_s=patience_s)
-        running.job.done(answer)
+    def _finish(self, run: WorkerRun, answer: Answer) -> None:
+        self._running.remove(run)
+        run.job.clean_up(answer)
+        if not run.is_cancelled:
+            run.job.done(answer)
         self._start_waiting()
-        if running.job.kind.has_spare:  # not before: it would compete with the job for a processor
-            self.warm_up(running.job.kind)
-
-    def _stop(self, running: _Running, why: str | None, *, patience_s: float) -> Answer:
-        job, worker = running.job, running.worker
-        self._running.remove(running)
-        self._selector.unregister(worker.waitable())
-        self._timers.disarm(running)
-        status = worker.end(patience_s)
-        output = running.output + worker.rest[: job.kind.answer_max_bytes]
-        failure = None if why is None else f"{job.kind.name} {why} (status {status})"
-        answer = Answer(output, failure, status, worker.pid)
-        job.clean_up(answer)
-        return answer
+        if run.job.kind.has_spare:  # not before: it would compete with the job for a processor
+            self.warm_up(run.job.kind)

@@ -52,6 +52,7 @@ _WHO: dict[How, str] = {
     How.FAULT: "itself",
     How.EXCEPTION: "itself, by an exception that was not handled",
     How.SIGNAL: "a signal",
+    How.TREE: "the end of its process tree",
     How.OOM: "the kernel: out of memory",
     How.SECCOMP: "the kernel: its seccomp filter does not allow the system call",
     How.RLIMIT: "the kernel: a resource limit was reached",
@@ -153,8 +154,10 @@ _SENTENCES: dict[FactCode, Callable[[Values], str]] = {
     FactCode.ENDED_BY_THREAD: lambda _: "it was ended from another thread than main",
     FactCode.GOODBYE: lambda _: "it said goodbye",
     FactCode.NO_GOODBYE: lambda _: "it said no goodbye",
-    FactCode.GOODBYE_UNKNOWABLE: lambda _: (
+    FactCode.GOODBYE_UNKNOWABLE: lambda v: (
         "a Go program exits by a direct system call: whether it meant to cannot be known"
+        if v.get("is_program_known", True)
+        else "its program could not be read: whether it meant to exit is not known"
     ),
     FactCode.NO_AGENT: lambda v: (
         "it was only watched from outside, so whether it meant to exit cannot be known"
@@ -165,6 +168,9 @@ _SENTENCES: dict[FactCode, Callable[[Values], str]] = {
     FactCode.LAST_BEAT: _last_beat,
     FactCode.NEVER_BEAT: _never_beat,
     FactCode.POLICY_SIGNAL: _policy_signal,
+    FactCode.POLICY_TREE: lambda v: (
+        f"perimortem was ending its process tree because of --on-hang: {v['name']} ({v['pid']}) hung"
+    ),
     FactCode.CONSOLE_EVENT: lambda v: (
         f"{v['event']} came {_before(v)} to every process attached to the console"
     ),

@@ -28,7 +28,7 @@ class FakeSelector:
         """The next wait hands out its call, if it is registered by then."""
         self._ready.append(waitable)
 
-    def register(self, waitable: int, call: Call) -> None:
+    def register(self, waitable: int, call: Call, *, comes_first: bool = False) -> None:
         assert waitable not in self.registered, "registered twice"
         self.registered[waitable] = call
 

@@ -18,14 +18,19 @@ class FakeWorker:
         self.status: int | None = None
         """None while it runs."""
         self.was_killed = False
-        self.rest = b""
+        self.ignores_terminate = False
+        self.ignores_kill = False
+        self.is_closed = False
         self._selector = selector
         self._waitable = selector.new_waitable()
         self._output: list[bytes] = []
 
-    @property
-    def is_running(self) -> bool:
-        return self.status is None
+    def poll(self) -> int | None:
+        return self.status
+
+    def terminate(self) -> None:
+        if not self.ignores_terminate:
+            self.kill()
 
     def answer(self, output: bytes) -> None:
         """It writes its answer and ends well."""
@@ -52,14 +57,17 @@ class FakeWorker:
         return self._output.pop(0) if self._output else None
 
     def kill(self) -> None:
-        self.was_killed = True
-        self.status = -9
+        if self.status is None and not self.ignores_kill:
+            self.was_killed = True
+            self.die()
 
     def end(self, patience_s: float) -> int:
-        if self.status is None:
-            self.kill()
-        assert self.status is not None
-        return self.status
+        self.kill()
+        return -1 if self.status is None else self.status
+
+    def close(self) -> None:
+        assert not self.is_closed
+        self.is_closed = True
 
 
 class FakeLauncher:
@@ -87,6 +95,6 @@ class FakeLauncher:
             worker
             for worker in self.started
             if worker.question is not None
-            and worker.is_running
+            and worker.status is None
             and worker.argv[-1].replace("\\", "/").endswith(program)
         ]

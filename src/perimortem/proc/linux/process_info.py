@@ -93,12 +93,18 @@ def renew_process_info(
     return replace(collect(target.ref), started_at_ns=target.started_at_ns)
 
 
-def leaves_by_own_system_call(executable: str) -> bool:
-    """Go's runtime calls exit_group itself, bypassing every hook. Reads the program, wherever it is."""
+def leaves_by_own_system_call(program: int | str) -> bool | None:
+    """Go's runtime calls exit_group itself, bypassing every hook. Reads the program, wherever it is.
+
+    ``program``: its file, or the pid of a process that runs it, which works for a deleted one, too. None
+    if it cannot be read."""
     try:
-        fd = _open_regular(executable)
+        if isinstance(program, int):
+            fd = os.open(f"/proc/{program}/exe", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        else:
+            fd = _open_regular(program)
     except OSError:
-        return False
+        return None
     try:
 
         def read(offset: int, size: int) -> bytes:
@@ -107,7 +113,7 @@ def leaves_by_own_system_call(executable: str) -> bool:
         elf = read_elf(read)
         return elf is not None and is_go_program(elf, read)
     except OSError:
-        return False
+        return None
     finally:
         os.close(fd)
 

@@ -87,6 +87,6 @@ def renew_process_info(
     return target if now.executable is None else replace(now, started_at_ns=target.started_at_ns)
 
 
-def leaves_by_own_system_call(executable: str) -> bool:
+def leaves_by_own_system_call(program: int | str) -> bool | None:
     """Bypassing every hook: on Windows ExitProcess notifies every library."""
     return False

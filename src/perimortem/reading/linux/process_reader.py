@@ -11,8 +11,10 @@ import select
 import signal
 import sys
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 assert sys.platform == "linux"
@@ -21,11 +23,17 @@ import msgspec
 
 from perimortem.clock import Clock
 from perimortem.model.process import ProcessInfo, ProcessRef
-from perimortem.proc import identify_process, renew_process_info
+from perimortem.proc import identify_process, read_stat, renew_process_info
+from perimortem.reading.met import Met
 from perimortem.system import Service
 
 PATIENCE_S = 0.03
-"""In the loop, which pauses for that long. On a busy machine an answer takes a few milliseconds."""
+"""In the loop, which pauses for that long. An answer takes 0.1 ms."""
+_STARVED_NS = 300_000_000
+"""For so long it is waited for beyond that, while the child could answer and has no processor."""
+_SLICE_NS = 10_000_000
+_STARVED_PART = 4
+"""A fourth of that counts as waiting for an answer."""
 _FREE_NS = 2_000_000
 """What an answer may take without being counted as waiting."""
 _CREDIT_MAX_NS = 60_000_000
@@ -50,6 +58,8 @@ class _Question:
 
     key: int | str
     asked_ns: int
+    keep: Callable[[bytes], None] | None = None
+    """Takes an answer that is not waited for."""
 
 
 class ProcessReader:
@@ -63,6 +73,8 @@ class ProcessReader:
         self._killed: list[Service] = []
         self._silent: dict[int | str, int] = {}
         """Until when what did not answer is left alone (pid, or a path)."""
+        self.starved_ns = 0
+        """How long in all the child had no processor while it was waited for."""
         self._credit_ns = _CREDIT_MAX_NS
         self._credited_ns = clock.monotonic_ns()
         self._leaves: dict[str, bool] = {}
@@ -77,13 +89,23 @@ class ProcessReader:
         self._bury()
         return {service.pid for service in (*self._killed, self._service) if service is not None}
 
+    def meet(
+        self, process: ProcessRef, variables: tuple[str, ...], patience_s: float = PATIENCE_S
+    ) -> Met:
+        """Name, program and command line, and of its environment these ``variables``."""
+        arguments = (process.pid, process.start_time_ticks, variables)
+        met: Met | None
+        met = self._ask(process.pid, Met, "meet", *arguments, patience_s=patience_s)
+        if met is None:
+            return Met(identify_process(process), {})
+        self.look_at_program(process.pid, met.info.executable)
+        return met
+
     def collect_process_info(
         self, process: ProcessRef, patience_s: float = PATIENCE_S
     ) -> ProcessInfo:
         """Name, program and command line; the command line is empty if it could not be read in time."""
-        arguments = (process.pid, process.start_time_ticks)
-        info = self._ask(process.pid, ProcessInfo, "describe", *arguments, patience_s=patience_s)
-        return identify_process(process) if info is None else info
+        return self.meet(process, (), patience_s).info
 
     def renew_process_info(self, target: ProcessInfo) -> ProcessInfo:
         """The same process under its current name, and with its command line if that was unknown."""
@@ -110,18 +132,33 @@ class ProcessReader:
         """True if that is not known."""
         return self._ask(pid, bool, "maps_file", pid, inode, part) is not False
 
-    def leaves_by_own_system_call(self, executable: str | None) -> bool:
-        """True if that is not known."""
+    def look_at_program(self, pid: int, executable: str | None) -> None:
+        """While it lives: when it ends, its file may be deleted, or another one.
+
+        For :meth:`leaves_by_own_system_call`; the answer is not waited for."""
+        if executable is None or executable in self._leaves:
+            return
+        if self._silent.get(executable, 0) <= self._clock.monotonic_ns():
+            keep = partial(self._keep_leaves, executable)
+            self._send(executable, "leaves_by_own_system_call", pid, keep=keep)
+
+    def leaves_by_own_system_call(self, executable: str | None) -> bool | None:
+        """None if that is not known."""
         if executable is None:
-            return False
+            return None
         if executable not in self._leaves:
-            leaves = self._ask(executable, bool, "leaves_by_own_system_call", executable)
-            if leaves is None:
-                return True
+            leaves: bool | None
+            leaves = self._ask(executable, bool | None, "leaves_by_own_system_call", executable)
+            if executable not in self._leaves and leaves is not None:
+                self._leaves[executable] = leaves
+        return self._leaves.get(executable)
+
+    def _keep_leaves(self, executable: str, line: bytes) -> None:
+        leaves = msgspec.json.decode(line, type=bool | None)
+        if leaves is not None:
             if len(self._leaves) >= _CACHED_MAX:
                 self._leaves.clear()
             self._leaves[executable] = leaves
-        return self._leaves[executable]
 
     def read_change(self, path: str) -> tuple[int, int, int] | None:
         found: tuple[int, int, int] | None
@@ -144,15 +181,16 @@ class ProcessReader:
         patience_s: float = PATIENCE_S,
     ) -> Any:
         """None: not known in time."""
-        begin_ns = self._clock.monotonic_ns()
+        begin_ns, starved_ns = self._clock.monotonic_ns(), self.starved_ns
         patience_ns = self._choose_patience(begin_ns, int(patience_s * 1e9))
         self._give_up_stuck(begin_ns)
         if self._silent.get(key, 0) > begin_ns or not patience_ns or not self._open():
             return None
         question = self._send(key, name, *arguments)
         line = self._await_answer(question, begin_ns + patience_ns)
-        took_ns = self._clock.monotonic_ns() - begin_ns
-        self._credit_ns -= max(0, took_ns - _FREE_NS)
+        starved_ns = self.starved_ns - starved_ns
+        took_ns = self._clock.monotonic_ns() - begin_ns - starved_ns
+        self._credit_ns -= max(0, took_ns - _FREE_NS) + starved_ns // _STARVED_PART
         return None if line is None else msgspec.json.decode(line, type=wanted)
 
     def _choose_patience(self, now_ns: int, wanted_ns: int) -> int:
@@ -173,8 +211,14 @@ class ProcessReader:
                 self._service = Service(_SERVICE, None)
         return self._service is not None
 
-    def _send(self, key: int | str, name: str, *arguments: object) -> _Question:
-        question = _Question(key, self._clock.monotonic_ns())
+    def _send(
+        self,
+        key: int | str,
+        name: str,
+        *arguments: object,
+        keep: Callable[[bytes], None] | None = None,
+    ) -> _Question:
+        question = _Question(key, self._clock.monotonic_ns(), keep)
         self._questions.append(question)
         if self._service is not None:
             self._service.send(msgspec.json.encode((name, arguments)) + b"\n")
@@ -185,10 +229,18 @@ class ProcessReader:
         while self._service is not None:
             while b"\n" in self._received:
                 line, _, self._received = self._received.partition(b"\n")
-                if self._questions.popleft() is question:
+                answered = self._questions.popleft()
+                if answered is question:
                     return line
-            left_ns = max(0, due_ns - self._clock.monotonic_ns())
-            if not self._receive(self._service, left_ns):
+                if answered.keep is not None:
+                    answered.keep(line)
+            now_ns = self._clock.monotonic_ns()
+            if now_ns < due_ns:
+                self._receive(self._service, due_ns - now_ns)
+            elif now_ns < due_ns + _STARVED_NS and _has_no_processor(self._service.pid):
+                self._receive(self._service, _SLICE_NS)
+                self.starved_ns += self._clock.monotonic_ns() - now_ns
+            else:
                 return None
         return None
 
@@ -230,6 +282,12 @@ class ProcessReader:
 
     def _bury(self) -> None:
         self._killed = [service for service in self._killed if not _is_reaped(service.pid)]
+
+
+def _has_no_processor(pid: int) -> bool:
+    """It runs, or would run: nothing that it reads keeps it waiting."""
+    facts = read_stat(pid)
+    return facts is not None and facts.state == "R"
 
 
 def _is_reaped(pid: int) -> bool:

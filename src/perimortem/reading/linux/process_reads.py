@@ -15,7 +15,7 @@ assert sys.platform == "linux"
 
 import msgspec
 
-from perimortem.model.process import ProcessInfo, ProcessRef
+from perimortem.model.process import ProcessRef
 from perimortem.proc import (
     collect_process_info,
     find_module,
@@ -26,21 +26,23 @@ from perimortem.proc import (
     read_variables,
 )
 from perimortem.reading.changes import read_change
+from perimortem.reading.met import Met
 
 
-def describe(pid: int, start_time_ticks: int) -> ProcessInfo:
-    return collect_process_info(ProcessRef(pid, start_time_ticks))
+def meet(pid: int, start_time_ticks: int, variables: tuple[str, ...]) -> Met:
+    info = collect_process_info(ProcessRef(pid, start_time_ticks))
+    return Met(info, read_variables(pid, variables) if variables else {})
 
 
 _READS: dict[str, Callable[..., Any]] = {
     read.__name__: read
     for read in (
-        describe,
         find_module,
         guess_caller,
         has_glibc,
         leaves_by_own_system_call,
         maps_file,
+        meet,
         read_change,
         read_variables,
     )

@@ -19,6 +19,7 @@ from perimortem.proc import (
     renew_process_info,
 )
 from perimortem.reading.changes import read_change
+from perimortem.reading.met import Met
 
 PATIENCE_S = 0.03
 
@@ -27,13 +28,18 @@ class ProcessReader:
     """For one monitor."""
 
     def __init__(self, clock: Clock) -> None:
-        return
+        self.starved_ns = 0
 
     def warm_up(self) -> None:
         return
 
     def pids(self) -> set[int]:
         return set()
+
+    def meet(
+        self, process: ProcessRef, variables: tuple[str, ...], patience_s: float = PATIENCE_S
+    ) -> Met:
+        return Met(collect_process_info(process), read_variables(process.pid, variables))
 
     def collect_process_info(
         self, process: ProcessRef, patience_s: float = PATIENCE_S
@@ -58,8 +64,11 @@ class ProcessReader:
     def maps_file(self, pid: int, inode: int, part: str) -> bool:
         return maps_file(pid, inode, part)
 
-    def leaves_by_own_system_call(self, executable: str | None) -> bool:
-        return executable is not None and leaves_by_own_system_call(executable)
+    def look_at_program(self, pid: int, executable: str | None) -> None:
+        return
+
+    def leaves_by_own_system_call(self, executable: str | None) -> bool | None:
+        return leaves_by_own_system_call(executable or "")
 
     def read_change(self, path: str) -> tuple[int, int, int] | None:
         return read_change(path)

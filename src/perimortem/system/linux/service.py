@@ -19,6 +19,8 @@ from typing import Any
 
 assert sys.platform == "linux"
 
+from perimortem.system.linux.descriptors import close_all_but
+
 _BUFFER_BYTES = 4 << 20
 _READ_MAX = 65536
 _ARG_START = 45
@@ -117,7 +119,7 @@ def _live(module: str, settings: object, its: socket.socket) -> None:
         null = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
             os.dup2(null, fd)
-        _close_all_but(its.fileno())
+        close_all_but(0, 1, 2, its.fileno())
         _rename_self(module)
         serve: Serve = importlib.import_module(module).serve
         with its.makefile("rb") as lines:
@@ -139,11 +141,3 @@ def _rename_self(module: str) -> None:
         with open("/proc/self/mem", "r+b", buffering=0) as memory:
             memory.seek(begin)
             memory.write(title[: end - begin - 1].ljust(end - begin, b"\0"))
-
-
-def _close_all_but(kept: int) -> None:
-    """Sockets of clients, process handles, locks: they are the monitor's alone."""
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) > 2 and int(name) != kept:
-            with suppress(OSError):
-                os.close(int(name))

@@ -15,11 +15,9 @@ from dataclasses import dataclass
 
 assert sys.platform == "win32"
 
-from perimortem.system.selector import Call
+from perimortem.system.selector import CALLS_MAX, Call
 from perimortem.winapi import kernel32
 from perimortem.winapi.library import describe_error, last_error
-
-_AT_ONCE_MAX = 256
 
 TakeMessage = Callable[[int, int, int], None]
 """take(message, value, now_ns)"""
@@ -45,18 +43,22 @@ class HandleSelector:
         self._keys = itertools.count(1)
         self._by_waitable: dict[int, _Registered] = {}
         self._by_key: dict[int, _Registered] = {}
+        self._idle: dict[int, _Registered] = {}
+        """By key: those that nothing waits for yet, or no more since they were ready."""
         self._ports: dict[int, TakeMessage] = {}
         # Called in a thread of the pool: it only posts.
         self._fire = kernel32.WAITORTIMERCALLBACK(self._post)
 
-    def register(self, waitable: int, call: Call) -> None:
+    def register(self, waitable: int, call: Call, *, comes_first: bool = False) -> None:
+        """Everything comes in the order in which it was ready: nothing overtakes its cause."""
         registered = _Registered(next(self._keys), waitable, call, None)
         self._by_waitable[waitable] = registered
-        self._by_key[registered.key] = registered
+        self._by_key[registered.key] = self._idle[registered.key] = registered
 
     def unregister(self, waitable: int) -> None:
         registered = self._by_waitable.pop(waitable)
         del self._by_key[registered.key]
+        self._idle.pop(registered.key, None)
         if registered.wait is not None:
             # Until a running callback has returned: then the handle may be closed.
             kernel32.UnregisterWaitEx(registered.wait, kernel32.INVALID_HANDLE_VALUE)
@@ -68,12 +70,11 @@ class HandleSelector:
         return key
 
     def wait(self, timeout_s: float | None) -> list[Call]:
-        for registered in self._by_key.values():
-            if registered.wait is None:
-                self._begin_wait(registered)
+        while self._idle:
+            self._begin_wait(next(iter(self._idle.values())))
         calls: list[Call] = []
         timeout_ms = kernel32.INFINITE if timeout_s is None else math.ceil(timeout_s * 1e3)
-        while len(calls) < _AT_ONCE_MAX:
+        while len(calls) < CALLS_MAX:
             call = self._take_one(min(timeout_ms, kernel32.INFINITE))
             if call is None:
                 break
@@ -99,6 +100,7 @@ class HandleSelector:
         if not ok:
             raise OSError(f"cannot wait for a handle: {describe_error(last_error())}")
         registered.wait = wait.value
+        self._idle.pop(registered.key)
 
     def _post(self, key: int, _timed_out: int) -> None:
         kernel32.PostQueuedCompletionStatus(self.port, 0, key, None)
@@ -121,4 +123,5 @@ class HandleSelector:
         if registered.wait is not None:
             kernel32.UnregisterWaitEx(registered.wait, kernel32.INVALID_HANDLE_VALUE)
             registered.wait = None
+            self._idle[registered.key] = registered
         return registered.call

@@ -26,8 +26,6 @@ class Helper:
         """``own_session``: Ctrl-C does not reach it. Raises OSError if it cannot be started."""
         self._answer = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the helper
         self._is_read = False
-        self.rest = b""
-        """After its end: output that had not been read."""
         try:
             self._popen = subprocess.Popen(
                 argv,
@@ -48,10 +46,6 @@ class Helper:
     def pid(self) -> int:
         return self._popen.pid
 
-    @property
-    def is_running(self) -> bool:
-        return self._popen.poll() is None
-
     def waitable(self) -> int:
         """Ready when there is something to :meth:`read`."""
         return int(self._popen._handle)  # type: ignore[attr-defined]
@@ -66,32 +60,38 @@ class Helper:
 
     def read(self) -> bytes | None:
         """The answer, then nothing; None: not yet."""
-        if self.is_running:
+        if self.poll() is None:
             return None
         if self._is_read:
             return b""
         self._is_read = True
         return self._read_answer()
 
+    def poll(self) -> int | None:
+        """Its status; None while it runs."""
+        return self._popen.poll()
+
+    def terminate(self) -> None:
+        """There is nothing milder here than the end."""
+        self._popen.kill()
+
     def kill(self) -> None:
         self._popen.kill()
 
     def end(self, patience_s: float) -> int:
-        """Its status; one that takes longer is killed."""
-        try:
-            status = self._popen.wait(timeout=patience_s)
-        except subprocess.TimeoutExpired:
-            self._popen.kill()
-            try:
-                status = self._popen.wait(timeout=_KILL_PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                status = -1  # stuck in the system: it ends when the system lets it
-        if not self._is_read:
-            self.rest = self._read_answer()
+        """Its status; after ``patience_s`` it is killed. Waits."""
+        with suppress(subprocess.TimeoutExpired):
+            return self._popen.wait(timeout=patience_s)
+        self._popen.kill()
+        with suppress(subprocess.TimeoutExpired):
+            return self._popen.wait(timeout=_KILL_PATIENCE_S)
+        return -1  # stuck in the system: it ends when the system lets it
+
+    def close(self) -> None:
+        """Nothing more is read."""
         self._answer.close()
         with suppress(OSError):
             self._stdin.close()
-        return status
 
     def _read_answer(self) -> bytes:
         self._answer.seek(0)

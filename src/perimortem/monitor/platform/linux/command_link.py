@@ -54,11 +54,12 @@ class CommandLink:
         self._undecided = Undecided(command.probe)
         self._is_given_up = False
         """We were asked to end while the reader of our output was not reading."""
-        base.selector.register(command.relay.fileno(), self._take_signals)
-        base.selector.register(command.probe.fileno(), self._decide)
+        # None of these is left for later: a signal comes before the end that it caused.
+        base.selector.register(command.relay.fileno(), self._take_signals, comes_first=True)
+        base.selector.register(command.probe.fileno(), self._decide, comes_first=True)
         notify = command.heartbeats.socket
         if notify is not None:
-            base.selector.register(notify.fileno(), self._take_notifications)
+            base.selector.register(notify.fileno(), self._take_notifications, comes_first=True)
             if notify.relay is not None:
                 relay = notify.relay
                 base.selector.register(relay.fileno(), lambda _now_ns: relay.flush())
@@ -129,6 +130,6 @@ class CommandLink:
         if self._root.is_alive:
             stop_with(self._root.exit_watch.waitable())
         if self._settings.follow:
-            self._discovery.take_orphans(self._clock.monotonic_ns())
+            self._discovery.take_orphans()
         watched = {target.pid for target in self._targets}
         reap_orphans(watched | self._helper_pids())
