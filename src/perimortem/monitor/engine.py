@@ -24,6 +24,9 @@ from perimortem.monitor.turns import TURN_NS
 _DRAIN_NS = 1_000_000_000
 """How long after the last end others are still collected; new ones might keep coming. Arbitrary."""
 
+_BACKLOG_NS = 60_000_000_000
+"""How long after it what was announced before is still worked on. Arbitrary."""
+
 
 class Engine:
     """Watches its targets until all have ended or :meth:`stop` is called."""
@@ -59,19 +62,17 @@ class Engine:
         """Until every target has ended, ``is_done`` says so, or :meth:`stop`.
 
         ``waits_for_more``: keep going when no target is left, since others may appear."""
-        drain_until_ns: int | None = None
+        drained_ns: int | None = None
         while not self._is_stopping:
             if not is_done() and (waits_for_more or len(self._targets)):
                 self.run_once()
                 continue
             # Ends that coincide with the last one are reported, too.
             now_ns = self._clock.monotonic_ns()
-            drain_until_ns = drain_until_ns or now_ns + _DRAIN_NS
-            if now_ns > drain_until_ns:
-                return
-            if self._turns.has_work:
+            drained_ns = drained_ns or now_ns
+            if self._turns.has_work and now_ns < drained_ns + _BACKLOG_NS:
                 self.run_once()
-            elif not self._take_ready(0):
+            elif now_ns > drained_ns + _DRAIN_NS or not self._take_ready(0):
                 return
 
     def run_once(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,9 @@ from perimortem.monitor.heartbeat_check import HeartbeatCheck
 from perimortem.monitor.turns import Steps
 from perimortem.recorder import RecorderEvents, recorder_path
 from perimortem.recorder.sweep import read_name
+
+_NAMES_MAX = 20_000
+"""More have to be found by a scan, or by the next monitor. Arbitrary."""
 
 TakeRecorder = Callable[[ProcessRef, int], None]
 """take(process, now_ns): a recorder that belongs to no target (yet)."""
@@ -45,8 +47,8 @@ class RecorderWatch:
         self._check = check
         self._take_unknown = take_unknown
         self._events = events
-        self._names: deque[str] = deque()
-        """Announced, and not yet looked at."""
+        self._names: dict[str, None] = {}
+        """Announced, and not yet looked at, in this order."""
         if events is not None:
             base.selector.register(events.waitable(), self._receive)
 
@@ -57,11 +59,12 @@ class RecorderWatch:
             self._events = None
 
     def _receive(self, _now_ns: int) -> None:
-        if self._names or self._targets.has_work:
-            return  # the others stay announced
+        """At once: the system keeps a limited number of them."""
         assert self._events is not None
         try:
-            self._names += self._events.receive()
+            for name in self._events.receive():
+                if len(self._names) < _NAMES_MAX:
+                    self._names[name] = None
         except OSError:  # the directory is gone: from now on recorders are polled for
             self.close()
             return
@@ -75,7 +78,9 @@ class RecorderWatch:
             if self._targets.has_work:
                 yield False
             else:
-                self._take_name(self._names.popleft(), self._clock.monotonic_ns())
+                name = next(iter(self._names))
+                del self._names[name]
+                self._take_name(name, self._clock.monotonic_ns())
                 yield True
 
     def _take_name(self, name: str, now_ns: int) -> None:

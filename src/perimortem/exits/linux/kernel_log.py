@@ -13,7 +13,7 @@ import os
 import re
 import sys
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 assert sys.platform == "linux"
 
@@ -22,6 +22,10 @@ from perimortem.text import printable
 
 _RECORDS_MAX = 10_000
 _KMSG = os.makedev(1, 11)
+
+
+# show_signal_msg() in arch/x86/mm/fault.c, and do_trap's unhandled_signal in kernel/traps.c.
+_FAULT = re.compile(r"(?: |: ).*?(segfault at|general protection fault|trap |bad frame)")
 
 
 class KernelLog:
@@ -63,20 +67,25 @@ class KernelLog:
 def derive_words(lines: Iterable[str], pid: int, tids: set[int]) -> SystemLogFindings:
     """Pure: the lines about ``pid``; a fault is logged with the id of its thread."""
     fault = oom = seccomp = None
-    threads = "|".join(str(tid) for tid in sorted(tids | {pid}))
-    # show_signal_msg() in arch/x86/mm/fault.c, and do_trap's unhandled_signal in kernel/traps.c.
-    fault_pattern = re.compile(
-        rf"\[(?:{threads})\](?: |: ).*?(segfault at|general protection fault|trap |bad frame)"
-    )
-    oom_pattern = re.compile(rf"Killed process {pid} \(|oom_reaper: reaped process {pid} \(")
+    threads = [f"[{tid}]" for tid in tids | {pid}]
+    kills = (f"Killed process {pid} (", f"oom_reaper: reaped process {pid} (")
     for line in lines:
-        if fault_pattern.search(line):
+        if any(_FAULT.match(line, at) for at in _find_all(line, threads)):
             fault = _parse_fault(line)
-        elif "Killed process" in line and oom_pattern.search(line):
+        elif any(kill in line for kill in kills):
             oom = printable(line.strip())
         elif "type=1326" in line and re.search(rf"\bpid={pid}\b", line):
             seccomp = printable(line.strip())
     return SystemLogFindings(True, fault, oom, seccomp)
+
+
+def _find_all(line: str, wanted: Iterable[str]) -> Iterator[int]:
+    """Where each of them is followed by something."""
+    for word in wanted:
+        at = line.find(word)
+        while at >= 0:
+            yield at + len(word)
+            at = line.find(word, at + 1)
 
 
 def _parse_fault(line: str) -> FaultLine:

@@ -67,12 +67,14 @@ class SignalTrace:
     def find_signals(self, tids: set[int]) -> tuple[SentSignal, ...]:
         """The signals sent to these threads."""
         self._drain()
-        return parse_signals(self._lines, tids)
+        named = [f" pid={tid} " for tid in tids]
+        lines = [line for line in self._lines if any(name in line for name in named)]
+        return parse_signals(lines, tids)
 
     def find_victim(self, pid: int) -> str | None:
         """The line in which the out-of-memory killer chose it."""
         self._drain()
-        return parse_victim(self._lines, pid)
+        return parse_victim([line for line in self._lines if "mark_victim" in line], pid)
 
     def close(self) -> None:
         os.close(self._pipe)
