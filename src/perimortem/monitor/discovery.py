@@ -81,7 +81,8 @@ class Discovery:
 
     def _scan_steps(self) -> Steps:
         yield from self._scan_below(self._tree.pids())
-        self.take_orphans()
+        for pid in self.list_orphans():
+            yield from self.take_orphan(pid)
         self._forget()
         for member in list(self._tree.living.values()):
             if member.is_alive:
@@ -94,13 +95,14 @@ class Discovery:
                 member.label(name, value)
         member.rename(self._reader.renew_process_info(member.process))
 
-    def take_orphans(self) -> None:
-        """Members that lost their parent."""
-        if self._list_orphans is not None:
-            orphans = self._list_orphans()
-            now_ns = self._clock.monotonic_ns()
-            found = [pid for pid in orphans if self._take(pid, None, now_ns)]
-            deque(self._scan_below(found), maxlen=0)
+    def list_orphans(self) -> list[int]:
+        """Processes that may be members that lost their parent."""
+        return self._list_orphans() if self._list_orphans is not None else []
+
+    def take_orphan(self, pid: int) -> Steps:
+        """It, and what is below it."""
+        if self._take(pid, None, self._clock.monotonic_ns()):
+            yield from self._scan_below([pid])
 
     def take_new(self, pid: int, now_ns: int) -> bool:
         """The system announced that this process descends from a member."""

@@ -69,7 +69,10 @@ class Engine:
                 continue
             # Ends that coincide with the last one are reported, too.
             now_ns = self._clock.monotonic_ns()
-            drained_ns = drained_ns or now_ns
+            if drained_ns is None:
+                drained_ns = now_ns
+                self._take_ready(0)
+                self._turns.finish()
             if self._turns.has_work and now_ns < drained_ns + _BACKLOG_NS:
                 self.run_once()
             elif now_ns > drained_ns + _DRAIN_NS or not self._take_ready(0):

@@ -50,7 +50,7 @@ class RecorderWatch:
         self._names: dict[str, None] = {}
         """Announced, and not yet looked at, in this order."""
         if events is not None:
-            base.selector.register(events.waitable(), self._receive)
+            base.selector.register(events.waitable(), self._receive, comes_first=True)
 
     def close(self) -> None:
         if self._events is not None:
@@ -62,12 +62,12 @@ class RecorderWatch:
         """At once: the system keeps a limited number of them."""
         assert self._events is not None
         try:
-            for name in self._events.receive():
-                if len(self._names) < _NAMES_MAX:
-                    self._names[name] = None
+            names = dict.fromkeys(self._events.receive())
         except OSError:  # the directory is gone: from now on recorders are polled for
             self.close()
             return
+        if not self._turns.is_finishing and len(self._names) < _NAMES_MAX:
+            self._names |= names
         if self._names:
             self._turns.take(self, self._take_names())
 

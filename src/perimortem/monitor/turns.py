@@ -20,6 +20,8 @@ class Turns:
         self._timers = timers
         self._now_ns = now_ns
         self._works: dict[Hashable, Steps] = {}
+        self.is_finishing = False
+        """The watch is over: what is known is still worked on, and nothing is added to it."""
 
     @property
     def has_work(self) -> bool:
@@ -30,6 +32,9 @@ class Turns:
         if not self._works:
             self._timers.call_later(self._now_ns(), self._work)
         self._works.setdefault(key, steps)
+
+    def finish(self) -> None:
+        self.is_finishing = True
 
     def _work(self, now_ns: int) -> None:
         until_ns = self._now_ns() + TURN_NS

@@ -68,11 +68,11 @@ def derive_words(lines: Iterable[str], pid: int, tids: set[int]) -> SystemLogFin
     """Pure: the lines about ``pid``; a fault is logged with the id of its thread."""
     fault = oom = seccomp = None
     threads = [f"[{tid}]" for tid in tids | {pid}]
-    kills = (f"Killed process {pid} (", f"oom_reaper: reaped process {pid} (")
+    kill = f"Killed process {pid} ("
     for line in lines:
         if any(_FAULT.match(line, at) for at in _find_all(line, threads)):
             fault = _parse_fault(line)
-        elif any(kill in line for kill in kills):
+        elif kill in line:
             oom = printable(line.strip())
         elif "type=1326" in line and re.search(rf"\bpid={pid}\b", line):
             seccomp = printable(line.strip())

@@ -20,7 +20,7 @@ from perimortem.monitor.platform.linux.launch import (
 )
 from perimortem.monitor.platform.linux.preload import choose_preload, preload_environment
 from perimortem.monitor.platform.linux.process_group_probe import ProcessGroupProbe
-from perimortem.monitor.platform.linux.reaper import become_subreaper, list_orphans, reap_orphans
+from perimortem.monitor.platform.linux.reaper import become_subreaper, list_orphans, reap
 from perimortem.monitor.platform.linux.signal_relay import RELAYED, SignalRelay
 from perimortem.monitor.preload import Preload
 from perimortem.monitor.settings import Settings
@@ -77,7 +77,9 @@ class Command:
 
     def close(self) -> None:
         if self._settings.follow:
-            reap_orphans(self.helper_pids)
+            for pid in list_orphans():
+                if pid not in self.helper_pids:
+                    reap(pid)
         self._stack.close()
 
     def _environment(self) -> dict[str, str]:

@@ -15,11 +15,12 @@ from perimortem.monitor.discovery import Discovery
 from perimortem.monitor.interrupts import Interrupts
 from perimortem.monitor.platform.linux.command import Command
 from perimortem.monitor.platform.linux.job_control import stop_with
-from perimortem.monitor.platform.linux.reaper import reap_orphans
+from perimortem.monitor.platform.linux.reaper import list_orphans, reap
 from perimortem.monitor.platform.linux.signal_relay import Received, Undecided
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.target import Target
 from perimortem.monitor.tree import ProcessTree
+from perimortem.monitor.turns import Steps
 
 _PATIENCE_S = 0.2
 _REAP_INTERVAL_NS = 1_000_000_000
@@ -45,6 +46,7 @@ class CommandLink:
         self._root = root
         self._settings = settings
         self._timers = base.timers
+        self._turns = base.turns
         self._clock = base.clock
         self._targets = base.targets
         self._tree = tree
@@ -129,7 +131,13 @@ class CommandLink:
         """A child stopped or ended: the command is reaped through its pidfd, orphans are reaped here."""
         if self._root.is_alive:
             stop_with(self._root.exit_watch.waitable())
-        if self._settings.follow:
-            self._discovery.take_orphans()
-        watched = {target.pid for target in self._targets}
-        reap_orphans(watched | self._helper_pids())
+        self._turns.take(self, self._reap_steps())
+
+    def _reap_steps(self) -> Steps:
+        """Those that end meanwhile are for the next time: nothing is reaped before it is a member."""
+        for pid in list_orphans():
+            if self._settings.follow:
+                yield from self._discovery.take_orphan(pid)
+            if self._targets.find_pid(pid) is None and pid not in self._helper_pids():
+                reap(pid)
+            yield True

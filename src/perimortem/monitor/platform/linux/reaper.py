@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from contextlib import suppress
 
 assert sys.platform == "linux"
 
@@ -23,17 +24,9 @@ def list_orphans() -> list[int]:
     return [child for _, child in list_children([os.getpid()])]
 
 
-def reap_orphans(spared: set[int]) -> int:
-    """Reap dead children except those in ``spared`` (watched, or our own helpers); returns how many."""
-    reaped = 0
-    for pid in list_orphans():
-        if pid in spared:
-            continue
-        facts = read_stat(pid)
-        if facts is None or not facts.is_dead:
-            continue
-        try:
-            reaped += os.waitpid(pid, os.WNOHANG)[0] == pid
-        except ChildProcessError:
-            continue
-    return reaped
+def reap(pid: int) -> None:
+    """If it has ended."""
+    facts = read_stat(pid)
+    if facts is not None and facts.is_dead:
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)

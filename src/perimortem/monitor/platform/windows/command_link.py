@@ -53,7 +53,7 @@ class CommandLink:
         selector = base.selector
         if command.job is not None and isinstance(selector, HandleSelector):
             command.job.report_to(selector.port, selector.open_port_key(self._take_job_message))
-            discovery.take_orphans()  # those that started before job events arrived
+            discovery.scan()  # those that started before job events arrived
 
     def finish_output(self) -> None:
         """Its output does not pass through us."""
