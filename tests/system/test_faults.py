@@ -6,11 +6,13 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from conftest import await_true, read_line_with
@@ -271,3 +273,73 @@ def test_only_anonymous_memory_is_read_in_the_watch(tmp_path):
         assert guess_caller(process.pid, shared) is None
         assert guess_caller(process.pid, 16) is None
         process.stdin.close()
+
+
+@pytest.mark.parametrize("command", ["run", "dump"])
+def test_without_core_files_there_are_dumps(perimortem, programs, start, command):
+    """A hard limit of 0 (LimitCORE=0, limits.conf) is common; most may not raise it again."""
+    script = (
+        "import resource, os, sys; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); "
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    bounding = ["setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource"]
+    as_root = bounding if os.geteuid() == 0 and shutil.which("setpriv") else []
+    ours = [*as_root, sys.executable, "-c", script, sys.executable, "-m", "perimortem"]
+    if command == "run":
+        arguments = ["run", "--report", perimortem.base / "r.json", "--", programs / "crash_null"]
+        subprocess.run([*ours, *arguments], env=perimortem.env, capture_output=True, timeout=60)
+        (dump,) = json.loads((perimortem.base / "r.json").read_text())["dumps"]
+        assert dump["error"] is None, dump
+    else:
+        path = perimortem.base / "x.dmp"
+        target = start("many_threads", 4)
+        done = subprocess.run(
+            [*ours, "dump", str(target.pid), "-o", path], env=perimortem.env, capture_output=True,
+            text=True, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert path.exists()
+
+
+def test_the_log_of_the_store_is_removed_while_it_is_open(perimortem, programs):
+    """`rm incidents.db*`, or a careful clean-up: what is stored afterwards must be found."""
+    perimortem.run_dir.mkdir(mode=0o700)
+    script = (
+        f"{programs}/crash_null; rm {perimortem.data_dir}/incidents.db-*; sleep 0.2;"
+        f"{programs}/crash_null; sleep 0.5; touch {perimortem.base}/on; sleep 60"
+    )
+    monitor = perimortem.start("run", "--", "sh", "-c", script)
+    await_true((perimortem.base / "on").exists, 60)
+    stop(monitor)
+    assert len(json.loads(perimortem.call("list", "--json").stdout)) >= 2
+
+
+def stop(monitor):
+    """It, its writer and the rest at once."""
+    children = Path(f"/proc/{monitor.pid}/task/{monitor.pid}/children").read_text().split()
+    monitor.kill()
+    for pid in map(int, children):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    monitor.wait()
+
+
+def test_the_data_directory_is_removed_while_a_program_is_watched(perimortem, programs):
+    report = perimortem.base / "r.json"
+    script = f"rm -r {perimortem.data_dir}; exec {programs}/crash_null"
+    perimortem.call("run", "--report", report, "--", "sh", "-c", script)
+    (dump,) = json.loads(report.read_text())["dumps"]
+    assert dump["error"] is None, dump
+    assert perimortem.data_dir.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_dump_that_was_only_to_be_examined_is_removed_later(perimortem):
+    dumps = perimortem.data_dir / "dumps"
+    perimortem.call("run", "-q", "--", "true")
+    left = [dumps / f".x-1-2.dmp{end}" for end in (".scratch", ".partial", ".other")]
+    for path in left:
+        path.write_bytes(b"x")
+        os.utime(path, (1, 1))
+    (dumps / ".y-1-2.dmp.scratch").write_bytes(b"in use")
+    perimortem.call("run", "-q", "--", "true")
+    assert sorted(p.name for p in dumps.glob(".*")) == [".x-1-2.dmp.other", ".y-1-2.dmp.scratch"]

@@ -165,7 +165,7 @@ def make_personal_report():
         ],
         evidence=evidence,
         examination=examination,
-        soft_errors=["this report is kept in /home/alice/spool/1.json until the next start"],
+        soft_errors=["this report is kept in /home/alice/spool/1.json until the store takes it"],
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -156,8 +157,7 @@ def test_a_store_that_was_removed_is_made_again(tmp_path):
     path = tmp_path / "incidents.db"
     file = StoreFile(path)
     file.open().add(make_report(uid=UID))
-    for name in tmp_path.iterdir():
-        name.unlink()
+    shutil.rmtree(tmp_path)
     file.open().add(make_report(uid="f" * 32))
     file.close()
     with Store(path) as store:

@@ -153,7 +153,7 @@ def test_without_a_database_reports_are_spooled_and_a_few_dumps_allowed(place):
     place.path.mkdir()
     keeper = Keeper(place)
     kept = keeper.keep([make_stored("a"), make_stored("b")])
-    assert all(k.is_kept and "until the next start" in k.note for k in kept)
+    assert all(k.is_kept and "until the store takes it" in k.note for k in kept)
     answers = [keeper.reserve("a", MIB, may_grow=False) for _ in range(9)]
     assert [isinstance(answer, Reservation) for answer in answers] == [True] * 8 + [False]
     place.path.rmdir()

@@ -13,10 +13,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from perimortem.errors import PerimortemError
 from perimortem.model.python_stack import PythonFrame, PythonThread
+from perimortem.sandbox import ask_confined
+from perimortem.sandbox.confinement import Confinement
 from perimortem.text import printable
 
 _PYSPY_TIMEOUT_S = 30
+_PYSTACK_TIMEOUT_S = 10
+"""The process is stopped for so long at most."""
 _NO_READER = "Python frames are read by pystack: pip install 'perimortem[stacks]'"
 
 
@@ -25,16 +32,32 @@ class NoPythonFrames(Exception):
 
 
 def read_live(pid: int) -> list[PythonThread]:
-    """For a process that is already stopped. Raises NoPythonFrames."""
+    """For a process that is already stopped. Raises NoPythonFrames.
+
+    In a child that may do nothing but read it: its interpreter may be damaged, or made up."""
     try:
         from pystack.engine import NativeReportingMode, get_process_threads
     except ImportError:
         return _ask_pyspy(pid)
+
+    def read() -> bytes:
+        try:
+            found = get_process_threads(
+                pid, stop_process=False, native_mode=NativeReportingMode.OFF
+            )
+            return msgspec.json.encode([_convert(thread) for thread in found])
+        except Exception as error:  # noqa: BLE001 - a library, and a process that may be damaged
+            return msgspec.json.encode(_first_line(error))
+
+    confinement = Confinement(cpu_s=_PYSTACK_TIMEOUT_S, reads_process=pid)
     try:
-        threads = get_process_threads(pid, stop_process=False, native_mode=NativeReportingMode.OFF)
-        return [_convert(thread) for thread in threads]
-    except Exception as error:
+        answer = ask_confined(read, confinement, _PYSTACK_TIMEOUT_S)
+        threads = msgspec.json.decode(answer, type=list[PythonThread] | str)
+    except (PerimortemError, msgspec.MsgspecError) as error:
         raise NoPythonFrames(f"pystack could not read them: {_first_line(error)}") from error
+    if isinstance(threads, str):
+        raise NoPythonFrames(f"pystack could not read them: {threads}")
+    return threads
 
 
 def read_core(core: Path, executable: Path) -> list[PythonThread]:

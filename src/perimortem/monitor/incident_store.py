@@ -139,7 +139,7 @@ class WrittenStore:
             if isinstance(answer, Kept):
                 target.note_kept(answer)
             else:
-                target.note_kept(Kept(target.kept.number, _describe_silence(), is_kept=False))
+                target.note_kept(Kept(target.kept.number, self._describe_silence(), is_kept=False))
             done()
 
         target.note_recorded(incident.uid)
@@ -171,6 +171,11 @@ class WrittenStore:
         """Waits until everything is written or given up, 15 s at most. The watch is over."""
         self._last_selector = open_selector()
         self._link.finish(self._last_selector, self._is_finished, _FINISH_PATIENCE_S)
+
+    def _describe_silence(self) -> str:
+        if self._link.is_lost:
+            return "this report was not written: no process could be started for it (ulimit -n, -u)"
+        return f"this report was not written within {_PATIENCE_S:g} s; it is when the disk answers"
 
     def _is_finished(self) -> bool:
         """What earlier monitors left is not waited for on a disk that does not answer."""
@@ -212,10 +217,6 @@ def add_kept(incident: Incident, kept: Kept) -> Incident:
     notes = () if kept.note is None else (kept.note,)
     soft_errors = tuple(dict.fromkeys((*incident.soft_errors, *notes)))
     return replace(incident, number=kept.number, soft_errors=soft_errors)
-
-
-def _describe_silence() -> str:
-    return f"this report was not written within {_PATIENCE_S:g} s; it is when the disk answers"
 
 
 def _ignore(_answer: Answer | None) -> None:

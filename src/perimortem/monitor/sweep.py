@@ -11,7 +11,7 @@ from perimortem.proc import read_stat
 from perimortem.recorder.sweep import read_name, sweep_recorders
 
 _PARTIAL_S = 3600
-"""No worker writes for this long: such a file was left by a monitor that was killed. Arbitrary."""
+"""No worker needs a file for this long: it was left by a monitor that was killed. Arbitrary."""
 
 
 def sweep_run_dir(run_dir: Path) -> int:
@@ -40,9 +40,9 @@ def _sweep_sockets(run_dir: Path, names: list[str]) -> None:
 
 
 def sweep_partials(dumps_dir: Path) -> None:
-    """Remove dumps that were never finished."""
+    """Remove dumps that were never finished, and those that were only to be examined."""
     oldest_s = time.time() - _PARTIAL_S
     with suppress(OSError):
-        for path in dumps_dir.glob(".*.partial"):
-            if path.stat().st_mtime < oldest_s:
+        for path in dumps_dir.glob(".*"):
+            if path.suffix in (".partial", ".scratch") and path.stat().st_mtime < oldest_s:
                 path.unlink()

@@ -28,3 +28,5 @@ class Confinement:
     """Whose rights it takes, if it runs as root."""
     writable: tuple[Path, ...] = ()
     """Directories that exist, below which it may write."""
+    reads_process: int | None = None
+    """The one process whose memory it may read (its pid). It may write nowhere then."""

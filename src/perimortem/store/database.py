@@ -83,6 +83,8 @@ class Store:
             self._enter_wal()
             self._migrate()
             self._identity = _identify(path)
+            self._log_path = path.with_name(path.name + "-wal")
+            self._log_identity = _identify(self._log_path)
         except (sqlite3.Error, OSError) as error:
             raise self._error("open", error) from error
 
@@ -97,8 +99,14 @@ class Store:
 
     @property
     def is_in_place(self) -> bool:
-        """Its file has not been removed or replaced: what is written would still be found."""
-        return self._identity is not None and _identify(self.path) == self._identity
+        """Neither its file nor its log was removed or replaced: what is written would still be found.
+
+        If it is closed then, what its log has is still written to the file."""
+        if self._log_identity is None:
+            self._log_identity = _identify(self._log_path)
+        is_log_in_place = _identify(self._log_path) == self._log_identity
+        is_file_in_place = self._identity is not None and _identify(self.path) == self._identity
+        return is_file_in_place and is_log_in_place
 
     def add(self, report: Report, *, only_newer: bool = False) -> int:
         """Store a report; returns its number. See :meth:`add_all`. Raises :class:`StoreError`."""

@@ -10,6 +10,7 @@ from perimortem.errors import StoreError
 from perimortem.store.answers import Kept, Refusal, Reservation
 from perimortem.store.database import Stored
 from perimortem.store.ledger import LEAST_BYTES, DumpLedger
+from perimortem.store.paths import ensure_data_dir
 from perimortem.store.place import StorePlace
 from perimortem.store.spool import Spool
 from perimortem.store.store_file import StoreFile
@@ -103,7 +104,10 @@ class Keeper:
         self._file.close()
 
     def _open_ledger(self) -> DumpLedger:
-        return DumpLedger(self._file.open(), self._dumps_dir, self._limits)
+        store = self._file.open()
+        if not self._dumps_dir.exists():
+            ensure_data_dir(self._dumps_dir.parent)
+        return DumpLedger(store, self._dumps_dir, self._limits)
 
     def _keep_in_spool(self, report: StoredReport, error: StoreError) -> Kept:
         if report.uid is None:
@@ -113,7 +117,7 @@ class Keeper:
         except StoreError as second:
             return Kept(None, f"this report is kept nowhere: {error}; {second}", is_kept=False)
         self._spooled.add(report.uid)
-        note = f"{error.what} ({error.why}): this report is kept in {path} until the next start"
+        note = f"{error.what} ({error.why}): this report is kept in {path} until the store takes it"
         return Kept(None, note)
 
     def _reserve_uncounted(self, expected_bytes: int, error: StoreError) -> Reservation | Refusal:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from perimortem.store.database import Store
+from perimortem.store.paths import ensure_data_dir
 
 _PATIENCE_S = 0.1
 """The loop waits: what another process holds for longer goes to the spool. Arbitrary."""
@@ -23,6 +24,7 @@ class StoreFile:
         if self._store is not None and not self._store.is_in_place:
             self.close()
         if self._store is None:
+            ensure_data_dir(self._path.parent)  # the whole directory may have been removed
             self._store = Store(self._path, patience_s=self._patience_s)
         return self._store
 

@@ -26,13 +26,20 @@ def protect_self() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    resource.setrlimit(resource.RLIMIT_CORE, (1, 1))  # marks a helper: not even piped
+    _limit_core()
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("-1000")
     # The terminal's Ctrl-C goes to the whole group; a dump in progress is finished first.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # the monitor blocks it
+
+
+def _limit_core() -> None:
+    """1 marks a helper, whose core is not even piped. A limit of 0 may not be raised."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    least = 1 if hard == resource.RLIM_INFINITY else min(1, hard)
+    resource.setrlimit(resource.RLIMIT_CORE, (least, least))
 
 
 def limit_output(size_bytes: int) -> None:

@@ -36,9 +36,10 @@ def confine(confinement: Confinement) -> tuple[str, ...]:
         _limit(resource.RLIMIT_CPU, confinement.cpu_s)
     missing = (
         take_user(confinement.user) if confinement.user is not None else None,
-        drop_capabilities(),
-        refuse_writes(confinement.writable),
-        refuse_calls(),
+        drop_capabilities(reads_process=confinement.reads_process is not None),
+        # Landlock would refuse the reading of any process that is not confined as well.
+        refuse_writes(confinement.writable) if confinement.reads_process is None else None,
+        refuse_calls(confinement.reads_process),
     )
     die_with_parent()  # the change of user has cleared that
     return tuple(text for text in missing if text is not None)

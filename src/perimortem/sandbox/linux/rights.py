@@ -14,7 +14,7 @@ from perimortem.sandbox.confinement import User
 _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP = 38, 24
 _VERSION_3 = 0x20080522
 _LAST = 63
-_DAC_READ_SEARCH = 2
+_DAC_READ_SEARCH, _SYS_PTRACE = 2, 19
 
 
 def take_user(user: User) -> str | None:
@@ -52,13 +52,16 @@ def _find_hidden(user: User) -> str | None:
         os.setgroups(groups)
 
 
-def drop_capabilities() -> str | None:
-    """Root keeps one: to read the files of other users, since it asked for that. Why not, if not."""
+def drop_capabilities(*, reads_process: bool = False) -> str | None:
+    """Root keeps one: to read the files of other users, since it asked for that; with ``reads_process``
+    also the one to read their processes. Why not, if not."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     for capability in range(_LAST + 1):
         libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)  # fails where it is not there
     kept = 1 << _DAC_READ_SEARCH if os.geteuid() == 0 else 0
+    if kept and reads_process:
+        kept |= 1 << _SYS_PTRACE
     for wanted in (kept, 0):
         head = struct.pack("<Ii", _VERSION_3, 0)
         sets = struct.pack(

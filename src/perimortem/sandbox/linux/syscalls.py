@@ -65,6 +65,26 @@ _AARCH64 = {
 }  # fmt: skip
 OWN_ONLY = {"x86_64": {"prlimit64": 302}, "aarch64": {"prlimit64": 261}}
 """Allowed with 0 as the pid: on this process."""
+READ_OTHER = {"x86_64": 310, "aarch64": 270}
+"""process_vm_readv."""
+OPENS = {
+    "x86_64": {"open": (2, 1), "openat": (257, 2)},
+    "aarch64": {"openat": (56, 2)},
+}
+"""And which argument has the flags."""
+CHANGES = {
+    "x86_64": {
+        "creat": 85, "openat2": 437, "rename": 82, "renameat": 264, "renameat2": 316, "unlink": 87,
+        "unlinkat": 263, "rmdir": 84, "mkdir": 83, "mkdirat": 258, "link": 86, "linkat": 265,
+        "symlink": 88, "symlinkat": 266, "truncate": 76, "utime": 132, "utimes": 235,
+        "futimesat": 261, "utimensat": 280,
+    },
+    "aarch64": {
+        "openat2": 437, "renameat": 38, "renameat2": 276, "unlinkat": 35, "mkdirat": 34,
+        "linkat": 37, "symlinkat": 36, "truncate": 45, "utimensat": 88,
+    },
+}  # fmt: skip
+"""Of files: refused where Landlock cannot do it, since it would refuse the reading of a process, too."""
 REFUSED = {"x86_64": _X86_64, "aarch64": _AARCH64}
 LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446
 """The same on every architecture."""
