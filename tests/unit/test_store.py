@@ -131,9 +131,12 @@ def test_a_report_that_this_version_cannot_read_costs_no_other(tmp_path):
         assert len(store.list_incidents(with_clean=True)) == 1
 
 
-def make_end(number, name="server", verdict=Verdict.CRASH, command_line=("server",)):
+def make_end(number, name="server", verdict=Verdict.CRASH, command_line=("server",), file=None):
+    """``file``: of its program, if that has another name."""
     report = make_report(uid=f"{number:032x}", verdict=verdict)
-    target = msgspec.structs.replace(report.target, name=name, command_line=list(command_line))
+    target = msgspec.structs.replace(
+        report.target, name=name, command_line=list(command_line), executable=f"/opt/{file or name}"
+    )
     return prepare_report(msgspec.structs.replace(report, target=target))
 
 
@@ -155,6 +158,15 @@ def test_a_program_that_crashes_in_a_loop_is_stored_a_few_times_and_counted(tmp_
             make_end(103, name="python3", command_line=("python3", "b.py")),
         ]
         assert all(stored.is_whole for stored in store.add_all(others, per_hour=1))
+
+
+@pytest.mark.parametrize("file", ["server", "server (deleted)", None, "busybox"])
+def test_a_program_that_changes_its_name_is_still_one(tmp_path, file):
+    """Workers have their number in it. Of a file of many programs each is one."""
+    with Store(tmp_path / "a.db") as store:
+        ends = [make_end(number, name=f"worker {number}", file=file) for number in range(5)]
+        stored = [one.is_whole for one in store.add_all(ends, per_hour=1)]
+    assert stored == [True] + [file is None or file == "busybox"] * 4
 
 
 def test_after_an_hour_a_program_has_its_share_again(tmp_path, monkeypatch):

@@ -74,6 +74,11 @@ _INTERPRETERS = re.compile(
 )
 
 
+_MANY_IN_ONE = re.compile(r"busybox|toybox|coreutils")
+"""One file of many programs."""
+_DELETED = " (deleted)"
+
+
 def name_program(process: ProcessInfo) -> str:
     """Distinguishes programs under one interpreter: "python train.py", "java -jar app.jar".
 
@@ -82,10 +87,11 @@ def name_program(process: ProcessInfo) -> str:
 
 
 def choose_program_name(name: str, executable: str | None, command_line: Sequence[str]) -> str:
-    """The same, from the parts."""
+    """The same, from the parts. A process can change its name, and many workers do: its file counts."""
     file_name = executable.replace("\\", "/").rsplit("/", 1)[-1] if executable else ""
+    file_name = file_name.removesuffix(_DELETED)
     if not _INTERPRETERS.fullmatch(name) and not _INTERPRETERS.fullmatch(file_name):
-        return name
+        return name if not file_name or _MANY_IN_ONE.fullmatch(file_name) else file_name
     arguments = command_line[1:]
     for at, argument in enumerate(arguments):
         if argument in ("-m", "-jar", "-c") and at + 1 < len(arguments):
