@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from pathlib import Path
 
 import pytest
-from rig import EXAMINATION, SECOND_NS, FakeReader, Rig, signaled
+from rig import CLEAN, EXAMINATION, SECOND_NS, FakeReader, Rig, signaled
 
 from perimortem.documents.base import encode
 from perimortem.exits.signals import SIGABRT, SIGKILL, SIGTERM
@@ -410,3 +412,24 @@ def test_whether_it_meant_to_end_is_said_only_if_its_program_is_known(
     said = " ".join(describe_fact(fact.code, fact.values) for fact in incident.evidence)
     assert ("a Go program exits by" in said) == (leaves is True)
     assert ("its program could not be read" in said) == (leaves is None)
+
+
+@pytest.mark.parametrize("how", ["clean", "hang", "crash", "hang and crash"])
+def test_of_a_target_that_is_reported_nothing_is_kept(rig, how):
+    """A service that crashes every second would fill the memory of its monitor."""
+    target = rig.add()
+    if "hang" in how:
+        rig.hang_and_examine(target)
+    if "crash" in how:
+        rig.crash(target)
+        rig.finish_dump()
+        rig.finish_examination()
+    rig.end(target, signaled(SIGKILL) if "crash" in how else CLEAN)
+    rig.step()
+    assert target in rig.ends
+    rig.ends.clear()
+    rig.answered.clear()
+    left = weakref.ref(target)
+    del target
+    gc.collect()
+    assert left() is None

@@ -115,6 +115,11 @@ class Place:
         rows: list[dict[str, Any]] = json.loads(result.stdout)
         return rows
 
+    def count_incidents(self) -> int:
+        """Also of those that are too many for a list."""
+        with Store(self.data_dir / "incidents.db") as store:
+            return len(store.list_incidents(with_clean=True, limit=1 << 30))
+
     def note_pause(self, played: Played) -> float:
         """The longest pause of a monitor's loop, in ms; 0 if all were short."""
         with Store(self.data_dir / "incidents.db") as store:

@@ -104,7 +104,7 @@ def _serve(place: Place, seconds: float, played: Played) -> None:
         played.fail("grows", f"{gain_mb:.1f} MB, {gained} descriptors in {crashes} crashes")
     if place.note_pause(played) > _PAUSE_MAX_MS and seconds >= _LONG_S:
         played.fail("pauses too long", f"{played.worst}")
-    recorded = len(place.list_incidents())
+    recorded = place.count_incidents()
     if recorded != crashes:
         played.fail("not recorded", f"{recorded} of {crashes}")
 

@@ -37,6 +37,7 @@ def map_effects(
 
     def close(target: Target) -> None:
         exits.close(target)
+        work.forget(target)
         policy.note_end(target)
 
     return {

@@ -80,6 +80,11 @@ class Work:
         for awaited in Awaited:
             self.cancel(target, awaited)
 
+    def forget(self, target: Target) -> None:
+        """Its life cycle is over, and with it all that was begun."""
+        for awaited in Awaited:
+            self._cancels.pop(_Key(target.ref, awaited), None)
+
     def is_alive(self, ref: ProcessRef) -> bool:
         """A target with this identity is watched, and its end has not been seen."""
         found = self._base.targets.get(ref)

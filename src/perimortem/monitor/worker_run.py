@@ -45,7 +45,8 @@ class WorkerRun:
         self._urges = [(worker.terminate, _TERMINATE_PATIENCE_S), (worker.kill, _KILL_PATIENCE_S)]
         """What is left to make it end, and how long each may take."""
         self._is_listening = True
-        self._check_key = object()
+        # Keys of timers stay in their heap until they would have been due: they hold nothing.
+        self._due_key, self._check_key = object(), object()
         self._check_pause_ns = _CHECK_FIRST_NS
         selector.register(worker.waitable(), self._read)
         if job.deadline_s is not None:
@@ -123,7 +124,7 @@ class WorkerRun:
 
     def _arm(self, patience_s: float, call: Callable[[int], None]) -> None:
         """The one thing that is due if it does not end before."""
-        self._timers.arm(self, self._now_ns() + int(patience_s * 1e9), call)
+        self._timers.arm(self._due_key, self._now_ns() + int(patience_s * 1e9), call)
 
     def _finish(self, status: int) -> None:
         self._stop_waiting()
@@ -139,7 +140,7 @@ class WorkerRun:
 
     def _stop_waiting(self) -> None:
         self._stop_listening()
-        self._timers.disarm(self)
+        self._timers.disarm(self._due_key)
         self._timers.disarm(self._check_key)
 
     def _stop_listening(self) -> None:
