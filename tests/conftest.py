@@ -31,6 +31,9 @@ each_shared_dump = pytest.mark.parametrize("path", _SHARED, ids=[path.stem for p
 # How long an example takes is the machine's business.
 settings.register_profile("untimed", parent=settings.default, deadline=None)
 settings.load_profile("untimed")
+if sys.platform != "win32":
+    # nohup ignores it, and what a program ignores its children do.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

@@ -220,7 +220,7 @@ def test_a_full_disk_leaves_no_file(start, tmp_path):
 
 def test_a_worker_killed_in_mid_dump_lets_the_target_run_on(start, tmp_path):
     """The worker is killed while it holds the target; the kernel lets go, no dump is left."""
-    program = start("many_threads", 30)
+    program = start("hang_once", 0.3, 0, 512)  # its dump takes its time
     worker_path = Path(sys.modules["perimortem.dumping.write"].__file__).with_name("worker.py")
     request = {
         "pid": program.pid, "start_time_ticks": find_process(program.pid).start_time_ticks,
