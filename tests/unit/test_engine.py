@@ -433,3 +433,15 @@ def test_of_a_target_that_is_reported_nothing_is_kept(rig, how):
     del target
     gc.collect()
     assert left() is None
+
+
+def test_a_target_that_has_ended_is_reaped_by_its_watch_alone(rig):
+    """Its status would be lost."""
+    target = rig.add()
+    rig.end(target, None)
+    rig.step()
+    assert rig.targets.find_pid(target.pid) is None
+    assert rig.targets.holds_pid(target.pid)
+    target.exit_watch.end = CLEAN
+    rig.run_until(lambda: target in rig.ends)
+    assert not rig.targets.holds_pid(target.pid)

@@ -52,6 +52,10 @@ class Targets:
         """The living target with this pid."""
         return next((t for t in self._targets.values() if t.pid == pid and t.is_alive), None)
 
+    def holds_pid(self, pid: int) -> bool:
+        """Also one that has ended, and whose status may not be known yet: only its own watch reaps it."""
+        return any(ref.pid == pid for ref in self._targets)
+
     def add(self, target: Target) -> None:
         """Watch one more."""
         self._targets[target.ref] = target

@@ -138,6 +138,6 @@ class CommandLink:
         for pid in list_orphans():
             if self._settings.follow:
                 yield from self._discovery.take_orphan(pid)
-            if self._targets.find_pid(pid) is None and pid not in self._helper_pids():
+            if not self._targets.holds_pid(pid) and pid not in self._helper_pids():
                 reap(pid)
             yield True
