@@ -53,7 +53,7 @@ class Targets:
         return next((t for t in self._targets.values() if t.pid == pid and t.is_alive), None)
 
     def holds_pid(self, pid: int) -> bool:
-        """Also one that has ended, and whose status may not be known yet: only its own watch reaps it."""
+        """Also of one that has ended: only its own watch reaps it, to know its status."""
         return any(ref.pid == pid for ref in self._targets)
 
     def add(self, target: Target) -> None:
