@@ -142,5 +142,6 @@ class WorkerPool:
         if not run.is_cancelled:
             run.job.done(answer)
         self._start_waiting()
-        if run.job.kind.has_spare:  # not before: it would compete with the job for a processor
-            self.warm_up(run.job.kind)
+        kind = run.job.kind
+        if kind.has_spare:  # after what follows from the answer: a process waits for that
+            self._timers.call_later(self._now_ns(), lambda _now_ns: self.warm_up(kind))
