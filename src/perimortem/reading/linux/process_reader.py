@@ -139,7 +139,7 @@ class ProcessReader:
         if executable is None or executable in self._leaves:
             return
         if self._silent.get(executable, 0) <= self._clock.monotonic_ns():
-            keep = partial(self._keep_leaves, executable)
+            keep = partial(self._take_leaves, executable)
             self._send(executable, "leaves_by_own_system_call", pid, keep=keep)
 
     def leaves_by_own_system_call(self, executable: str | None) -> bool | None:
@@ -149,12 +149,14 @@ class ProcessReader:
         if executable not in self._leaves:
             leaves: bool | None
             leaves = self._ask(executable, bool | None, "leaves_by_own_system_call", executable)
-            if executable not in self._leaves and leaves is not None:
-                self._leaves[executable] = leaves
+            if executable not in self._leaves:
+                self._note_leaves(executable, leaves)
         return self._leaves.get(executable)
 
-    def _keep_leaves(self, executable: str, line: bytes) -> None:
-        leaves = msgspec.json.decode(line, type=bool | None)
+    def _take_leaves(self, executable: str, line: bytes) -> None:
+        self._note_leaves(executable, msgspec.json.decode(line, type=bool | None))
+
+    def _note_leaves(self, executable: str, leaves: bool | None) -> None:
         if leaves is not None:
             if len(self._leaves) >= _CACHED_MAX:
                 self._leaves.clear()
