@@ -211,6 +211,7 @@ class Rig:
         self.launcher = FakeLauncher(self.selector)
         self.timers = Timers()
         self.pool = WorkerPool(self.selector, self.timers, self.clock.monotonic_ns, self.launcher)
+        self.turns = Turns(self.timers, self.clock.monotonic_ns)
         self.targets = Targets(self.selector, self.timers, self.clock)
         self.store = FakeStore()
         self.log = Log()
@@ -219,8 +220,8 @@ class Rig:
         self.answered = []
         self.stack = ExitStack()
         base = Base(
-            self.clock, self.selector, self.timers, Turns(self.timers, self.clock.monotonic_ns),
-            self.targets, self.pool, FakeReader(),
+            self.clock, self.selector, self.timers, self.turns, self.targets, self.pool,
+            FakeReader(),
         )  # fmt: skip
         (tmp_path / "dumps").mkdir()
         self.settings = Settings(
@@ -344,6 +345,7 @@ class Rig:
 
     def check_nothing_is_left(self):
         """No worker but a spare, no timer of a target, nothing registered."""
+        self.run_for(0.1)  # until the spare is started
         assert not len(self.targets)
         assert not self.dumps()
         assert not self.examinations()

@@ -445,3 +445,25 @@ def test_a_target_that_has_ended_is_reaped_by_its_watch_alone(rig):
     target.exit_watch.end = CLEAN
     rig.run_until(lambda: target in rig.ends)
     assert not rig.targets.holds_pid(target.pid)
+
+
+def test_a_process_that_is_met_dead_after_a_long_backlog_is_reported(rig):
+    """The last end came long ago by then."""
+    target = rig.add()
+    met = []
+
+    def backlog():
+        for _ in range(20):
+            rig.clock.now_ns += SECOND_NS // 5
+            yield True
+        met.append(rig.add(4_900_001))
+        rig.end(met[0])
+
+    def begin_backlog(_now_ns):
+        rig.turns.take("names", backlog())
+        rig.end(target)
+
+    rig.timers.call_later(rig.clock.now_ns, begin_backlog)
+    rig.monitor.engine.run(lambda: all(t.is_alive for t in rig.targets) and target in rig.ends)
+    assert set(rig.ends) == {target, *met}
+    assert met

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from perimortem.testing.fake_worker import FakeLauncher
 from perimortem.testing.manual_clock import ManualClock
 
 KIND = WorkerKind("the reader", ("reader",), dict, False, 1000, 0.2, at_once_max=4)
+WARM_KIND = replace(KIND, has_spare=True)
 
 
 class Pool:
@@ -32,9 +34,9 @@ class Pool:
         self.pool = WorkerPool(self.selector, self.timers, self.clock.monotonic_ns, self.launcher)
         self.said = []
 
-    def submit(self, name, pid=7, deadline_s=60.0):
+    def submit(self, name, pid=7, deadline_s=60.0, kind=KIND):
         job = Job(
-            KIND, pid, deadline_s, name.encode,
+            kind, pid, deadline_s, name.encode,
             clean_up=lambda answer: self.said.append(("clean up", name, answer.failure)),
             done=lambda answer: self.said.append(("done", name, answer.output)),
             on_output=lambda output: self.said.append(("output", name, output)),
@@ -136,6 +138,34 @@ def test_the_end_of_the_watch_ends_all_of_them(pool):
     pool.launcher.started[1].ignores_terminate = True
     pool.pool.close()
     assert [(what, name) for what, name, _ in pool.said] == [("clean up", n) for n in "0123"]
+    pool.check_nothing_is_left()
+
+
+def test_a_spare_is_started_some_time_after_an_answer(pool):
+    pool.submit("first", kind=WARM_KIND)
+    pool.launcher.started[0].answer(b"yes")
+    pool.run_for(0.001)
+    assert pool.said[-1] == ("done", "first", b"yes")
+    assert len(pool.launcher.started) == 1
+    pool.run_for(0.1)
+    assert len(pool.launcher.started) == 2
+    pool.submit("second", kind=WARM_KIND)
+    assert pool.launcher.started[1].question == b"second"
+
+
+def test_a_spare_that_is_not_needed_ends_by_itself(pool):
+    """A monitor that watches this one would report that it was killed."""
+    pool.pool.warm_up(WARM_KIND)
+    pool.pool.dismiss_spares()
+    (spare,) = pool.launcher.started
+    assert (spare.question, spare.status) == (b"", 0)
+    job = pool.submit("late", kind=WARM_KIND)
+    assert pool.launcher.started[1].question == b"late"
+    pool.pool.cancel(job)
+    pool.run_for(0.1)
+    pool.pool.close()
+    assert not spare.was_killed
+    assert len(pool.launcher.started) == 2
     pool.check_nothing_is_left()
 
 

@@ -33,8 +33,9 @@ from perimortem.monitor.target import Target
 from perimortem.monitor.work import Work
 from perimortem.recorder import RecorderEvents
 
-_TRACE_AFTER_NS = 100_000_000
-"""A process that ends sooner is not traced: most commands are short. Arbitrary."""
+_SETTLED_AFTER_NS = 100_000_000
+"""A process that ends sooner is not traced, and no spare worker is started: most commands are short.
+Arbitrary."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,9 @@ def _arm_timers(
     # Delayed, so as not to compete with the target's start.
     base.timers.call_later(now_ns, lambda _now_ns: _begin_reading(base))
     base.timers.call_later(now_ns, lambda _now_ns: store.warm_up())
-    base.timers.call_later(now_ns, lambda _now_ns: dumps.warm_up())
-    base.timers.call_later(now_ns + _TRACE_AFTER_NS, lambda _now_ns: system_log.begin_trace())
+    settled_ns = now_ns + _SETTLED_AFTER_NS
+    base.timers.call_later(settled_ns, lambda _now_ns: dumps.warm_up())
+    base.timers.call_later(settled_ns, lambda _now_ns: system_log.begin_trace())
     interval_ns = listener.status_interval_ns
     if interval_ns is not None:
         base.timers.call_every(

@@ -21,11 +21,11 @@ from perimortem.monitor.lifecycle import Effect, Event, UnexpectedEvent
 from perimortem.monitor.loop_pauses import LoopPauses
 from perimortem.monitor.turns import TURN_NS
 
-_DRAIN_NS = 1_000_000_000
-"""How long after the last end others are still collected; new ones might keep coming. Arbitrary."""
-
 _BACKLOG_NS = 60_000_000_000
-"""How long after it what was announced before is still worked on. Arbitrary."""
+"""How long after the last end what was announced before is still worked on. Arbitrary."""
+
+_DRAIN_NS = 1_000_000_000
+"""How long after that ends are still collected; new ones might keep coming. Arbitrary."""
 
 
 class Engine:
@@ -43,6 +43,7 @@ class Engine:
         self._clock = base.clock
         self._timers = base.timers
         self._turns = base.turns
+        self._pool = base.pool
         self._targets = base.targets
         self._check = check
         self._hangs = hangs
@@ -62,20 +63,25 @@ class Engine:
         """Until every target has ended, ``is_done`` says so, or :meth:`stop`.
 
         ``waits_for_more``: keep going when no target is left, since others may appear."""
-        drained_ns: int | None = None
+        backlog_until_ns: int | None = None
+        drain_until_ns: int | None = None
         while not self._is_stopping:
             if not is_done() and (waits_for_more or len(self._targets)):
                 self.run_once()
                 continue
             # Ends that coincide with the last one are reported, too.
             now_ns = self._clock.monotonic_ns()
-            if drained_ns is None:
-                drained_ns = now_ns
+            if backlog_until_ns is None:
+                backlog_until_ns = now_ns + _BACKLOG_NS
                 self._take_ready(0)
                 self._turns.finish()
-            if self._turns.has_work and now_ns < drained_ns + _BACKLOG_NS:
+                self._pool.dismiss_spares()
+            if self._turns.has_work and now_ns < backlog_until_ns:
                 self.run_once()
-            elif now_ns > drained_ns + _DRAIN_NS or not self._take_ready(0):
+                continue
+            if drain_until_ns is None:
+                drain_until_ns = now_ns + _DRAIN_NS
+            if now_ns > drain_until_ns or not self._take_ready(0):
                 return
 
     def run_once(self) -> None:

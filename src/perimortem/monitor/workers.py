@@ -14,6 +14,9 @@ from perimortem.monitor.worker_run import WorkerRun
 from perimortem.system import Selector
 
 _SPARE_PATIENCE_S = 1.0
+_SPARE_AFTER_NS = 20_000_000
+"""A spare worker is started so long after an answer: first the process that waited for it, and the
+report, have the processors. Arbitrary."""
 
 
 class WorkerPool:
@@ -30,9 +33,12 @@ class WorkerPool:
         self._waiting: list[Job] = []
         self._running: list[WorkerRun] = []
         self._is_starting = False
+        self._needs_spares = True
 
     def warm_up(self, kind: WorkerKind) -> None:
         """Start the spare worker, so that a job need not wait for an interpreter."""
+        if not self._needs_spares:
+            return
         spare = self._spares.get(kind)
         if spare is not None and spare.poll() is not None:
             self._spares.pop(kind).close()
@@ -78,13 +84,20 @@ class WorkerPool:
         spares = {worker.pid for worker in self._spares.values()}
         return spares | {run.pid for run in self._running}
 
+    def dismiss_spares(self) -> None:
+        """No more jobs are expected. They end by themselves: a monitor that watches us would report
+        that they were killed."""
+        if self._needs_spares:
+            self._needs_spares = False
+            for spare in self._spares.values():
+                spare.ask(b"")
+
     def close(self) -> None:
         """End all. Their targets are released by the workers, by the kernel, or by the clean-up."""
         self._waiting.clear()
         for run in self._running:
             run.begin_close()
-        for spare in self._spares.values():
-            spare.kill()
+        self.dismiss_spares()
         for run in self._running:
             run.job.clean_up(run.close())
         self._running.clear()
@@ -119,7 +132,7 @@ class WorkerPool:
             return
         if job.kind.has_spare:
             self.warm_up(job.kind)
-            worker = self._spares.pop(job.kind, None)
+            worker = self._spares.pop(job.kind, None) if self._needs_spares else None
         else:
             worker = None
         try:
@@ -143,5 +156,6 @@ class WorkerPool:
             run.job.done(answer)
         self._start_waiting()
         kind = run.job.kind
-        if kind.has_spare:  # after what follows from the answer: a process waits for that
-            self._timers.call_later(self._now_ns(), lambda _now_ns: self.warm_up(kind))
+        if kind.has_spare:
+            due_ns = self._now_ns() + _SPARE_AFTER_NS
+            self._timers.call_later(due_ns, lambda _now_ns: self.warm_up(kind))

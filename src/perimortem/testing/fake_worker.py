@@ -52,6 +52,8 @@ class FakeWorker:
     def ask(self, question: bytes) -> None:
         assert self.question is None, "asked twice"
         self.question = question
+        if not question:
+            self.status = 0
 
     def read(self) -> bytes | None:
         return self._output.pop(0) if self._output else None
