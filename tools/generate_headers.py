@@ -64,6 +64,8 @@ HEADERS = (
             "LIVE_WORDS_OFFSET",
             "PROCESS_NAME_OFFSET",
             "PROCESS_NAME_SIZE",
+            "EXEC_NAME_OFFSET",
+            "EXEC_NAME_SIZE",
             "BEATS_OFFSET",
             "HOLDS_OFFSET",
             "LIMITS_OFFSET",

@@ -64,8 +64,16 @@ static unsigned char *own_recorder(void) {
   return base && ((pmr_header *)(void *)base)->pid == (uint32_t)getpid() ? base : NULL;
 }
 
-static void mark_exec(unsigned char *base, uint64_t when_ns) {
+static void set_exec_mark(unsigned char *base, uint64_t when_ns) {
   atomic_store_explicit(pmr_word_at(base, PMR_LIVE(exec_ns)), when_ns, memory_order_release);
+}
+
+/* `program`: NULL if only a descriptor names it. */
+static void mark_exec(unsigned char *base, const char *program) {
+  if (!base) return;
+  const char *slash = program ? strrchr(program, '/') : NULL;
+  pmr_copy_name((char *)base + PMR_EXEC_NAME_OFFSET, PMR_EXEC_NAME_SIZE, slash ? slash + 1 : program);
+  set_exec_mark(base, pmr_now_ns());
 }
 
 int pmr_has_failed_to_exec;
@@ -73,7 +81,7 @@ int pmr_has_failed_to_exec;
 /* This image continues; in a forked child most likely to its _exit. */
 static void exec_failed(unsigned char *base) {
   pmr_has_failed_to_exec = 1;
-  if (base) mark_exec(base, 0);
+  if (base) set_exec_mark(base, 0);
 }
 
 /* LD_PRELOAD without our library, into `to`, which has room for all of `entry`. */
@@ -157,7 +165,7 @@ static int goes_along(const unsigned char *own, const char *path) {
 static int exec_marked(execve_function real, const char *path, const char *program,
                        char *const *argv, char *const *environment) {
   unsigned char *base = own_recorder();
-  if (base) mark_exec(base, pmr_now_ns());
+  mark_exec(base, path);
   int result;
   if (goes_along(base, program)) {
     result = real(path, argv, environment);
@@ -211,7 +219,7 @@ PERIMORTEM_API int fexecve(int fd, char *const argv[], char *const environment[]
   char name[32];
   resolve_at_need();
   unsigned char *base = own_recorder();
-  if (base) mark_exec(base, pmr_now_ns());
+  mark_exec(base, NULL);
   int result;
   if (fd >= 0 && goes_along(base, name_descriptor(fd, name))) {
     result = real_fexecve(fd, argv, environment);
@@ -231,7 +239,7 @@ PERIMORTEM_API int execveat(int fd, const char *path, char *const argv[], char *
   /* Relative to a directory: only as far as the kernel's own name for it can be followed. */
   if (path[0] != '/' && fd != AT_FDCWD)
     program = path[0] == '\0' && fd >= 0 ? name_descriptor(fd, name) : NULL;
-  if (base) mark_exec(base, pmr_now_ns());
+  mark_exec(base, path[0] ? path : NULL);
   int result;
   if (goes_along(base, program)) {
     result = (int)pmr_real_syscall(SYS_execveat, fd, (long)path, (long)argv, (long)environment, flags, 0);

@@ -233,6 +233,35 @@ def test_children_that_support_no_preload_start_and_are_watched(perimortem, prog
             assert "cannot be preloaded" not in report["_stderr"]
 
 
+@pytest.mark.parametrize(
+    ("how", "name"),
+    [
+        ("os.execv(program, ['another', '1'])", "static_crash"),
+        ("os.execvp('static_crash', ['another'])", "static_crash"),
+        ("os.execve(os.open(program, os.O_RDONLY), ['another'], {})", "(unknown program)"),
+    ],
+)
+def test_a_crash_right_after_an_exec_without_the_agent_has_the_name_of_its_program(
+    perimortem, programs, how, name
+):
+    """It was met before that, under the name and the command line of its parent."""
+    program = programs / "static_crash"
+    script = (
+        f"import os; program = {str(program)!r}\n"
+        f"os.environ['PATH'] = {str(programs)!r}\n"
+        "def start():\n"
+        "    child = os.fork()\n"
+        f"    if child == 0: {how}\n"
+        "    os.waitpid(child, 0)\n"
+        "for _ in range(5): start()\n"
+    )
+    report = perimortem.report(sys.executable, "-c", script)
+    crashes = [p for p in report["processes"] if p["verdict"] == "crash"]
+    assert {p["name"] for p in crashes} <= {name, "static_crash"}
+    assert all("-c" not in p["command_line"] for p in crashes)
+    assert len(crashes) == 5
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a setuid program")
 def test_a_setuid_child_of_another_user(perimortem, programs, tmp_path):
     let_others_in(tmp_path)

@@ -10,6 +10,7 @@ if sys.platform != "linux":
     pytest.skip("text of Linux's /proc and kernel log", allow_module_level=True)
 
 from perimortem.exits.linux.kernel_log import derive_words
+from perimortem.exits.linux.kernel_log_rate import is_below_limit
 from perimortem.proc.linux import container
 from perimortem.procfs.cgroup import parse_groups
 from perimortem.procfs.stat import parse_stat
@@ -35,6 +36,32 @@ def test_an_exit_code_that_may_not_be_seen_is_unknown_not_zero():
 @pytest.mark.parametrize("raw", [b"", b"1 (x", b"1 (x) S", b")(", b"1 (x) " + b"? " * 60])
 def test_a_cut_stat_is_none(raw):
     assert parse_stat(raw, may_see_exit_code=True) is None
+
+
+def log_lines(*times):
+    return b"".join(b"<6>[%12.6f] words of [0.5] some driver\n" % at for at in times)
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_below"),
+    [
+        (log_lines(1.0, 2.0, 50.0), True),
+        (log_lines(1.0, *[99.0 + at / 100 for at in range(9)]), True),
+        (log_lines(1.0, *[99.0 + at / 100 for at in range(10)]), False),
+        (log_lines(*[80.0 + at / 100 for at in range(20)]), True),
+        (log_lines(*[99.9] * 400), False),
+        (b"<6>a log without times\n", False),
+        (b"", False),
+    ],
+)
+def test_the_kernel_may_have_logged_no_fault_because_it_logged_too_much(lines, is_below):
+    assert is_below_limit(lines, 100.0, 5.0, 10) is is_below
+
+
+def test_on_a_machine_that_runs_for_long_the_clock_of_the_log_is_not_trusted():
+    month_s = 30 * 86400.0
+    lines = log_lines(1.0, *[month_s - 600.0] * 10)
+    assert not is_below_limit(lines, month_s, 5.0, 10)
 
 
 def test_kernel_words_are_of_that_pid_only():

@@ -12,8 +12,10 @@ from perimortem.model.exits import Exit, ExitKind, ExitSource
 from perimortem.model.fact import Fact, FactCode, assumed, derived, observed
 from perimortem.model.recording import ExitNote
 
-_LOGGED_FAULTS = frozenset({4, 7, 8, 11})
-"""ILL, BUS, FPE, SEGV: the kernel logs them if no handler takes them."""
+_HANDLED_FAULTS = frozenset({4, 7, 8, 11})
+"""ILL, BUS, FPE, SEGV: our handler takes them."""
+_LOGGED_FAULTS = _HANDLED_FAULTS - {7}
+"""The kernel logs them if no handler takes them (show_signal_msg, show_signal); a SIGBUS it does not."""
 _REQUESTS_SHOWN = 3
 
 
@@ -212,9 +214,9 @@ def _sender_facts(seen: Observations) -> list[Fact]:
         return []
     if signal is not None and has_sent_itself(seen):
         return [observed(FactCode.OWN_SIGNAL, "tracefs", signal=signal_name(signal))]
-    if seen.has_crash_handler and signal in _LOGGED_FAULTS:
+    if seen.has_crash_handler and signal in _HANDLED_FAULTS:
         return [derived(FactCode.NO_HANDLER_REACHED, "crash handler")]
-    if findings.is_readable and signal in _LOGGED_FAULTS:
+    if findings.logs_faults and signal in _LOGGED_FAULTS:
         return [derived(FactCode.NO_FAULT_LOGGED, "kernel log")]
     if signal in OWN_FAULT or signal in KERNEL_RAISED:
         return [assumed(FactCode.RAISED_UNSEEN, "exit status")]

@@ -117,6 +117,8 @@ class Recording:
     soft_errors: tuple[str, ...]
     is_forked: bool = False
     """Of a child that was forked and executed no program."""
+    exec_name: str | None = None
+    """The file name of the program that it executed at ``pulse.exec_ns``, as far as it is known."""
 
     @property
     def has_bad_end(self) -> bool:

@@ -33,7 +33,9 @@ class SystemLogFindings:
     """The log entries about a pid; None if there are none."""
 
     is_readable: bool = False
-    """Whether the log could be read at all: only then does its silence mean something."""
+    """Whether the log could be read at all, without a gap: only then does its silence mean something."""
+    logs_faults: bool = False
+    """Whether a fault would have been logged."""
     fault: FaultLine | None = None
     oom_kill: str | None = None
     seccomp: str | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 
 from perimortem.analysis.conclude import Conclusion, conclude
 from perimortem.analysis.observations import BeatAge, Observations
@@ -30,6 +31,9 @@ from perimortem.reading import ProcessReader
 from perimortem.text import printable
 
 _RECENT_EVENTS = 20
+_COMM_MAX = 15
+"""So much of a file's name the kernel keeps as that of its process."""
+_UNKNOWN_NAME = "(unknown program)"
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ class Concluder:
         """The incident as known now; final once the target has ended."""
         findings = self._find(target)
         recording = target.read_recording(self._clock.monotonic_ns())
-        target.rename(derive_name(target))
+        target.rename(derive_name(target, recording))
         collected = Collected(
             recording,
             findings,
@@ -107,17 +111,36 @@ class Concluder:
             return SystemLogFindings()
 
 
-def derive_name(target: Target) -> ProcessInfo:
+def derive_name(target: Target, recording: Recording | None) -> ProcessInfo:
     """The process's name. If it died right after an exec, before it could be read, its recorder has it.
 
     The command keeps the name it was started by until it executes another program."""
+    if target.end is not None and recording is not None and recording.pulse.exec_ns is not None:
+        return _name_by_exec(target, recording.exec_name)
     name = target.recorder.name
     has_new_name = target.recorder.is_after_exec or not target.is_command
     if name is None or name == target.process.name or target.end is None or not has_new_name:
         return target.process
     if not target.recorder.is_after_exec:
         return replace(target.process, name=name)
-    # Program and arguments are from before the exec: better none than wrong ones.
+    return _replace_name(target, name)
+
+
+def _name_by_exec(target: Target, name: str | None) -> ProcessInfo:
+    """The program that it executed last carries no agent; ``name``: its file's, if that is known."""
+    process = target.process
+    if process.name in ((name, name[:_COMM_MAX]) if name else ()):
+        return process
+    if name is None and process.name != target.recorder.name:
+        return process  # it was read since
+    executable = process.executable  # read after name and arguments
+    is_current = name is not None and PurePath(executable or "").name == name
+    renamed = _replace_name(target, name or _UNKNOWN_NAME)
+    return replace(renamed, executable=executable) if is_current else renamed
+
+
+def _replace_name(target: Target, name: str) -> ProcessInfo:
+    """Program and arguments are from before the exec: better none than wrong ones."""
     command_line = target.process.command_line if target.is_command else ()
     return replace(target.process, name=name, executable=None, command_line=command_line)
 
@@ -202,13 +225,14 @@ def derive_launch_failure(
 def _observe(target: Target, collected: Collected, end: Exit, ended_ns: int) -> Observations:
     recording = collected.recording
     crash = target.crash or (recording.crash if recording else None)
+    has_agent = recording is not None and not target.recorder_lost
     return Observations(
         exit=end,
         ended_ns=ended_ns,
         recording=None if target.recorder_lost else recording,
         observed=target.observed(),
         recording_error=target.recorder_lost or target.recorder.error,
-        has_agent=recording is not None and not target.recorder_lost,
+        has_agent=has_agent,
         leaves_unseen=collected.leaves_unseen,
         watch=target.watch,
         hang_open=target.open_hang is not None,
@@ -217,7 +241,7 @@ def _observe(target: Target, collected: Collected, end: Exit, ended_ns: int) -> 
         findings=collected.findings,
         monitor_pid=collected.monitor_pid,
         noted=tuple(target.facts),
-        has_crash_handler=target.has_crash_handler and recording is not None,
+        has_crash_handler=target.has_crash_handler and has_agent,
         crash=crash,
         crash_sender=_find_crash_sender(target, crash),
     )

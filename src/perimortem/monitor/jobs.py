@@ -22,7 +22,7 @@ class Worker(Protocol):
         """Ready when there is something to :meth:`read`."""
 
     def ask(self, question: bytes) -> None:
-        """Write the request and close its standard input. After an empty one it ends: it is not needed."""
+        """Write the request and close its standard input. It ends without a word after an empty one."""
 
     def read(self) -> bytes | None:
         """A part of the answer, empty at its end; None: nothing yet."""

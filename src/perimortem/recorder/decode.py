@@ -100,6 +100,11 @@ def read_process_name(page: bytes) -> str:
     return decode_text(page[begin : begin + layout.PROCESS_NAME_SIZE])
 
 
+def _read_exec_name(page: bytes) -> str:
+    begin = layout.EXEC_NAME_OFFSET
+    return decode_text(page[begin : begin + layout.EXEC_NAME_SIZE])
+
+
 def decode_pulse(page: bytes, process: ProcessRef, now_ns: int) -> Pulse:
     """The heartbeats of a first page whose header has already been checked.
 
@@ -169,6 +174,7 @@ def decode_recording(data: bytes, now_ns: int) -> Recording:
         created_at_ns=header.created_realtime_ns,
         soft_errors=tuple(soft_errors),
         is_forked=bool(header.flags & HeaderFlag.FORKED),
+        exec_name=_read_exec_name(data) or None if pulse.exec_ns is not None else None,
     )
 
 

@@ -88,10 +88,13 @@ class LiveWords(Record):
 
 
 # LiveWords.exec_ns: an exec in this process was begun then. The new image creates a new file if it
-# carries the agent: a file that still has the mark at the end belongs to an image that is gone.
+# carries the agent: a file that still has the mark at the end belongs to an image that is gone. The
+# exec name is the file name of the program that was executed then; empty if it is not known.
 LIVE_WORDS_OFFSET = 256
 PROCESS_NAME_OFFSET = 384
 PROCESS_NAME_SIZE = 32
+EXEC_NAME_OFFSET = 416
+EXEC_NAME_SIZE = 64
 BEATS_OFFSET = 512
 HOLDS_OFFSET = BEATS_OFFSET + 8 * MAX_HEARTBEATS
 LIMITS_OFFSET = HOLDS_OFFSET + 8 * MAX_HEARTBEATS

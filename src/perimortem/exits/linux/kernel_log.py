@@ -3,7 +3,7 @@
 The kernel logs, with the pid: a fault that no handler took ("NAME[PID]: segfault at ... ip ... in
 LIB[...]"), an out-of-memory kill ("Killed process PID (NAME) ..."), a seccomp kill (audit type
 1326). Readable by root, or if kernel.dmesg_restrict is 0. The kernel limits the rate of these
-lines: their absence proves nothing.
+lines: what their absence means depends on it (``kernel_log_rate``).
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import re
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 assert sys.platform == "linux"
 
+from perimortem.exits.linux.kernel_log_rate import logs_faults, oldest_needed_s
 from perimortem.model.system_log import FaultLine, SystemLogFindings
 from perimortem.text import printable
 
@@ -39,29 +41,52 @@ class KernelLog:
             raise OSError(errno.ENODEV, "/dev/kmsg is another device here")
         os.lseek(self._fd, 0, os.SEEK_END)
         self._lines: deque[str] = deque(maxlen=_RECORDS_MAX)
+        self._gap_until_s = 0.0
+        """Before that, in the log's time, records were overwritten that we had not read."""
 
-    def collect_words(self, pid: int, tids: set[int]) -> SystemLogFindings:
-        """All log messages about ``pid`` and its threads since the watch began."""
+    def collect_words(self, pid: int, tids: set[int], now_ns: int) -> SystemLogFindings:
+        """All log messages about ``pid`` and its threads since the watch began.
+
+        ``now_ns``: CLOCK_MONOTONIC."""
         self._drain()
-        return derive_words(self._lines, pid, tids)
+        words = derive_words(self._lines, pid, tids)
+        if words.fault is not None:
+            return words
+        is_complete = self._gap_until_s < oldest_needed_s(now_ns)
+        return replace(
+            words, is_readable=is_complete, logs_faults=is_complete and logs_faults(now_ns)
+        )
 
     def _drain(self) -> None:
+        is_after_gap = False
         while True:
             try:
                 record = os.read(self._fd, 8192)
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno == errno.EPIPE:
-                    continue  # records were overwritten before we read them
-                return
+                if error.errno != errno.EPIPE:
+                    return
+                is_after_gap = True
+                continue
             if not record:
                 return
-            _, _, text = record.partition(b";")
+            head, _, text = record.partition(b";")
+            if is_after_gap:
+                self._gap_until_s = _read_time(head)
+                is_after_gap = False
             self._lines.append(text.split(b"\n", 1)[0].decode("utf-8", "replace"))
 
     def close(self) -> None:
         os.close(self._fd)
+
+
+def _read_time(head: bytes) -> float:
+    """Of a record: "priority,sequence,microseconds,flags"; if there is none, as late as can be."""
+    try:
+        return int(head.split(b",")[2]) / 1e6
+    except (IndexError, ValueError):
+        return float("inf")
 
 
 def derive_words(lines: Iterable[str], pid: int, tids: set[int]) -> SystemLogFindings:
@@ -76,7 +101,7 @@ def derive_words(lines: Iterable[str], pid: int, tids: set[int]) -> SystemLogFin
             oom = printable(line.strip())
         elif "type=1326" in line and re.search(rf"\bpid={pid}\b", line):
             seccomp = printable(line.strip())
-    return SystemLogFindings(True, fault, oom, seccomp)
+    return SystemLogFindings(is_readable=True, fault=fault, oom_kill=oom, seccomp=seccomp)
 
 
 def _find_all(line: str, wanted: Iterable[str]) -> Iterator[int]:

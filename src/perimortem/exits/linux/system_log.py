@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from contextlib import suppress
 from dataclasses import replace
 
@@ -40,7 +41,8 @@ class Witness:
 
     def __call__(self, pid: int, tids: set[int]) -> SystemLogFindings:
         """All messages about ``pid`` and its threads."""
-        words = self._log.collect_words(pid, tids) if self._log else SystemLogFindings()
+        now_ns = time.monotonic_ns()
+        words = self._log.collect_words(pid, tids, now_ns) if self._log else SystemLogFindings()
         if self._trace is None:
             return replace(words, trace_error=self._trace_error)
         return replace(
