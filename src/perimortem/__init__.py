@@ -2,8 +2,9 @@
 
 The library watches, dumps and explains processes: :func:`run`, :func:`run_async`, :func:`watch`,
 :func:`dump`, :func:`open_dump`, :func:`stacks`, :func:`analyze`, :func:`incident`,
-:func:`incidents`, :func:`explain`. Inside your program: ``with perimortem.attach("worker") as hb:
-hb.beat()``, or ``perimortem.spawn_and_attach()`` to have its crashes dumped.
+:func:`incidents`, :func:`explain`, :func:`waits`. Inside your program:
+``with perimortem.attach("worker") as hb: hb.beat()``, or ``perimortem.spawn_and_attach()`` to have its
+crashes dumped.
 
 Everything is loaded on first use.
 """
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
     from perimortem.api.examining import analyze, stacks
     from perimortem.api.explaining import explain
     from perimortem.api.incidents import incident, incidents
+    from perimortem.api.waiting import waits
     from perimortem.api.watching import RunResult, run, run_async, watch
     from perimortem.documents.examination import Examination
     from perimortem.documents.report import Report
+    from perimortem.documents.waits import Waits
     from perimortem.errors import PerimortemError
 
 __version__ = "0.1.0"
@@ -40,12 +43,14 @@ _PLACES = {
     "stacks": "api.examining",
     "incident": "api.incidents",
     "incidents": "api.incidents",
+    "waits": "api.waiting",
     "RunResult": "api.watching",
     "run": "api.watching",
     "run_async": "api.watching",
     "watch": "api.watching",
     "Examination": "documents.examination",
     "Report": "documents.report",
+    "Waits": "documents.waits",
     "PerimortemError": "errors",
 }
 """The module of each public name."""
@@ -58,6 +63,7 @@ __all__ = [
     "PerimortemError",
     "Report",
     "RunResult",
+    "Waits",
     "__version__",
     "analyze",
     "attach",
@@ -70,6 +76,7 @@ __all__ = [
     "run_async",
     "spawn_and_attach",
     "stacks",
+    "waits",
     "watch",
 ]
 

@@ -1,5 +1,6 @@
 /* locks KIND [N]: threads that wait for each other, or seem to. Prints "ready".
  *   cycle N    N threads, each holds a mutex and waits for that of the next: a deadlock
+ *   beside N   the same, while the main thread rests in pause()
  *   self       a thread takes its own mutex twice
  *   join       a thread holds a mutex and joins one that wants it
  *   rwlock     two threads, two read-write locks
@@ -114,7 +115,7 @@ int main(int argc, char **argv) {
   count = argc > 2 ? atoi(argv[2]) : 2;
   for (int i = 0; i < MOST; i++) pthread_mutex_init(&locks[i], NULL);
   pthread_barrier_init(&all, NULL, strcmp(kind, "rwlock") ? count + 1 : 3);
-  if (!strcmp(kind, "cycle")) start(in_cycle, count);
+  if (!strcmp(kind, "cycle") || !strcmp(kind, "beside")) start(in_cycle, count);
   if (!strcmp(kind, "chain")) start(in_chain, count);
   if (!strcmp(kind, "pi")) {
     make_inheriting();

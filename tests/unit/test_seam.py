@@ -31,6 +31,7 @@ CHOOSERS = {
     "monitor/platform/doctor.py",
     "proc/__init__.py",
     "reading/__init__.py",
+    "waiting/__init__.py",
     "recorder/__init__.py",
     "sandbox/__init__.py",
     "system/__init__.py",

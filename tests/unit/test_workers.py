@@ -227,8 +227,8 @@ class TestOnLinux:
 
     def test_one_that_is_terminated_may_end_in_its_way(self):
         helper = Helper(
-            (sys.executable, "-c", "import signal, sys\nsignal.signal(15, lambda *_: sys.exit(4))\n"
-             "print('on', flush=True)\nsignal.pause()"), {},
+            (sys.executable, "-c", "import signal, sys\nsignal.pthread_sigmask(signal.SIG_BLOCK, {15})\n"
+             "print('on', flush=True)\nsignal.sigwait({15})\nsys.exit(4)"), {},
         )  # fmt: skip
         while helper.read() is None:
             time.sleep(0.001)

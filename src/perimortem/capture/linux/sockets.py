@@ -11,7 +11,7 @@ from io import FileIO
 
 assert sys.platform == "linux"
 
-from perimortem.capture.linux.unix_peers import read_unix_peers
+from perimortem.procfs.unix_peers import read_unix_peers
 from perimortem.text import printable
 
 _TABLE_MAX = 8 << 20

@@ -16,6 +16,7 @@ from perimortem.model.process import ProcessRef
 from perimortem.model.thread_sample import HangKind, ProcessSample, ThreadSample
 from perimortem.proc.linux.cgroup import is_frozen
 from perimortem.proc.linux.futex import VFORK_WAITS, Wait, classify_futex
+from perimortem.procfs.calls import CALLS
 from perimortem.procfs.file import read_text
 from perimortem.procfs.stat import read_stat, read_thread_stat
 from perimortem.procfs.status import read_status
@@ -24,24 +25,6 @@ from perimortem.text import printable
 
 _THREADS_MAX = 200
 """Threads sampled, including the main thread. Each costs some 30 us."""
-_X86_64 = {
-    0: "read", 1: "write", 7: "poll", 16: "ioctl", 17: "pread64", 18: "pwrite64", 19: "readv",
-    20: "writev", 23: "select", 34: "pause", 35: "nanosleep", 42: "connect", 43: "accept",
-    44: "sendto", 45: "recvfrom", 46: "sendmsg", 47: "recvmsg", 61: "wait4", 74: "fsync",
-    75: "fdatasync", 128: "rt_sigtimedwait", 130: "rt_sigsuspend", 202: "futex",
-    230: "clock_nanosleep", 232: "epoll_wait", 247: "waitid", 270: "pselect6", 271: "ppoll",
-    281: "epoll_pwait", 288: "accept4", 299: "recvmmsg", 307: "sendmmsg", 426: "io_uring_enter",
-    441: "epoll_pwait2", 449: "futex_waitv",
-}  # fmt: skip
-_AARCH64 = {
-    29: "ioctl", 63: "read", 64: "write", 65: "readv", 66: "writev", 67: "pread64", 68: "pwrite64",
-    72: "pselect6", 73: "ppoll", 82: "fsync", 83: "fdatasync", 95: "waitid", 98: "futex",
-    101: "nanosleep", 115: "clock_nanosleep", 133: "rt_sigsuspend", 137: "rt_sigtimedwait",
-    202: "accept", 203: "connect", 206: "sendto", 207: "recvfrom", 211: "sendmsg", 212: "recvmsg",
-    22: "epoll_pwait", 242: "accept4", 243: "recvmmsg", 260: "wait4", 269: "sendmmsg",
-    426: "io_uring_enter", 441: "epoll_pwait2", 449: "futex_waitv",
-}  # fmt: skip
-_CALLS = {"x86_64": _X86_64, "aarch64": _AARCH64}.get(os.uname().machine, {})
 _ON_SOCKETS = frozenset(
     (
         "connect",
@@ -124,7 +107,7 @@ def _find_wait(pid: int, tid: int, state: str, tids: list[int]) -> tuple[HangKin
     wchan = read_text(f"{base}/wchan")
     wchan = "" if wchan == "0" else wchan
     words = read_text(f"{base}/syscall").split()
-    call = _CALLS.get(int(words[0]), "") if words and words[0].isdecimal() else ""
+    call = CALLS.get(int(words[0]), "") if words and words[0].isdecimal() else ""
     if state == "D" and wchan.startswith(VFORK_WAITS):
         return HangKind.WAITING, "a child (vfork)"
     if state == "D":

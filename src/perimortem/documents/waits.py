@@ -1,0 +1,57 @@
+"""Who waits for whom: `perimortem waits --json`, docs/waits.schema.json."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from perimortem.documents.base import Document
+from perimortem.model.wait_graph import WaitsFor
+
+
+class WaitingThread(Document, frozen=True):
+    """One thread, and what it waits for."""
+
+    tid: int
+    name: str
+    waits_for: WaitsFor | None
+    """Null: it runs, or is ready to."""
+    text: str
+    """ "lock 0x55d0, held by loader (4711)"; empty if it runs."""
+    wakers: list[int]
+    """Threads (tids) that can end that: one is enough, unless ``needs_all``."""
+    waker_count: int
+    """May be more than there are ``wakers``."""
+    needs_all: bool
+    outside: str
+    """What else may end it; empty if nothing can."""
+    stuck: bool
+    """Nothing will ever end it."""
+
+
+class WaitingProcess(Document, frozen=True):
+    """One process that was looked at."""
+
+    pid: int
+    parent_pid: int
+    name: str
+    command_line: list[str]
+    threads: list[WaitingThread]
+
+
+class Deadlock(Document, frozen=True):
+    """Threads of which none will ever continue, in one or several processes."""
+
+    text: str
+    circle: list[int]
+    """Tids: each waits for some of the others, and for nothing else."""
+    waiting: list[int]
+    """Tids that wait for those."""
+
+
+class Waits(Document, frozen=True):
+    """One look, or two of them if anything was stuck in the first."""
+
+    schema_version: Literal[1]
+    deadlocks: list[Deadlock]
+    processes: list[WaitingProcess]
+    notes: list[str]

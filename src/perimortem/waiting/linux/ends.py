@@ -1,0 +1,151 @@
+"""Who holds the other end? The open descriptors of all processes that may be read.
+
+A descriptor that is on its way through a socket, or is registered with a ring, is held by no process
+that could be found (unix(7), SCM_RIGHTS; io_uring_register(2)): then the holders are not known.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import stat
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+
+assert sys.platform == "linux"
+
+from perimortem.model.snapshot import Region
+from perimortem.procfs.file import read_record
+from perimortem.procfs.stat import read_stat
+from perimortem.procfs.threads import list_threads
+
+_KCMP = {"x86_64": 312, "aarch64": 272}.get(os.uname().machine)
+_KCMP_FILES = 2
+_DESCRIPTORS_MAX = 200_000
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+class Ends:
+    """For one look."""
+
+    def __init__(self, pids: Iterable[int]) -> None:
+        """``pids``: read first, if there are very many descriptors."""
+        self._by_target: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        """(pid, path in /proc) of each descriptor of a target."""
+        self._unreadable: list[int] = []
+        self.is_complete = True
+        """No process was left out because there are too many descriptors."""
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        count = 0
+        for pid in dict.fromkeys((*pids, *_list_processes())):
+            if count > _DESCRIPTORS_MAX:
+                self.is_complete = False
+                break
+            for directory in self._list_tables(pid):
+                count += self._read_table(pid, directory)
+
+    def list_holders(self, target: str, access: int = 0) -> list[int]:
+        """The processes with a descriptor of ``target`` ("pipe:[7]"); ``access``: os.R_OK or os.W_OK."""
+        found: dict[int, None] = {}
+        for pid, path in self._by_target.get(target, ()):
+            if not access or _may(path, access):
+                found[pid] = None
+        return list(found)
+
+    def list_paths(self, target: str) -> list[tuple[int, str]]:
+        """(pid, path in /proc) of each descriptor of it."""
+        return list(self._by_target.get(target, ()))
+
+    def find_unknown(self, since_s: float | None = None) -> str:
+        """Who else may hold what was not found; empty if no one can. ``since_s``: when it was made, as
+        seconds of the epoch: who could not be read, and is older, has not inherited it."""
+        if not self.is_complete:
+            return "a process that was not read: there are too many descriptors"
+        if self._in_flight:
+            return self._in_flight
+        for pid in self._unreadable:
+            if since_s is None or _started_s(pid) >= since_s - 1:
+                return f"process {pid}, whose descriptors may not be read"
+        return ""
+
+    def list_mapping(self, region: Region) -> list[int]:
+        """The processes that have mapped the file of ``region``."""
+        found = []
+        wanted = f" {region.inode} ".encode()
+        for pid in _list_processes():
+            try:
+                with open(f"/proc/{pid}/maps", "rb") as file:
+                    if any(wanted in line and line.split()[1][3:4] == b"s" for line in file):
+                        found.append(pid)
+            except OSError:
+                continue
+        return found
+
+    @cached_property
+    def _in_flight(self) -> str:
+        for target, held in self._by_target.items():
+            if target.startswith("socket:"):
+                word, what = b"scm_fds:", "a socket with descriptors on their way"
+            elif target == "anon_inode:[io_uring]":
+                word, what = b"UserFiles:", "a ring with registered descriptors"
+            else:
+                continue
+            for pid, path in held:
+                if _has_count(read_record(path.replace("/fd/", "/fdinfo/")), word):
+                    return f"{what} (process {pid})"
+        return ""
+
+    def _list_tables(self, pid: int) -> Iterator[str]:
+        yield f"/proc/{pid}/fd"
+        for tid in list_threads(pid) if _KCMP is not None else ():
+            if tid != pid and self._libc.syscall(_KCMP, pid, tid, _KCMP_FILES, 0, 0) > 0:
+                yield f"/proc/{pid}/task/{tid}/fd"
+
+    def _read_table(self, pid: int, directory: str) -> int:
+        try:
+            numbers = os.listdir(directory)
+        except PermissionError:
+            self._unreadable.append(pid)
+            return 1
+        except OSError:
+            return 0
+        for number in numbers:
+            path = f"{directory}/{number}"
+            try:
+                self._by_target[os.readlink(path)].append((pid, path))
+            except OSError:
+                continue
+        return len(numbers) + 1
+
+
+def _may(path: str, access: int) -> bool:
+    """The link has the permissions of its descriptor (proc_pid_fd(5))."""
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return True  # closed meanwhile: not known
+    return bool(mode & (stat.S_IRUSR if access == os.R_OK else stat.S_IWUSR))
+
+
+def _has_count(fdinfo: bytes, word: bytes) -> bool:
+    for line in fdinfo.splitlines():
+        if line.startswith(word):
+            value = line[len(word) :].strip()
+            return value.isdigit() and int(value) > 0
+    return False
+
+
+def _list_processes() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+
+
+def _started_s(pid: int) -> float:
+    """Seconds of the epoch; 0 if it is gone."""
+    facts = read_stat(pid)
+    if facts is None:
+        return 0.0
+    age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - facts.start_time_ticks / _TICKS_PER_S
+    return time.time() - age_s

@@ -1,0 +1,145 @@
+"""A wait in futex(2): for which threads?
+
+Only threads with the same memory can wake it; if the memory is shared, those of all processes that have
+mapped it. What the word is, a mutex or a condition, the kernel does not know: a holder is believed only
+where all fields around the word agree (nptl of glibc 2.17 to 2.41: struct __pthread_mutex_s, and of
+glibc 2.25 to 2.41: __pthread_rwlock_arch_t).
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+
+assert sys.platform == "linux"
+
+from perimortem.model.snapshot import Region
+from perimortem.model.wait_graph import Wait, WaitsFor
+from perimortem.waiting.linux.look import Look
+from perimortem.waiting.linux.threads import ThreadFacts
+
+# linux/futex.h
+_PRIVATE = 0x80
+_CLOCK_REALTIME = 0x100
+_WAIT, _LOCK_PI, _WAIT_BITSET, _WAIT_REQUEUE_PI, _LOCK_PI2 = 0, 6, 9, 11, 13
+_WAITS = frozenset({_WAIT, _LOCK_PI, _WAIT_BITSET, _WAIT_REQUEUE_PI, _LOCK_PI2})
+_WAITERS, _OWNER = 0x80000000, 0x3FFFFFFF
+_CONTENDED = 2
+"""glibc's lll_lock waits on this value: locked, with waiters."""
+_MUTEX = struct.Struct("<iIiIi")
+"""__lock, __count, __owner, __nusers, __kind."""
+_MUTEX_KINDS = frozenset(kind | elision for kind in range(4) for elision in (0, 0x100, 0x200))
+_COUNT_MAX = 1 << 16
+_RWLOCK = struct.Struct("<IIIIIIiI")
+"""__readers, __writers, __wrphase_futex, __writers_futex, __pad3, __pad4, __cur_writer, __shared."""
+_RWLOCK_WORDS = (8, 12)
+"""Where it is waited on: __wrphase_futex, __writers_futex."""
+_WRLOCKED = 2
+_FUTEX_STATES = frozenset({0, 1, 2, 3})
+"""Is it so, and are there waiters (PTHREAD_RWLOCK_FUTEX_USED)?"""
+_LIMIT = "a time limit"
+
+
+def find_futex_wait(thread: ThreadFacts, look: Look) -> Wait:
+    address, operation, value = (thread.argument(at) for at in range(3))
+    operation, value = operation & 0xFFFFFFFF, value & 0xFFFFFFFF
+    command = operation & ~(_PRIVATE | _CLOCK_REALTIME)
+    key = (thread.call, address, operation, value)
+    if command not in _WAITS:
+        return Wait(WaitsFor.OTHER, f"futex({operation:#x})", key, outside="not known")
+    limit = _LIMIT if thread.argument(3) else ""
+    region = look.find_region(thread.pid, address)
+    if region is None:
+        return Wait(WaitsFor.OTHER, f"futex {address:#x}", key, outside=limit or "not known")
+    if region.shared:
+        return _find_shared(thread, look, region, limit, key)
+    ending = _find_ending(thread, look, command, address, value)
+    if ending is not None:
+        text = f"the end of thread {_name(thread, look, ending)}"
+        wakers = frozenset({ending})
+        return Wait(WaitsFor.THREAD, text, (*key, ending), wakers, outside=limit)
+    holder = _find_holder(thread, look, command, address, value)
+    if holder is not None:
+        text = f"lock {address:#x}, held by {_name(thread, look, holder)}"
+        wakers = frozenset({holder})
+        return Wait(WaitsFor.LOCK, text, (*key, holder), wakers, outside=limit)
+    space, foreign = look.space(thread.pid)
+    return Wait(
+        WaitsFor.CONDITION,
+        f"a lock or a condition at {address:#x} (futex)",
+        key,
+        space,
+        outside=limit or foreign,
+    )
+
+
+def _find_shared(
+    thread: ThreadFacts, look: Look, region: Region, limit: str, key: tuple[int | str, ...]
+) -> Wait:
+    """What has a name can be opened by anyone; what has none is held by a descriptor or a mapping."""
+    name = region.path
+    if region.inode == 0:
+        return Wait(WaitsFor.OTHER, "a futex in shared memory", key, outside=limit or "not known")
+    text = f"a lock or a condition in shared memory ({name})"
+    is_named = name.startswith("/") and not name.endswith(" (deleted)")
+    if limit or is_named:
+        outside = limit or f"a process that opens {name}"
+        return Wait(WaitsFor.CONDITION, text, key, outside=outside)
+    holders = look.list_mapping(region)
+    wakers, foreign = look.threads_of(holders)
+    outside = foreign or look.ends.find_unknown()
+    return Wait(WaitsFor.CONDITION, text, key, wakers, outside=outside)
+
+
+def _find_ending(
+    thread: ThreadFacts, look: Look, command: int, address: int, value: int
+) -> int | None:
+    """pthread_join waits on the thread's id, which the kernel clears at its end."""
+    if command not in (_WAIT, _WAIT_BITSET) or not value or value & _WAITERS:
+        return None
+    tid = look.find_tid(thread.pid, value)
+    if tid is None or tid == thread.tid:
+        return None
+    word = look.read_memory(thread.pid, address, 4)
+    return tid if int.from_bytes(word, "little") == value else None
+
+
+def _find_holder(
+    thread: ThreadFacts, look: Look, command: int, address: int, value: int
+) -> int | None:
+    """The thread that holds it, if that is certain: also the waiting thread itself."""
+    if command in (_LOCK_PI, _LOCK_PI2):
+        word = int.from_bytes(look.read_memory(thread.pid, address, 4), "little")
+        return look.find_tid(thread.pid, word & _OWNER)
+    if command == _WAIT and value & _WAITERS:  # a robust mutex has its owner in the word
+        return look.find_tid(thread.pid, value & _OWNER)
+    if command == _WAIT_BITSET:
+        return _find_writer(thread, look, address)
+    if command != _WAIT or value != _CONTENDED:
+        return None
+    raw = look.read_memory(thread.pid, address, _MUTEX.size)
+    if len(raw) < _MUTEX.size:
+        return None
+    word, count, owner, users, kind = _MUTEX.unpack(raw)
+    is_sane = word == _CONTENDED and count <= _COUNT_MAX and 0 < users <= _COUNT_MAX
+    return look.find_tid(thread.pid, owner) if is_sane and kind in _MUTEX_KINDS else None
+
+
+def _find_writer(thread: ThreadFacts, look: Look, address: int) -> int | None:
+    """Of a read-write lock that a writer holds. Its readers are noted nowhere."""
+    for at in _RWLOCK_WORDS:
+        raw = look.read_memory(thread.pid, address - at, _RWLOCK.size)
+        if len(raw) < _RWLOCK.size:
+            continue
+        readers, writers, phase, futex, pad3, pad4, writer, shared = _RWLOCK.unpack(raw)
+        is_sane = {phase, futex} <= _FUTEX_STATES and writers <= _COUNT_MAX and shared <= 1
+        if is_sane and not pad3 and not pad4 and readers & _WRLOCKED:
+            return look.find_tid(thread.pid, writer)
+    return None
+
+
+def _name(thread: ThreadFacts, look: Look, tid: int) -> str:
+    if tid == thread.tid:
+        return "itself"
+    named = next((t.name for t in look.threads[thread.pid] if t.tid == tid), "")
+    return f"{named} ({tid})"

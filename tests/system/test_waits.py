@@ -1,0 +1,330 @@
+"""Who waits for whom, within a process and across several.
+
+Deadlocks are found, and none in what rests."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import await_true
+from test_deadlocks import PYTHON_CYCLE
+
+pytestmark = pytest.mark.system
+
+# Each begins with two processes, and says "ready" when both are about to wait.
+HEAD = """
+import ctypes, fcntl, os, select, signal, socket, struct, sys, threading, time
+folder = sys.argv[1]
+def fork(run):
+    child = os.fork()
+    if child == 0:
+        run()
+        os._exit(0)
+    return child
+def ready():
+    print("ready", flush=True)
+"""
+STUCK = {
+    "each reads what the other would write": """
+a, b = os.pipe(), os.pipe()
+def one(): os.close(a[1]); os.close(b[0]); os.read(a[0], 1)
+fork(one)
+os.close(a[0]); os.close(b[1]); ready(); os.read(b[0], 1)
+""",
+    "a full pipe to a parent that waits": """
+r, w = os.pipe()
+child = fork(lambda: os.write(w, b"x" * 1_000_000))
+ready(); os.waitpid(child, 0)
+""",
+    "a pair of sockets": """
+a, b = socket.socketpair()
+def one(): a.close(); b.recv(1)
+fork(one)
+b.close(); ready(); a.recv(1)
+""",
+    "TCP over loopback": """
+server = socket.create_server(("127.0.0.1", 0))
+a = socket.create_connection(server.getsockname())
+b, _ = server.accept(); server.close()
+def one(): a.close(); b.recv(1)
+fork(one)
+b.close(); ready(); a.recv(1)
+""",
+    "two polls": """
+a, b = os.pipe(), os.pipe()
+def wait(fd): p = select.poll(); p.register(fd, select.POLLIN); p.poll()
+def one(): os.close(a[1]); os.close(b[0]); wait(a[0])
+fork(one)
+os.close(a[0]); os.close(b[1]); ready(); wait(b[0])
+""",
+    "a select and an epoll": """
+a, b = os.pipe(), os.pipe()
+def one(): os.close(a[1]); os.close(b[0]); select.select([a[0]], [], [])
+fork(one)
+os.close(a[0]); os.close(b[1]); e = select.epoll(); e.register(b[0], select.EPOLLIN); ready(); e.poll()
+""",
+    "two eventfds": """
+a, b = os.eventfd(0), os.eventfd(0)
+def one(): os.eventfd_read(a)
+fork(one)
+ready(); os.eventfd_read(b)
+""",
+    "the end of a process that waits for ours": """
+def one():
+    parent = os.pidfd_open(os.getppid()); p = select.poll(); p.register(parent, select.POLLIN); p.poll()
+child = fork(one)
+ready(); os.waitpid(child, 0)
+""",
+    "two locks of files": """
+a, b = (os.open(f"{folder}/{name}", os.O_RDWR | os.O_CREAT) for name in "ab")
+r, w = os.pipe()
+def reopen(fd): return os.open(f"/proc/self/fd/{fd}", os.O_RDWR)
+def one():
+    mine, other = reopen(a), reopen(b); fcntl.flock(mine, fcntl.LOCK_EX); os.write(w, b"x")
+    time.sleep(.2); fcntl.flock(other, fcntl.LOCK_EX)
+fork(one)
+mine, other = reopen(b), reopen(a); fcntl.flock(mine, fcntl.LOCK_EX); os.read(r, 1)
+ready(); fcntl.flock(other, fcntl.LOCK_EX)
+""",
+    "two locks of multiprocessing": """
+import multiprocessing
+a, b = multiprocessing.Lock(), multiprocessing.Lock()
+def one(): a.acquire(); time.sleep(.2); b.acquire()
+fork(one)
+b.acquire(); time.sleep(.2); ready(); a.acquire()
+""",
+    "a lock that was held when the process forked": """
+lock = threading.Lock()
+def hold(): lock.acquire(); time.sleep(600)
+threading.Thread(target=hold, daemon=True).start()
+time.sleep(.2)
+child = fork(lock.acquire)
+ready(); os.waitpid(child, 0)
+""",
+    "a condition that nothing signals": """
+condition = threading.Condition()
+fork(lambda: time.sleep(600))
+condition.acquire(); ready(); condition.wait()
+""",
+}
+RESTS = {
+    "an event that SIGTERM sets": """
+stop = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: stop.set())
+ready(); stop.wait()
+""",
+    "a child that its alarm ends": """
+def one(): signal.alarm(600); signal.pause()
+child = fork(one)
+ready(); os.waitpid(child, 0)
+""",
+    "sockets with a time limit": """
+a, b = socket.socketpair()
+for s in (a, b): s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 600, 0))
+def one(): a.close(); b.recv(1)
+fork(one)
+b.close(); ready(); a.recv(1)
+""",
+    "a descriptor on its way": """
+a, b = os.pipe(), os.pipe()
+left, right = socket.socketpair()
+socket.send_fds(left, [b"x"], [a[1], b[1]])
+def one(): os.close(a[1]); os.close(b[0]); os.read(a[0], 1)
+fork(one)
+os.close(a[0]); os.close(b[1]); ready(); os.read(b[0], 1)
+""",
+    "a pipe that has a name": """
+os.mkfifo(f"{folder}/pipe")
+a = os.open(f"{folder}/pipe", os.O_RDWR)
+ready(); os.read(a, 1)
+""",
+    "a thread that waits for work, and one for input": """
+import queue
+threading.Thread(target=queue.Queue().get, daemon=True).start()
+ready(); sys.stdin.read()
+""",
+    "a consumer of a queue whose producer works": """
+import multiprocessing
+q = multiprocessing.Queue()
+def produce():
+    while True: time.sleep(600); q.put(1)
+fork(produce)
+ready(); q.get()
+""",
+    "a server": """
+server = socket.create_server(("127.0.0.1", 0))
+ready(); server.accept()
+""",
+    "a timer that signals": """
+libc = ctypes.CDLL(None)
+def one():
+    timer = ctypes.c_void_p(); libc.timer_create(1, None, ctypes.byref(timer))
+    libc.timer_settime(timer, 0, struct.pack("4q", 0, 0, 600, 0), None); signal.sigwait([])
+r, w = os.pipe()
+def wait(): libc_timer(); os.close(w); os.read(r, 1)
+def libc_timer():
+    timer = ctypes.c_void_p(); libc.timer_create(1, None, ctypes.byref(timer))
+    libc.timer_settime(timer, 0, struct.pack("4q", 0, 0, 600, 0), None)
+child = fork(wait)
+ready(); os.waitpid(child, 0)
+""",
+}
+
+
+@pytest.fixture
+def begin(perimortem):
+    """begin(argv): the first process of a tree that has said "ready"; all of it is ended."""
+    started = []
+
+    def start(argv, **options):
+        options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, **options}
+        process = subprocess.Popen(argv, start_new_session=True, env=perimortem.env, **options)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe:
+                pipe.close()
+
+
+@pytest.fixture
+def look(perimortem):
+    def look(pid):
+        result = perimortem.call("waits", "--tree", pid, "--json")
+        assert result.returncode == 0, result.stderr
+        return json.loads(result.stdout)
+
+    return look
+
+
+def begin_script(begin, tmp_path, script):
+    process = begin([sys.executable, "-c", HEAD + script, tmp_path])
+    assert process.stdout.readline() == b"ready\n"
+    return process
+
+
+def find_stuck_processes(document):
+    return {
+        process["pid"]
+        for process in document["processes"]
+        if any(thread["stuck"] for thread in process["threads"])
+    }
+
+
+@pytest.mark.parametrize("name", STUCK)
+def test_processes_that_wait_for_each_other(begin, look, tmp_path, name):
+    process = begin_script(begin, tmp_path, STUCK[name])
+    await_true(lambda: look(process.pid)["deadlocks"], 30)
+    document = look(process.pid)
+    assert process.pid in find_stuck_processes(document)
+    assert document["deadlocks"][0]["text"].split()[0] in ("deadlock", "a")
+
+
+@pytest.mark.parametrize("name", RESTS)
+def test_what_rests_is_not_stuck(begin, look, tmp_path, name):
+    process = begin_script(begin, tmp_path, RESTS[name])
+    for _ in range(3):
+        document = look(process.pid)
+        assert document["deadlocks"] == [], document
+        time.sleep(0.2)
+    states = {t["waits_for"] for p in document["processes"] for t in p["threads"]}
+    assert states != {None}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "circle"),
+    [
+        (("cycle", 2), 2),
+        (("cycle", 5), 5),
+        (("self",), 1),
+        (("join",), 2),
+        (("rwlock",), 2),
+        (("dead-owner",), 1),
+        (("own",), 2),
+    ],
+)
+def test_threads_of_c_that_wait_for_each_other(begin, look, programs, arguments, circle):
+    process = begin([programs / "locks", *map(str, arguments)])
+    await_true(lambda: look(process.pid)["deadlocks"], 30)
+    (deadlock,) = look(process.pid)["deadlocks"]
+    assert len(deadlock["circle"]) + len(deadlock["waiting"]) >= circle
+
+
+@pytest.mark.parametrize("arguments", [("busy", 4), ("chain", 5), ("writers",)])
+def test_threads_of_c_of_which_one_goes_on(begin, look, programs, arguments):
+    process = begin([programs / "locks", *map(str, arguments)])
+    assert process.stdout.readline() == b"ready\n"
+    for _ in range(5):
+        assert look(process.pid)["deadlocks"] == []
+
+
+def test_two_threads_of_a_server_that_goes_on(begin, look, programs):
+    process = begin([programs / "locks", "beside", "2"])
+    await_true(lambda: look(process.pid)["deadlocks"], 30)
+    (deadlock,) = look(process.pid)["deadlocks"]
+    assert len(deadlock["circle"]) == 2
+    assert process.pid not in deadlock["circle"]
+
+
+@pytest.mark.parametrize("kind", ["Lock", "RLock"])
+def test_python_threads(begin, look, kind):
+    process = begin([sys.executable, "-c", PYTHON_CYCLE, "3", kind])
+    await_true(lambda: look(process.pid)["deadlocks"], 30)
+    (deadlock,) = look(process.pid)["deadlocks"]
+    assert len(deadlock["circle"]) == 4  # and the main thread, which might release any lock
+
+
+SERVERS = {
+    "redis-server": ["--port", "0", "--unixsocket", "{folder}/s", "--save", ""],
+    "nginx": ["-p", "{folder}", "-c", "{folder}/nginx.conf"],
+    "node": ["-e", "require('net').createServer().listen('{folder}/s')"],
+    "dbus-daemon": ["--session", "--nofork", "--address=unix:path={folder}/s"],
+    "tail": ["-f", "/dev/null"],
+    "cat": [],
+    "sleep": ["infinity"],
+    "bash": ["-c", "sleep 600 | cat"],
+}
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_programs_that_rest(begin, look, tmp_path, name):
+    program = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin")
+    if program is None:
+        pytest.skip(f"{name} is not installed")
+    (tmp_path / "nginx.conf").write_text(
+        "daemon off; pid nginx.pid; error_log error.log; events {} http { server { listen unix:s; } }"
+    )
+    arguments = [argument.format(folder=tmp_path) for argument in SERVERS[name]]
+    process = begin([program, *arguments], stderr=subprocess.DEVNULL)
+    for _ in range(5):
+        time.sleep(0.2)
+        assert process.poll() is None
+        document = look(process.pid)
+        assert document["deadlocks"] == [], document["deadlocks"]
+
+
+def test_the_text_names_who_waits_for_whom(begin, perimortem, programs, look):
+    process = begin([programs / "locks", "cycle", "2"])
+    await_true(lambda: look(process.pid)["deadlocks"], 30)
+    text = perimortem.call("waits", process.pid).stdout
+    assert f"DEADLOCK  deadlock of 2 threads of locks[{process.pid}]" in text
+    assert "waits for lock 0x" in text
+    assert "held by locks (" in text
+
+
+def test_a_process_that_is_gone(perimortem):
+    result = perimortem.call("waits", 4_900_000)
+    assert result.returncode != 0
+    assert "there is no process 4900000" in result.stderr
+    assert "Traceback" not in result.stderr
