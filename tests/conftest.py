@@ -32,8 +32,10 @@ each_shared_dump = pytest.mark.parametrize("path", _SHARED, ids=[path.stem for p
 settings.register_profile("untimed", parent=settings.default, deadline=None)
 settings.load_profile("untimed")
 if sys.platform != "win32":
-    # nohup ignores it, and what a program ignores its children do.
+    # nohup ignores the first, a shell's `&` the others; and what a program ignores its children do.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,7 @@ def test_a_deadlock_of_a_program_that_does_not_use_perimortem(perimortem, progra
     )
     assert (report["verdict"], report["_status"]) == ("hang", 124)
     assert stopped(report) == ["progress"]
-    assert "all its 2 threads wait for mutexes and for each other" in report["hangs"][0]["state"]
+    assert "deadlock of 2 threads of deadlock[" in report["hangs"][0]["state"]
     assert report["dumps"][0]["thread_count"] == 2
     assert "perimortem, by SIGKILL, because of --on-hang" in report["_stderr"]
 

@@ -315,6 +315,32 @@ def test_a_dump_waits_for_nothing_when_the_process_has_gone(perimortem, programs
     assert "there is no process" in result.stderr
 
 
+WRITER = """
+import os, sys, threading, time
+def write(): print(os.write(1, b"x" * 1_000_000), file=sys.stderr, flush=True)
+if "beside" in sys.argv:
+    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+write()
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("command", ["dump", "stack"])
+@pytest.mark.parametrize("arguments", [(), ("beside",)])
+def test_a_write_is_not_cut_short_by_a_stop(perimortem, tmp_path, command, arguments):
+    """It has filled the pipe, and waits for room: interrupted, it would return 65,536."""
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    wchan = Path(f"/proc/{writer.pid}/syscall")
+    await_true(lambda: wchan.read_text().startswith("1 0x1 "))
+    options = ("-o", tmp_path / "x.dmp") if command == "dump" else ("--no-python",)
+    result = perimortem.call(command, writer.pid, *options)
+    assert result.returncode == 0, result.stderr
+    output, said = writer.communicate(timeout=30)
+    assert (len(output), said) == (1_000_000, b"1000000\n")
+
+
 @pytest.mark.parametrize("restarts", [True, False])
 def test_no_call_ends_with_eintr_because_of_us(start, restarts):
     """50 freezes of threads that sleep in calls which a stop cuts short."""

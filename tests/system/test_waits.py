@@ -10,7 +10,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from conftest import await_true
@@ -191,11 +194,19 @@ def begin(perimortem):
 
     yield start
     for process in started:
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        for pipe in (process.stdin, process.stdout):
+        for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe:
                 pipe.close()
+
+
+@pytest.fixture
+def folder():
+    """With a short path: that of a socket has 107 bytes at most."""
+    with tempfile.TemporaryDirectory(prefix="p") as path:
+        yield Path(path)
 
 
 @pytest.fixture
@@ -297,21 +308,95 @@ SERVERS = {
 }
 
 
-@pytest.mark.parametrize("name", SERVERS)
-def test_programs_that_rest(begin, look, tmp_path, name):
+def find_server(name, folder):
+    """[its command], or nothing if it is not installed."""
     program = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin")
-    if program is None:
-        pytest.skip(f"{name} is not installed")
-    (tmp_path / "nginx.conf").write_text(
-        "daemon off; pid nginx.pid; error_log error.log; events {} http { server { listen unix:s; } }"
+    (folder / "nginx.conf").write_text(
+        "daemon off; pid nginx.pid; error_log error.log; events {} "
+        f"http {{ server {{ listen unix:{folder}/s; }} }}"
     )
-    arguments = [argument.format(folder=tmp_path) for argument in SERVERS[name]]
-    process = begin([program, *arguments], stderr=subprocess.DEVNULL)
+    arguments = [argument.format(folder=folder) for argument in SERVERS[name]]
+    return [[program, *arguments]] if program is not None else []
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_programs_that_rest(begin, look, folder, name):
+    found = find_server(name, folder)
+    if not found:
+        pytest.skip(f"{name} is not installed")
+    process = begin(found[0], stderr=subprocess.DEVNULL)
     for _ in range(5):
         time.sleep(0.2)
         assert process.poll() is None
         document = look(process.pid)
         assert document["deadlocks"] == [], document["deadlocks"]
+
+
+REPORTED = ("a full pipe to a parent that waits", "two locks of files", "two locks of multiprocessing",
+            "a lock that was held when the process forked")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REPORTED)
+def test_run_reports_it_by_default(perimortem, tmp_path, name):
+    report = perimortem.report(
+        sys.executable, "-c", HEAD + STUCK[name], tmp_path,
+        options=("--threshold", "3", "--on-hang", "kill", "--no-stacks"),
+    )  # fmt: skip
+    assert "HANG" in report["_stderr"]
+    assert "deadlock of 2 threads of" in report["_stderr"] or "nothing can end" in report["_stderr"]
+    assert report["_status"] == 124
+
+
+def test_run_reports_two_threads_of_a_server_that_goes_on(perimortem, programs):
+    report = perimortem.report(
+        programs / "locks", "beside", "2",
+        options=("--threshold", "3", "--on-hang", "kill", "--no-stacks"),
+    )  # fmt: skip
+    (hang,) = report["hangs"]
+    assert "deadlock of 2 threads of locks[" in hang["state"]
+    assert hang["kind"] == "lock"
+    assert report["dumps"]
+
+
+def test_run_says_nothing_of_what_rests(begin, folder):
+    """All at once, which makes the machine slow."""
+    commands = [
+        [sys.executable, "-c", HEAD + script, make_folder(folder, number)]
+        for number, script in enumerate(RESTS.values())
+    ]
+    for name in SERVERS:
+        commands += find_server(name, make_folder(folder, name))
+    started = [
+        begin(
+            [
+                sys.executable,
+                "-m",
+                "perimortem",
+                "run",
+                "--threshold",
+                "3",
+                "--no-stacks",
+                "--",
+                *argv,
+            ],
+            stderr=subprocess.PIPE,
+        )
+        for argv in commands
+    ]
+    time.sleep(15)
+    for process, argv in zip(started, commands, strict=True):
+        assert process.poll() is None, argv
+        os.killpg(process.pid, signal.SIGKILL)
+    for process, argv in zip(started, commands, strict=True):
+        said = process.stderr.read().decode()
+        assert "watching" in said, argv
+        assert "HANG" not in said, (argv, said)
+
+
+def make_folder(base, name):
+    folder = base / str(name)
+    folder.mkdir()
+    return folder
 
 
 def test_the_text_names_who_waits_for_whom(begin, perimortem, programs, look):

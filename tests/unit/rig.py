@@ -22,6 +22,7 @@ from perimortem.model.system_log import SystemLogFindings
 from perimortem.monitor.assembly import build_monitor
 from perimortem.monitor.base import Base
 from perimortem.monitor.lifecycle import Event, Phase
+from perimortem.monitor.looks import Looks
 from perimortem.monitor.settings import Settings
 from perimortem.monitor.target import Target
 from perimortem.monitor.targets import Targets
@@ -221,7 +222,7 @@ class Rig:
         self.stack = ExitStack()
         base = Base(
             self.clock, self.selector, self.timers, self.turns, self.targets, self.pool,
-            FakeReader(),
+            FakeReader(), Looks(self.selector, self.timers, self.clock.monotonic_ns),
         )  # fmt: skip
         (tmp_path / "dumps").mkdir()
         self.settings = Settings(

@@ -54,8 +54,7 @@ DIFFERENCES = {
         (
             f"Activity.{name}"
             for name in (
-                "context_switches", "cpu_100ns", "io_bytes", "io_operations", "run_ns", "slices",
-                "threads",
+                "context_switches", "cpu_100ns", "io_bytes", "io_operations", "run_ns",
             )
         ),
         _COUNTERS,

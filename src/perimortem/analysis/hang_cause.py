@@ -29,10 +29,14 @@ _AS_A_WHOLE = (HangKind.FROZEN, HangKind.STOPPED, HangKind.TRACED)
 
 
 def derive_cause(
-    first: ProcessSample, second: ProcessSample, pid: int, stopped_names: tuple[str, ...]
+    first: ProcessSample,
+    second: ProcessSample,
+    pid: int,
+    stopped_names: tuple[str, ...],
+    suspects: frozenset[int] = frozenset(),
 ) -> HangCause:
     """``stopped_names``: of the heartbeats; a thread with such a name is the one that should have
-    beaten, else the main thread."""
+    beaten, else the main thread; ``suspects``: threads (tids) that are known to be stuck."""
     span_ns = max(1, second.monotonic_ns - first.monotonic_ns)
     before = {thread.tid: thread for thread in first.threads}
     threads = tuple(_compare(before.get(thread.tid), thread) for thread in second.threads)
@@ -40,8 +44,8 @@ def derive_cause(
         return _make(HangKind.SUSPENDED, None, threads, span_ns, second)
     if not threads:
         return _make(HangKind.UNKNOWN, None, threads, span_ns, second)
-    suspect = _choose_suspect(threads, pid, stopped_names)
-    if suspect.kind not in (HangKind.WAITING, HangKind.UNKNOWN):
+    suspect = _choose_suspect(threads, pid, stopped_names, suspects)
+    if suspect.tid in suspects or suspect.kind not in (HangKind.WAITING, HangKind.UNKNOWN):
         return _make(suspect.kind, suspect, threads, span_ns, second)
     for kind in _TELLING:
         found = next((thread for thread in threads if thread.kind is kind), None)
@@ -62,8 +66,14 @@ def _make(
 
 
 def _choose_suspect(
-    threads: tuple[ThreadActivity, ...], pid: int, stopped_names: tuple[str, ...]
+    threads: tuple[ThreadActivity, ...],
+    pid: int,
+    stopped_names: tuple[str, ...],
+    suspects: frozenset[int],
 ) -> ThreadActivity:
+    stuck = next((thread for thread in threads if thread.tid in suspects), None)
+    if stuck is not None:
+        return stuck
     named = next((thread for thread in threads if thread.name in stopped_names), None)
     main = next((thread for thread in threads if thread.tid == pid), None)
     return named or main or threads[0]

@@ -2,8 +2,9 @@
 
 It beats when any thread ran. A silence alone proves nothing: an idle server is silent, too. So by
 default it also beats while a thread waits for something that may come from outside, and stops only
-where all threads wait for each other (``proc.waits``) or uninterruptibly in the kernel. If requested by
-name it is strict: if the process tree makes no progress for the threshold, that is a hang.
+where threads were found that nothing will ever wake, even if others run, or where all wait
+uninterruptibly in the kernel (``proc.waits``). If requested by name it is strict: if the process tree
+makes no progress for the threshold, that is a hang.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from perimortem.model.recording import Event, Heartbeat
-from perimortem.proc import describe_stuck, read_activity
+from perimortem.model.stuck import StuckThreads
+from perimortem.proc import Activity, describe_stuck, read_activity
 
 
 class Progress:
@@ -21,31 +23,30 @@ class Progress:
     warning = ""
 
     def __init__(
-        self,
-        pid: int,
-        now_ns: int,
-        has_glibc: Callable[[int], bool],
-        tree_pids: Callable[[], list[int]] | None = None,
+        self, pid: int, now_ns: int, tree_pids: Callable[[], list[int]] | None = None
     ) -> None:
-        """``has_glibc``: whether a process uses that C library; ``tree_pids``: makes it strict, over
-        these processes."""
+        """``tree_pids``: makes it strict, over these processes."""
         self.blind_spot = (
             "loops; and takes idle for hung"
             if tree_pids
             else "loops; waits for network, child, signal"
         )
+        self.deadlock: StuckThreads | None = None
+        """Threads of it, and perhaps of others, that nothing will ever wake."""
         self._pid = pid
-        self._has_glibc = has_glibc
         self._tree_pids = tree_pids
         self._beat_ns = now_ns
         self._has_moved = True
         self._stuck: str | None = None
         self._disregard_until_ns = 0
+        self._still_since_ns: dict[int, int] = {}
+        """When each thread ran last, as far as was seen."""
         self._seen = self._read()
+        self._note_threads(now_ns, {})
 
     def heartbeats(self) -> tuple[Heartbeat, ...]:
         """For a process that waits for something outside it makes no finding either way."""
-        if not (self._has_moved or self._stuck or self._tree_pids):
+        if not (self._has_moved or self._stuck or self.deadlock or self._tree_pids):
             return ()
         return (Heartbeat(self.name, self._beat_ns, True, None, 0, False),)
 
@@ -53,27 +54,55 @@ class Progress:
         return ()
 
     def observe(self, now_ns: int) -> None:
+        before = self._count_slices()
         seen = self._read()
         self._has_moved = seen != self._seen and now_ns >= self._disregard_until_ns
         self._seen = seen
+        self._note_threads(now_ns, before)
         if self._has_moved:
             self._stuck = None
         elif self._tree_pids:
             self._stuck = "no thread of the process tree ran in that time"
         elif now_ns >= self._disregard_until_ns:
-            self._stuck = describe_stuck(self._pid, self._has_glibc)
-        if not self._stuck:
+            self._stuck = describe_stuck(self._pid)
+        if not self._stuck and not self.deadlock:
             self._beat_ns = now_ns
 
     def disregard(self, until_ns: int) -> None:
         self._disregard_until_ns = until_ns
 
     def facts(self) -> tuple[str, ...]:
+        if self.deadlock is not None:
+            return (self.deadlock.text,)
         return (self._stuck,) if self._stuck else ()
 
     def close(self) -> None:
         return
 
-    def _read(self) -> tuple[object, ...]:
+    def list_still(self, now_ns: int, least_ns: int) -> set[int]:
+        """The threads (tids) that have not run for so long."""
+        return {tid for tid, at_ns in self._still_since_ns.items() if now_ns - at_ns >= least_ns}
+
+    def note_deadlock(self, found: StuckThreads | None, now_ns: int) -> None:
+        """Nothing will wake these threads; None: they have moved after all."""
+        self.deadlock = found
+        if found is None:
+            self._beat_ns = now_ns
+            return
+        since = [at_ns for tid, at_ns in self._still_since_ns.items() if tid in found.tids]
+        self._beat_ns = max(since, default=now_ns)
+
+    def _read(self) -> tuple[Activity | None, ...]:
         pids = self._tree_pids() if self._tree_pids else [self._pid]
         return tuple(read_activity(pid) for pid in pids)
+
+    def _count_slices(self) -> dict[int, int]:
+        return {t: n for activity in self._seen if activity for t, n in activity.slices.items()}
+
+    def _note_threads(self, now_ns: int, before: dict[int, int]) -> None:
+        is_ours = now_ns < self._disregard_until_ns  # we held it: that it ran is our doing
+        known = self._still_since_ns
+        self._still_since_ns = {
+            tid: known[tid] if tid in known and (is_ours or before.get(tid) == count) else now_ns
+            for tid, count in self._count_slices().items()
+        }

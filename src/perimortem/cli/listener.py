@@ -96,7 +96,9 @@ class ConsoleListener:
     def on_hang(self, target: Target, incident: Incident) -> None:
         hang = incident.hangs[-1].hang
         names = ", ".join(f"{beat.name} for {beat.threshold_ns / 1e9:g} s" for beat in hang.stopped)
-        self._say(f"HANG  {target.process.name}[{target.pid}]: no beat of {names}")
+        deadlock = target.hangs[-1].deadlock
+        what = deadlock.text if deadlock else f"no beat of {names}"
+        self._say(f"HANG  {target.process.name}[{target.pid}]: {what}")
 
     def on_hang_examined(self, target: Target, incident: Incident) -> None:
         self._status.wipe()

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from perimortem.clock import Clock, SystemClock
+from perimortem.monitor.looks import Looks
 from perimortem.monitor.targets import Targets
 from perimortem.monitor.timers import Timers
 from perimortem.monitor.turns import Turns
@@ -17,7 +18,7 @@ from perimortem.system import Helper, Selector, open_selector
 @dataclass(frozen=True)
 class Base:
     """One clock, one selector, one heap of timers, one queue of long work, one pool of workers, one
-    table of targets, one reader of processes."""
+    table of targets, one reader of processes, one that looks at what they wait for."""
 
     clock: Clock
     selector: Selector
@@ -26,10 +27,11 @@ class Base:
     targets: Targets
     pool: WorkerPool
     reader: ProcessReader
+    looks: Looks
 
     def helper_pids(self) -> set[int]:
         """Children of ours that are no one's target."""
-        return self.pool.pids() | self.reader.pids()
+        return self.pool.pids() | self.reader.pids() | self.looks.pids()
 
 
 def open_base(stack: ExitStack) -> Base:
@@ -41,13 +43,15 @@ def open_base(stack: ExitStack) -> Base:
     pool = WorkerPool(selector, timers, clock.monotonic_ns, Helper)
     targets = Targets(selector, timers, clock)
     reader = ProcessReader(clock)
+    looks = Looks(selector, timers, clock.monotonic_ns)
 
     def close() -> None:
         pool.close()
         reader.close()
+        looks.close()
         selector.close()  # before the descriptors it waits for
         for target in targets:
             target.close()
 
     stack.callback(close)
-    return Base(clock, selector, timers, turns, targets, pool, reader)
+    return Base(clock, selector, timers, turns, targets, pool, reader, looks)

@@ -200,7 +200,7 @@ class Discovery:
                 now_ns,
                 sources=[
                     ProcessStateBeat(process, now_ns, judges_stops=False),
-                    Progress(process.pid, now_ns, self._reader.has_glibc),
+                    Progress(process.pid, now_ns),
                 ],
                 parent_pid=parent_pid,
                 is_met_dead=is_met_dead,

@@ -63,10 +63,14 @@ class HangEffects:
         """Record a hang, with what the heartbeat sources found out about it, and post it."""
         # A heartbeat of the process itself is about no other process.
         is_indirect = all(beat.name.startswith(_INDIRECT) for beat in change.hang.stopped)
-        culprit = self._family.find_culprit(target) if is_indirect else target
+        if is_indirect and target.deadlock is None:
+            culprit = self._family.find_culprit(target)
+        else:
+            culprit = target
         facts = tuple(fact for source in target.sources for fact in source.facts())
         state = describe_state(culprit.ref)
-        target.note_hang(HangRecord(change.hang, facts, state, culprit.process))
+        deadlock = target.deadlock if is_indirect else None
+        target.note_hang(HangRecord(change.hang, facts, state, culprit.process, deadlock=deadlock))
         for fact in facts:
             target.note(derived(FactCode.SILENCE, SOURCE, text=fact))
         if culprit is not target:
@@ -145,7 +149,8 @@ class HangEffects:
         first = self._samples.pop(target.ref, None)
         second = sample_threads(record.examined.ref) if first is not None else None
         if first is not None and second is not None:
-            cause = derive_cause(first, second, record.examined.ref.pid, names)
+            suspects = record.deadlock.tids if record.deadlock else frozenset[int]()
+            cause = derive_cause(first, second, record.examined.ref.pid, names, suspects)
             target.update_hang(replace(record, cause=cause))
             text = describe_cause(cause)
             target.note(

@@ -13,6 +13,7 @@ from perimortem.monitor.command_reporter import CommandReporter, RunResult
 from perimortem.monitor.command_target import open_command_target
 from perimortem.monitor.conclude import derive_launch_failure
 from perimortem.monitor.crash_server import CrashServer
+from perimortem.monitor.deadlock_watch import DeadlockWatch
 from perimortem.monitor.discovery import Discovery
 from perimortem.monitor.incident_store import WrittenStore, add_kept, keep_now
 from perimortem.monitor.incident_uid import make_uid
@@ -110,6 +111,7 @@ def _watch(
     if settings.follow:
         now_ns = base.clock.monotonic_ns()
         base.timers.call_every(_SCAN_INTERVAL_NS, now_ns, lambda _now_ns: discovery.scan_later())
+    DeadlockWatch(base, settings.policy.threshold_ns).begin()
     raise_own_limits()
     listener.on_start(
         root.process, command.preload, root.sources, settings.policy, follow=settings.follow

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from perimortem.analysis.hang_cause import describe_cause
 from perimortem.analysis.observations import Request
 from perimortem.beats.process_state import ProcessStateBeat
+from perimortem.beats.progress import Progress
 from perimortem.beats.source import BeatSource
 from perimortem.exits.sources import ExitWatch
 from perimortem.hangs.target import TargetWatch
@@ -24,6 +25,7 @@ from perimortem.model.hang import Hang
 from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessInfo, ProcessRef
 from perimortem.model.recording import Heartbeat, Pulse, Recording, merge_heartbeats
+from perimortem.model.stuck import StuckThreads
 from perimortem.model.thread_sample import HangCause, HangKind
 from perimortem.monitor.lifecycle import Awaited, Effect, Event, Life, advance
 from perimortem.monitor.recorder_link import RecorderLink
@@ -54,12 +56,14 @@ class HangRecord:
     """From two samples; None until the second."""
     examination: Examination | None = None
     """Its stacks and locks."""
+    deadlock: StuckThreads | None = None
+    """The threads that nothing will ever wake; None if that is not why."""
 
     def describe(self) -> str | None:
         """The state of its threads, as text."""
         is_known = self.cause is not None and self.cause.kind is not HangKind.UNKNOWN
         known = describe_cause(self.cause) if self.cause and is_known else self.state
-        if self.facts and self.cause and self.cause.kind is HangKind.LOCK:
+        if self.deadlock or (self.facts and self.cause and self.cause.kind is HangKind.LOCK):
             known = None  # its sources have already said that, and more
         return "; ".join([*self.facts, *([known] if known else [])]) or None
 
@@ -160,6 +164,12 @@ class Target:
         if self.hangs and self.hangs[-1].hang.recovered_ns is None:
             return self.hangs[-1]
         return None
+
+    @property
+    def deadlock(self) -> StuckThreads | None:
+        """Threads of it that nothing will ever wake, as last observed."""
+        found = (source.deadlock for source in self.sources if isinstance(source, Progress))
+        return next((deadlock for deadlock in found if deadlock is not None), None)
 
     @property
     def tids(self) -> set[int]:

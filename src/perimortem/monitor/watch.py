@@ -11,6 +11,7 @@ from perimortem.exits.sources import open_system_log, remember_ends
 from perimortem.monitor.assembly import build_monitor
 from perimortem.monitor.attach import Attacher
 from perimortem.monitor.base import open_base
+from perimortem.monitor.deadlock_watch import DeadlockWatch
 from perimortem.monitor.discovery import Discovery
 from perimortem.monitor.family import Alone
 from perimortem.monitor.find import Wanted
@@ -85,6 +86,7 @@ def watch_processes(
         if settings.follow:
             now_ns = base.clock.monotonic_ns()
             base.timers.call_every(_SCAN_INTERVAL_NS, now_ns, attacher.scan)
+        DeadlockWatch(base, settings.policy.threshold_ns).begin()
         monitor.engine.run(waits_for_more=settings.follow and wanted.may_come)
         monitor.engine.release_all()
         monitor.pauses.finish()

@@ -15,7 +15,7 @@ if sys.platform == "win32":
     from perimortem.proc.windows.environment import read_variables
     from perimortem.proc.windows.host import collect_host, own_uid
     from perimortem.proc.windows.memory import estimate_dump_bytes
-    from perimortem.proc.windows.modules import find_module, has_glibc, maps_file
+    from perimortem.proc.windows.modules import find_module, maps_file
     from perimortem.proc.windows.numbers import list_numbers
     from perimortem.proc.windows.process_info import (
         collect_process_info,
@@ -46,7 +46,7 @@ else:
     from perimortem.proc.linux.environment import read_variables
     from perimortem.proc.linux.host import collect_host, own_uid
     from perimortem.proc.linux.memory import estimate_dump_bytes
-    from perimortem.proc.linux.modules import find_module, has_glibc, maps_file
+    from perimortem.proc.linux.modules import find_module, maps_file
     from perimortem.proc.linux.numbers import list_numbers
     from perimortem.proc.linux.process_info import (
         collect_process_info,
@@ -78,7 +78,6 @@ __all__ = [
     "find_module",
     "find_process",
     "guess_caller",
-    "has_glibc",
     "has_units",
     "identify_process",
     "is_stopped",

@@ -42,6 +42,13 @@ def describe_deadlock(graph: WaitGraph, deadlock: Deadlock) -> str:
     return f"a thread of {names} waits for what nothing can end"
 
 
+def describe_thread(graph: WaitGraph, thread: GraphThread) -> str:
+    """ "thread loader (4711) of server[4700] waits for ..."."""
+    process = graph.processes[thread.pid].info
+    text = thread.wait.text if thread.wait else "nothing"
+    return f"thread {thread.name} ({thread.tid}) of {process.name}[{thread.pid}] waits for {text}"
+
+
 def _render_process(
     graph: WaitGraph, process: GraphProcess, stuck: set[int]
 ) -> documents.WaitingProcess:

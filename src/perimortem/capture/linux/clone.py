@@ -157,9 +157,9 @@ def reap_clone(pid: int, clone: int, *, has_seccomp: bool) -> bool:
 
 
 def _reap_in(pid: int, tid: int, clone: int, *, has_seccomp: bool) -> None:
-    with PtraceStop(pid, threads=[tid]) as freeze:
+    with PtraceStop(pid, threads=[tid], spares_writes=True) as freeze:
         thread_registers = freeze.read_registers().get(tid)
-        if tid in freeze.signalled or thread_registers is None:
+        if tid not in freeze.stopped or tid in freeze.signalled or thread_registers is None:
             return
         if _has_room(_read_regions(pid, tid), thread_registers.general["rsp"]):
             arguments = (_own_number(clone), 0, _WALL | _WNOHANG, 0)

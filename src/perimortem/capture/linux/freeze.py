@@ -18,8 +18,10 @@ assert sys.platform == "linux"
 
 from perimortem.capture.linux import ptrace
 from perimortem.capture.linux.access import denied_error
+from perimortem.capture.linux.partial_call import is_in_partial_call
 from perimortem.capture.linux.restart import restart_call
 from perimortem.capture.linux.threads import read_registers
+from perimortem.capture.linux.unstopped import read_call_registers
 from perimortem.errors import ProcessGone
 from perimortem.model.snapshot import Registers
 from perimortem.procfs.threads import has_thread_ended, list_threads
@@ -37,20 +39,28 @@ class PtraceStop:
     """All threads of ``pid``, stopped until :meth:`thaw`. Use as a context manager."""
 
     def __init__(
-        self, pid: int, *, restarts_calls: bool = True, threads: list[int] | None = None
+        self,
+        pid: int,
+        *,
+        restarts_calls: bool = True,
+        spares_writes: bool = False,
+        threads: list[int] | None = None,
     ) -> None:
-        """``restarts_calls``: interrupted calls are restarted instead of failing with EINTR.
+        """``restarts_calls``: interrupted calls are restarted instead of failing with EINTR;
+        ``spares_writes``: a thread that sleeps in a call that a stop would cut short is not stopped.
 
         ``threads``: only these, by their ids; the others run on.
         """
         self.pid = pid
+        self._spares_writes = spares_writes
+        self._spared: dict[int, Registers | None] = {}
         self._threads = threads
         self._restarts_calls = restarts_calls
         self.soft_errors: list[str] = []
         self.stopped: list[int] = []
         """Threads that are stopped now, in thread id order."""
         self.running: list[int] = []
-        """Threads that did not stop in time."""
+        """Threads that did not stop in time, or were left in their calls."""
         self.paused_ns = 0
         self._seized: dict[int, int] = {}
         """Seized thread to the signal that must be handed back (0 for none)."""
@@ -74,8 +84,8 @@ class PtraceStop:
         return {tid for tid, signal in self._seized.items() if signal}
 
     def read_registers(self) -> dict[int, Registers | None]:
-        """For every stopped thread."""
-        return {tid: read_registers(tid) for tid in self.stopped}
+        """For every stopped thread, and those that its call shows of one that was left in it."""
+        return {tid: read_registers(tid) for tid in self.stopped} | self._spared
 
     def thaw(self) -> None:
         """Let every thread run on. Safe to call again."""
@@ -98,11 +108,12 @@ class PtraceStop:
         deadline = time.monotonic() + STOP_DEADLINE_S
         for _ in range(_ROUNDS_MAX):
             fresh = [tid for tid in self._list_threads() if tid not in self._seized]
-            fresh = [tid for tid in fresh if tid not in self.running and self._seize(tid)]
+            fresh = [tid for tid in fresh if tid not in self.running and not self._spare(tid)]
+            fresh = [tid for tid in fresh if self._seize(tid)]
             if not fresh:
                 break
             self._await_stops(fresh, deadline)
-        if not self._seized:
+        if not self._seized and not self._spared:
             raise ProcessGone(f"process {self.pid} has ended", why="no thread of it is alive")
         self.stopped.sort()
 
@@ -113,6 +124,17 @@ class PtraceStop:
         if not tids:
             raise ProcessGone(f"process {self.pid} has ended")
         return tids
+
+    def _spare(self, tid: int) -> bool:
+        if not self._spares_writes or not is_in_partial_call(self.pid, tid):
+            return False
+        self._spared[tid] = read_call_registers(self.pid, tid)
+        self.running.append(tid)
+        self.soft_errors.append(
+            f"thread {tid} was not stopped: it writes, and a stop would have cut that short; only the "
+            "registers of its system call are there"
+        )
+        return True
 
     def _seize(self, tid: int) -> bool:
         try:

@@ -150,7 +150,9 @@ def _choose_hold(
     if crash is not None and crash.core_notes is not None:
         return CoreDumpStop(process.pid, Path(crash.core_notes))
     check_access(process.pid, is_traced=options.pause is not Pause.NONE)
-    return NoStop(process.pid) if options.pause is Pause.NONE else PtraceStop(process.pid)
+    if options.pause is Pause.NONE:
+        return NoStop(process.pid)
+    return PtraceStop(process.pid, spares_writes=crash is None)  # what has crashed writes no more
 
 
 @dataclass(frozen=True)
@@ -243,7 +245,8 @@ class _Taking:
         is_core = self._options.format is DumpFormat.CORE
         if is_core or self._options.types & MinidumpType.WITH_AVX_XSTATE_CONTEXT:
             for tid, found in registers.items():
-                if found is not None and isinstance(self._hold, PtraceStop | ExitStop):
+                is_stopped = tid in self._hold.stopped
+                if found is not None and is_stopped and not isinstance(self._hold, CoreDumpStop):
                     registers[tid] = replace(found, extended=read_xstate(tid))
         return registers
 

@@ -45,7 +45,7 @@ class NoStop:
 
     def read_registers(self) -> dict[int, Registers | None]:
         """For sleeping threads, those that a system call shows; the others are zero."""
-        registers = {tid: self._read(tid) for tid in self.running}
+        registers = {tid: read_call_registers(self._pid, tid) for tid in self.running}
         asleep = sum(found is not None for found in registers.values())
         self.soft_errors.append(
             "nothing was stopped: memory was read while it may have changed; of "
@@ -54,17 +54,19 @@ class NoStop:
         )
         return registers
 
-    def _read(self, tid: int) -> Registers | None:
-        try:
-            with open(f"/proc/{self._pid}/task/{tid}/syscall", encoding="ascii") as file:
-                words = file.read().split()
-            values = [int(word, 0) for word in words]
-        except (OSError, ValueError):
-            return None
-        general = dict.fromkeys(X86_64_REGISTERS, 0) | {"cs": 0x33, "ss": 0x2B}
-        if len(values) == _ASLEEP_FIELDS:
-            general |= dict(zip(_ARGUMENTS, values[1:7], strict=True)) | {"orig_rax": values[0]}
-        elif len(values) != 3:  # "-1 SP PC": asleep, but not in a call
-            return None
-        general |= {"rsp": values[-2], "rip": values[-1]}
-        return Registers(general)
+
+def read_call_registers(pid: int, tid: int) -> Registers | None:
+    """Of a sleeping thread, those that its system call shows; None if it runs."""
+    try:
+        with open(f"/proc/{pid}/task/{tid}/syscall", encoding="ascii") as file:
+            words = file.read().split()
+        values = [int(word, 0) for word in words]
+    except (OSError, ValueError):
+        return None
+    general = dict.fromkeys(X86_64_REGISTERS, 0) | {"cs": 0x33, "ss": 0x2B}
+    if len(values) == _ASLEEP_FIELDS:
+        general |= dict(zip(_ARGUMENTS, values[1:7], strict=True)) | {"orig_rax": values[0]}
+    elif len(values) != 3:  # "-1 SP PC": asleep, but not in a call
+        return None
+    general |= {"rsp": values[-2], "rip": values[-1]}
+    return Registers(general)

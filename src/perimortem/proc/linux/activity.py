@@ -18,15 +18,16 @@ AGENT_THREAD = b"perimortem\n"
 class Activity:
     """Counters over all threads; equal ones mean that none of them ran in between."""
 
-    threads: int
     run_ns: int
-    slices: int
+    slices: dict[int, int]
+    """By thread (tid): how often it has been scheduled."""
     io_bytes: int
 
 
 def read_activity(pid: int) -> Activity | None:
     """CPU time and context switches of every thread, and the I/O of the process; None if gone."""
-    threads = run_ns = slices = 0
+    run_ns = 0
+    slices = {}
     has_agent_thread = False
     for tid in list_threads(pid):
         base = f"/proc/{pid}/task/{tid}"
@@ -34,13 +35,13 @@ def read_activity(pid: int) -> Activity | None:
         if tid != pid and read_record(f"{base}/comm") == AGENT_THREAD:
             has_agent_thread = True
             continue
-        threads += 1
+        slices[tid] = 0
         if len(ran) >= 3 and ran[0].isdigit() and ran[2].isdigit():
             run_ns += int(ran[0])
-            slices += int(ran[2])
-    if not threads:
+            slices[tid] = int(ran[2])
+    if not slices:
         return None
-    return Activity(threads, run_ns, slices, 0 if has_agent_thread else _read_io(pid))
+    return Activity(run_ns, slices, 0 if has_agent_thread else _read_io(pid))
 
 
 def _read_io(pid: int) -> int:

@@ -27,9 +27,3 @@ def maps_file(pid: int, inode: int, part: str) -> bool:
     """Has it mapped this file, with ``part`` in its path? True if that cannot be read."""
     regions = tuple(iterate_maps(read_file(f"/proc/{pid}/maps")))
     return not regions or any(r.inode == inode and part in r.path for r in regions)
-
-
-def has_glibc(pid: int) -> bool:
-    """Has it mapped the GNU C library? False if that cannot be read."""
-    regions = iterate_maps(read_file(f"/proc/{pid}/maps"))
-    return any("/libc.so.6" in region.path or "/libc-2." in region.path for region in regions)

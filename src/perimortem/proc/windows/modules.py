@@ -15,7 +15,3 @@ def find_module(pid: int, address: int) -> tuple[str, int] | None:
 def maps_file(pid: int, inode: int, part: str) -> bool:
     """Needed after an exec only, which this system does not have."""
     return True
-
-
-def has_glibc(pid: int) -> bool:
-    return False

@@ -7,12 +7,11 @@ is made either way, and ``progress`` judges only if requested by name.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 
 assert sys.platform == "win32"
 
 
-def describe_stuck(pid: int, has_glibc: Callable[[int], bool]) -> str | None:
+def describe_stuck(pid: int) -> str | None:
     """Why nothing outside can wake the process; None if something can, or may."""
     return None
 

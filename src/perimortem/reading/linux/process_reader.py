@@ -124,10 +124,6 @@ class ProcessReader:
         found = self._ask(pid, tuple[str, int] | None, "find_module", pid, address)
         return found
 
-    def has_glibc(self, pid: int) -> bool:
-        """False if that is not known."""
-        return bool(self._ask(pid, bool, "has_glibc", pid))
-
     def maps_file(self, pid: int, inode: int, part: str) -> bool:
         """True if that is not known."""
         return self._ask(pid, bool, "maps_file", pid, inode, part) is not False

@@ -20,7 +20,6 @@ from perimortem.proc import (
     collect_process_info,
     find_module,
     guess_caller,
-    has_glibc,
     leaves_by_own_system_call,
     maps_file,
     read_variables,
@@ -39,7 +38,6 @@ _READS: dict[str, Callable[..., Any]] = {
     for read in (
         find_module,
         guess_caller,
-        has_glibc,
         leaves_by_own_system_call,
         maps_file,
         meet,

@@ -12,7 +12,6 @@ from perimortem.proc import (
     collect_process_info,
     find_module,
     guess_caller,
-    has_glibc,
     leaves_by_own_system_call,
     maps_file,
     read_variables,
@@ -57,9 +56,6 @@ class ProcessReader:
 
     def find_module(self, pid: int, address: int) -> tuple[str, int] | None:
         return find_module(pid, address)
-
-    def has_glibc(self, pid: int) -> bool:
-        return has_glibc(pid)
 
     def maps_file(self, pid: int, inode: int, part: str) -> bool:
         return maps_file(pid, inode, part)

@@ -73,7 +73,7 @@ class Heartbeats:
         strict_pids = tree_pids if self._is_strict else None
         sources: list[BeatSource] = [
             ProcessStateBeat(process, now_ns),
-            Progress(process.pid, now_ns, reader.has_glibc, strict_pids),
+            Progress(process.pid, now_ns, strict_pids),
             *list_files(self._wanted, now_ns, reader.read_change),
         ]
         if self._notified is not None:

@@ -31,6 +31,6 @@ def open_observers(
         strict_pids = (lambda: [process.pid]) if "progress" in wanted else None
         sources = [
             ProcessStateBeat(process, now_ns),
-            Progress(process.pid, now_ns, reader.has_glibc, strict_pids),
+            Progress(process.pid, now_ns, strict_pids),
         ]
     return [*sources, *list_files(wanted, now_ns, reader.read_change)]

@@ -47,7 +47,7 @@ class Heartbeats:
         """The command is running."""
         sources: list[BeatSource] = [ProcessStateBeat(process, now_ns)]
         if "progress" in self._wanted:
-            sources.append(Progress(process.pid, now_ns, reader.has_glibc, tree_pids))
+            sources.append(Progress(process.pid, now_ns, tree_pids))
         if "window" in self._wanted:
             sources.append(Window(tree_pids, now_ns))
         return [*sources, *list_files(self._wanted, now_ns, reader.read_change)]

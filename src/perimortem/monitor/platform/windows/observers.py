@@ -31,7 +31,7 @@ def open_observers(
     if is_observed:
         sources.append(ProcessStateBeat(process, now_ns))
     if "progress" in wanted:
-        sources.append(Progress(process.pid, now_ns, reader.has_glibc, lambda: [process.pid]))
+        sources.append(Progress(process.pid, now_ns, lambda: [process.pid]))
     if "window" in wanted:
         sources.append(Window(lambda: [process.pid], now_ns))
     return [*sources, *list_files(wanted, now_ns, reader.read_change)]

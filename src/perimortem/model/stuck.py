@@ -1,0 +1,17 @@
+"""A deadlock as a monitor tells of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class StuckThreads:
+    """Threads of one or several processes that nothing will ever wake."""
+
+    text: str
+    """ "deadlock of 2 threads: thread a (7) of server[7] waits for ..."."""
+    tids: frozenset[int]
+    """Those that wait for each other."""
+    pids: tuple[int, ...]
+    """Their processes; first the one to examine: not a parent that only waits for its child."""

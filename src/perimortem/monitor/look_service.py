@@ -1,0 +1,48 @@
+"""The service that looks at what processes wait for: it may take long, or never be answered.
+
+One request, a line with pids, is answered with a line: the deadlocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from perimortem.errors import PerimortemError
+from perimortem.examine.waits import examine_waits
+from perimortem.model.stuck import StuckThreads
+from perimortem.model.wait_graph import Deadlock, WaitGraph, WaitsFor
+from perimortem.report.waits import describe_deadlock, describe_thread
+
+_TOLD_MAX = 8
+"""Threads of a circle that are described."""
+
+
+def serve(_settings: object, lines: Iterator[bytes], send: Callable[[bytes], None]) -> None:
+    for line in lines:
+        pids = msgspec.json.decode(line, type=list[int])
+        send(msgspec.json.encode(_find(pids)) + b"\n")
+
+
+def _find(pids: list[int]) -> list[StuckThreads]:
+    try:
+        graph, deadlocks = examine_waits(pids)
+    except PerimortemError:
+        return []
+    return [_describe(graph, deadlock) for deadlock in deadlocks]
+
+
+def _describe(graph: WaitGraph, deadlock: Deadlock) -> StuckThreads:
+    threads = [graph.threads[tid] for tid in deadlock.circle]
+    told = "; ".join(describe_thread(graph, thread) for thread in threads[:_TOLD_MAX])
+    more = len(threads) - _TOLD_MAX
+    text = f"{describe_deadlock(graph, deadlock)}: {told}" + (
+        f"; and {more} more" if more > 0 else ""
+    )
+    waits_for_child = {
+        thread.pid: thread.wait is not None and thread.wait.what is WaitsFor.CHILD
+        for thread in threads
+    }
+    pids = sorted(waits_for_child, key=lambda pid: (waits_for_child[pid], pid))
+    return StuckThreads(text, frozenset(deadlock.circle), tuple(pids))

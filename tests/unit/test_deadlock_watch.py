@@ -1,0 +1,154 @@
+"""When a look begins, and what follows from it."""
+
+from __future__ import annotations
+
+import pytest
+
+from perimortem.beats.progress import Progress
+from perimortem.model.stuck import StuckThreads
+from perimortem.monitor.deadlock_watch import DeadlockWatch
+from perimortem.testing.manual_clock import ManualClock
+
+SECOND_NS = 1_000_000_000
+
+
+class Looks:
+    """Remembers what it was asked; answers when the test does."""
+
+    def __init__(self):
+        self.asked = []
+        self.done = None
+
+    @property
+    def is_busy(self):
+        return self.done is not None
+
+    def begin(self, pids, done):
+        self.asked.append(pids)
+        self.done = done
+
+    def answer(self, *found):
+        done, self.done = self.done, None
+        done(list(found))
+
+
+class Life:
+    is_idle = True
+
+
+class Target:
+    is_alive = True
+
+    def __init__(self, pid, slices, now_ns):
+        self.pid = pid
+        self.life = Life()
+        self.slices = slices
+        self.progress = Progress(pid, now_ns)
+        self.sources = (self.progress,)
+
+
+class Watched(list):
+    def __init__(self):
+        self.sampled = []
+
+    def sample_at(self, target, _now_ns):
+        self.sampled.append(target.pid)
+
+
+class Timers:
+    def call_every(self, interval_ns, _now_ns, call):
+        self.interval_ns, self.call = interval_ns, call
+
+
+class Rig:
+    def __init__(self, monkeypatch):
+        self.clock = ManualClock(100 * SECOND_NS)
+        self.looks, self.timers, self.targets = Looks(), Timers(), Watched()
+        self.counts = {}
+        activity = lambda pid: type("Activity", (), {"slices": dict(self.counts[pid])})()  # noqa: E731
+        monkeypatch.setattr("perimortem.beats.progress.read_activity", activity)
+        monkeypatch.setattr("perimortem.beats.progress.describe_stuck", lambda _pid: None)
+        DeadlockWatch(self, 10 * SECOND_NS).begin()
+
+    def add(self, pid, slices):
+        self.counts[pid] = slices
+        target = Target(pid, slices, self.clock.now_ns)
+        self.targets.append(target)
+        return target
+
+    def run_for(self, seconds, *, runs=()):
+        """``runs``: the threads (tids) that run all the time."""
+        until_ns = self.clock.now_ns + int(seconds * SECOND_NS)
+        while self.clock.now_ns < until_ns:
+            self.clock.now_ns += self.timers.interval_ns
+            for slices in self.counts.values():
+                for tid in slices:
+                    slices[tid] += tid in runs
+            for target in self.targets:
+                target.progress.observe(self.clock.now_ns)
+            self.timers.call(self.clock.now_ns)
+
+
+@pytest.fixture
+def rig(monkeypatch):
+    return Rig(monkeypatch)
+
+
+def test_one_thread_that_stands_still_is_enough(rig):
+    rig.add(7, {7: 0, 8: 0})
+    rig.run_for(7, runs={7})
+    assert not rig.looks.asked
+    rig.run_for(5, runs={7})
+    assert rig.looks.asked == [[7]]
+
+
+def test_what_rests_is_looked_at_again_more_and_more_seldom(rig):
+    rig.add(7, {7: 0})
+    for _ in range(1000):
+        rig.run_for(2.5)
+        if rig.looks.is_busy:
+            rig.looks.answer()
+    assert 4 < len(rig.looks.asked) < 15
+
+
+def test_a_thread_that_stops_later_is_looked_at_at_once(rig):
+    rig.add(7, {7: 0, 8: 0})
+    rig.run_for(15, runs={8})
+    rig.looks.answer()
+    rig.run_for(15)
+    assert len(rig.looks.asked) == 2
+
+
+def test_a_deadlock_is_a_silence_since_its_last_thread_ran_until_one_moves(rig):
+    target = rig.add(7, {7: 0, 8: 0, 9: 0})
+    rig.run_for(5, runs={7, 8, 9})
+    stopped_ns = rig.clock.now_ns
+    rig.run_for(12, runs={7})
+    rig.looks.answer(StuckThreads("deadlock of 2 threads", frozenset({8, 9}), (7,)))
+    assert rig.targets.sampled == [7]
+    rig.run_for(5, runs={7})
+    (beat,) = target.progress.heartbeats()
+    assert beat.beat_ns == stopped_ns
+    assert target.progress.facts() == ("deadlock of 2 threads",)
+    rig.run_for(3, runs={7, 8, 9})
+    assert target.progress.deadlock is None
+    assert target.progress.heartbeats()[0].beat_ns > stopped_ns
+    assert rig.targets.sampled == [7, 7]
+
+
+def test_that_we_held_a_thread_does_not_end_its_deadlock(rig):
+    target = rig.add(7, {7: 0, 8: 0})
+    rig.run_for(12)
+    rig.looks.answer(StuckThreads("deadlock of 2 threads", frozenset({7, 8}), (7,)))
+    target.progress.disregard(rig.clock.now_ns + SECOND_NS * 3)
+    rig.run_for(2.5, runs={7, 8})
+    rig.run_for(5)
+    assert target.progress.deadlock is not None
+
+
+def test_it_is_said_of_the_process_to_examine(rig):
+    parent, child = rig.add(7, {7: 0}), rig.add(8, {8: 0})
+    rig.run_for(12)
+    rig.looks.answer(StuckThreads("deadlock", frozenset({7, 8}), (8, 7)))
+    assert child.progress.deadlock is not None
+    assert parent.progress.deadlock is None
