@@ -21,7 +21,7 @@ def test_a_deadlock_of_an_unrelated_process(perimortem, start):
     program = start("deadlock")
     process = perimortem.start("watch", "--threshold", "3", "--no-stacks", program.pid)
     assert f"deadlock[{program.pid}]" in read_line_with(process.stderr, "HANG")
-    assert "all its 2 threads wait" in read_line_with(process.stderr, "hang ")
+    assert "deadlock of 2 threads of" in read_line_with(process.stderr, "hang ")
     assert program.popen.poll() is None
     process.terminate()
     process.communicate(timeout=20)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from perimortem.beats.progress import Progress
+from perimortem.hangs.policy import WatchPolicy
 from perimortem.model.stuck import StuckThreads
 from perimortem.monitor.deadlock_watch import DeadlockWatch
 from perimortem.testing.manual_clock import ManualClock
@@ -68,7 +69,7 @@ class Rig:
         activity = lambda pid: type("Activity", (), {"slices": dict(self.counts[pid])})()  # noqa: E731
         monkeypatch.setattr("perimortem.beats.progress.read_activity", activity)
         monkeypatch.setattr("perimortem.beats.progress.describe_stuck", lambda _pid: None)
-        DeadlockWatch(self, 10 * SECOND_NS).begin()
+        DeadlockWatch(self, WatchPolicy(10 * SECOND_NS)).begin()
 
     def add(self, pid, slices):
         self.counts[pid] = slices

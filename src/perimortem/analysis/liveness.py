@@ -84,8 +84,8 @@ def find_stuck(graph: WaitGraph) -> frozenset[int]:
 
 def _is_live(graph: WaitGraph, thread: GraphThread) -> bool:
     wakers = _wakers(thread)
-    needs_nobody = thread.wait is not None and thread.wait.needs_all and not wakers
-    return needs_nobody or can_continue(graph, thread) or not wakers <= graph.threads.keys()
+    needs_none = thread.wait is not None and thread.wait.needs_all and not wakers
+    return needs_none or can_continue(graph, thread) or not wakers <= graph.threads.keys()
 
 
 def _draw(graph: WaitGraph, stuck: frozenset[int]) -> dict[int, list[int]]:

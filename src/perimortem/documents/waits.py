@@ -16,7 +16,7 @@ class WaitingThread(Document, frozen=True):
     waits_for: WaitsFor | None
     """Null: it runs, or is ready to."""
     text: str
-    """ "lock 0x55d0, held by loader (4711)"; empty if it runs."""
+    """ "lock 0x55d0, held by 4711 (loader)"; empty if it runs."""
     wakers: list[int]
     """Threads (tids) that can end that: one is enough, unless ``needs_all``."""
     waker_count: int

@@ -1,4 +1,4 @@
-"""A deadlock as a monitor tells of it."""
+"""A deadlock as a monitor reports it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class StuckThreads:
     """Threads of one or several processes that nothing will ever wake."""
 
     text: str
-    """ "deadlock of 2 threads: thread a (7) of server[7] waits for ..."."""
+    """ "deadlock of 2 threads: thread 7 (server) waits for ..."."""
     tids: frozenset[int]
     """Those that wait for each other."""
     pids: tuple[int, ...]

@@ -44,7 +44,7 @@ class Wait:
 
     what: WaitsFor
     text: str
-    """ "lock 0x55d0, held by loader (4711)"; without the thread that waits."""
+    """ "lock 0x55d0, held by 4711 (loader)"; without the thread that waits."""
     key: tuple[int | str, ...] = ()
     """Equal as long as it is the same wait: the call, its arguments, the holder."""
     wakers: frozenset[int] = frozenset()

@@ -1,12 +1,13 @@
 """Has any thread of the watched processes stopped for ever? Then its process is hung.
 
-A look begins when a thread has not run for the threshold, whatever the others do. What rests is looked
+A look begins when a thread has not run for the threshold, even if others have. What rests is looked
 at again more and more seldom: only others can have changed what it waits for.
 """
 
 from __future__ import annotations
 
 from perimortem.beats.progress import Progress
+from perimortem.hangs.policy import WatchPolicy
 from perimortem.model.stuck import StuckThreads
 from perimortem.monitor.base import Base
 from perimortem.monitor.target import Target
@@ -20,11 +21,11 @@ _PROCESSES_MAX = 2000
 class DeadlockWatch:
     """Over the targets that have the heartbeat ``progress``."""
 
-    def __init__(self, base: Base, threshold_ns: int) -> None:
+    def __init__(self, base: Base, policy: WatchPolicy) -> None:
         self._targets = base.targets
         self._looks = base.looks
         self._clock = base.clock
-        self._threshold_ns = threshold_ns
+        self._threshold_ns = policy.threshold_of_ns.get(Progress.name, policy.threshold_ns)
         self._looked_at: frozenset[int] = frozenset()
         """The threads that were still at the last look."""
         self._again_ns = 0

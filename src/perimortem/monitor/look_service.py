@@ -13,10 +13,7 @@ from perimortem.errors import PerimortemError
 from perimortem.examine.waits import examine_waits
 from perimortem.model.stuck import StuckThreads
 from perimortem.model.wait_graph import Deadlock, WaitGraph, WaitsFor
-from perimortem.report.waits import describe_deadlock, describe_thread
-
-_TOLD_MAX = 8
-"""Threads of a circle that are described."""
+from perimortem.report.waits import describe_circle
 
 
 def serve(_settings: object, lines: Iterator[bytes], send: Callable[[bytes], None]) -> None:
@@ -34,15 +31,10 @@ def _find(pids: list[int]) -> list[StuckThreads]:
 
 
 def _describe(graph: WaitGraph, deadlock: Deadlock) -> StuckThreads:
-    threads = [graph.threads[tid] for tid in deadlock.circle]
-    told = "; ".join(describe_thread(graph, thread) for thread in threads[:_TOLD_MAX])
-    more = len(threads) - _TOLD_MAX
-    text = f"{describe_deadlock(graph, deadlock)}: {told}" + (
-        f"; and {more} more" if more > 0 else ""
-    )
+    text = describe_circle(graph, deadlock)
     waits_for_child = {
         thread.pid: thread.wait is not None and thread.wait.what is WaitsFor.CHILD
-        for thread in threads
+        for thread in (graph.threads[tid] for tid in deadlock.circle)
     }
     pids = sorted(waits_for_child, key=lambda pid: (waits_for_child[pid], pid))
     return StuckThreads(text, frozenset(deadlock.circle), tuple(pids))

@@ -8,6 +8,8 @@ from perimortem.model.wait_graph import Deadlock, GraphProcess, GraphThread, Wai
 _SHOWN = 20
 """Threads of one process; more are counted."""
 _WAKERS_MAX = 64
+_SAID_MAX = 8
+"""Threads of a circle that are described in a sentence."""
 _ASSUMED = "assuming that none of them has set an alarm, which is visible nowhere"
 
 
@@ -42,11 +44,23 @@ def describe_deadlock(graph: WaitGraph, deadlock: Deadlock) -> str:
     return f"a thread of {names} waits for what nothing can end"
 
 
-def describe_thread(graph: WaitGraph, thread: GraphThread) -> str:
-    """ "thread loader (4711) of server[4700] waits for ..."."""
-    process = graph.processes[thread.pid].info
+def describe_circle(graph: WaitGraph, deadlock: Deadlock) -> str:
+    """ "deadlock of 2 threads of server[4700]: thread 4711 (loader) waits for ...; ..."."""
+    threads = [graph.threads[tid] for tid in deadlock.circle]
+    has_several = len({thread.pid for thread in threads}) > 1
+    said = "; ".join(
+        _describe_wait(graph, thread, with_process=has_several) for thread in threads[:_SAID_MAX]
+    )
+    more = len(threads) - _SAID_MAX
+    return f"{describe_deadlock(graph, deadlock)}: {said}" + (
+        f"; and {more} more" if more > 0 else ""
+    )
+
+
+def _describe_wait(graph: WaitGraph, thread: GraphThread, *, with_process: bool) -> str:
+    of = f" of {graph.processes[thread.pid].info.name}[{thread.pid}]" if with_process else ""
     text = thread.wait.text if thread.wait else "nothing"
-    return f"thread {thread.name} ({thread.tid}) of {process.name}[{thread.pid}] waits for {text}"
+    return f"thread {thread.tid} ({thread.name}){of} waits for {text}"
 
 
 def _render_process(
@@ -89,7 +103,7 @@ def render_waits_text(document: documents.Waits) -> str:
             lines.append(f"  {process.name}[{process.pid}] {_describe(thread)}")
         if deadlock.waiting:
             names = ", ".join(
-                f"{threads[tid][1].name} ({tid})" for tid in deadlock.waiting[:_SHOWN]
+                f"{tid} ({threads[tid][1].name})" for tid in deadlock.waiting[:_SHOWN]
             )
             lines.append(f"  they keep waiting: {names}")
         lines.append("")
@@ -104,7 +118,7 @@ def render_waits_text(document: documents.Waits) -> str:
 
 
 def _describe(thread: documents.WaitingThread) -> str:
-    head = f"thread {thread.name} ({thread.tid})"
+    head = f"thread {thread.tid} ({thread.name})"
     if thread.waits_for is None:
         return f"{head} runs"
     outside = thread.outside

@@ -20,7 +20,7 @@ class Activity:
 
     @property
     def slices(self) -> dict[int, int]:
-        """By thread: not told apart here."""
+        """By thread (tid): not counted here."""
         return {}
 
 

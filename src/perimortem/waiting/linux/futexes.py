@@ -142,4 +142,4 @@ def _name(thread: ThreadFacts, look: Look, tid: int) -> str:
     if tid == thread.tid:
         return "itself"
     named = next((t.name for t in look.threads[thread.pid] if t.tid == tid), "")
-    return f"{named} ({tid})"
+    return f"{tid} ({named})"
