@@ -162,6 +162,11 @@ def produce():
 fork(produce)
 ready(); q.get()
 """,
+    "an event loop that only Ctrl-C ends": """
+import asyncio
+async def main(): ready(); await asyncio.Event().wait()
+asyncio.run(main())
+""",
     "a server": """
 server = socket.create_server(("127.0.0.1", 0))
 ready(); server.accept()

@@ -129,6 +129,7 @@ SIGINT, SIGUSR1, SIGSEGV, SIGTERM = 2, 10, 11, 15
         (WaitsFor.CHILD, SIGTERM, True),
         (WaitsFor.CONDITION, SIGTERM, False),
         (WaitsFor.CONDITION, SIGINT, True),
+        (WaitsFor.DESCRIPTOR, SIGINT, False),
         (WaitsFor.CONDITION, SIGSEGV, True),
     ],
 )

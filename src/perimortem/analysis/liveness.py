@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Iterable
 
-from perimortem.model.wait_graph import IDLE, Deadlock, GraphThread, WaitGraph, WaitsFor
+from perimortem.model.wait_graph import IDLE, Deadlock, GraphThread, Wait, WaitGraph, WaitsFor
 
+_SIGINT = 2
 _ENDS = frozenset({1, 3, 15})
 """SIGHUP, SIGQUIT, SIGTERM."""
 _NEVER_SENT = frozenset({2, 4, 5, 6, 7, 8, 11, 13, 24, 25, 26, 27, 28, 31, 32, 33, 34})
@@ -112,10 +113,19 @@ def can_continue(graph: WaitGraph, thread: GraphThread) -> bool:
     process = graph.processes[thread.pid]
     if process.timer or (process.caught - _find_harmless(wait.what)):
         return True
+    if _SIGINT in process.caught and _waits_for_itself(graph, thread, wait):
+        return True
     if wait.ends_by_death:
         pids = {graph.threads[tid].pid for tid in wait.wakers if tid in graph.threads}
         return any(graph.processes[pid].timer for pid in pids)
     return False
+
+
+def _waits_for_itself(graph: WaitGraph, thread: GraphThread, wait: Wait) -> bool:
+    """An event loop whose own pipe wakes it: that is what a handler writes into."""
+    return wait.what is WaitsFor.DESCRIPTOR and all(
+        graph.threads[tid].pid == thread.pid for tid in wait.wakers if tid in graph.threads
+    )
 
 
 def is_same(first: WaitGraph, second: WaitGraph, tids: Iterable[int]) -> bool:
