@@ -122,10 +122,11 @@ class DumpTask:
         """Cleans up after a worker that ended: a partial file; a target that it held."""
         request = self._request
         assert request is not None
-        with contextlib.suppress(OSError):
-            partial_path(request.path, answer.worker_pid).unlink(missing_ok=True)
-        hold = decode_hold(answer.output)
         is_whole = _decode(answer.output) is not None
+        if not is_whole:  # else it has seen to that: on a busy disk this may take long
+            with contextlib.suppress(OSError):
+                partial_path(request.path, answer.worker_pid).unlink(missing_ok=True)
+        hold = decode_hold(answer.output)
         if hold is not None and not (is_whole and request.options.pause is not Pause.SNAPSHOT):
             release(request.process.pid, hold)
 
