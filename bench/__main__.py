@@ -18,6 +18,7 @@ from bench import (
     noticed,
     stacks,
     trees,
+    waits,
 )
 
 BENCHMARKS = {
@@ -32,6 +33,7 @@ BENCHMARKS = {
     "many-targets": many_targets.measure,
     "trees": trees.measure,
     "stacks": stacks.measure,
+    "waits": waits.measure,
     "cli-start": cli_start.measure,
 }
 

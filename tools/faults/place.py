@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,8 @@ def end_monitor(started: subprocess.Popen[str], pid: int) -> None:
 
     Raises RuntimeError if it does not end."""
     if started.poll() is None:
-        os.kill(pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it has just been killed
+            os.kill(pid, signal.SIGTERM)
     try:
         started.communicate(timeout=_PATIENCE_S)
     except subprocess.TimeoutExpired:

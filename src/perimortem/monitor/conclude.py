@@ -131,8 +131,8 @@ def _name_by_exec(target: Target, name: str | None) -> ProcessInfo:
     process = target.process
     if process.name in ((name, name[:_COMM_MAX]) if name else ()):
         return process
-    if name is None and process.name != target.recorder.name:
-        return process  # it was read since
+    if name is None and process.name not in (target.recorder.name, str(target.pid)):
+        return process  # it was read since; the pid stands for a name that could not be read
     executable = process.executable  # read after name and arguments
     is_current = name is not None and PurePath(executable or "").name == name
     renamed = _replace_name(target, name or _UNKNOWN_NAME)

@@ -10,6 +10,7 @@ _SHOWN = 20
 _WAKERS_MAX = 64
 _SAID_MAX = 8
 """Threads of a circle that are described in a sentence."""
+_UNLESS = " (unless one of them has set an alarm)"
 _ASSUMED = "assuming that none of them has set an alarm, which is visible nowhere"
 
 
@@ -52,9 +53,9 @@ def describe_circle(graph: WaitGraph, deadlock: Deadlock) -> str:
         _describe_wait(graph, thread, with_process=has_several) for thread in threads[:_SAID_MAX]
     )
     more = len(threads) - _SAID_MAX
-    return f"{describe_deadlock(graph, deadlock)}: {said}" + (
-        f"; and {more} more" if more > 0 else ""
-    )
+    said += f"; and {more} more" if more > 0 else ""
+    by_death = any(thread.wait is not None and thread.wait.ends_by_death for thread in threads)
+    return f"{describe_deadlock(graph, deadlock)}: {said}" + (_UNLESS if by_death else "")
 
 
 def _describe_wait(graph: WaitGraph, thread: GraphThread, *, with_process: bool) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 assert sys.platform == "linux"
 
 from perimortem.procfs.file import read_record
+from perimortem.procfs.slices import parse_slices
 from perimortem.procfs.threads import list_threads
 
 AGENT_THREAD = b"perimortem\n"
@@ -35,10 +36,9 @@ def read_activity(pid: int) -> Activity | None:
         if tid != pid and read_record(f"{base}/comm") == AGENT_THREAD:
             has_agent_thread = True
             continue
-        slices[tid] = 0
-        if len(ran) >= 3 and ran[0].isdigit() and ran[2].isdigit():
+        slices[tid] = parse_slices(b" ".join(ran), pid, tid) or 0
+        if ran and ran[0].isdigit():
             run_ns += int(ran[0])
-            slices[tid] = int(ran[2])
     if not slices:
         return None
     return Activity(run_ns, slices, 0 if has_agent_thread else _read_io(pid))

@@ -46,7 +46,9 @@ def collect_graph(pids: Iterable[int]) -> WaitGraph:
         processes[pid] = process
         for thread in found:
             wait = _find_wait(thread, look, peers)
-            threads[thread.tid] = GraphThread(thread.tid, pid, thread.name, wait, thread.slices)
+            threads[thread.tid] = GraphThread(
+                thread.tid, pid, thread.name, wait, thread.slices or 0
+            )
     return WaitGraph(processes, threads, tuple(look.notes))
 
 
@@ -72,7 +74,7 @@ def _find_wait(thread: ThreadFacts, look: Look, peers: Peers) -> Wait | None:
         if thread.call in _FORKS:
             return find_vfork_wait(thread, look)
         return _outside(WaitsFor.DEVICE, thread.call or "in the kernel", thread)
-    if not thread.is_readable:
+    if not thread.is_readable or thread.slices is None:
         return _outside(WaitsFor.OTHER, _UNSEEN, thread)
     return _find_wait_in_call(thread, look, peers)
 

@@ -161,7 +161,8 @@ def _find_eventfd_end(thread: ThreadFacts, look: Look, number: int) -> _End:
     ]
     holders = list(dict.fromkeys(same))
     wakers, foreign = look.threads_of(holders)
-    outside = foreign or look.ends.find_unknown()
+    kernel = (look.ends.find_kernel(holder) for holder in holders)
+    outside = foreign or look.ends.find_unknown() or next(filter(None, kernel), "")
     text = f"an eventfd of {look.describe(holders)}"
     return _End(WaitsFor.DESCRIPTOR, text, wakers, outside, tuple(holders))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import socket
 import stat
 import sys
 import time
@@ -18,13 +19,15 @@ from functools import cached_property
 assert sys.platform == "linux"
 
 from perimortem.model.snapshot import Region
-from perimortem.procfs.file import read_record
+from perimortem.procfs.file import read_file, read_record
 from perimortem.procfs.stat import read_stat
 from perimortem.procfs.threads import list_threads
 
 _KCMP = {"x86_64": 312, "aarch64": 272}.get(os.uname().machine)
 _KCMP_FILES = 2
 _DESCRIPTORS_MAX = 200_000
+_SIGNALLERS = ("[io_uring]", ":kvm", "/dev/vfio", "/dev/vhost", "/sys/fs/cgroup", "/proc/pressure")
+_FIRST_PID_NAMESPACE = "pid:[4026531836]"
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -66,6 +69,10 @@ class Ends:
             return "a process that was not read: there are too many descriptors"
         if self._in_flight:
             return self._in_flight
+        if hides_processes():
+            return "a process of another user, which /proc hides"
+        if not is_first_pid_namespace() and (since_s is None or since_s <= _started_s(1) + 1):
+            return "a process outside of this pid namespace"
         for pid in self._unreadable:
             if since_s is None or _started_s(pid) >= since_s - 1:
                 return f"process {pid}, whose descriptors may not be read"
@@ -84,8 +91,21 @@ class Ends:
                 continue
         return found
 
+    def find_kernel(self, pid: int) -> str:
+        """Whether the kernel may write to an eventfd of this process: for asynchronous I/O, a ring, a
+        virtual machine, or the pressure of a control group."""
+        held = {
+            target for target, ends in self._by_target.items() if any(p == pid for p, _ in ends)
+        }
+        if any(word in target for target in held for word in _SIGNALLERS):
+            return "the kernel, which may signal an eventfd"
+        maps = read_file(f"/proc/{pid}/maps")
+        return "asynchronous I/O (io_submit)" if b"/[aio]" in maps or not maps else ""
+
     @cached_property
     def _in_flight(self) -> str:
+        if not _shows_descriptors_in_flight():
+            return "a descriptor on its way through a socket, which this kernel does not show"
         for target, held in self._by_target.items():
             if target.startswith("socket:"):
                 word, what = b"scm_fds:", "a socket with descriptors on their way"
@@ -119,6 +139,29 @@ class Ends:
             except OSError:
                 continue
         return len(numbers) + 1
+
+
+def is_first_pid_namespace() -> bool:
+    """Else there are processes that this one's /proc does not list."""
+    return os.readlink("/proc/self/ns/pid") == _FIRST_PID_NAMESPACE
+
+
+def hides_processes() -> bool:
+    """/proc is mounted so that this user sees its own processes only (hidepid, proc(5))."""
+    if os.geteuid() == 0:
+        return False
+    for line in read_file("/proc/self/mountinfo").splitlines():
+        fields = line.split()
+        if len(fields) > 5 and fields[4] == b"/proc":
+            return b"hidepid=" in fields[-1] and b"hidepid=0" not in fields[-1]
+    return False
+
+
+def _shows_descriptors_in_flight() -> bool:
+    """Older kernels do not."""
+    own, other = socket.socketpair()
+    with own, other:
+        return b"scm_fds:" in read_record(f"/proc/self/fdinfo/{own.fileno()}")
 
 
 def _may(path: str, access: int) -> bool:

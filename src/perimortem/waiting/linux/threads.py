@@ -9,6 +9,7 @@ assert sys.platform == "linux"
 
 from perimortem.procfs.calls import CALLS
 from perimortem.procfs.file import read_record
+from perimortem.procfs.slices import read_slices
 from perimortem.procfs.stat import read_thread_stat
 from perimortem.procfs.threads import list_threads
 from perimortem.text import printable
@@ -28,7 +29,8 @@ class ThreadFacts:
     state: str
     call: str
     arguments: tuple[int, ...]
-    slices: int
+    slices: int | None
+    """Counted before the call was read; None: not known."""
     is_readable: bool
 
     def argument(self, index: int) -> int:
@@ -55,9 +57,8 @@ def _read_thread(pid: int, tid: int) -> ThreadFacts | None:
     facts = read_thread_stat(pid, tid)
     if facts is None or facts.has_ended:
         return None
-    base = f"/proc/{pid}/task/{tid}"
-    ran = read_record(f"{base}/schedstat").split()  # run time, wait time, timeslices
-    words = [] if facts.state == "R" else read_record(f"{base}/syscall").split()
+    slices = read_slices(pid, tid)
+    words = [] if facts.state == "R" else read_record(f"/proc/{pid}/task/{tid}/syscall").split()
     first = words[0].decode("ascii", "replace") if words else ""
     call = (CALLS.get(int(first)) or f"call {first}") if first.isdecimal() else ""
     return ThreadFacts(
@@ -67,7 +68,7 @@ def _read_thread(pid: int, tid: int) -> ThreadFacts | None:
         facts.state,
         call,
         _parse_arguments(words[1:7]) if call else (),
-        int(ran[2]) if len(ran) >= 3 and ran[2].isdigit() else 0,
+        slices,
         is_readable=bool(call) or first == _NO_CALL,
     )
 
