@@ -31,7 +31,7 @@ def find_vfork_wait(thread: ThreadFacts, look: Look) -> Wait:
 def _wait_for(
     thread: ThreadFacts, look: Look, children: list[int], what: str, unknown: str
 ) -> Wait:
-    wakers, foreign = look.threads_of(children)
+    wakers, foreign = look.threads_of(tuple(children))
     return Wait(
         WaitsFor.CHILD,
         f"{what} child {look.describe(children)}" if children else f"{what} a child",

@@ -32,6 +32,8 @@ _IN, _OUT = 1, 4
 """POLLIN and EPOLLIN, POLLOUT and EPOLLOUT."""
 _POLL = struct.Struct("<ihh")
 _POLLED_MAX = 4096
+_LOOKED_AT_MAX = 256
+"""Descriptors of one poll; with more, something outside is assumed."""
 _FOREVER = -1
 
 
@@ -72,9 +74,10 @@ def find_poll_wait(thread: ThreadFacts, look: Look, peers: Peers) -> Wait:
         text = f"an event ({thread.call}), with a time limit"
         return Wait(WaitsFor.DESCRIPTOR, text, key, outside="a time limit")
     polled = _list_polled(thread, look)
-    if polled is None:
+    if polled is None or len(polled) > _LOOKED_AT_MAX:
         text = f"an event ({thread.call})"
-        return Wait(WaitsFor.DESCRIPTOR, text, key, outside="its descriptors are not known")
+        why = "its descriptors are not known" if polled is None else "one of very many descriptors"
+        return Wait(WaitsFor.DESCRIPTOR, text, key, outside=why)
     ends = []
     for number, events in polled:
         if events & _OUT:
@@ -119,7 +122,7 @@ def _find_pipe_end(look: Look, target: str, made_s: float, *, writes: bool) -> _
     holders = look.ends.list_holders(target, access)
     if not holders:
         return _End(WaitsFor.PIPE, "a pipe", outside="the other end of the pipe is not known")
-    wakers, foreign = look.threads_of(holders)
+    wakers, foreign = look.threads_of(tuple(holders))
     outside = foreign or look.ends.find_unknown(made_s)
     text = f"a pipe that {look.describe(holders)} {verb}"
     return _End(WaitsFor.PIPE, text, wakers, outside, tuple(holders))
@@ -133,7 +136,7 @@ def _find_peer(pid: int, look: Look, peers: Peers, target: str) -> _End:
     holders = look.ends.list_holders(f"socket:[{peer}]")
     if not holders:
         return _End(WaitsFor.SOCKET, "a socket", outside="the other end of the socket is not known")
-    wakers, foreign = look.threads_of(holders)
+    wakers, foreign = look.threads_of(tuple(holders))
     outside = foreign or look.ends.find_unknown()
     text = f"a socket to {look.describe(holders)}"
     return _End(WaitsFor.SOCKET, text, wakers, outside, tuple(holders))
@@ -144,31 +147,21 @@ def _find_process_end(thread: ThreadFacts, look: Look, number: int) -> _End:
     pid = find_field(raw, "Pid") or ""
     if not pid.isdecimal() or int(pid) <= 0:
         return _End(WaitsFor.CHILD, "the end of a process", outside="not known")
-    wakers, foreign = look.threads_of([int(pid)])
+    wakers, foreign = look.threads_of((int(pid),))
     text = f"the end of {look.describe([int(pid)])}"
     return _End(WaitsFor.CHILD, text, wakers, foreign, (int(pid),))
 
 
 def _find_eventfd_end(thread: ThreadFacts, look: Look, number: int) -> _End:
     """Their names are all equal: only their ids tell them apart."""
-    own = _read_eventfd_id(f"/proc/{thread.pid}/task/{thread.tid}/fd/{number}")
-    if own is None:
+    holders = look.ends.list_eventfd_holders(f"/proc/{thread.pid}/task/{thread.tid}/fd/{number}")
+    if not holders:
         return _End(WaitsFor.DESCRIPTOR, "an eventfd", outside="its holders are not known")
-    same = [
-        p
-        for p, path in look.ends.list_paths("anon_inode:[eventfd]")
-        if _read_eventfd_id(path) == own
-    ]
-    holders = list(dict.fromkeys(same))
-    wakers, foreign = look.threads_of(holders)
+    wakers, foreign = look.threads_of(tuple(holders))
     kernel = (look.ends.find_kernel(holder) for holder in holders)
     outside = foreign or look.ends.find_unknown() or next(filter(None, kernel), "")
     text = f"an eventfd of {look.describe(holders)}"
     return _End(WaitsFor.DESCRIPTOR, text, wakers, outside, tuple(holders))
-
-
-def _read_eventfd_id(path: str) -> str | None:
-    return find_field(read_record(path.replace("/fd/", "/fdinfo/")), "eventfd-id")
 
 
 def _find_outside(target: str, facts: os.stat_result) -> _End:

@@ -14,13 +14,13 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cache, cached_property
 
 assert sys.platform == "linux"
 
-from perimortem.model.snapshot import Region
 from perimortem.procfs.file import read_file, read_record
 from perimortem.procfs.stat import read_stat
+from perimortem.procfs.status import find_field
 from perimortem.procfs.threads import list_threads
 
 _KCMP = {"x86_64": 312, "aarch64": 272}.get(os.uname().machine)
@@ -42,6 +42,11 @@ class Ends:
         self.is_complete = True
         """No process was left out because there are too many descriptors."""
         self._libc = ctypes.CDLL(None, use_errno=True)
+        self.list_holders = cache(self._list_holders)
+        self.list_lockers = cache(self._list_lockers)
+        self.list_mapping = cache(self._list_mapping)
+        self.find_kernel = cache(self._find_kernel)
+        self._started_s = cache(_started_s)
         count = 0
         for pid in dict.fromkeys((*pids, *_list_processes())):
             if count > _DESCRIPTORS_MAX:
@@ -50,7 +55,7 @@ class Ends:
             for directory in self._list_tables(pid):
                 count += self._read_table(pid, directory)
 
-    def list_holders(self, target: str, access: int = 0) -> list[int]:
+    def _list_holders(self, target: str, access: int = 0) -> list[int]:
         """The processes with a descriptor of ``target`` ("pipe:[7]"); ``access``: os.R_OK or os.W_OK."""
         found: dict[int, None] = {}
         for pid, path in self._by_target.get(target, ()):
@@ -58,9 +63,25 @@ class Ends:
                 found[pid] = None
         return list(found)
 
-    def list_paths(self, target: str) -> list[tuple[int, str]]:
-        """(pid, path in /proc) of each descriptor of it."""
-        return list(self._by_target.get(target, ()))
+    def _list_lockers(self, target: str) -> list[int]:
+        """The processes with a descriptor of the file ``target`` that has a lock."""
+        held = self._by_target.get(target, ())
+        return list(dict.fromkeys(pid for pid, path in held if _is_locked(path)))
+
+    def list_eventfd_holders(self, path: str) -> list[int]:
+        """The processes that hold the eventfd that is open at ``path``; none if that is not known."""
+        own = _read_eventfd_id(path)
+        return list(self._eventfds.get(own, ())) if own is not None else []
+
+    @cached_property
+    def _eventfds(self) -> dict[str, dict[int, None]]:
+        """Holders by id."""
+        found: dict[str, dict[int, None]] = defaultdict(dict)
+        for pid, path in self._by_target.get("anon_inode:[eventfd]", ()):
+            number = _read_eventfd_id(path)
+            if number is not None:
+                found[number][pid] = None
+        return found
 
     def find_unknown(self, since_s: float | None = None) -> str:
         """Who else may hold what was not found; empty if no one can. ``since_s``: when it was made, as
@@ -69,19 +90,19 @@ class Ends:
             return "a process that was not read: there are too many descriptors"
         if self._in_flight:
             return self._in_flight
-        if hides_processes():
+        if self._is_hidden:
             return "a process of another user, which /proc hides"
-        if not is_first_pid_namespace() and (since_s is None or since_s <= _started_s(1) + 1):
+        if not self._sees_all and (since_s is None or since_s <= self._started_s(1) + 1):
             return "a process outside of this pid namespace"
         for pid in self._unreadable:
-            if since_s is None or _started_s(pid) >= since_s - 1:
+            if since_s is None or self._started_s(pid) >= since_s - 1:
                 return f"process {pid}, whose descriptors may not be read"
         return ""
 
-    def list_mapping(self, region: Region) -> list[int]:
-        """The processes that have mapped the file of ``region``."""
+    def _list_mapping(self, inode: int) -> list[int]:
+        """The processes that have mapped the file with this inode, shared."""
         found = []
-        wanted = f" {region.inode} ".encode()
+        wanted = f" {inode} ".encode()
         for pid in _list_processes():
             try:
                 with open(f"/proc/{pid}/maps", "rb") as file:
@@ -91,7 +112,7 @@ class Ends:
                 continue
         return found
 
-    def find_kernel(self, pid: int) -> str:
+    def _find_kernel(self, pid: int) -> str:
         """Whether the kernel may write to an eventfd of this process: for asynchronous I/O, a ring, a
         virtual machine, or the pressure of a control group."""
         held = {
@@ -101,6 +122,14 @@ class Ends:
             return "the kernel, which may signal an eventfd"
         maps = read_file(f"/proc/{pid}/maps")
         return "asynchronous I/O (io_submit)" if b"/[aio]" in maps or not maps else ""
+
+    @cached_property
+    def _is_hidden(self) -> bool:
+        return hides_processes()
+
+    @cached_property
+    def _sees_all(self) -> bool:
+        return is_first_pid_namespace()
 
     @cached_property
     def _in_flight(self) -> str:
@@ -139,6 +168,15 @@ class Ends:
             except OSError:
                 continue
         return len(numbers) + 1
+
+
+def _read_eventfd_id(path: str) -> str | None:
+    return find_field(read_record(path.replace("/fd/", "/fdinfo/")), "eventfd-id")
+
+
+def _is_locked(path: str) -> bool:
+    lines = read_record(path.replace("/fd/", "/fdinfo/")).splitlines()
+    return any(line.startswith(b"lock:") and b"->" not in line for line in lines)
 
 
 def is_first_pid_namespace() -> bool:

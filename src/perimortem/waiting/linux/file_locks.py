@@ -12,7 +12,6 @@ import sys
 assert sys.platform == "linux"
 
 from perimortem.model.wait_graph import Wait, WaitsFor
-from perimortem.procfs.file import read_record
 from perimortem.text import printable
 from perimortem.waiting.linux.look import Look
 from perimortem.waiting.linux.threads import ThreadFacts
@@ -30,19 +29,14 @@ def find_file_lock_wait(thread: ThreadFacts, look: Look) -> Wait | None:
         target = os.readlink(f"/proc/{thread.pid}/task/{thread.tid}/fd/{number}")
     except OSError:
         return Wait(WaitsFor.FILE_LOCK, "the lock of a file", key, outside="not known")
-    holders = [pid for pid, path in look.ends.list_paths(target) if _is_locked(path)]
-    wakers, foreign = look.threads_of(dict.fromkeys(holders))
+    holders = look.ends.list_lockers(target)
+    wakers, foreign = look.threads_of(tuple(holders))
     text = f"the lock of {printable(target)}"
     return Wait(
         WaitsFor.FILE_LOCK,
-        f"{text}, held by {look.describe(dict.fromkeys(holders))}" if holders else text,
+        f"{text}, held by {look.describe(holders)}" if holders else text,
         (*key, *holders),
         wakers,
         outside=foreign or ("" if holders else "its holder is not known"),
         ends_by_death=True,
     )
-
-
-def _is_locked(path: str) -> bool:
-    lines = read_record(path.replace("/fd/", "/fdinfo/")).splitlines()
-    return any(line.startswith(b"lock:") and b"->" not in line for line in lines)

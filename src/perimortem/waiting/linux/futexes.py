@@ -85,8 +85,7 @@ def _find_shared(
     if limit or is_named:
         outside = limit or f"a process that opens {name}"
         return Wait(WaitsFor.CONDITION, text, key, outside=outside)
-    holders = look.list_mapping(region)
-    wakers, foreign = look.threads_of(holders)
+    wakers, foreign = look.threads_of(tuple(look.ends.list_mapping(region.inode)))
     outside = foreign or look.ends.find_unknown()
     return Wait(WaitsFor.CONDITION, text, key, wakers, outside=outside)
 

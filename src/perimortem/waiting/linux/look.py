@@ -37,6 +37,7 @@ class Look:
         self.notes: list[str] = []
         self._libc = ctypes.CDLL(None, use_errno=True)
         self.name = cache(self._read_name)
+        self.threads_of = cache(self._find_threads)
         self.children = cache(self._list_children)
         self.space = cache(self._find_space)
         self._regions = cache(self._read_regions)
@@ -47,9 +48,8 @@ class Look:
         """The descriptors of all processes that may be read."""
         return Ends(self.threads)
 
-    def threads_of(self, pids: Iterable[int]) -> tuple[frozenset[int], str]:
+    def _find_threads(self, pids: tuple[int, ...]) -> tuple[frozenset[int], str]:
         """(tids, what is outside): those that are not looked at may do anything."""
-        pids = list(pids)
         tids = frozenset[int]().union(*(self._tids.get(pid, ()) for pid in pids))
         foreign = [pid for pid in pids if pid not in self._tids]
         if not foreign:
@@ -64,10 +64,6 @@ class Look:
 
     def find_region(self, pid: int, address: int) -> Region | None:
         return find_region(self._regions(pid), address)
-
-    def list_mapping(self, region: Region) -> list[int]:
-        """The processes that have mapped the same file or shared memory, as far as they may be read."""
-        return self.ends.list_mapping(region)
 
     def read_memory(self, pid: int, address: int, size: int) -> bytes:
         """Fewer bytes if it cannot be read."""
@@ -97,7 +93,7 @@ class Look:
         facts = read_stat(pid)
         relatives = [*self.children(pid), *([facts.parent_pid] if facts else [])]
         sharing = [other for other in relatives if self._shares_memory(pid, other)]
-        return self.threads_of([pid, *sharing])
+        return self.threads_of((pid, *sharing))
 
     def _shares_memory(self, pid: int, other: int) -> bool:
         if KCMP is None:
