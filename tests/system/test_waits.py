@@ -104,19 +104,6 @@ def one(): a.acquire(); time.sleep(.2); b.acquire()
 fork(one)
 b.acquire(); time.sleep(.2); ready(); a.acquire()
 """,
-    "a lock that was held when the process forked": """
-lock = threading.Lock()
-def hold(): lock.acquire(); time.sleep(600)
-threading.Thread(target=hold, daemon=True).start()
-time.sleep(.2)
-child = fork(lock.acquire)
-ready(); os.waitpid(child, 0)
-""",
-    "a condition that nothing signals": """
-condition = threading.Condition()
-fork(lambda: time.sleep(600))
-condition.acquire(); ready(); condition.wait()
-""",
 }
 RESTS = {
     "an event that SIGTERM sets": """
@@ -166,6 +153,9 @@ ready(); q.get()
 import asyncio
 async def main(): ready(); await asyncio.Event().wait()
 asyncio.run(main())
+""",
+    "a condition that only Ctrl-C ends": """
+ready(); threading.Event().wait()
 """,
     "a server": """
 server = socket.create_server(("127.0.0.1", 0))
@@ -239,10 +229,11 @@ def find_stuck_processes(document):
     }
 
 
+@pytest.mark.exclusive  # any process of another test may have descriptors on their way
 @pytest.mark.parametrize("name", STUCK)
 def test_processes_that_wait_for_each_other(begin, look, tmp_path, name):
     process = begin_script(begin, tmp_path, STUCK[name])
-    await_true(lambda: look(process.pid)["deadlocks"], 30)
+    await_true(lambda: look(process.pid)["deadlocks"])
     document = look(process.pid)
     assert process.pid in find_stuck_processes(document)
     assert document["deadlocks"][0]["text"].split()[0] in ("deadlock", "a")
@@ -338,10 +329,10 @@ def test_programs_that_rest(begin, look, folder, name):
         assert document["deadlocks"] == [], document["deadlocks"]
 
 
-REPORTED = ("a full pipe to a parent that waits", "two locks of files", "two locks of multiprocessing",
-            "a lock that was held when the process forked")  # fmt: skip
+REPORTED = ("a full pipe to a parent that waits", "two locks of files", "a pair of sockets")
 
 
+@pytest.mark.exclusive
 @pytest.mark.parametrize("name", REPORTED)
 def test_run_reports_it_by_default(perimortem, tmp_path, name):
     report = perimortem.report(
@@ -349,7 +340,7 @@ def test_run_reports_it_by_default(perimortem, tmp_path, name):
         options=("--threshold", "3", "--on-hang", "kill", "--no-stacks"),
     )  # fmt: skip
     assert "HANG" in report["_stderr"]
-    assert "deadlock of 2 threads of" in report["_stderr"] or "nothing can end" in report["_stderr"]
+    assert "deadlock of 2 threads of" in report["_stderr"]
     assert report["_status"] == 124
 
 
@@ -368,7 +359,8 @@ def test_run_says_nothing_of_what_rests(begin, folder):
     """All at once, which makes the machine slow."""
     commands = [
         [sys.executable, "-c", HEAD + script, make_folder(folder, number)]
-        for number, script in enumerate(RESTS.values())
+        for number, (name, script) in enumerate(RESTS.items())
+        if name != "a descriptor on its way"  # which may be of any other test
     ]
     for name in SERVERS:
         commands += find_server(name, make_folder(folder, name))

@@ -128,8 +128,8 @@ SIGINT, SIGUSR1, SIGSEGV, SIGTERM = 2, 10, 11, 15
         (WaitsFor.CHILD, SIGUSR1, False),
         (WaitsFor.CHILD, SIGTERM, True),
         (WaitsFor.CONDITION, SIGTERM, False),
-        (WaitsFor.CONDITION, SIGINT, True),
-        (WaitsFor.DESCRIPTOR, SIGINT, False),
+        (WaitsFor.CONDITION, SIGINT, False),
+        (WaitsFor.LOCK, SIGINT, True),
         (WaitsFor.CONDITION, SIGSEGV, True),
     ],
 )
@@ -137,6 +137,17 @@ def test_a_handler_of_the_programs_own_may_end_a_rest_and_releases_no_lock(what,
     waits = {1: wait(2, what=what), 2: wait(1, what=what)}
     processes = {1: process(1, caught=frozenset({caught}))}
     assert bool(find_stuck(graph(waits, processes))) is is_stuck
+
+
+@pytest.mark.parametrize(
+    ("what", "is_stuck"), [(WaitsFor.CONDITION, True), (WaitsFor.DESCRIPTOR, False)]
+)
+def test_the_handler_that_every_python_program_has_ends_an_event_loop_alone(what, is_stuck):
+    facts = {"caught": frozenset({SIGINT}), "is_interrupted_by_runtime": True}
+    waits = {1: wait(2, what=what), 2: wait(1, what=what)}
+    assert bool(find_stuck(graph(waits, {1: process(1, **facts)}))) is is_stuck
+    alone = {1: wait(1, what=what)}
+    assert not find_stuck(graph(alone, {1: process(1, **facts)}))
 
 
 def test_a_parent_and_a_child_that_wait_for_each_other():

@@ -16,8 +16,8 @@ _SIGINT = 2
 _ENDS = frozenset({1, 3, 15})
 """SIGHUP, SIGQUIT, SIGTERM."""
 _NEVER_SENT = frozenset({2, 4, 5, 6, 7, 8, 11, 13, 24, 25, 26, 27, 28, 31, 32, 33, 34})
-"""SIGINT and SIGWINCH come from a terminal; SIGILL, TRAP, ABRT, BUS, FPE, SEGV, SYS, PIPE, XCPU, XFSZ,
-VTALRM and PROF from what the process itself does; 32 to 34 are the C library's."""
+"""SIGINT is judged apart; SIGWINCH comes from a terminal; SIGILL, TRAP, ABRT, BUS, FPE, SEGV, SYS, PIPE,
+XCPU, XFSZ, VTALRM and PROF from what the process itself does; 32 to 34 are the C library's."""
 _ALL = frozenset(range(65))
 _HELD_BY = frozenset({WaitsFor.LOCK, WaitsFor.THREAD})
 """The holder is known."""
@@ -113,7 +113,7 @@ def can_continue(graph: WaitGraph, thread: GraphThread) -> bool:
     process = graph.processes[thread.pid]
     if process.timer or (process.caught - _find_harmless(wait.what)):
         return True
-    if _SIGINT in process.caught and _waits_for_itself(graph, thread, wait):
+    if _SIGINT in process.caught and _may_be_interrupted(graph, thread, wait):
         return True
     if wait.ends_by_death:
         pids = {graph.threads[tid].pid for tid in wait.wakers if tid in graph.threads}
@@ -121,11 +121,15 @@ def can_continue(graph: WaitGraph, thread: GraphThread) -> bool:
     return False
 
 
-def _waits_for_itself(graph: WaitGraph, thread: GraphThread, wait: Wait) -> bool:
-    """An event loop whose own pipe wakes it: that is what a handler writes into."""
-    return wait.what is WaitsFor.DESCRIPTOR and all(
-        graph.threads[tid].pid == thread.pid for tid in wait.wakers if tid in graph.threads
-    )
+def _may_be_interrupted(graph: WaitGraph, thread: GraphThread, wait: Wait) -> bool:
+    """A program that rests until Ctrl-C: by a handler that it has itself, or alone with its runtime's."""
+    if wait.what not in IDLE:
+        return False
+    if not graph.processes[thread.pid].is_interrupted_by_runtime:
+        return True
+    if any(graph.threads[tid].pid != thread.pid for tid in wait.wakers if tid in graph.threads):
+        return False
+    return wait.what is WaitsFor.DESCRIPTOR or wait.wakers <= {thread.tid}
 
 
 def is_same(first: WaitGraph, second: WaitGraph, tids: Iterable[int]) -> bool:

@@ -79,6 +79,8 @@ class GraphProcess:
     labels: tuple[tuple[str, str], ...] = ()
     caught: frozenset[int] = frozenset()
     """The signals for which it has a handler."""
+    is_interrupted_by_runtime: bool = False
+    """Its handler of SIGINT is that of its runtime, such as Python's, which every program has."""
     timer: str = ""
     """A timer of it that signals it when it expires."""
 

@@ -13,7 +13,8 @@ from perimortem.system import Selector, Service
 
 _SERVICE = "perimortem.monitor.look_service"
 _PATIENCE_NS = 20_000_000_000
-"""For one look; then there are none any more: something keeps it from an answer. Arbitrary."""
+"""For one look; then there are none for a while: something keeps it from an answer. Arbitrary."""
+_PAUSE_NS = 600_000_000_000
 _ANSWER_MAX = 4 << 20
 
 Done = Callable[[list[StuckThreads]], None]
@@ -30,7 +31,8 @@ class Looks:
         self._service: Service | None = None
         self._done: Done | None = None
         self._received = b""
-        self._has_failed = False
+        self._not_before_ns = 0
+        """After a failure."""
 
     @property
     def is_busy(self) -> bool:
@@ -53,7 +55,7 @@ class Looks:
         self._drop()
 
     def _open(self) -> bool:
-        if self._service is None and not self._has_failed:
+        if self._service is None and self._now_ns() >= self._not_before_ns:
             with suppress(OSError):
                 self._service = Service(_SERVICE, None)
                 self._selector.register(self._service.waitable(), self._read)
@@ -78,7 +80,7 @@ class Looks:
             done(msgspec.json.decode(line, type=list[StuckThreads]))
 
     def _give_up(self) -> None:
-        self._has_failed = True
+        self._not_before_ns = self._now_ns() + _PAUSE_NS
         self._drop()
 
     def _drop(self) -> None:

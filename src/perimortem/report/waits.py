@@ -124,4 +124,4 @@ def _describe(thread: documents.WaitingThread) -> str:
         return f"{head} runs"
     outside = thread.outside
     has_said = not outside or outside in thread.text or thread.stuck
-    return f"{head} waits for {thread.text}" + ("" if has_said else f"; may be ended by {outside}")
+    return f"{head} waits for {thread.text}" + ("" if has_said else f" (or {outside})")

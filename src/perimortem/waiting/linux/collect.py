@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from pathlib import PurePath
 
 assert sys.platform == "linux"
 
@@ -29,8 +30,8 @@ from perimortem.waiting.linux.threads import ThreadFacts
 
 _SLEEPS = frozenset({"nanosleep", "clock_nanosleep"})
 _SIGNALS = frozenset({"pause", "rt_sigsuspend", "rt_sigtimedwait"})
-_FORKS = frozenset({"vfork", "clone", "clone3"})
-_HELD = {"T": "it is stopped by a signal", "t": "it is held by a debugger"}
+_CLONE_VFORK = 0x4000
+_HELD = {"T": "SIGCONT: it is stopped", "t": "its debugger, which holds it"}
 _UNSEEN = "something that this user may not see"
 
 
@@ -57,7 +58,14 @@ def _describe_process(pid: int) -> GraphProcess | None:
     if facts is None:
         return None
     info = collect_process_info(ProcessRef(pid, facts.start_time_ticks))
-    return GraphProcess(info, facts.parent_pid, caught=read_caught(pid), timer=find_timer(pid))
+    is_python = PurePath(info.executable or "").name.startswith("python")
+    return GraphProcess(
+        info,
+        facts.parent_pid,
+        caught=read_caught(pid),
+        timer=find_timer(pid),
+        is_interrupted_by_runtime=is_python,
+    )
 
 
 def _find_wait(thread: ThreadFacts, look: Look, peers: Peers) -> Wait | None:
@@ -67,16 +75,26 @@ def _find_wait(thread: ThreadFacts, look: Look, peers: Peers) -> Wait | None:
     if thread.state in _HELD:
         return _outside(WaitsFor.HELD, _HELD[thread.state], thread)
     if is_frozen(f"/proc/{thread.pid}/task/{thread.tid}", thread.state):
-        return _outside(WaitsFor.HELD, "it is frozen with its control group", thread)
+        return _outside(WaitsFor.HELD, "the thaw of its control group", thread)
     if look.is_traced(thread.pid):
-        return _outside(WaitsFor.HELD, "it is traced", thread)
+        return _outside(WaitsFor.HELD, "its debugger, which traces it", thread)
     if thread.state == "D":
-        if thread.call in _FORKS:
+        if _is_vfork(thread, look):
             return find_vfork_wait(thread, look)
-        return _outside(WaitsFor.DEVICE, thread.call or "in the kernel", thread)
+        return _outside(
+            WaitsFor.DEVICE, f"the kernel ({thread.call})" if thread.call else "the kernel", thread
+        )
     if not thread.is_readable or thread.slices is None:
         return _outside(WaitsFor.OTHER, _UNSEEN, thread)
     return _find_wait_in_call(thread, look, peers)
+
+
+def _is_vfork(thread: ThreadFacts, look: Look) -> bool:
+    """Another fork may wait in the kernel as well, for memory."""
+    flags = thread.argument(0) if thread.call == "clone" else 0
+    if thread.call == "clone3":
+        flags = int.from_bytes(look.read_memory(thread.pid, thread.argument(0), 8), "little")
+    return thread.call == "vfork" or bool(flags & _CLONE_VFORK)
 
 
 def _find_wait_in_call(thread: ThreadFacts, look: Look, peers: Peers) -> Wait:
@@ -89,17 +107,15 @@ def _find_wait_in_call(thread: ThreadFacts, look: Look, peers: Peers) -> Wait:
         return find_descriptor_wait(thread, look, peers)
     if call in POLLS:
         return find_poll_wait(thread, look, peers)
-    if call in ("flock", "fcntl"):
-        lock = find_file_lock_wait(thread, look)
-        if lock is not None:
-            return lock
+    if call == "flock":
+        return find_file_lock_wait(thread, look)
     if call in _SLEEPS:
         return _outside(WaitsFor.TIME, f"a time ({call})", thread)
     if call in _SIGNALS:
         return _outside(WaitsFor.SIGNAL, f"a signal ({call})", thread)
     if call in ("accept", "accept4"):
         return _outside(WaitsFor.SOCKET, f"a new connection ({call})", thread)
-    return _outside(WaitsFor.OTHER, call or "no system call", thread)
+    return _outside(WaitsFor.OTHER, call or "something that shows no system call", thread)
 
 
 def _outside(what: WaitsFor, text: str, thread: ThreadFacts) -> Wait:

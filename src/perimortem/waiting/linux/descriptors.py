@@ -10,7 +10,7 @@ import stat
 import struct
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 assert sys.platform == "linux"
@@ -20,7 +20,7 @@ from perimortem.procfs.file import read_file, read_record
 from perimortem.procfs.status import find_field
 from perimortem.text import printable
 from perimortem.waiting.linux.look import Look
-from perimortem.waiting.linux.peers import Peers, has_time_limit
+from perimortem.waiting.linux.peers import Peers, has_time_limit, has_user_timeout
 from perimortem.waiting.linux.threads import ThreadFacts
 
 READS = frozenset({"read", "readv", "recvfrom", "recvmsg", "recvmmsg"})
@@ -28,8 +28,6 @@ WRITES = frozenset({"write", "writev", "sendto", "sendmsg", "sendmmsg"})
 POLLS = frozenset(
     {"poll", "ppoll", "select", "pselect6", "epoll_wait", "epoll_pwait", "epoll_pwait2"}
 )
-_IN, _OUT = 1, 4
-"""POLLIN and EPOLLIN, POLLOUT and EPOLLOUT."""
 _POLL = struct.Struct("<ihh")
 _POLLED_MAX = 4096
 _LOOKED_AT_MAX = 256
@@ -79,11 +77,8 @@ def find_poll_wait(thread: ThreadFacts, look: Look, peers: Peers) -> Wait:
         why = "its descriptors are not known" if polled is None else "one of very many descriptors"
         return Wait(WaitsFor.DESCRIPTOR, text, key, outside=why)
     ends = []
-    for number, events in polled:
-        if events & _OUT:
-            ends.append((number, _find_end(thread, look, peers, number, writes=True)))
-        if events & _IN or not events & _OUT:
-            ends.append((number, _find_end(thread, look, peers, number, writes=False)))
+    for number in polled:
+        ends.append((number, _find_end(thread, look, peers, number, writes=None)))
         if ends[-1][1].outside:
             break  # one is enough
     if not ends:
@@ -99,7 +94,10 @@ def find_poll_wait(thread: ThreadFacts, look: Look, peers: Peers) -> Wait:
     )
 
 
-def _find_end(thread: ThreadFacts, look: Look, peers: Peers, number: int, *, writes: bool) -> _End:
+def _find_end(
+    thread: ThreadFacts, look: Look, peers: Peers, number: int, *, writes: bool | None
+) -> _End:
+    """``writes``: None if it is polled, which the other end's end wakes, too."""
     path = f"/proc/{thread.pid}/task/{thread.tid}/fd/{number}"
     try:
         target = os.readlink(path)
@@ -107,9 +105,11 @@ def _find_end(thread: ThreadFacts, look: Look, peers: Peers, number: int, *, wri
     except OSError:
         return _End(WaitsFor.OTHER, "not known", outside="it may not be read")
     if target.startswith("pipe:"):
-        return _find_pipe_end(look, target, facts.st_ctime, writes=writes)
+        return _find_pipe_end(look, target, path, writes=writes)
     if target.startswith("socket:"):
-        return _find_peer(thread.pid, look, peers, target)
+        end = _find_peer(thread.pid, look, peers, target)
+        is_limited = writes is None and not end.outside and has_user_timeout(thread.pid, number)
+        return replace(end, outside="a time limit (TCP_USER_TIMEOUT)") if is_limited else end
     if target == "anon_inode:[pidfd]":
         return _find_process_end(thread, look, number)
     if target == "anon_inode:[eventfd]":
@@ -117,14 +117,21 @@ def _find_end(thread: ThreadFacts, look: Look, peers: Peers, number: int, *, wri
     return _find_outside(target, facts)
 
 
-def _find_pipe_end(look: Look, target: str, made_s: float, *, writes: bool) -> _End:
-    access, verb = (os.R_OK, "reads") if writes else (os.W_OK, "writes")
-    holders = look.ends.list_holders(target, access)
+def _find_pipe_end(look: Look, target: str, path: str, *, writes: bool | None) -> _End:
+    own_access = os.lstat(path).st_mode
+    waits_for_readers = own_access & stat.S_IWUSR if writes is None else writes
+    waits_for_writers = own_access & stat.S_IRUSR if writes is None else not writes
+    holders: list[int] = []
+    if waits_for_readers:
+        holders += look.ends.list_holders(target, os.R_OK)
+    if waits_for_writers:
+        holders += look.ends.list_holders(target, os.W_OK)
     if not holders:
-        return _End(WaitsFor.PIPE, "a pipe", outside="the other end of the pipe is not known")
-    wakers, foreign = look.threads_of(tuple(holders))
-    outside = foreign or look.ends.find_unknown(made_s)
-    text = f"a pipe that {look.describe(holders)} {verb}"
+        return _End(WaitsFor.PIPE, "a pipe", outside="one who holds its other end")
+    wakers, foreign = look.threads_of(tuple(dict.fromkeys(holders)))
+    outside = foreign or look.ends.find_unknown()
+    verb = "reads" if waits_for_readers else "writes"
+    text = f"a pipe that {look.describe(dict.fromkeys(holders))} {verb}"
     return _End(WaitsFor.PIPE, text, wakers, outside, tuple(holders))
 
 
@@ -181,8 +188,8 @@ def _is_endless(thread: ThreadFacts) -> bool:
     return thread.argument(at) == 0
 
 
-def _list_polled(thread: ThreadFacts, look: Look) -> list[tuple[int, int]] | None:
-    """(descriptor, events); None if they cannot be read."""
+def _list_polled(thread: ThreadFacts, look: Look) -> list[int] | None:
+    """Descriptors; None if they cannot be read."""
     if thread.call in ("poll", "ppoll"):
         return _list_of_poll(thread, look)
     if thread.call in ("select", "pselect6"):
@@ -190,7 +197,7 @@ def _list_polled(thread: ThreadFacts, look: Look) -> list[tuple[int, int]] | Non
     return _list_of_epoll(thread)
 
 
-def _list_of_poll(thread: ThreadFacts, look: Look) -> list[tuple[int, int]] | None:
+def _list_of_poll(thread: ThreadFacts, look: Look) -> list[int] | None:
     count = thread.argument(1)
     if count > _POLLED_MAX:
         return None
@@ -198,36 +205,42 @@ def _list_of_poll(thread: ThreadFacts, look: Look) -> list[tuple[int, int]] | No
     raw = look.read_memory(thread.pid, thread.argument(0), size) if size else b""
     if len(raw) < size:
         return None
-    return [(fd, events) for fd, events, _ in _POLL.iter_unpack(raw) if fd >= 0]
+    return [fd for fd, _, _ in _POLL.iter_unpack(raw) if fd >= 0]
 
 
-def _list_of_select(thread: ThreadFacts, look: Look) -> list[tuple[int, int]] | None:
-    count = min(thread.number(0), _POLLED_MAX)
-    found = []
-    for at, events in ((1, _IN), (2, _OUT), (3, _IN)):
+def _list_of_select(thread: ThreadFacts, look: Look) -> list[int] | None:
+    count = thread.number(0)
+    if count > _POLLED_MAX:
+        return None
+    found: dict[int, None] = {}
+    for at in (1, 2, 3):
         address = thread.argument(at)
         size = (count + 7) // 8
         raw = look.read_memory(thread.pid, address, size) if address else b"\0" * size
         if len(raw) < size:
             return None
-        found += [(fd, events) for fd in range(count) if raw[fd // 8] >> fd % 8 & 1]
-    return found
+        found |= dict.fromkeys(fd for fd in range(count) if raw[fd // 8] >> fd % 8 & 1)
+    return list(found)
 
 
-def _list_of_epoll(thread: ThreadFacts) -> list[tuple[int, int]] | None:
-    """From its fdinfo. A descriptor that was closed meanwhile may be another file now."""
+def _list_of_epoll(thread: ThreadFacts) -> list[int] | None:
+    """From its fdinfo. A descriptor that was closed meanwhile may be another file now; those that
+    share an inode look the same."""
     base = f"/proc/{thread.pid}/task/{thread.tid}"
     lines = read_file(f"{base}/fdinfo/{thread.number(0)}").splitlines()
     found = []
     for fields in _split(line for line in lines if line.startswith(b"tfd:")):
         try:
-            number, events = int(fields["tfd"]), int(fields["events"], 16)
-            is_same = os.stat(f"{base}/fd/{number}").st_ino == int(fields.get("ino", "-1"), 16)
+            number = int(fields["tfd"])
+            facts = os.stat(f"{base}/fd/{number}")
+            device = os.major(facts.st_dev) << 20 | os.minor(facts.st_dev)
+            is_same = (facts.st_ino, device) == (int(fields["ino"], 16), int(fields["sdev"], 16))
+            is_anonymous = os.readlink(f"{base}/fd/{number}").startswith("anon_inode:")
         except (KeyError, ValueError, OSError):
             return None
-        if not is_same:
+        if is_anonymous or not is_same:
             return None
-        found.append((number, events))
+        found.append(number)
     return found
 
 

@@ -11,16 +11,17 @@ import os
 import socket
 import stat
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cache, cached_property
 
 assert sys.platform == "linux"
 
+from perimortem.model.snapshot import Region
 from perimortem.procfs.file import read_file, read_record
 from perimortem.procfs.stat import read_stat
-from perimortem.procfs.status import find_field
+from perimortem.procfs.status import find_field, read_status
 from perimortem.procfs.threads import list_threads
 
 _KCMP = {"x86_64": 312, "aarch64": 272}.get(os.uname().machine)
@@ -28,7 +29,7 @@ _KCMP_FILES = 2
 _DESCRIPTORS_MAX = 200_000
 _SIGNALLERS = ("[io_uring]", ":kvm", "/dev/vfio", "/dev/vhost", "/sys/fs/cgroup", "/proc/pressure")
 _FIRST_PID_NAMESPACE = "pid:[4026531836]"
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_CAP_SYS_PTRACE = 19
 
 
 class Ends:
@@ -39,6 +40,10 @@ class Ends:
         self._by_target: dict[str, list[tuple[int, str]]] = defaultdict(list)
         """(pid, path in /proc) of each descriptor of a target."""
         self._unreadable: list[int] = []
+        pids = list(pids)
+        started = [facts.start_time_ticks for pid in pids if (facts := read_stat(pid)) is not None]
+        self._oldest_ticks = min(started, default=0)
+        """Who is older than all of ``pids`` has inherited nothing from them."""
         self.is_complete = True
         """No process was left out because there are too many descriptors."""
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -46,7 +51,6 @@ class Ends:
         self.list_lockers = cache(self._list_lockers)
         self.list_mapping = cache(self._list_mapping)
         self.find_kernel = cache(self._find_kernel)
-        self._started_s = cache(_started_s)
         count = 0
         for pid in dict.fromkeys((*pids, *_list_processes())):
             if count > _DESCRIPTORS_MAX:
@@ -63,10 +67,21 @@ class Ends:
                 found[pid] = None
         return list(found)
 
-    def _list_lockers(self, target: str) -> list[int]:
-        """The processes with a descriptor of the file ``target`` that has a lock."""
-        held = self._by_target.get(target, ())
-        return list(dict.fromkeys(pid for pid, path in held if _is_locked(path)))
+    def _list_lockers(self, device: int, inode: int) -> list[int]:
+        """The processes with a descriptor that has this file locked by flock(2)."""
+        held = self._regular.get((device, inode), ())
+        return list(dict.fromkeys(pid for pid, path in held if _has_flock(path)))
+
+    @cached_property
+    def _regular(self) -> dict[tuple[int, int], list[tuple[int, str]]]:
+        """Descriptors of files that have names, by device and inode: a file may have several names."""
+        found: dict[tuple[int, int], list[tuple[int, str]]] = defaultdict(list)
+        for target, held in self._by_target.items():
+            for pid, path in held if target.startswith("/") else ():
+                with suppress(OSError):
+                    facts = os.stat(path)
+                    found[facts.st_dev, facts.st_ino].append((pid, path))
+        return found
 
     def list_eventfd_holders(self, path: str) -> list[int]:
         """The processes that hold the eventfd that is open at ``path``; none if that is not known."""
@@ -83,26 +98,30 @@ class Ends:
                 found[number][pid] = None
         return found
 
-    def find_unknown(self, since_s: float | None = None) -> str:
-        """Who else may hold what was not found; empty if no one can. ``since_s``: when it was made, as
-        seconds of the epoch: who could not be read, and is older, has not inherited it."""
+    def find_unknown(self) -> str:
+        """Who else may hold what was not found; empty if no one can."""
         if not self.is_complete:
             return "a process that was not read: there are too many descriptors"
         if self._in_flight:
             return self._in_flight
         if self._is_hidden:
             return "a process of another user, which /proc hides"
-        if not self._sees_all and (since_s is None or since_s <= self._started_s(1) + 1):
+        if not self._sees_all:
             return "a process outside of this pid namespace"
         for pid in self._unreadable:
-            if since_s is None or self._started_s(pid) >= since_s - 1:
+            facts = read_stat(pid)
+            if facts is not None and facts.start_time_ticks >= self._oldest_ticks:
                 return f"process {pid}, whose descriptors may not be read"
         return ""
 
-    def _list_mapping(self, inode: int) -> list[int]:
-        """The processes that have mapped the file with this inode, shared."""
-        found = []
-        wanted = f" {inode} ".encode()
+    def _list_mapping(self, region: Region) -> list[int]:
+        """The processes that have mapped the file of ``region``, shared, or hold it open."""
+        found = [
+            pid
+            for pid, path in self._by_target.get(region.path, ())
+            if _inode_of(path) == region.inode
+        ]
+        wanted = f" {region.inode} ".encode()
         for pid in _list_processes():
             try:
                 with open(f"/proc/{pid}/maps", "rb") as file:
@@ -110,7 +129,7 @@ class Ends:
                         found.append(pid)
             except OSError:
                 continue
-        return found
+        return list(dict.fromkeys(found))
 
     def _find_kernel(self, pid: int) -> str:
         """Whether the kernel may write to an eventfd of this process: for asynchronous I/O, a ring, a
@@ -150,7 +169,7 @@ class Ends:
     def _list_tables(self, pid: int) -> Iterator[str]:
         yield f"/proc/{pid}/fd"
         for tid in list_threads(pid) if _KCMP is not None else ():
-            if tid != pid and self._libc.syscall(_KCMP, pid, tid, _KCMP_FILES, 0, 0) > 0:
+            if tid != pid and self._libc.syscall(_KCMP, pid, tid, _KCMP_FILES, 0, 0) != 0:
                 yield f"/proc/{pid}/task/{tid}/fd"
 
     def _read_table(self, pid: int, directory: str) -> int:
@@ -165,6 +184,9 @@ class Ends:
             path = f"{directory}/{number}"
             try:
                 self._by_target[os.readlink(path)].append((pid, path))
+            except PermissionError:
+                self._unreadable.append(pid)
+                break
             except OSError:
                 continue
         return len(numbers) + 1
@@ -174,9 +196,18 @@ def _read_eventfd_id(path: str) -> str | None:
     return find_field(read_record(path.replace("/fd/", "/fdinfo/")), "eventfd-id")
 
 
-def _is_locked(path: str) -> bool:
+def _inode_of(path: str) -> int | None:
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return None
+
+
+def _has_flock(path: str) -> bool:
     lines = read_record(path.replace("/fd/", "/fdinfo/")).splitlines()
-    return any(line.startswith(b"lock:") and b"->" not in line for line in lines)
+    return any(
+        line.startswith(b"lock:") and b" FLOCK " in line and b"->" not in line for line in lines
+    )
 
 
 def is_first_pid_namespace() -> bool:
@@ -186,13 +217,15 @@ def is_first_pid_namespace() -> bool:
 
 def hides_processes() -> bool:
     """/proc is mounted so that this user sees its own processes only (hidepid, proc(5))."""
-    if os.geteuid() == 0:
+    status = read_status("self")
+    if status is not None and status.effective_capabilities >> _CAP_SYS_PTRACE & 1:
         return False
+    hides = False
     for line in read_file("/proc/self/mountinfo").splitlines():
         fields = line.split()
         if len(fields) > 5 and fields[4] == b"/proc":
-            return b"hidepid=" in fields[-1] and b"hidepid=0" not in fields[-1]
-    return False
+            hides = b"hidepid=" in fields[-1] and b"hidepid=0" not in fields[-1]
+    return hides
 
 
 def _shows_descriptors_in_flight() -> bool:
@@ -221,12 +254,3 @@ def _has_count(fdinfo: bytes, word: bytes) -> bool:
 
 def _list_processes() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
-
-
-def _started_s(pid: int) -> float:
-    """Seconds of the epoch; 0 if it is gone."""
-    facts = read_stat(pid)
-    if facts is None:
-        return 0.0
-    age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - facts.start_time_ticks / _TICKS_PER_S
-    return time.time() - age_s

@@ -8,6 +8,7 @@ glibc 2.25 to 2.41: __pthread_rwlock_arch_t).
 
 from __future__ import annotations
 
+import os
 import struct
 import sys
 
@@ -29,6 +30,10 @@ _CONTENDED = 2
 _MUTEX = struct.Struct("<iIiIi")
 """__lock, __count, __owner, __nusers, __kind."""
 _MUTEX_KINDS = frozenset(kind | elision for kind in range(4) for elision in (0, 0x100, 0x200))
+_KIND = 3
+_RECURSIVE = 1
+_PLAIN = frozenset({0, 3})
+"""PTHREAD_MUTEX_TIMED_NP, the default, and PTHREAD_MUTEX_ADAPTIVE_NP."""
 _COUNT_MAX = 1 << 16
 _RWLOCK = struct.Struct("<IIIIIIiI")
 """__readers, __writers, __wrphase_futex, __writers_futex, __pad3, __pad4, __cur_writer, __shared."""
@@ -53,7 +58,9 @@ def find_futex_wait(thread: ThreadFacts, look: Look) -> Wait:
         return Wait(WaitsFor.OTHER, f"futex {address:#x}", key, outside=limit or "not known")
     if region.shared:
         return _find_shared(thread, look, region, limit, key)
-    ending = _find_ending(thread, look, command, address, value)
+    # The kernel wakes those who wait for a thread's end as if the memory were shared.
+    is_join = not operation & _PRIVATE
+    ending = _find_ending(thread, look, command, address, value) if is_join else None
     if ending is not None:
         text = f"the end of thread {_name(thread, look, ending)}"
         wakers = frozenset({ending})
@@ -77,17 +84,24 @@ def _find_shared(
     thread: ThreadFacts, look: Look, region: Region, limit: str, key: tuple[int | str, ...]
 ) -> Wait:
     """What has a name can be opened by anyone; what has none is held by a descriptor or a mapping."""
-    name = region.path
-    if region.inode == 0:
-        return Wait(WaitsFor.OTHER, "a futex in shared memory", key, outside=limit or "not known")
-    text = f"a lock or a condition in shared memory ({name})"
-    is_named = name.startswith("/") and not name.endswith(" (deleted)")
-    if limit or is_named:
-        outside = limit or f"a process that opens {name}"
-        return Wait(WaitsFor.CONDITION, text, key, outside=outside)
-    wakers, foreign = look.threads_of(tuple(look.ends.list_mapping(region.inode)))
+    text = f"a lock or a condition in shared memory ({region.path or 'anonymous'})"
+    why = limit or _find_stranger(thread, look, region)
+    if why:
+        return Wait(WaitsFor.CONDITION, text, key, outside=why)
+    wakers, foreign = look.threads_of(tuple(look.ends.list_mapping(region)))
     outside = foreign or look.ends.find_unknown()
     return Wait(WaitsFor.CONDITION, text, key, wakers, outside=outside)
+
+
+def _find_stranger(thread: ThreadFacts, look: Look, region: Region) -> str:
+    """Why a process that has not mapped it now may do so; empty if none can."""
+    if region.inode == 0 or region.path.startswith("/SYSV"):
+        return "a process that attaches it"
+    try:
+        facts = os.stat(f"/proc/{thread.pid}/map_files/{region.start:x}-{region.end:x}")
+    except OSError:
+        return f"a process that opens {region.path}"
+    return f"a process that opens {region.path}" if facts.st_nlink else ""
 
 
 def _find_ending(
@@ -120,8 +134,11 @@ def _find_holder(
     if len(raw) < _MUTEX.size:
         return None
     word, count, owner, users, kind = _MUTEX.unpack(raw)
-    is_sane = word == _CONTENDED and count <= _COUNT_MAX and 0 < users <= _COUNT_MAX
-    return look.find_tid(thread.pid, owner) if is_sane and kind in _MUTEX_KINDS else None
+    is_recursive = kind & _KIND == _RECURSIVE
+    is_sane = word == _CONTENDED and 0 < users <= _COUNT_MAX and count <= _COUNT_MAX * is_recursive
+    holder = look.find_tid(thread.pid, owner) if is_sane and kind in _MUTEX_KINDS else None
+    # A plain mutex that a thread takes twice may be used as an event, which another one releases.
+    return None if holder == thread.tid and kind & _KIND in _PLAIN else holder
 
 
 def _find_writer(thread: ThreadFacts, look: Look, address: int) -> int | None:

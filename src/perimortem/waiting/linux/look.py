@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Iterable
 from functools import cache, cached_property
 
@@ -13,10 +14,10 @@ assert sys.platform == "linux"
 from perimortem.binary.proc_maps import parse_maps
 from perimortem.binary.regions import find_region
 from perimortem.model.snapshot import Region
-from perimortem.proc import list_children
 from perimortem.procfs.file import read_file, read_text
 from perimortem.procfs.stat import read_stat
 from perimortem.procfs.status import read_status
+from perimortem.procfs.threads import list_threads
 from perimortem.text import printable
 from perimortem.waiting.linux.ends import Ends
 from perimortem.waiting.linux.threads import ThreadFacts, read_threads
@@ -86,19 +87,51 @@ class Look:
         return printable(facts.name) if facts else "?"
 
     def _list_children(self, pid: int) -> list[int]:
-        return [child for _, child in list_children([pid])]
+        """Of all its threads."""
+        found: dict[int, None] = {}
+        for tid in list_threads(pid):
+            words = read_text(f"/proc/{pid}/task/{tid}/children").split()
+            found |= dict.fromkeys(int(word) for word in words if word.isdecimal())
+        return list(found)
 
     def _find_space(self, pid: int) -> tuple[frozenset[int], str]:
         """The threads with the same memory: also those of a vfork child, or of CLONE_VM."""
-        facts = read_stat(pid)
-        relatives = [*self.children(pid), *([facts.parent_pid] if facts else [])]
-        sharing = [other for other in relatives if self._shares_memory(pid, other)]
-        return self.threads_of((pid, *sharing))
+        sharing = [pid]
+        for other in self._by_size.get(read_text(f"/proc/{pid}/statm"), ()):
+            if other == pid:
+                continue
+            compared = -1 if KCMP is None else self._libc.syscall(KCMP, pid, other, _KCMP_VM, 0, 0)
+            if compared < 0:
+                return self.threads_of((pid,))[
+                    0
+                ], f"{self.describe([other])}, which may share its memory"
+            if compared == 0:
+                sharing.append(other)
+        return self.threads_of(tuple(sharing))
 
-    def _shares_memory(self, pid: int, other: int) -> bool:
-        if KCMP is None:
-            return read_text(f"/proc/{other}/maps", 64) == read_text(f"/proc/{pid}/maps", 64)
-        return other > 0 and self._libc.syscall(KCMP, pid, other, _KCMP_VM, 0, 0) == 0
+    @cached_property
+    def _by_size(self) -> dict[str, list[int]]:
+        """All processes, by the size of their memory: equal if they share it."""
+        found: dict[str, list[int]] = defaultdict(list)
+        for name in os.listdir("/proc"):
+            if name.isdecimal():
+                found[read_text(f"/proc/{name}/statm")].append(int(name))
+        found.pop("", None)
+        return found
+
+    def find_file_system(self, device: int) -> str:
+        """Its type; empty if it is not mounted in our namespace."""
+        return self._file_systems.get(device, "")
+
+    @cached_property
+    def _file_systems(self) -> dict[int, str]:
+        found = {}
+        for line in read_text("/proc/self/mountinfo").splitlines():
+            fields = line.split()
+            major, _, minor = fields[2].partition(":")
+            kind = fields[fields.index("-") + 1] if "-" in fields[:-1] else ""
+            found[os.makedev(int(major), int(minor))] = kind
+        return found
 
     def _read_regions(self, pid: int) -> tuple[Region, ...]:
         return parse_maps(read_file(f"/proc/{pid}/maps"))

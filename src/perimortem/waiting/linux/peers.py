@@ -51,11 +51,35 @@ def has_time_limit(pid: int, number: int, *, is_reading: bool) -> str:
         with socket.socket(fileno=copy) as own:
             option = _SO_RCVTIMEO if is_reading else _SO_SNDTIMEO
             seconds, micros = struct.unpack("ll", own.getsockopt(socket.SOL_SOCKET, option, 16))
-            return "a time limit" if seconds or micros else ""
+            return "a time limit" if seconds or micros or _has_user_timeout(own) else ""
     except OSError:
         return "its time limit is not known"
     finally:
         os.close(holder)
+
+
+def has_user_timeout(pid: int, number: int) -> bool:
+    """TCP gives up what is not acknowledged (TCP_USER_TIMEOUT); True if that is not known."""
+    try:
+        holder = os.pidfd_open(pid)
+    except OSError:
+        return True
+    try:
+        copy = _call_pidfd_getfd(holder, number)
+        if copy < 0:
+            return True
+        with socket.socket(fileno=copy) as own:
+            return _has_user_timeout(own)
+    except OSError:
+        return True
+    finally:
+        os.close(holder)
+
+
+def _has_user_timeout(own: socket.socket) -> bool:
+    if own.family == socket.AF_UNIX:
+        return False
+    return own.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) != 0
 
 
 def _call_pidfd_getfd(holder: int, number: int) -> int:
