@@ -122,7 +122,7 @@ def can_continue(graph: WaitGraph, thread: GraphThread) -> bool:
 
 
 def _may_be_interrupted(graph: WaitGraph, thread: GraphThread, wait: Wait) -> bool:
-    """A program that rests until Ctrl-C: by a handler that it has itself, or alone with its runtime's."""
+    """It rests until Ctrl-C: by a handler that it has itself, or alone with its runtime's."""
     if wait.what not in IDLE:
         return False
     if not graph.processes[thread.pid].is_interrupted_by_runtime:
