@@ -26,17 +26,18 @@ def incidents(perimortem):
 
 
 def list_monitors(perimortem):
-    """Pids of monitors that serve this test's directory."""
+    """Pids of monitors that serve this test's directory; not of what they are just starting."""
     wanted = f"PERIMORTEM_RUN_DIR={perimortem.run_dir}".encode()
-    found = []
+    found = {}
     for name in filter(str.isdecimal, os.listdir("/proc")):
         try:
             words = Path(f"/proc/{name}/cmdline").read_bytes().split(b"\0")
             if b"monitor" in words and wanted in Path(f"/proc/{name}/environ").read_bytes():
-                found.append(int(name))
+                stat = Path(f"/proc/{name}/stat").read_text()
+                found[int(name)] = int(stat.rpartition(")")[2].split()[1])
         except OSError:
             continue
-    return found
+    return [pid for pid, parent_pid in found.items() if parent_pid not in found]
 
 
 @pytest.fixture(autouse=True)
