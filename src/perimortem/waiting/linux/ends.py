@@ -24,7 +24,7 @@ from perimortem.procfs.stat import read_stat
 from perimortem.procfs.status import find_field, read_status
 from perimortem.procfs.threads import list_threads
 
-_KCMP = {"x86_64": 312, "aarch64": 272}.get(os.uname().machine)
+KCMP = {"x86_64": 312, "aarch64": 272}.get(os.uname().machine)
 _KCMP_FILES = 2
 _DESCRIPTORS_MAX = 200_000
 _SIGNALLERS = ("[io_uring]", ":kvm", "/dev/vfio", "/dev/vhost", "/sys/fs/cgroup", "/proc/pressure")
@@ -168,8 +168,8 @@ class Ends:
 
     def _list_tables(self, pid: int) -> Iterator[str]:
         yield f"/proc/{pid}/fd"
-        for tid in list_threads(pid) if _KCMP is not None else ():
-            if tid != pid and self._libc.syscall(_KCMP, pid, tid, _KCMP_FILES, 0, 0) != 0:
+        for tid in list_threads(pid) if KCMP is not None else ():
+            if tid != pid and self._libc.syscall(KCMP, pid, tid, _KCMP_FILES, 0, 0) != 0:
                 yield f"/proc/{pid}/task/{tid}/fd"
 
     def _read_table(self, pid: int, directory: str) -> int:

@@ -19,10 +19,9 @@ from perimortem.procfs.stat import read_stat
 from perimortem.procfs.status import read_status
 from perimortem.procfs.threads import list_threads
 from perimortem.text import printable
-from perimortem.waiting.linux.ends import Ends
+from perimortem.waiting.linux.ends import KCMP, Ends
 from perimortem.waiting.linux.threads import ThreadFacts, read_threads
 
-KCMP = {"x86_64": 312, "aarch64": 272}.get(os.uname().machine)
 _KCMP_VM = 1
 _NAMED_MAX = 3
 
