@@ -163,12 +163,9 @@ ready(); server.accept()
 """,
     "a timer that signals": """
 libc = ctypes.CDLL(None)
-def one():
-    timer = ctypes.c_void_p(); libc.timer_create(1, None, ctypes.byref(timer))
-    libc.timer_settime(timer, 0, struct.pack("4q", 0, 0, 600, 0), None); signal.sigwait([])
 r, w = os.pipe()
-def wait(): libc_timer(); os.close(w); os.read(r, 1)
-def libc_timer():
+def wait(): set_timer(); os.close(w); os.read(r, 1)
+def set_timer():
     timer = ctypes.c_void_p(); libc.timer_create(1, None, ctypes.byref(timer))
     libc.timer_settime(timer, 0, struct.pack("4q", 0, 0, 600, 0), None)
 child = fork(wait)
