@@ -67,9 +67,7 @@ class Dumper:
         start = time.perf_counter()
         request = DumpRequest(find_process(pid), path, options, 1 << 40)
         DumpTask(self._base.pool, pid, lambda: request, results.append, deadline_s=600)
-        while not results:
-            for call in self._base.selector.wait(1):
-                call(time.monotonic_ns())
+        self._base.run_until(lambda: bool(results))
         assert results[0].path, results[0].error
         return results[0], time.perf_counter() - start
 

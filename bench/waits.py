@@ -33,7 +33,7 @@ def _measure_looks() -> str:
         times = []
         for _ in range(_LOOKS):
             begin = time.perf_counter()
-            graph, _ = examine_waits([program.pid for program in programs])
+            graph = examine_waits([program.pid for program in programs]).graph
             times.append((time.perf_counter() - begin) * 1e3)
     finally:
         for program in programs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -199,3 +200,13 @@ def list_dumped(perimortem: Perimortem) -> list[dict[str, Any]]:
     """Incidents that have their dump: each is in the store before that."""
     rows: list[dict[str, Any]] = json.loads(perimortem.call("list", "--json").stdout)
     return [row for row in rows if row["has_dump"]]
+
+
+def find_python(version: str) -> Path:
+    """On the path, or among the versions of pyenv; a test without it is skipped."""
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    kept = sorted(root.glob(f"versions/{version}.*/bin/python{version}"))
+    found = kept[-1] if kept else shutil.which(f"python{version}")
+    if found is None:
+        pytest.skip(f"there is no Python {version} on this machine")
+    return Path(found).resolve()

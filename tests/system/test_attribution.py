@@ -199,6 +199,39 @@ def test_a_system_call_that_a_filter_forbids(perimortem, programs):
     assert (report["verdict"], report["exit"]["signal_name"]) == ("crash", "SIGSYS")
     assert "refused by seccomp" in report["exit"]["text"]
     assert report["crash"] is None  # under a filter the handler stands aside
+    (fact,) = [fact for fact in report["evidence"] if fact["code"] == "seccomp"] or [None]
+    if fact is None:
+        pytest.skip("the kernel log may not be read, or does not have it")
+    assert fact["fact"].startswith("getpgid (system call 121) is not allowed: ")
+
+
+BUSY = "import resource\nresource.setrlimit(resource.RLIMIT_CPU, (1, {hard}))\nwhile True: pass"
+
+
+@pytest.mark.parametrize(("hard", "name"), [(1, "SIGKILL"), (9, "SIGXCPU")])
+def test_a_limit_of_processor_time(perimortem, hard, name):
+    report = perimortem.report(sys.executable, "-c", BUSY.format(hard=hard))
+    assert report["exit"]["signal_name"] == name
+    assert (report["who"]["kind"], report["who"]["how"]) == ("kernel", "rlimit")
+    assert report["who"]["confidence"] == "derived"
+    (fact,) = [fact for fact in report["evidence"] if fact["code"] == "limit-reached"]
+    assert fact["fact"].endswith("its limit is 1 s (RLIMIT_CPU, ulimit -t)")
+    assert "sender-unseen" not in [fact["code"] for fact in report["evidence"]]
+
+
+def test_a_sigkill_is_not_that_of_a_limit_that_was_not_reached(perimortem):
+    limit = "import os, resource\nresource.setrlimit(resource.RLIMIT_CPU, (99, 99))\n"
+    report = perimortem.report(sys.executable, "-c", limit + "os.kill(os.getpid(), 9)")
+    assert report["who"]["how"] != "rlimit"
+
+
+def test_a_limit_of_file_size(perimortem, tmp_path):
+    write = f"ulimit -f 8; exec dd if=/dev/zero of={tmp_path}/file bs=4096 count=99"
+    report = perimortem.report("sh", "-c", write)
+    assert report["exit"]["signal_name"] == "SIGXFSZ"
+    assert (report["who"]["kind"], report["who"]["how"]) == ("kernel", "rlimit")
+    (fact,) = [fact for fact in report["evidence"] if fact["code"] == "limit-reached"]
+    assert fact["values"]["value"] == 8 * 512
 
 
 MEMORY = Path("/sys/fs/cgroup/memory")

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, await_true
+from conftest import ROOT, await_true, find_python
 
 pytestmark = pytest.mark.system
 GDB_SCRIPT = ROOT / "tests" / "oracles" / "gdb_frames.py"
@@ -110,16 +110,6 @@ class CrashContext:
 threading.Thread(target=lambda: time.sleep(100), daemon=True).start()
 CrashContext()
 """
-
-
-def find_python(version):
-    """On the path, or among the versions of pyenv."""
-    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    kept = sorted(root.glob(f"versions/{version}.*/bin/python{version}"))
-    found = str(kept[-1]) if kept else shutil.which(f"python{version}")
-    if found is None:
-        pytest.skip(f"there is no Python {version} on this machine")
-    return os.path.realpath(found)
 
 
 @pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])

@@ -6,11 +6,16 @@ import pytest
 
 from perimortem.beats.progress import Progress
 from perimortem.hangs.policy import WatchPolicy
-from perimortem.model.stuck import StuckThreads
+from perimortem.model.fact import FactCode
+from perimortem.model.stuck import Grade, StuckThreads
 from perimortem.monitor.deadlock_watch import DeadlockWatch
 from perimortem.testing.manual_clock import ManualClock
 
 SECOND_NS = 1_000_000_000
+
+
+def proven(text, tids, pids):
+    return StuckThreads(Grade.PROVEN, text, tids, pids)
 
 
 class Looks:
@@ -32,6 +37,10 @@ class Looks:
         done, self.done = self.done, None
         done(list(found))
 
+    def fail(self):
+        done, self.done = self.done, None
+        done(None)
+
 
 class Life:
     is_idle = True
@@ -46,6 +55,10 @@ class Target:
         self.slices = slices
         self.progress = Progress(pid, now_ns)
         self.sources = (self.progress,)
+        self.facts = []
+
+    def note(self, fact):
+        self.facts.append(fact)
 
 
 class Watched(list):
@@ -66,10 +79,17 @@ class Rig:
         self.clock = ManualClock(100 * SECOND_NS)
         self.looks, self.timers, self.targets = Looks(), Timers(), Watched()
         self.counts = {}
-        activity = lambda pid: type("Activity", (), {"slices": dict(self.counts[pid])})()  # noqa: E731
+        self.mentioned = []
+
+        def activity(pid, _known):
+            return type("Activity", (), {"slices": dict(self.counts[pid])})()
+
         monkeypatch.setattr("perimortem.beats.progress.read_activity", activity)
         monkeypatch.setattr("perimortem.beats.progress.describe_stuck", lambda _pid: None)
-        DeadlockWatch(self, WatchPolicy(10 * SECOND_NS)).begin()
+        DeadlockWatch(self, WatchPolicy(10 * SECOND_NS), self.mention).begin()
+
+    def mention(self, target, fact):
+        self.mentioned.append((target.pid, fact.values["text"], fact.values["for_s"]))
 
     def add(self, pid, slices):
         self.counts[pid] = slices
@@ -125,7 +145,7 @@ def test_a_deadlock_is_a_silence_since_its_last_thread_ran_until_one_moves(rig):
     rig.run_for(5, runs={7, 8, 9})
     stopped_ns = rig.clock.now_ns
     rig.run_for(12, runs={7})
-    rig.looks.answer(StuckThreads("deadlock of 2 threads", frozenset({8, 9}), (7,)))
+    rig.looks.answer(proven("deadlock of 2 threads", frozenset({8, 9}), (7,)))
     assert rig.targets.sampled == [7]
     rig.run_for(5, runs={7})
     (beat,) = target.progress.heartbeats()
@@ -140,7 +160,7 @@ def test_a_deadlock_is_a_silence_since_its_last_thread_ran_until_one_moves(rig):
 def test_that_we_held_a_thread_does_not_end_its_deadlock(rig):
     target = rig.add(7, {7: 0, 8: 0})
     rig.run_for(12)
-    rig.looks.answer(StuckThreads("deadlock of 2 threads", frozenset({7, 8}), (7,)))
+    rig.looks.answer(proven("deadlock of 2 threads", frozenset({7, 8}), (7,)))
     target.progress.disregard(rig.clock.now_ns + SECOND_NS * 3)
     rig.run_for(2.5, runs={7, 8})
     rig.run_for(5)
@@ -150,6 +170,51 @@ def test_that_we_held_a_thread_does_not_end_its_deadlock(rig):
 def test_it_is_said_of_the_process_to_examine(rig):
     parent, child = rig.add(7, {7: 0}), rig.add(8, {8: 0})
     rig.run_for(12)
-    rig.looks.answer(StuckThreads("deadlock", frozenset({7, 8}), (8, 7)))
+    rig.looks.answer(proven("deadlock", frozenset({7, 8}), (8, 7)))
     assert child.progress.deadlock is not None
     assert parent.progress.deadlock is None
+
+
+def test_a_circle_by_what_stacks_show_is_mentioned_at_once_and_once(rig):
+    target = rig.add(7, {7: 0, 8: 0, 9: 0})
+    rig.run_for(12, runs={7})
+    circle = StuckThreads(Grade.ASSUMED, "deadlock of 2 threads", frozenset({8, 9}), (7,))
+    rig.looks.answer(circle)
+    rig.run_for(70, runs={7})
+    rig.looks.answer(circle)
+    assert rig.mentioned == [(7, "deadlock of 2 threads", 0)]
+    assert [fact.code for fact in target.facts] == [FactCode.QUIET]
+    assert target.progress.deadlock is None
+
+
+def test_who_waits_for_a_lock_is_mentioned_if_that_lasts(rig):
+    rig.add(7, {7: 0, 8: 0})
+    waits = StuckThreads(Grade.LOCK, "thread 8 waits for a lock", frozenset({8}), (7,))
+    rig.run_for(12, runs={7})
+    rig.looks.answer(waits)
+    assert not rig.mentioned
+    rig.run_for(60, runs={7})
+    rig.looks.answer(waits)
+    assert rig.mentioned == [(7, "thread 8 waits for a lock", 60)]
+
+
+def test_a_rest_is_mentioned_if_nothing_else_runs(rig):
+    rests = StuckThreads(Grade.RESTS, "thread 7 waits", frozenset({7}), (7,))
+    rig.add(7, {7: 0})
+    rig.add(8, {8: 0})
+    rig.run_for(75, runs={8})
+    rig.looks.answer(rests)
+    assert not rig.mentioned
+    rig.run_for(130)
+    rig.looks.answer(rests)
+    assert rig.mentioned == [(7, "thread 7 waits", 60)]
+
+
+def test_a_look_without_an_answer_is_in_the_account_of_who_stood_still(rig):
+    still, busy = rig.add(7, {7: 0}), rig.add(8, {8: 0})
+    rig.run_for(12, runs={8})
+    rig.looks.fail()
+    rig.run_for(60, runs={8})
+    rig.looks.fail()
+    assert [fact.code for fact in still.facts] == [FactCode.LOOK_FAILED]
+    assert not busy.facts

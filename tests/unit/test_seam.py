@@ -54,7 +54,7 @@ DIFFERENCES = {
         (
             f"Activity.{name}"
             for name in (
-                "context_switches", "cpu_100ns", "io_bytes", "io_operations", "run_ns",
+                "context_switches", "cpu_100ns", "io_operations", "run_ns",
             )
         ),
         _COUNTERS,
@@ -62,8 +62,9 @@ DIFFERENCES = {
     "proc/stat.py": {
         f"ProcessStat.{name}": _PROC_STAT
         for name in (
-            "environment", "exit_code", "exit_signal", "flags", "has_ended", "is_kernel_thread",
-            "kernel_ticks", "priority", "resident_pages", "state", "thread_count", "user_ticks",
+            "cpu_ticks", "environment", "exit_code", "exit_signal", "flags", "has_ended",
+            "is_kernel_thread", "kernel_ticks", "priority", "resident_pages", "state", "thread_count",
+            "user_ticks",
         )
     },
     "wire/listener.py": {

@@ -126,7 +126,8 @@ def test_every_code_has_a_sentence_and_every_reason_a_text():
     ) | {
         "age_s": 1.0, "before_s": 1.0, "limit_s": 2.0, "lost_s": 3.0, "apart_ms": 100, "pid": 7,
         "row": 16, "is_fatal": True, "is_cause": True, "is_running": False, "is_windows": False,
-        "way": "group", "kind": "exited", "code": 3, "core_dumped": False, "subcode": None,
+        "way": "group", "limit": "cpu", "value": 1, "used_s": 1.0, "for_s": 60.0, "after_s": 20,
+        "kind": "exited", "code": 3, "core_dumped": False, "subcode": None,
         "source": "waitid", "error": None,
     }  # fmt: skip
     for code in FactCode:

@@ -245,6 +245,9 @@ class FakeWriter:
     def end(self, patience_s):
         self.is_ended = True
 
+    def is_over(self):
+        return self.is_ended
+
 
 class LinkRig:
     def __init__(self):
@@ -373,7 +376,7 @@ def test_if_no_writer_can_be_started_every_request_fails_soon(rig):
     for _ in range(5):
         rig.step(0.2)
     assert rig.answers == [None]
-    assert not rig.link.pids
+    assert not rig.link.pids()
     rig.can_start = True
     rig.ask("b")
     assert rig.answers == [None, None]

@@ -17,6 +17,7 @@ from .fuzz import Fuzz
 from .kills import Kills
 from .page import render_page
 from .play import play_apart, play_here, play_row
+from .resting import RestingRow
 from .row import Plan, Played, Row, Total
 from .soak import Soak
 from .store import Store
@@ -24,7 +25,8 @@ from .storm import Storm
 from .targets import Targets
 
 ROWS: dict[str, Row] = {
-    row.name: row for row in (Kills(), Store(), Frames(), Storm(), Targets(), Fuzz(), Soak())
+    row.name: row
+    for row in (Kills(), Store(), Frames(), Storm(), Targets(), Fuzz(), Soak(), RestingRow())
 }
 FULL_S = {
     "kills": 300.0,
@@ -34,6 +36,7 @@ FULL_S = {
     "targets": 90.0,
     "fuzz": 90.0,
     "soak": 90.0,
+    "resting": 90.0,
 }
 SHORT_S = {
     "kills": 30.0,
@@ -43,6 +46,7 @@ SHORT_S = {
     "targets": 8.0,
     "fuzz": 12.0,
     "soak": 10.0,
+    "resting": 10.0,
 }
 """After which no further case is begun."""
 

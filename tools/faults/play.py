@@ -19,9 +19,6 @@ from .place import ROOT
 from .processes import adopt_orphans, end_all
 from .row import Plan, Played, Row, Total
 
-_DEADLINE_S = 600.0
-"""Of one case: what takes longer hangs. Arbitrary."""
-
 
 def play_row(
     row: Row, plan: Plan, seconds: float, say: Callable[[Row, str, Played], None]
@@ -39,7 +36,7 @@ def play_row(
                 case = next(cases, None)
                 if case is None:
                     break
-                running[pool.submit(play_apart, row, case)] = case
+                running[pool.submit(play_apart, row, case, row.deadline_s)] = case
             if not running:
                 break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -50,7 +47,7 @@ def play_row(
     return total
 
 
-def play_apart(row: Row, case: str, deadline_s: float | None = _DEADLINE_S) -> Played:
+def play_apart(row: Row, case: str, deadline_s: float | None) -> Played:
     """In a separate process, so that what it leaves ends with it."""
     argv = [
         *row.wrap(case),

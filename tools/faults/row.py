@@ -55,6 +55,8 @@ class Row:
     """The figures that must be 0, in the order of the page."""
     jobs: int = 0
     """Cases at once; 0: as many as there are processors."""
+    deadline_s: float | None = 600.0
+    """Of one case: what takes longer hangs. Arbitrary."""
 
     def list_cases(self, plan: Plan) -> Iterator[str]:
         """In the order in which they are played until the time is over; may be endless."""

@@ -209,6 +209,8 @@ def _sender_facts(seen: Observations) -> list[Fact]:
     findings, signal = seen.findings, seen.exit.signal
     if findings.oom_kill or findings.fault or findings.seccomp:
         return []
+    if any(fact.code is FactCode.LIMIT_REACHED for fact in seen.noted):
+        return []
     note = seen.recording.exit_note if seen.recording else None
     if note is not None and signal == SIGABRT:
         return []

@@ -15,7 +15,7 @@ another thread has as well proves nothing.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from perimortem.binary.regions import find_region
@@ -50,21 +50,38 @@ class PythonLock:
     owner_tid: int | None
     is_by_with: bool = False
     """Derived from the `with` that its owner is inside of."""
+    is_assumed: bool = False
+    """The owner is probable, and no more: by a `with`, or since 3.14."""
+
+
+Identify = Callable[[int], int | None]
+"""The thread (tid) whose identity in the C library, pthread_self(), this is."""
 
 
 def find_python_locks(
-    threads: Iterable[Thread], regions: tuple[Region, ...], read: ReadMemory
+    threads: Iterable[Thread],
+    regions: tuple[Region, ...],
+    read: ReadMemory,
+    identify: Identify | None = None,
 ) -> dict[int, PythonLock]:
-    """By waiting thread. ``read`` must reach the heap: a live process, or a full dump."""
-    return _Search(tuple(threads), regions, read).run()
+    """By waiting thread. ``read`` must reach the heap: a live process, or a full dump.
+
+    ``identify``: where the registers of the threads lack that identity (fs_base); of the others rsp
+    and rdi are enough."""
+    return _Search(tuple(threads), regions, read, identify).run()
 
 
 class _Search:
     def __init__(
-        self, threads: tuple[Thread, ...], regions: tuple[Region, ...], read: ReadMemory
+        self,
+        threads: tuple[Thread, ...],
+        regions: tuple[Region, ...],
+        read: ReadMemory,
+        identify: Identify | None,
     ) -> None:
         self._threads = [t for t in threads if t.registers and "rsp" in t.registers.general]
         self._regions, self._read = regions, read
+        self._identify = identify or self._identify_by_register
         self._type_names: dict[int, bytes] = {}
 
     def run(self) -> dict[int, PythonLock]:
@@ -73,19 +90,21 @@ class _Search:
             for thread in self._threads
             if (lock := self._find_waited(thread)) is not None
         }
-        plain = {address for address, name in waited.values() if name == _LOCK}
+        plain = {address for address, name, _ in waited.values() if name == _LOCK}
         holders = self._find_holders(plain, waited) if plain else {}
         found = {}
-        for tid, (address, name) in waited.items():
+        for tid, (address, name, is_certain) in waited.items():
             owner = self._find_rlock_owner(address) if name == _RLOCK else None
             if name == _LOCK:
                 others = holders.get(address, set()) - {tid}
                 owner = next(iter(others)) if len(others) == 1 else None
-            found[tid] = PythonLock(address, owner, is_by_with=name == _LOCK)
+            is_assumed = owner is not None and (name == _LOCK or not is_certain)
+            found[tid] = PythonLock(address, owner, name == _LOCK, is_assumed)
         return found
 
-    def _find_waited(self, thread: Thread) -> tuple[int, bytes] | None:
-        """(lock object, name of its type): on the C stack, around the address of the futex call."""
+    def _find_waited(self, thread: Thread) -> tuple[int, bytes, bool] | None:
+        """(lock object, name of its type, is it certain): on the C stack, around the address of the
+        futex call."""
         assert thread.registers is not None
         futex = thread.registers.general["rdi"]
         fallback = None
@@ -95,23 +114,26 @@ class _Search:
                 continue
             inside = self._read_word(word + _HEADER)
             if inside == futex:
-                return word, name
+                return word, name, True
             # Since 3.14 the lock is a byte in the object, and the wait is on something else.
             if fallback is None and inside is not None and inside & 0xFF in (1, 3):
-                fallback = word, name
+                fallback = word, name, False
         return fallback
 
     def _find_rlock_owner(self, address: int) -> int | None:
         """Python's thread identity is the address of the C library's thread."""
         identity = self._read_word(address + _HEADER + 8)
+        return self._identify(identity) if identity else None
+
+    def _identify_by_register(self, identity: int) -> int | None:
         for thread in self._threads:
             assert thread.registers is not None
-            if identity and thread.registers.general.get("fs_base") == identity:
+            if thread.registers.general.get("fs_base") == identity:
                 return thread.tid
         return None
 
     def _find_holders(
-        self, locks: set[int], waited: dict[int, tuple[int, bytes]]
+        self, locks: set[int], waited: dict[int, tuple[int, bytes, bool]]
     ) -> dict[int, set[int]]:
         methods: dict[int, set[int]] = {}
         for thread in self._threads:
@@ -122,7 +144,7 @@ class _Search:
         for method, tids in methods.items():
             lock = self._read_exit_method(method) if len(tids) == 1 else 0
             (tid, *_) = tids
-            is_entering = lock == waited.get(tid, (0, b""))[0]
+            is_entering = lock == waited.get(tid, (0, b"", False))[0]
             if lock in locks and not is_entering and not self._has_another(method, tid):
                 holders.setdefault(lock, set()).add(tid)
         return holders
@@ -163,7 +185,8 @@ class _Search:
         """(chunk in use, its top): from the thread's state, to which registers or its C stack point."""
         assert thread.registers is not None
         general = thread.registers.general
-        identity = general.get("fs_base", 0).to_bytes(8, "little")
+        # It contains both: pthread_self(), and the thread's number in the kernel.
+        identity = general.get("fs_base", thread.tid).to_bytes(8, "little")
         registers = [general[name] for name in _STATE_REGISTERS if name in general]
         for address in (*registers, *self._stack_words(thread, _STACK_BYTES)):
             raw = self._read(address, _STATE_BYTES) if address % 8 == 0 else b""

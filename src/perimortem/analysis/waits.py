@@ -125,7 +125,7 @@ def derive_waits(
                 owner_tid=lock.owner_tid,
                 name=None,
                 detail=detail,
-                is_assumed=lock.is_by_with and lock.owner_tid is not None,
+                is_assumed=lock.is_assumed,
             )
         if wait is not None:
             found.append(wait)

@@ -40,9 +40,9 @@ def derive_who(
     if sender is not None:
         source = "tracefs" if _is_traced(sender, facts) else "siginfo"
         return Who(WhoKind.PROCESS, How.SIGNAL, _OBSERVED, source, sender, end.signal)
-    if verdict is Verdict.OOM_KILL:
-        fact = by_code.get(FactCode.OOM_KILL) or assumed(FactCode.OOM_KILL, _STATUS)
-        return Who(WhoKind.KERNEL, How.OOM, fact.confidence, fact.source, signal=end.signal)
+    limit = _who_for_want(end, verdict, by_code)
+    if limit is not None:
+        return limit
     if verdict is Verdict.STOPPED:
         return _who_stopped(end, by_code)
     if verdict in (Verdict.KILLED, Verdict.HANG):
@@ -51,6 +51,17 @@ def derive_who(
     if verdict is Verdict.UNKNOWN:
         return Who(WhoKind.UNKNOWN, How.STATUS_UNKNOWN, _ASSUMED, _STATUS)
     return _who_by_kernel(end, by_code) or _who_itself(end, by_code)
+
+
+def _who_for_want(end: Exit, verdict: Verdict, by_code: dict[FactCode, Fact]) -> Who | None:
+    """The kernel, when there was no more of something."""
+    how, fact = How.RLIMIT, by_code.get(FactCode.LIMIT_REACHED)
+    if verdict is Verdict.OOM_KILL:
+        how = How.OOM
+        fact = by_code.get(FactCode.OOM_KILL) or assumed(FactCode.OOM_KILL, _STATUS)
+    if fact is None:
+        return None
+    return Who(WhoKind.KERNEL, how, fact.confidence, fact.source, signal=end.signal)
 
 
 def _who_by_policy(end: Exit, by_code: dict[FactCode, Fact]) -> Who | None:

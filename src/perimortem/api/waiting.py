@@ -23,7 +23,8 @@ def waits(*pids: int, tree: bool = False) -> Waits:
 
     for pid in pids:
         find_process(pid)
-    return render_waits(*examine_waits(_with_descendants(pids) if tree else pids))
+    found = examine_waits(_with_descendants(pids) if tree else pids)
+    return render_waits(found.graph, found.deadlocks, found.suspicions)
 
 
 def _with_descendants(pids: tuple[int, ...]) -> list[int]:

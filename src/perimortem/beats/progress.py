@@ -23,9 +23,15 @@ class Progress:
     warning = ""
 
     def __init__(
-        self, pid: int, now_ns: int, tree_pids: Callable[[], list[int]] | None = None
+        self,
+        pid: int,
+        now_ns: int,
+        tree_pids: Callable[[], list[int]] | None = None,
+        *,
+        interval_ns: int = 0,
     ) -> None:
-        """``tree_pids``: makes it strict, over these processes."""
+        """``tree_pids``: makes it strict, over these processes. ``interval_ns``: how often the threads
+        are read, unless it is strict, or something seems wrong."""
         self.blind_spot = (
             "loops; and takes idle for hung"
             if tree_pids
@@ -39,8 +45,11 @@ class Progress:
         self._has_moved = True
         self._stuck: str | None = None
         self._disregard_until_ns = 0
+        self._interval_ns = 0 if tree_pids else interval_ns
+        self._read_due_ns = now_ns + self._interval_ns
         self._still_since_ns: dict[int, int] = {}
         """When each thread ran last, as far as was seen."""
+        self._seen: tuple[Activity | None, ...] = ()
         self._seen = self._read()
         self._note_threads(now_ns, {})
 
@@ -54,6 +63,9 @@ class Progress:
         return ()
 
     def observe(self, now_ns: int) -> None:
+        if now_ns < self._read_due_ns and not (self._stuck or self.deadlock):
+            return
+        self._read_due_ns = now_ns + self._interval_ns
         before = self._count_slices()
         seen = self._read()
         self._has_moved = seen != self._seen and now_ns >= self._disregard_until_ns
@@ -83,6 +95,10 @@ class Progress:
         """The threads (tids) that have not run for so long."""
         return {tid for tid, at_ns in self._still_since_ns.items() if now_ns - at_ns >= least_ns}
 
+    def is_still(self, now_ns: int, least_ns: int) -> bool:
+        """No thread has run for so long."""
+        return all(now_ns - at_ns >= least_ns for at_ns in self._still_since_ns.values())
+
     def note_deadlock(self, found: StuckThreads | None, now_ns: int) -> None:
         """Nothing will wake these threads; None: they have moved after all."""
         self.deadlock = found
@@ -94,7 +110,8 @@ class Progress:
 
     def _read(self) -> tuple[Activity | None, ...]:
         pids = self._tree_pids() if self._tree_pids else [self._pid]
-        return tuple(read_activity(pid) for pid in pids)
+        known = self._count_slices()
+        return tuple(read_activity(pid, known) for pid in pids)
 
     def _count_slices(self) -> dict[int, int]:
         return {t: n for activity in self._seen if activity for t, n in activity.slices.items()}

@@ -7,6 +7,7 @@ from perimortem.cli.output import echo_account, echo_document, say
 from perimortem.cli.status_line import StatusLine
 from perimortem.documents.report import Report
 from perimortem.hangs.policy import AGENT_HEARTBEATS, AGENT_THRESHOLD_LEAST_NS, WatchPolicy
+from perimortem.model.fact import Fact
 from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessInfo
 from perimortem.model.verdict import Verdict
@@ -14,6 +15,7 @@ from perimortem.monitor.preload import Preload
 from perimortem.monitor.target import Target
 from perimortem.monitor.targets import Targets
 from perimortem.report.document import render_document
+from perimortem.report.sentences import describe_quiet
 from perimortem.report.text import name_process, render_headline
 from perimortem.report.units import format_duration
 from perimortem.report.upgrade import read_report
@@ -113,6 +115,9 @@ class ConsoleListener:
         self._say(
             f"{target.process.name}[{target.pid}] recovered after {format_duration(lasted_s)}"
         )
+
+    def on_quiet(self, target: Target, fact: Fact) -> None:
+        self._say(f"{target.process.name}[{target.pid}]: {describe_quiet(fact.values)}")
 
     def on_end(self, target: Target, incident: Incident) -> None:
         if target.is_command:

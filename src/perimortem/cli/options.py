@@ -128,6 +128,12 @@ def watch_options(function: _F) -> _F:
             help="Seconds allowed for the first beat of a heartbeat (default 60).",
         ),
         click.option(
+            "--quiet-after",
+            type=Setting(read_grace, "SECONDS"),
+            help="Seconds after which threads that probably do not continue are mentioned, in one line "
+            "(default 60; 0: never). That is no hang.",
+        ),
+        click.option(
             "--on-hang",
             type=click.Choice(ON_HANG),
             help="Action on a hang, after its dump: report (default), abort (SIGABRT, then "
@@ -179,6 +185,7 @@ def collect_flags(parameters: dict[str, Any]) -> dict[str, Any]:
     return {
         "threshold": thresholds or None,
         "grace": parameters.get("grace"),
+        "quiet-after": parameters.get("quiet_after"),
         "on-hang": parameters.get("on_hang"),
         "beat-from": parameters.get("beat_from") or None,
         "dump-type": parameters.get("dump_type"),

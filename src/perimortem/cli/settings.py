@@ -48,6 +48,7 @@ def _build_policy(resolved: Resolved) -> WatchPolicy:
     return WatchPolicy(
         threshold_ns=int(default * SECOND_NS),
         grace_ns=int(resolved["grace"] * SECOND_NS),
+        quiet_after_ns=int(resolved["quiet-after"] * SECOND_NS),
         threshold_of_ns={name: int(value * SECOND_NS) for name, value in seconds.items()},
     )
 

@@ -170,6 +170,12 @@ KEYS: dict[str, Key] = {
     for key in (
         Key("threshold", {"": 10.0}, read_thresholds, "time without a beat that counts as a hang"),
         Key("grace", 60.0, read_grace, "time for the first beat of a heartbeat"),
+        Key(
+            "quiet-after",
+            60.0,
+            read_grace,
+            "time after which threads that probably do not continue are mentioned; 0: never",
+        ),
         Key("on-hang", "report", choice_of(*ON_HANG), "action on a hang"),
         Key("beat-from", (), read_beat_sources, "additional heartbeat sources"),
         Key("dump-type", "mini", read_dump_type, "dump taken of a crash or a hang"),

@@ -17,6 +17,8 @@ class WaitingThread(Document, frozen=True):
     """Null: it runs, or is ready to."""
     text: str
     """ "lock 0x55d0, held by 4711 (loader)"; empty if it runs."""
+    place: str
+    """Of a stuck Python thread the line in which it waits: "work (train.py:11)"; else empty."""
     wakers: list[int]
     """Threads (tids) that can end that: one is enough, unless ``needs_all``."""
     waker_count: int
@@ -53,5 +55,7 @@ class Waits(Document, frozen=True):
 
     schema_version: Literal[1]
     deadlocks: list[Deadlock]
+    suspected: list[Deadlock]
+    """Deadlocks if the locks are held by those whose stacks say so."""
     processes: list[WaitingProcess]
     notes: list[str]

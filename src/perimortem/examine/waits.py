@@ -1,28 +1,47 @@
-"""What processes wait for, and the deadlocks that two looks agree on."""
+"""What processes wait for, and the deadlocks and suspicions that two looks agree on."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from perimortem.analysis.liveness import find_deadlocks, is_same
+from perimortem.analysis.suspicions import Suspicion, find_suspicions
+from perimortem.examine import add_python_locks, add_python_places
 from perimortem.model.wait_graph import Deadlock, WaitGraph
 from perimortem.waiting import collect_graph
 
 _BETWEEN_LOOKS_S = 0.1
 
 
-def examine_waits(pids: Iterable[int]) -> tuple[WaitGraph, list[Deadlock]]:
+@dataclass(frozen=True)
+class ExaminedWaits:
+    """What was found in ``graph``."""
+
+    graph: WaitGraph
+    deadlocks: tuple[Deadlock, ...]
+    suspicions: tuple[Suspicion, ...]
+
+
+def examine_waits(pids: Iterable[int]) -> ExaminedWaits:
     """Looks twice, 0.1 s apart, if anything seems stuck. Raises PerimortemError where it cannot look."""
-    graph = collect_graph(pids)
-    found = find_deadlocks(graph)
-    if not found:
-        return graph, []
+    first, deadlocks, suspicions = _look(pids)
+    if not deadlocks and not suspicions:
+        return ExaminedWaits(first, (), ())
     time.sleep(_BETWEEN_LOOKS_S)
-    second = collect_graph(graph.processes)
-    confirmed = [
-        deadlock
-        for deadlock in find_deadlocks(second)
-        if deadlock in found and is_same(graph, second, (*deadlock.circle, *deadlock.waiting))
-    ]
-    return second, confirmed
+    second, found, suspected = _look(first.processes)
+
+    def is_confirmed(deadlock: Deadlock) -> bool:
+        return is_same(first, second, (*deadlock.circle, *deadlock.waiting))
+
+    sure = [deadlock for deadlock in found if deadlock in deadlocks and is_confirmed(deadlock)]
+    unsure = [one for one in suspected if one in suspicions and is_confirmed(one[1])]
+    stuck = {tid for deadlock in (*sure, *(one for _, one in unsure)) for tid in deadlock.circle}
+    return ExaminedWaits(add_python_places(second, stuck), tuple(sure), tuple(unsure))
+
+
+def _look(pids: Iterable[int]) -> tuple[WaitGraph, list[Deadlock], list[Suspicion]]:
+    graph = add_python_locks(collect_graph(pids))
+    deadlocks = find_deadlocks(graph)
+    return graph, deadlocks, find_suspicions(graph, deadlocks)

@@ -15,7 +15,7 @@ from perimortem.model.exits import Exit, ExitKind, ExitSource
 CONVENTIONS = {
     0: "success",
     1: "general failure",
-    2: "misuse of the command (shells and many tools)",
+    2: "in shells and many tools misuse of the command; in Go a panic",
     64: "EX_USAGE: wrong usage",
     65: "EX_DATAERR: wrong input data",
     66: "EX_NOINPUT: cannot open the input",
@@ -34,7 +34,7 @@ CONVENTIONS = {
     124: "timed out (timeout and similar)",
     125: "the wrapper itself failed (env, timeout, docker, perimortem)",
     126: "the command was found but cannot be executed",
-    127: "the command was not found, or a library it needs was not",
+    127: "in shells: the command was not found; also: a library that it needs was not",
     255: "exit(-1), or a status out of range",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 SECOND_NS = 1_000_000_000
+_LOOK_INTERVAL_MOST_NS = 5 * SECOND_NS // 2
 
 
 AGENT_HEARTBEATS = frozenset({"process", "progress", "python"})
@@ -27,4 +28,15 @@ class WatchPolicy:
     """A late heartbeat is hung only when a second sample, this much later, finds no beat either."""
     hung_sample_ns: int = 250_000_000
     """How often a hung target is sampled, to see it recover."""
+    quiet_after_ns: int = 60 * SECOND_NS
+    """What is only suspicious (``model.stuck.Grade``) is mentioned after that; 0: never."""
     threshold_of_ns: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def progress_threshold_ns(self) -> int:
+        return self.threshold_of_ns.get("progress", self.threshold_ns)
+
+    @property
+    def progress_interval_ns(self) -> int:
+        """How often it is read which threads have run."""
+        return min(self.progress_threshold_ns // 4, _LOOK_INTERVAL_MOST_NS)

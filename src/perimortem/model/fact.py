@@ -68,6 +68,9 @@ class FactCode(StrEnum):
     """[text]"""
     SECCOMP = "seccomp"
     """[text]"""
+    LIMIT_REACHED = "limit-reached"
+    """One of its resource limits explains the signal [limit, value, used_s]: ``limit``: cpu (seconds),
+    file-size (bytes)."""
     WINDOW_HANG = "window-hang"
     """[text]"""
     NEVER_LEFT = "never-left"
@@ -92,6 +95,11 @@ class FactCode(StrEnum):
     """By two samples [text, apart_ms]."""
     DEADLOCK = "deadlock"
     """[text]"""
+    QUIET = "quiet"
+    """Threads that probably do not continue, and since when: 0 if that does not matter
+    [text, for_s]."""
+    LOOK_FAILED = "look-failed"
+    """What its threads wait for was not read in time [after_s]."""
     DEADLINES_RESET = "deadlines-reset"
     """[why, lost_s]"""
     WORKER_FAILED = "worker-failed"

@@ -56,6 +56,8 @@ class Wait:
     empty if nothing can."""
     ends_by_death: bool = False
     """The end of their process is enough."""
+    assumed_holder: int | None = None
+    """The thread that holds the lock, as far as its stack shows: it may have released it."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class GraphThread:
     wait: Wait | None
     slices: int
     """How often it has been scheduled so far."""
+    place: str = ""
+    """Where it waits, if its runtime shows that: "work (train.py:11)"."""
 
 
 @dataclass(frozen=True)

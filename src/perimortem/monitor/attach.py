@@ -44,7 +44,9 @@ def attach(
         RecorderLink(settings.run_dir, process),
         TargetWatch(settings.policy, now_ns),
         now_ns,
-        sources=open_observers(process, beat_from, now_ns, base.reader, is_observed=is_observed),
+        sources=open_observers(
+            process, beat_from, now_ns, base.reader, settings.policy, is_observed=is_observed
+        ),
         owner_pid=owner_pid,
     )
 

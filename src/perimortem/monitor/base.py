@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -32,6 +33,16 @@ class Base:
     def helper_pids(self) -> set[int]:
         """Children of ours that are no one's target."""
         return self.pool.pids() | self.reader.pids() | self.looks.pids()
+
+    def run_until(self, is_done: Callable[[], bool]) -> None:
+        """Call what is ready or due, and wait in between: for one task, without a watch."""
+        while not is_done():
+            due_ns = self.timers.next_due_ns()
+            wait_ns = 0 if due_ns is None else max(0, due_ns - self.clock.monotonic_ns())
+            for call in self.selector.wait(None if due_ns is None else wait_ns / 1e9):
+                call(self.clock.monotonic_ns())
+            for call in self.timers.take_due(self.clock.monotonic_ns()):
+                call(self.clock.monotonic_ns())
 
 
 def open_base(stack: ExitStack) -> Base:

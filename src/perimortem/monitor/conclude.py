@@ -240,7 +240,7 @@ def _observe(target: Target, collected: Collected, end: Exit, ended_ns: int) -> 
         requests=tuple(target.requests),
         findings=collected.findings,
         monitor_pid=collected.monitor_pid,
-        noted=tuple(target.facts),
+        noted=(*target.exit_watch.facts, *target.facts),
         has_crash_handler=target.has_crash_handler and has_agent,
         crash=crash,
         crash_sender=_find_crash_sender(target, crash),

@@ -6,45 +6,60 @@ at again more and more seldom: only others can have changed what it waits for.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from perimortem.beats.progress import Progress
-from perimortem.hangs.policy import WatchPolicy
-from perimortem.model.stuck import StuckThreads
+from perimortem.hangs.policy import SECOND_NS, WatchPolicy
+from perimortem.model.fact import Fact, FactCode, derived
+from perimortem.model.stuck import Grade, StuckThreads
 from perimortem.monitor.base import Base
+from perimortem.monitor.looks import PATIENCE_S
 from perimortem.monitor.target import Target
 
-_ROUND_MOST_NS = 2_500_000_000
-_AGAIN_LEAST_NS = 30_000_000_000
-_AGAIN_MOST_NS = 600_000_000_000
+_AGAIN_LEAST_NS = 30 * SECOND_NS
+_AGAIN_MOST_NS = 600 * SECOND_NS
 _PROCESSES_MAX = 2000
+_MENTIONED_MAX = 1000
+_SOURCE = "waits"
+
+Mention = Callable[[Target, Fact], None]
 
 
 class DeadlockWatch:
     """Over the targets that have the heartbeat ``progress``."""
 
-    def __init__(self, base: Base, policy: WatchPolicy) -> None:
+    def __init__(self, base: Base, policy: WatchPolicy, mention: Mention) -> None:
+        """``mention``: called with what is only suspicious, once for the same threads."""
         self._targets = base.targets
         self._looks = base.looks
         self._clock = base.clock
-        self._threshold_ns = policy.threshold_of_ns.get(Progress.name, policy.threshold_ns)
-        self._looked_at: frozenset[int] = frozenset()
-        """The threads that were still at the last look."""
+        self._policy = policy
+        self._mention = mention
+        self._threshold_ns = policy.progress_threshold_ns
+        self._looked_at: frozenset[tuple[int, bool]] = frozenset()
+        """The threads that were still at the last look; True: even for as long as is suspicious."""
         self._again_ns = 0
         self._pause_ns = _AGAIN_LEAST_NS
         self._timers = base.timers
+        self._mentioned: set[frozenset[int]] = set()
+        self._has_failed = False
 
     def begin(self) -> None:
         """From now on, as long as the loop runs."""
-        interval_ns = min(self._threshold_ns // 4, _ROUND_MOST_NS)
-        self._timers.call_every(interval_ns, self._clock.monotonic_ns(), self._go_round)
+        now_ns = self._clock.monotonic_ns()
+        self._timers.call_every(self._policy.progress_interval_ns, now_ns, self._go_round)
 
     def _go_round(self, now_ns: int) -> None:
-        still: set[int] = set()
+        still: set[tuple[int, bool]] = set()
         for target, progress in self._list_watched():
             found = progress.list_still(now_ns, self._threshold_ns)
             if progress.deadlock is not None and not found & progress.deadlock.tids:
                 progress.note_deadlock(None, now_ns)
                 self._targets.sample_at(target, now_ns)
-            still |= found
+            still.update((tid, False) for tid in found)
+            if self._policy.quiet_after_ns:
+                quiet = progress.list_still(now_ns, self._policy.quiet_after_ns)
+                still.update((tid, True) for tid in quiet & found)
         has_new = not still <= self._looked_at
         if not still or self._looks.is_busy or not (has_new or now_ns >= self._again_ns):
             return
@@ -54,7 +69,10 @@ class DeadlockWatch:
         pids = [target.pid for target, _ in self._list_watched()][:_PROCESSES_MAX]
         self._looks.begin(pids, self._take)
 
-    def _take(self, found: list[StuckThreads]) -> None:
+    def _take(self, found: list[StuckThreads] | None) -> None:
+        if found is None:
+            self._note_failure()
+            return
         now_ns = self._clock.monotonic_ns()
         watched = {target.pid: (target, progress) for target, progress in self._list_watched()}
         for stuck in found:
@@ -62,9 +80,42 @@ class DeadlockWatch:
             if held is None:
                 continue
             target, progress = held
-            if progress.list_still(now_ns, self._threshold_ns) & stuck.tids:
+            if not progress.list_still(now_ns, self._threshold_ns) & stuck.tids:
+                continue
+            if stuck.grade is Grade.PROVEN:
                 progress.note_deadlock(stuck, now_ns)
                 self._targets.sample_at(target, now_ns)
+            else:
+                self._suspect(target, progress, stuck, now_ns)
+
+    def _suspect(
+        self, target: Target, progress: Progress, stuck: StuckThreads, now_ns: int
+    ) -> None:
+        after_ns = self._policy.quiet_after_ns
+        if not after_ns or stuck.tids in self._mentioned:
+            return
+        if stuck.grade is Grade.ASSUMED:
+            after_ns = 0  # how long it lasts makes it no more suspicious
+        elif stuck.grade is Grade.LOCK:
+            if not progress.list_still(now_ns, after_ns) >= stuck.tids:
+                return
+        elif not all(other.is_still(now_ns, after_ns) for _, other in self._list_watched()):
+            return
+        if len(self._mentioned) < _MENTIONED_MAX:
+            self._mentioned.add(stuck.tids)
+            fact = derived(FactCode.QUIET, _SOURCE, text=stuck.text, for_s=after_ns / SECOND_NS)
+            target.note(fact)
+            self._mention(target, fact)
+
+    def _note_failure(self) -> None:
+        """In the accounts of those that stood still; once."""
+        if self._has_failed:
+            return
+        self._has_failed = True
+        now_ns = self._clock.monotonic_ns()
+        for target, progress in self._list_watched():
+            if progress.list_still(now_ns, self._threshold_ns):
+                target.note(derived(FactCode.LOOK_FAILED, _SOURCE, after_s=PATIENCE_S))
 
     def _list_watched(self) -> list[tuple[Target, Progress]]:
         return [

@@ -24,11 +24,12 @@ from perimortem.monitor.settings import Settings
 from perimortem.monitor.target import Target
 from perimortem.monitor.tree import LIVING_MAX, ProcessTree, is_dump_worker
 from perimortem.monitor.turns import Steps
-from perimortem.proc import list_children, read_stat, read_tracer
+from perimortem.proc import find_newest_pid, list_children, read_stat, read_tracer
 from perimortem.recorder import RecorderFile, recorder_path
 from perimortem.recorder.sweep import read_name
 
 _GENERATIONS_MAX = 64
+_SKIPPED_MAX = 10
 LABELS = ("RANK", "LOCAL_RANK", "PYTEST_XDIST_WORKER")
 
 
@@ -53,6 +54,9 @@ class Discovery:
         self._helper_pids = helper_pids
         self._list_orphans = list_orphans
         self._known: set[ProcessRef] = set()
+        self._scanned_to: int | None = None
+        """The newest process of the system when the last scan began."""
+        self._skipped = 0
 
     def take_recorder(self, process: ProcessRef, now_ns: int) -> None:
         """A recorder that belongs to no target appeared in the run directory; is it a member's?"""
@@ -70,8 +74,14 @@ class Discovery:
             recorder.close()
 
     def scan_later(self) -> None:
-        """:meth:`scan`, in turns."""
-        self._turns.take(self, self._scan_steps())
+        """:meth:`scan`, in turns; most scans are skipped if no process of the system is new."""
+        newest = find_newest_pid()
+        if newest is not None and newest == self._scanned_to and self._skipped < _SKIPPED_MAX:
+            self._skipped += 1
+            self._turns.take(self, self._renew_steps())
+        else:
+            self._skipped = 0
+            self._turns.take(self, self._scan_steps(newest))
 
     def scan(self) -> None:
         """Find members without an agent: children of known members, and orphans.
@@ -79,11 +89,15 @@ class Discovery:
         An orphan that has ended waits for us to reap it."""
         deque(self._scan_steps(), maxlen=0)
 
-    def _scan_steps(self) -> Steps:
+    def _scan_steps(self, newest: int | None = None) -> Steps:
         yield from self._scan_below(self._tree.pids())
         for pid in self.list_orphans():
             yield from self.take_orphan(pid)
         self._forget()
+        self._scanned_to = newest
+        yield from self._renew_steps()
+
+    def _renew_steps(self) -> Steps:
         for member in list(self._tree.living.values()):
             if member.is_alive:
                 self._renew(member)
@@ -200,7 +214,11 @@ class Discovery:
                 now_ns,
                 sources=[
                     ProcessStateBeat(process, now_ns, judges_stops=False),
-                    Progress(process.pid, now_ns),
+                    Progress(
+                        process.pid,
+                        now_ns,
+                        interval_ns=self._settings.policy.progress_interval_ns,
+                    ),
                 ],
                 parent_pid=parent_pid,
                 is_met_dead=is_met_dead,

@@ -59,13 +59,7 @@ def dump_process(
             kind=SINGLE_DUMP_WORKER,
             on_progress=on_progress,
         )
-        while not results:
-            due_ns = base.timers.next_due_ns()
-            wait_ns = 0 if due_ns is None else max(0, due_ns - base.clock.monotonic_ns())
-            for call in base.selector.wait(None if due_ns is None else wait_ns / 1e9):
-                call(base.clock.monotonic_ns())
-            for call in base.timers.take_due(base.clock.monotonic_ns()):
-                call(base.clock.monotonic_ns())
+        base.run_until(lambda: bool(results))
     return results[0]
 
 

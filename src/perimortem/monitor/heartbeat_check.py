@@ -14,7 +14,7 @@ from perimortem.proc import refresh_executable
 from perimortem.reading import ProcessReader
 
 OBSERVE_INTERVAL_NS = 1_000_000_000
-_OBSERVED_PER_S = 100
+_OBSERVED_PER_S = 50
 """Processes observed by their sources per second; with more targets each is observed less often."""
 _HELD_SAMPLE_NS = 100_000_000
 

@@ -128,7 +128,7 @@ class WrittenStore:
         self._link.open()
 
     def pids(self) -> set[int]:
-        return self._link.pids
+        return self._link.pids()
 
     def record(
         self, target: Target, incident: Incident, done: Callable[[], None] = lambda: None

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from perimortem.beats.source import BeatSource
 from perimortem.hangs.policy import WatchPolicy
+from perimortem.model.fact import Fact
 from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessInfo
 from perimortem.monitor.interrupts import InterruptListener
@@ -28,6 +29,9 @@ class Listener(Protocol):
 
     def on_recovery(self, target: Target) -> None:
         """The hang is over."""
+
+    def on_quiet(self, target: Target, fact: Fact) -> None:
+        """Some of its threads probably do not continue. Once for these threads."""
 
     def on_end(self, target: Target, incident: Incident) -> None:
         """A target, or a descendant of one, has ended; this is the verdict."""

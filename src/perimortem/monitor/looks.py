@@ -9,16 +9,18 @@ import msgspec
 
 from perimortem.model.stuck import StuckThreads
 from perimortem.monitor.timers import Timers
-from perimortem.system import Selector, Service
+from perimortem.system import Leaving, Selector, Service
 
 _SERVICE = "perimortem.monitor.look_service"
-_PATIENCE_NS = 20_000_000_000
+PATIENCE_S = 20
 """For one look; then there are none for a while: something keeps it from an answer. Arbitrary."""
 _PAUSE_NS = 600_000_000_000
 _ANSWER_MAX = 4 << 20
+_SHARE = 20
+"""Looks take one part in so many of a processor at most."""
 
-Done = Callable[[list[StuckThreads]], None]
-"""done(the deadlocks), once for each look that was answered"""
+Done = Callable[[list[StuckThreads] | None], None]
+"""done(the threads that do not continue), once for each look; None: there was no answer"""
 
 
 class Looks:
@@ -29,37 +31,39 @@ class Looks:
         self._timers = timers
         self._now_ns = now_ns
         self._service: Service | None = None
+        self._leaving = Leaving()
         self._done: Done | None = None
         self._received = b""
+        self._began_ns = 0
         self._not_before_ns = 0
-        """After a failure."""
 
     @property
     def is_busy(self) -> bool:
-        return self._done is not None
+        """It looks, or rests after the last look."""
+        return self._done is not None or self._now_ns() < self._not_before_ns
 
     def pids(self) -> set[int]:
-        return {self._service.pid} if self._service is not None else set()
+        return self._leaving.pids() | ({self._service.pid} if self._service is not None else set())
 
     def begin(self, pids: list[int], done: Done) -> None:
-        """Only while it is not busy. Without an answer ``done`` is not called."""
+        """Only while it is not busy."""
         assert self._done is None
-        if not self._open():
-            return
-        assert self._service is not None
         self._done = done
-        self._timers.arm(self, self._now_ns() + _PATIENCE_NS, lambda _now_ns: self._give_up())
-        self._service.send(msgspec.json.encode(pids) + b"\n")
-
-    def close(self) -> None:
-        self._drop()
-
-    def _open(self) -> bool:
-        if self._service is None and self._now_ns() >= self._not_before_ns:
+        self._began_ns = self._now_ns()
+        if self._service is None:
             with suppress(OSError):
                 self._service = Service(_SERVICE, None)
                 self._selector.register(self._service.waitable(), self._read)
-        return self._service is not None
+        if self._service is None:
+            self._give_up()
+            return
+        due_ns = self._began_ns + PATIENCE_S * 1_000_000_000
+        self._timers.arm(self, due_ns, lambda _now_ns: self._give_up())
+        self._service.send(msgspec.json.encode(pids) + b"\n")
+
+    def close(self) -> None:
+        self._done = None
+        self._drop()
 
     def _read(self, _now_ns: int) -> None:
         assert self._service is not None
@@ -70,23 +74,26 @@ class Looks:
         if not part or len(self._received) > _ANSWER_MAX:
             self._give_up()
         elif self._received.endswith(b"\n"):
-            self._answer()
-
-    def _answer(self) -> None:
-        line, self._received = self._received, b""
-        done, self._done = self._done, None
-        self._timers.disarm(self)
-        if done is not None:
-            done(msgspec.json.decode(line, type=list[StuckThreads]))
+            self._not_before_ns = self._now_ns() + _SHARE * (self._now_ns() - self._began_ns)
+            line, self._received = self._received, b""
+            self._timers.disarm(self)
+            self._answer(msgspec.json.decode(line, type=list[StuckThreads]))
 
     def _give_up(self) -> None:
         self._not_before_ns = self._now_ns() + _PAUSE_NS
         self._drop()
+        self._answer(None)
+
+    def _answer(self, found: list[StuckThreads] | None) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            done(found)
 
     def _drop(self) -> None:
         self._timers.disarm(self)
-        self._done = None
+        self._received = b""
         service, self._service = self._service, None
         if service is not None:
             self._selector.unregister(service.waitable())
-            service.end(0)
+            service.kill()
+            self._leaving.add(service)

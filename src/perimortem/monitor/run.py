@@ -111,7 +111,7 @@ def _watch(
     if settings.follow:
         now_ns = base.clock.monotonic_ns()
         base.timers.call_every(_SCAN_INTERVAL_NS, now_ns, lambda _now_ns: discovery.scan_later())
-    DeadlockWatch(base, settings.policy).begin()
+    DeadlockWatch(base, settings.policy, listener.on_quiet).begin()
     raise_own_limits()
     listener.on_start(
         root.process, command.preload, root.sources, settings.policy, follow=settings.follow

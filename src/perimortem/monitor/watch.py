@@ -86,7 +86,7 @@ def watch_processes(
         if settings.follow:
             now_ns = base.clock.monotonic_ns()
             base.timers.call_every(_SCAN_INTERVAL_NS, now_ns, attacher.scan)
-        DeadlockWatch(base, settings.policy).begin()
+        DeadlockWatch(base, settings.policy, listener.on_quiet).begin()
         monitor.engine.run(waits_for_more=settings.follow and wanted.may_come)
         monitor.engine.release_all()
         monitor.pauses.finish()

@@ -15,7 +15,7 @@ from perimortem.clock import Clock
 from perimortem.monitor.timers import Timers
 from perimortem.store.answers import Reservation
 from perimortem.store.requests import Answer, Forget, News, Request, decode_line, encode_line
-from perimortem.system import Selector
+from perimortem.system import Leaving, Selector
 
 _STARTS_MAX = 4
 """Writers that one monitor starts. Arbitrary."""
@@ -46,6 +46,8 @@ class WriterProcess(Protocol):
     def read(self) -> bytes | None: ...
 
     def end(self, patience_s: float) -> None: ...
+
+    def is_over(self) -> bool: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +97,11 @@ class WriterLink:
         self._has_answered = False
         self.has_timed_out = False
         """The last request was not answered in time."""
-        self.pids: set[int] = set()
-        """Of the writer, and of those that it replaced: they may not be reaped yet."""
+        self._leaving = Leaving()
+
+    def pids(self) -> set[int]:
+        """Of the writer, and of those that it replaced."""
+        return self._leaving.pids() | ({self._writer.pid} if self._writer is not None else set())
 
     @property
     def is_answered(self) -> bool:
@@ -142,7 +147,6 @@ class WriterLink:
         self._starts_left -= 1
         self._tries_left = _TRIES_MAX
         self._writer = writer
-        self.pids.add(writer.pid)
         self._received = b""
         self._selector.register(writer.waitable(), self._read)
         for asked in self._asked.values():
@@ -214,6 +218,7 @@ class WriterLink:
             self._timers.disarm(self)
             self._timers.disarm(_Start(self))
             writer.end(patience_s)
+            self._leaving.add(writer)
 
     def _retry_later(self) -> None:
         writer = self._writer

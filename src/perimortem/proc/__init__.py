@@ -10,7 +10,7 @@ import sys
 if sys.platform == "win32":
     from perimortem.proc.windows.activity import Activity, read_activity
     from perimortem.proc.windows.callers import guess_caller
-    from perimortem.proc.windows.children import list_children
+    from perimortem.proc.windows.children import find_newest_pid, list_children
     from perimortem.proc.windows.container import find_container
     from perimortem.proc.windows.environment import read_variables
     from perimortem.proc.windows.host import collect_host, own_uid
@@ -41,7 +41,7 @@ if sys.platform == "win32":
 else:
     from perimortem.proc.linux.activity import Activity, read_activity
     from perimortem.proc.linux.callers import guess_caller
-    from perimortem.proc.linux.children import list_children
+    from perimortem.proc.linux.children import find_newest_pid, list_children
     from perimortem.proc.linux.container import find_container
     from perimortem.proc.linux.environment import read_variables
     from perimortem.proc.linux.host import collect_host, own_uid
@@ -76,6 +76,7 @@ __all__ = [
     "estimate_dump_bytes",
     "find_container",
     "find_module",
+    "find_newest_pid",
     "find_process",
     "guess_caller",
     "has_units",

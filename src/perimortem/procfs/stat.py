@@ -36,6 +36,10 @@ class ProcessStat:
     """None before the end, and if this user is not allowed to see it."""
 
     @property
+    def cpu_ticks(self) -> int:
+        return self.user_ticks + self.kernel_ticks
+
+    @property
     def has_ended(self) -> bool:
         """A zombie; of a leader that exited by pthread_exit, while threads live, as well."""
         return self.state in ("Z", "X")

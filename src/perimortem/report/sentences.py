@@ -23,6 +23,22 @@ def describe_fact(code: FactCode, values: Values) -> str:
     return _SENTENCES[code](values)
 
 
+def _limit_reached(values: Values) -> str:
+    if values["limit"] == "cpu":
+        return (
+            f"it had used {values['used_s']:g} s of processor time; its limit is {values['value']} s "
+            "(RLIMIT_CPU, ulimit -t)"
+        )
+    return f"its files may not exceed {values['value']} bytes (RLIMIT_FSIZE, ulimit -f)"
+
+
+def describe_quiet(values: Values) -> str:
+    """ "quiet for 60 s: thread 7 (loader) waits for ..."."""
+    if not values["for_s"]:
+        return f"suspected: {values['text']}"
+    return f"quiet for {format_duration(values['for_s'])}: {values['text']}"
+
+
 def name_process(pid: int | None, name: str | None) -> str:
     """ "process 4711 (nginx)", "another process"."""
     if pid is None:
@@ -184,6 +200,7 @@ _SENTENCES: dict[FactCode, Callable[[Values], str]] = {
     FactCode.OOM_KILL: _text,
     FactCode.CGROUP_OOM: _text,
     FactCode.SECCOMP: _text,
+    FactCode.LIMIT_REACHED: _limit_reached,
     FactCode.WINDOW_HANG: _text,
     FactCode.NEVER_LEFT: lambda _: "it did not call ExitProcess: the agent would have noted that",
     FactCode.TERMINATED_UNSEEN: lambda _: (
@@ -212,6 +229,11 @@ _SENTENCES: dict[FactCode, Callable[[Values], str]] = {
     ),
     FactCode.HANG_CAUSE: lambda v: f"{v['text']} (two samples {v['apart_ms']:.0f} ms apart)",
     FactCode.DEADLOCK: _text,
+    FactCode.QUIET: describe_quiet,
+    FactCode.LOOK_FAILED: lambda v: (
+        f"what its threads wait for could not be read within {v['after_s']} s: "
+        "a deadlock may have been missed"
+    ),
     FactCode.DEADLINES_RESET: lambda v: (
         f"{v['why']} for {format_duration(v['lost_s'])}; deadlines were counted from then on"
     ),

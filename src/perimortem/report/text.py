@@ -20,6 +20,7 @@ from perimortem.documents.report import (
     TraceEvent,
     TreeProcess,
 )
+from perimortem.model.fact import FactCode
 from perimortem.report.examination.text import describe_innermost, describe_trust, render_frames
 from perimortem.report.units import (
     describe_pause,
@@ -74,6 +75,8 @@ def render_account(report: Report, *, full: bool = False, with_stacks: bool = Tr
         _add(lines, "last", line)
     for hang in report.hangs:
         _add(lines, "hang", describe_hang(hang))
+    for fact in describe_suspicions(report):
+        _add(lines, "waits", fact)
     for line in _others(report, full=full):
         _add(lines, "tree", line)
     for dump in report.dumps:
@@ -89,6 +92,11 @@ def render_account(report: Report, *, full: bool = False, with_stacks: bool = Tr
     if report.id is not None and not full:
         _add(lines, "next", f"perimortem show {report.id}" + _inspect_hint(report))
     return "\n".join(lines) + "\n" if lines else ""
+
+
+def describe_suspicions(report: Report) -> list[str]:
+    """Threads of it that probably did not continue."""
+    return [fact.fact for fact in report.evidence if fact.code is FactCode.QUIET]
 
 
 def _add(lines: list[str], label: str, text: str) -> None:

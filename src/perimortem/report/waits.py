@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from perimortem.analysis.suspicions import Suspicion
 from perimortem.documents import waits as documents
+from perimortem.model.stuck import Grade
 from perimortem.model.wait_graph import Deadlock, GraphProcess, GraphThread, WaitGraph, WaitsFor
 
 _SHOWN = 20
@@ -11,24 +15,34 @@ _WAKERS_MAX = 64
 _SAID_MAX = 8
 """Threads of a circle that are described in a sentence."""
 _UNLESS = " (unless one of them has set an alarm)"
+_UNLESS_RELEASED = " (unless one has released its lock inside its `with`)"
 _ASSUMED = "assuming that none of them has set an alarm, which is visible nowhere"
 
 
-def render_waits(graph: WaitGraph, deadlocks: list[Deadlock]) -> documents.Waits:
-    """``deadlocks``: those that a second look has confirmed."""
+def render_waits(
+    graph: WaitGraph, deadlocks: Iterable[Deadlock], suspicions: Iterable[Suspicion]
+) -> documents.Waits:
+    """``deadlocks``, ``suspicions``: those that a second look has confirmed."""
+    deadlocks = list(deadlocks)
     stuck = {tid for deadlock in deadlocks for tid in (*deadlock.circle, *deadlock.waiting)}
     return documents.Waits(
         schema_version=1,
-        deadlocks=[
-            documents.Deadlock(
-                text=describe_deadlock(graph, deadlock),
-                circle=list(deadlock.circle),
-                waiting=list(deadlock.waiting),
-            )
-            for deadlock in deadlocks
+        deadlocks=[_render_deadlock(graph, deadlock) for deadlock in deadlocks],
+        suspected=[
+            _render_deadlock(graph, deadlock, _UNLESS_RELEASED)
+            for grade, deadlock in suspicions
+            if grade is Grade.ASSUMED
         ],
         processes=[_render_process(graph, p, stuck) for p in graph.processes.values()],
         notes=[*graph.notes, *([_ASSUMED] if deadlocks else [])],
+    )
+
+
+def _render_deadlock(graph: WaitGraph, deadlock: Deadlock, unless: str = "") -> documents.Deadlock:
+    return documents.Deadlock(
+        text=describe_deadlock(graph, deadlock) + unless,
+        circle=list(deadlock.circle),
+        waiting=list(deadlock.waiting),
     )
 
 
@@ -48,20 +62,41 @@ def describe_deadlock(graph: WaitGraph, deadlock: Deadlock) -> str:
 def describe_circle(graph: WaitGraph, deadlock: Deadlock) -> str:
     """ "deadlock of 2 threads of server[4700]: thread 4711 (loader) waits for ...; ..."."""
     threads = [graph.threads[tid] for tid in deadlock.circle]
+    by_death = any(thread.wait is not None and thread.wait.ends_by_death for thread in threads)
+    said = _describe_waits(graph, threads)
+    return f"{describe_deadlock(graph, deadlock)}: {said}" + (_UNLESS if by_death else "")
+
+
+def describe_suspicion(graph: WaitGraph, grade: Grade, deadlock: Deadlock) -> str:
+    """ "thread 4711 (loader) waits for ..., held by 4712 (main), which waits for a time"."""
+    threads = [graph.threads[tid] for tid in deadlock.circle]
+    said = _describe_waits(graph, threads)
+    if grade is Grade.ASSUMED:
+        return f"{describe_deadlock(graph, deadlock)}{_UNLESS_RELEASED}: {said}"
+    if grade is Grade.RESTS:
+        return f"{said}; nothing but Ctrl-C ends that"
+    wait = threads[0].wait
+    assert wait is not None
+    holder = graph.threads.get(wait.assumed_holder or next(iter(wait.wakers)))
+    if holder is None:
+        return said
+    return f"{said}, which " + (f"waits for {holder.wait.text}" if holder.wait else "runs")
+
+
+def _describe_waits(graph: WaitGraph, threads: list[GraphThread]) -> str:
     has_several = len({thread.pid for thread in threads}) > 1
     said = "; ".join(
         _describe_wait(graph, thread, with_process=has_several) for thread in threads[:_SAID_MAX]
     )
     more = len(threads) - _SAID_MAX
-    said += f"; and {more} more" if more > 0 else ""
-    by_death = any(thread.wait is not None and thread.wait.ends_by_death for thread in threads)
-    return f"{describe_deadlock(graph, deadlock)}: {said}" + (_UNLESS if by_death else "")
+    return said + (f"; and {more} more" if more > 0 else "")
 
 
 def _describe_wait(graph: WaitGraph, thread: GraphThread, *, with_process: bool) -> str:
     of = f" of {graph.processes[thread.pid].info.name}[{thread.pid}]" if with_process else ""
+    at = f" in {thread.place}" if thread.place else ""
     text = thread.wait.text if thread.wait else "nothing"
-    return f"thread {thread.tid} ({thread.name}){of} waits for {text}"
+    return f"thread {thread.tid} ({thread.name}){of} waits{at} for {text}"
 
 
 def _render_process(
@@ -85,6 +120,7 @@ def _render_thread(thread: GraphThread, stuck: bool) -> documents.WaitingThread:
         name=thread.name,
         waits_for=wait.what if wait else None,
         text=wait.text if wait else "",
+        place=thread.place,
         wakers=sorted(wait.wakers)[:_WAKERS_MAX] if wait else [],
         waker_count=len(wait.wakers) if wait else 0,
         needs_all=wait.needs_all if wait else False,
@@ -97,8 +133,10 @@ def render_waits_text(document: documents.Waits) -> str:
     """The deadlocks first, then each process with its threads."""
     lines = []
     threads = {t.tid: (p, t) for p in document.processes for t in p.threads}
-    for deadlock in document.deadlocks:
-        lines.append(f"DEADLOCK  {deadlock.text}")
+    found = [("DEADLOCK", deadlock) for deadlock in document.deadlocks]
+    found += [("SUSPECTED", deadlock) for deadlock in document.suspected]
+    for head, deadlock in found:
+        lines.append(f"{head}  {deadlock.text}")
         for tid in deadlock.circle:
             process, thread = threads[tid]
             lines.append(f"  {process.name}[{process.pid}] {_describe(thread)}")
@@ -118,10 +156,20 @@ def render_waits_text(document: documents.Waits) -> str:
     return "\n".join(lines) + "\n"
 
 
+def list_waits(document: documents.Waits) -> list[str]:
+    """The deadlocks, then a line for each thread; a few of them."""
+    lines = [deadlock.text for deadlock in (*document.deadlocks, *document.suspected)]
+    threads = [thread for process in document.processes for thread in process.threads]
+    lines += [f"running: {_describe(thread)}" for thread in threads[:_SAID_MAX]]
+    more = len(threads) - _SAID_MAX
+    return lines + ([f"and {more} more threads (perimortem waits)"] if more > 0 else [])
+
+
 def _describe(thread: documents.WaitingThread) -> str:
     head = f"thread {thread.tid} ({thread.name})"
     if thread.waits_for is None:
         return f"{head} runs"
     outside = thread.outside
     has_said = not outside or outside in thread.text or thread.stuck
-    return f"{head} waits for {thread.text}" + ("" if has_said else f" (or {outside})")
+    at = f" in {thread.place}" if thread.place else ""
+    return f"{head} waits{at} for {thread.text}" + ("" if has_said else f" (or {outside})")

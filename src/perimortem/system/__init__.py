@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 
+from perimortem.system.leaving import Leaving
 from perimortem.system.selector import Selector
 
 if sys.platform == "win32":
@@ -36,6 +37,7 @@ else:
 
 __all__ = [
     "Helper",
+    "Leaving",
     "ProcessorWait",
     "Selector",
     "Service",

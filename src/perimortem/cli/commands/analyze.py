@@ -107,7 +107,9 @@ def _analyze(
     from perimortem.report.examination.text import render_analysis
     from perimortem.report.redact import redact_document
 
-    with open_examination(choose(what), options) as examination:
+    chosen = choose(what)
+    running = _list_waits(chosen) if isinstance(chosen, int) else []
+    with open_examination(chosen, options) as examination:
         document = render_examination(examination)
         inventory = render_inventory(examination.snapshot) if page else None
     if redact:
@@ -119,4 +121,16 @@ def _analyze(
     else:
         if not is_only:
             click.echo(f"{what}:")
-        echo_text(render_analysis(document, name=what))
+        echo_text(render_analysis(document, name=what, running=running))
+
+
+def _list_waits(pid: int) -> list[str]:
+    """What the threads of a running process wait for; nothing where that is not known."""
+    from perimortem.api.waiting import waits
+    from perimortem.errors import PerimortemError
+    from perimortem.report.waits import list_waits
+
+    try:
+        return list_waits(waits(pid))
+    except PerimortemError:  # the examination says why, or this system does not show it
+        return []

@@ -23,6 +23,7 @@ from perimortem.model.system_log import FaultLine, SystemLogFindings
 from perimortem.text import printable
 
 _RECORDS_MAX = 10_000
+_AUDIT_ARCH = {"x86_64": "c000003e", "aarch64": "c00000b7"}.get(os.uname().machine)
 _KMSG = os.makedev(1, 11)
 
 
@@ -100,8 +101,19 @@ def derive_words(lines: Iterable[str], pid: int, tids: set[int]) -> SystemLogFin
         elif kill in line:
             oom = printable(line.strip())
         elif "type=1326" in line and re.search(rf"\bpid={pid}\b", line):
-            seccomp = printable(line.strip())
+            seccomp = _describe_seccomp(line)
     return SystemLogFindings(is_readable=True, fault=fault, oom_kill=oom, seccomp=seccomp)
+
+
+def _describe_seccomp(line: str) -> str:
+    """With the name of the system call, if it was one of this machine's own."""
+    from perimortem.procfs.calls import CALLS
+
+    number = re.search(r"\bsyscall=(\d+)\b", line)
+    arch = re.search(r"\barch=([0-9a-f]+)\b", line)
+    name = CALLS.get(int(number[1])) if number and arch and arch[1] == _AUDIT_ARCH else None
+    said = f"{name} (system call {number[1]}) is not allowed: " if number and name else ""
+    return printable(said + line.strip())
 
 
 def _find_all(line: str, wanted: Iterable[str]) -> Iterator[int]:

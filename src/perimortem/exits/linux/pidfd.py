@@ -21,6 +21,7 @@ from perimortem.exits.decode import decode_wait_status
 from perimortem.exits.linux.cgroup_memory import CgroupMemory
 from perimortem.exits.linux.pidfd_info import read_exit_status
 from perimortem.exits.linux.proc_connector import ProcConnector
+from perimortem.exits.linux.resource_limits import find_reached_limit
 from perimortem.model.exits import Exit, ExitKind, ExitSource
 from perimortem.model.fact import Fact, FactCode, observed
 from perimortem.model.process import ProcessRef
@@ -63,6 +64,13 @@ def note_memory(end: Exit, memory: CgroupMemory, facts: list[Fact]) -> None:
         facts.append(observed(FactCode.CGROUP_OOM, "memory cgroup", text=kills))
 
 
+def note_limit(pid: int, end: Exit, facts: list[Fact]) -> None:
+    """Before it is reaped."""
+    reached = find_reached_limit(pid, end.signal)
+    if reached is not None:
+        facts.append(reached)
+
+
 class _PidfdWatch:
     """A process that is held by a pidfd."""
 
@@ -93,12 +101,14 @@ class ChildExitWatch(_PidfdWatch):
     def collect_exit(self, now_ns: int) -> Exit | None:
         """None while a tracer (a dump worker, a debugger) still holds the dead process."""
         try:
-            info = os.waitid(os.P_PIDFD, self._fd, os.WEXITED | os.WNOHANG)
+            info = os.waitid(os.P_PIDFD, self._fd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if info is None:
+                return None
+            end = _decode_siginfo(info)
+            note_limit(self.process.pid, end, self.facts)
+            os.waitid(os.P_PIDFD, self._fd, os.WEXITED | os.WNOHANG)
         except ChildProcessError:
             return Exit(ExitKind.UNKNOWN, ExitSource.NONE)
-        if info is None:
-            return None
-        end = _decode_siginfo(info)
         note_memory(end, self._memory, self.facts)
         return end
 
@@ -156,7 +166,9 @@ class ForeignExitWatch(_PidfdWatch):
         zombie = read_stat(self.process.pid)
         is_ours = zombie is not None and zombie.start_time_ticks == self.process.start_time_ticks
         if zombie is not None and is_ours and zombie.is_dead and zombie.exit_code is not None:
-            return decode_wait_status(zombie.exit_code, ExitSource.ZOMBIE_STAT)
+            end = decode_wait_status(zombie.exit_code, ExitSource.ZOMBIE_STAT)
+            note_limit(self.process.pid, end, self.facts)
+            return end
         if self._connector is not None and zombie is None:
             # Last: it reports the leader, which may have exited long before the process ended.
             status = self._connector.take_exit_status(self.process.pid)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 assert sys.platform == "linux"
 
@@ -22,33 +24,23 @@ class Activity:
     run_ns: int
     slices: dict[int, int]
     """By thread (tid): how often it has been scheduled."""
-    io_bytes: int
 
 
-def read_activity(pid: int) -> Activity | None:
-    """CPU time and context switches of every thread, and the I/O of the process; None if gone."""
+def read_activity(pid: int, known: Mapping[int, int] = MappingProxyType({})) -> Activity | None:
+    """CPU time and timeslices of every thread; None if it is gone.
+
+    ``known``: the slices of threads that are not the agent's, as last read."""
     run_ns = 0
     slices = {}
-    has_agent_thread = False
     for tid in list_threads(pid):
         base = f"/proc/{pid}/task/{tid}"
-        ran = read_record(f"{base}/schedstat").split()  # run time, wait time, timeslices
-        if tid != pid and read_record(f"{base}/comm") == AGENT_THREAD:
-            has_agent_thread = True
+        ran = read_record(f"{base}/schedstat")  # run time, wait time, timeslices
+        count = parse_slices(ran, pid, tid) or 0
+        has_run = known.get(tid) != count
+        if has_run and tid != pid and read_record(f"{base}/comm") == AGENT_THREAD:
             continue
-        slices[tid] = parse_slices(b" ".join(ran), pid, tid) or 0
-        if ran and ran[0].isdigit():
-            run_ns += int(ran[0])
-    if not slices:
-        return None
-    return Activity(run_ns, slices, 0 if has_agent_thread else _read_io(pid))
-
-
-def _read_io(pid: int) -> int:
-    """Bytes read and written by any system call; 0 if not permitted."""
-    total = 0
-    for line in read_record(f"/proc/{pid}/io").splitlines():
-        name, _, value = line.partition(b":")
-        if name in (b"rchar", b"wchar") and value.strip().isdigit():
-            total += int(value)
-    return total
+        slices[tid] = count
+        first = ran.partition(b" ")[0]
+        if first.isdigit():
+            run_ns += int(first)
+    return Activity(run_ns, slices) if slices else None

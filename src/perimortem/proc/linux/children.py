@@ -1,4 +1,4 @@
-"""Children of processes (/proc/PID/task/TID/children, CONFIG_PROC_CHILDREN)."""
+"""Children of processes (/proc/PID/task/TID/children, CONFIG_PROC_CHILDREN), and whether any are new."""
 
 from __future__ import annotations
 
@@ -7,10 +7,19 @@ from collections.abc import Iterable
 
 assert sys.platform == "linux"
 
+from perimortem.procfs.file import read_text
 from perimortem.procfs.threads import list_threads
 
 _THREADS_MAX = 256
 """A process with more threads is queried for the children of this many only."""
+
+
+def find_newest_pid() -> int | None:
+    """Of the thread or process that was created last; as long as it stays, there is no new one.
+
+    None if the system does not say that."""
+    words = read_text("/proc/loadavg").split()
+    return int(words[4]) if len(words) > 4 and words[4].isdecimal() else None
 
 
 def list_children(parents: Iterable[int]) -> list[tuple[int, int]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 assert sys.platform == "win32"
 
@@ -24,10 +26,11 @@ class Activity:
         return {}
 
 
-def read_activity(pid: int) -> Activity | None:
+def read_activity(pid: int, known: Mapping[int, int] = MappingProxyType({})) -> Activity | None:
     """CPU time, context switches of every thread, and I/O; None if it is gone.
 
     An agent's own thread counts as well: beside it, progress is what the program's heartbeats say."""
+    del known
     entry = list_processes_now().get(pid)
     if entry is None:
         return None

@@ -6,9 +6,7 @@ second is killed and replaced; if not even that ends it, it is left where it wai
 
 from __future__ import annotations
 
-import os
 import select
-import signal
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -25,7 +23,7 @@ from perimortem.clock import Clock
 from perimortem.model.process import ProcessInfo, ProcessRef
 from perimortem.proc import identify_process, read_stat, renew_process_info
 from perimortem.reading.met import Met
-from perimortem.system import Service
+from perimortem.system import Leaving, Service
 
 PATIENCE_S = 0.03
 """In the loop, which pauses for that long. An answer takes 0.1 ms."""
@@ -70,7 +68,7 @@ class ProcessReader:
         self._service: Service | None = None
         self._received = b""
         self._questions: deque[_Question] = deque()
-        self._killed: list[Service] = []
+        self._leaving = Leaving()
         self._silent: dict[int | str, int] = {}
         """Until when what did not answer is left alone (pid, or a path)."""
         self.starved_ns = 0
@@ -86,8 +84,7 @@ class ProcessReader:
 
     def pids(self) -> set[int]:
         """Children that may not be reaped yet."""
-        self._bury()
-        return {service.pid for service in (*self._killed, self._service) if service is not None}
+        return self._leaving.pids() | ({self._service.pid} if self._service is not None else set())
 
     def meet(
         self, process: ProcessRef, variables: tuple[str, ...], patience_s: float = PATIENCE_S
@@ -167,8 +164,8 @@ class ProcessReader:
         """The child ends when it is done with what it was asked, if it ever is."""
         if self._service is not None:
             self._service.end(0)
+            self._leaving.add(self._service)
             self._service = None
-        self._bury()
 
     def _ask(
         self,
@@ -202,8 +199,7 @@ class ProcessReader:
 
     def _open(self) -> bool:
         if self._service is None:
-            self._bury()
-            if len(self._killed) >= _STUCK_MAX:
+            if len(self._leaving) >= _STUCK_MAX:
                 return False
             with suppress(OSError):
                 self._service = Service(_SERVICE, None)
@@ -273,23 +269,11 @@ class ProcessReader:
         self._questions.clear()
         self._received = b""
         if service is not None:
-            with suppress(OSError):
-                os.kill(service.pid, signal.SIGKILL)  # our child, not yet reaped
-            service.end(0)
-            self._killed.append(service)
-
-    def _bury(self) -> None:
-        self._killed = [service for service in self._killed if not _is_reaped(service.pid)]
+            service.kill()
+            self._leaving.add(service)
 
 
 def _has_no_processor(pid: int) -> bool:
     """It runs, or would run: nothing that it reads keeps it waiting."""
     facts = read_stat(pid)
     return facts is not None and facts.state == "R"
-
-
-def _is_reaped(pid: int) -> bool:
-    try:
-        return os.waitpid(pid, os.WNOHANG)[0] == pid
-    except OSError:
-        return True  # something else has reaped it

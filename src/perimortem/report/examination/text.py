@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from perimortem.documents.examination import (
     Deadlock,
     Examination,
@@ -158,8 +160,10 @@ def _is_informative(wait: Wait) -> bool:
     return wait.owner_tid is not None or (is_lock and wait.detail != "")
 
 
-def render_analysis(document: Examination, *, name: str) -> str:
-    """What happened, where, the likely culprit; the stack of the crashed thread."""
+def render_analysis(document: Examination, *, name: str, running: Sequence[str] = ()) -> str:
+    """What happened, where, the likely culprit; the stack of the crashed thread.
+
+    ``running``: of a process that lives, what its threads wait for."""
     lines: list[str] = []
     reason, signature = document.reason, document.signature
     if reason is not None:
@@ -172,7 +176,8 @@ def render_analysis(document: Examination, *, name: str) -> str:
     elif document.deadlocks:
         _add_deadlocks(lines, "what", document)
     else:
-        _add(lines, "what", "no crash: a dump of a running process")
+        for line in running or ("no crash: a dump of a running process",):
+            _add(lines, "what", line)
     if signature is not None:
         blamed = _blamed(document)
         if blamed is not None:

@@ -6,7 +6,12 @@ from perimortem.documents.examination import Examination
 from perimortem.documents.report import Dump, Report
 from perimortem.report.examination.text import describe_frame, describe_innermost, list_deadlock
 from perimortem.report.html.element import Markup, element, join
-from perimortem.report.text import describe_hang, describe_last, describe_who
+from perimortem.report.text import (
+    describe_hang,
+    describe_last,
+    describe_suspicions,
+    describe_who,
+)
 from perimortem.report.units import format_duration, parse_time, warn_of_memory
 
 _GOOD = ("clean-exit", "stopped")
@@ -40,6 +45,7 @@ def render_summary(report: Report | None, examination: Examination | None) -> Ma
     if report is not None:
         rows.append(("What", report.exit.text))
         rows += [("Hang", describe_hang(hang)) for hang in report.hangs]
+        rows += [("Waits", text) for text in describe_suspicions(report)]
     rows += _list_reasons(examination)
     place = _render_place(report, examination)
     if place is not None:

@@ -54,7 +54,7 @@ class Service:
             _live(module, settings, its)
         its.close()
         self._socket = ours
-        self._status: int | None = None
+        self._is_over = False
 
     @property
     def unsent_bytes(self) -> int:
@@ -94,9 +94,25 @@ class Service:
         try:
             if patience_s > 0:
                 self._await_end(patience_s)
-            os.waitpid(self.pid, os.WNOHANG)
-        except OSError:
-            return  # something else has reaped it, or there is no descriptor
+        except OSError:  # there is no descriptor
+            pass
+        self.is_over()
+
+    def kill(self) -> None:
+        """It is stuck, or not needed any more. It may yet take time to end (``is_over``)."""
+        if not self._is_over:
+            with suppress(OSError):
+                os.kill(self.pid, signal.SIGKILL)  # our child, not yet reaped
+        self.end(0)
+
+    def is_over(self) -> bool:
+        """It has ended, and its pid may be another process's from now on."""
+        if not self._is_over:
+            try:
+                self._is_over = os.waitpid(self.pid, os.WNOHANG)[0] == self.pid
+            except OSError:
+                self._is_over = True  # something else has reaped it
+        return self._is_over
 
     def _await_end(self, patience_s: float) -> None:
         handle = os.pidfd_open(self.pid)

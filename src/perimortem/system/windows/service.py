@@ -85,6 +85,16 @@ class Service:
         with suppress(subprocess.TimeoutExpired):
             self._popen.wait(patience_s)
 
+    def kill(self) -> None:
+        """It is stuck, or not needed any more. It may yet take time to end (``is_over``)."""
+        with suppress(OSError):
+            self._popen.kill()
+        self.end(0)
+
+    def is_over(self) -> bool:
+        """It has ended."""
+        return self._popen.poll() is not None
+
     def _write(self) -> None:
         assert self._popen.stdin is not None
         with suppress(OSError), self._popen.stdin as pipe:

@@ -38,6 +38,7 @@ class Heartbeats:
         self._output: Output | None = None
         self._is_strict = "progress" in wanted
         self._wanted = wanted
+        self._interval_ns = settings.policy.progress_interval_ns
         self._watchdog_ns = (
             settings.policy.threshold_of_ns.get("watchdog") or settings.policy.threshold_ns
         )
@@ -73,7 +74,7 @@ class Heartbeats:
         strict_pids = tree_pids if self._is_strict else None
         sources: list[BeatSource] = [
             ProcessStateBeat(process, now_ns),
-            Progress(process.pid, now_ns, strict_pids),
+            Progress(process.pid, now_ns, strict_pids, interval_ns=self._interval_ns),
             *list_files(self._wanted, now_ns, reader.read_change),
         ]
         if self._notified is not None:

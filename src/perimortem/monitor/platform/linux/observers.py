@@ -10,6 +10,7 @@ from perimortem.beats.file_age import list_files
 from perimortem.beats.process_state import ProcessStateBeat
 from perimortem.beats.progress import Progress
 from perimortem.beats.source import BeatSource
+from perimortem.hangs.policy import WatchPolicy
 from perimortem.model.process import ProcessRef
 from perimortem.reading import ProcessReader
 
@@ -22,6 +23,7 @@ def open_observers(
     wanted: tuple[str, ...],
     now_ns: int,
     reader: ProcessReader,
+    policy: WatchPolicy,
     *,
     is_observed: bool,
 ) -> list[BeatSource]:
@@ -31,6 +33,6 @@ def open_observers(
         strict_pids = (lambda: [process.pid]) if "progress" in wanted else None
         sources = [
             ProcessStateBeat(process, now_ns),
-            Progress(process.pid, now_ns, strict_pids),
+            Progress(process.pid, now_ns, strict_pids, interval_ns=policy.progress_interval_ns),
         ]
     return [*sources, *list_files(wanted, now_ns, reader.read_change)]

@@ -11,6 +11,7 @@ from perimortem.beats.process_state import ProcessStateBeat
 from perimortem.beats.progress import Progress
 from perimortem.beats.source import BeatSource
 from perimortem.beats.windows.window import Window
+from perimortem.hangs.policy import WatchPolicy
 from perimortem.model.process import ProcessRef
 from perimortem.reading import ProcessReader
 
@@ -23,6 +24,7 @@ def open_observers(
     wanted: tuple[str, ...],
     now_ns: int,
     reader: ProcessReader,
+    policy: WatchPolicy,
     *,
     is_observed: bool,
 ) -> list[BeatSource]:

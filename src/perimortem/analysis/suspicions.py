@@ -1,0 +1,72 @@
+"""Waits that are probably a fault, without being one for certain. Pure.
+
+Three kinds (``model.stuck.Grade``): threads that wait for each other if locks are held by those whose
+stacks say so; threads that wait for a lock whose holder goes on; threads that nothing but Ctrl-C wakes.
+How long they have done so is for the caller to judge: only then is it suspicious.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from perimortem.analysis.liveness import find_deadlocks, find_stuck
+from perimortem.model.stuck import Grade
+from perimortem.model.wait_graph import Deadlock, WaitGraph, WaitsFor
+
+_SIGINT = 2
+
+Suspicion = tuple[Grade, Deadlock]
+
+
+def find_suspicions(graph: WaitGraph, deadlocks: Collection[Deadlock]) -> list[Suspicion]:
+    """``deadlocks``: those that are certain. A thread is in one of them at most."""
+    known = {tid for deadlock in deadlocks for tid in (*deadlock.circle, *deadlock.waiting)}
+    found: list[Suspicion] = []
+
+    def add(grade: Grade, candidates: Collection[Deadlock]) -> None:
+        for deadlock in candidates:
+            if known.isdisjoint(deadlock.circle):
+                found.append((grade, deadlock))
+        known.update(tid for _, deadlock in found for tid in (*deadlock.circle, *deadlock.waiting))
+
+    assumed = _assume_holders(graph)
+    add(Grade.ASSUMED, find_deadlocks(assumed))
+    resting = _without_interrupts(assumed)
+    add(Grade.RESTS, find_deadlocks(resting))
+    stuck = find_stuck(resting)
+    add(
+        Grade.LOCK,
+        [
+            Deadlock((thread.tid,), ())
+            for thread in assumed.threads.values()
+            if thread.tid not in stuck
+            and thread.wait is not None
+            and thread.wait.what is WaitsFor.LOCK
+            and not thread.wait.outside
+        ],
+    )
+    return found
+
+
+def _assume_holders(graph: WaitGraph) -> WaitGraph:
+    threads = {}
+    for tid, thread in graph.threads.items():
+        wait = thread.wait
+        if wait is not None and wait.assumed_holder is not None:
+            held = replace(wait, what=WaitsFor.LOCK, wakers=frozenset({wait.assumed_holder}))
+            threads[tid] = replace(thread, wait=held)
+        else:
+            threads[tid] = thread
+    return replace(graph, threads=threads)
+
+
+def _without_interrupts(graph: WaitGraph) -> WaitGraph:
+    """As if no Ctrl-C ever came to a runtime that waits for it, as Python's does."""
+    processes = {
+        pid: replace(process, caught=process.caught - {_SIGINT})
+        if process.is_interrupted_by_runtime
+        else process
+        for pid, process in graph.processes.items()
+    }
+    return replace(graph, processes=processes)

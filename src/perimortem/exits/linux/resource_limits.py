@@ -1,0 +1,50 @@
+"""Did a process end because it reached one of its limits (setrlimit(2))? Read before it is reaped."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+assert sys.platform == "linux"
+
+from perimortem.exits.signals import SIGKILL, SIGXCPU, SIGXFSZ
+from perimortem.model.fact import Fact, FactCode, derived
+from perimortem.procfs.file import read_text
+from perimortem.procfs.stat import read_stat
+
+_CPU, _FILE_SIZE = "Max cpu time", "Max file size"
+_NEAR = 0.9
+"""The kernel counts by ticks, and shows the time scaled: it may be less than the limit."""
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def find_reached_limit(pid: int, signal: int | None) -> Fact | None:
+    """For a process that ``signal`` has ended. None: no limit explains it, or it is reaped."""
+    if signal not in (SIGXCPU, SIGXFSZ, SIGKILL):
+        return None
+    limits = read_text(f"/proc/{pid}/limits")
+    if signal == SIGXFSZ:
+        size = parse_limit(limits, _FILE_SIZE, is_hard=False)
+        return None if size is None else _make("file-size", size, None)
+    most_s = parse_limit(limits, _CPU, is_hard=signal == SIGKILL)
+    if most_s is not None and signal == SIGXCPU:
+        most_s -= 1  # the kernel raises the soft limit by a second when it sends the signal
+    facts = read_stat(pid)
+    if most_s is None or facts is None:
+        return None
+    used_s = facts.cpu_ticks / _TICKS
+    return _make("cpu", most_s, round(used_s, 2)) if used_s >= _NEAR * most_s else None
+
+
+def parse_limit(limits: str, name: str, *, is_hard: bool) -> int | None:
+    """Pure. Of /proc/PID/limits: "Max cpu time  1  2  seconds"; None: there is none."""
+    for line in limits.splitlines():
+        if line.startswith(name):
+            words = line[len(name) :].split()
+            value = words[is_hard] if len(words) > 1 else ""
+            return int(value) if value.isdecimal() else None
+    return None
+
+
+def _make(limit: str, value: int, used_s: float | None) -> Fact:
+    return derived(FactCode.LIMIT_REACHED, "limits", limit=limit, value=value, used_s=used_s)
