@@ -213,7 +213,8 @@ def test_a_limit_of_processor_time(perimortem, hard, name):
     report = perimortem.report(sys.executable, "-c", BUSY.format(hard=hard))
     assert report["exit"]["signal_name"] == name
     assert (report["who"]["kind"], report["who"]["how"]) == ("kernel", "rlimit")
-    assert report["who"]["confidence"] == "derived"
+    # The time that is shown may be less than what the kernel counted: then it is probable only.
+    assert report["who"]["confidence"] in ("derived", "assumed")
     (fact,) = [fact for fact in report["evidence"] if fact["code"] == "limit-reached"]
     assert fact["fact"].endswith("its limit is 1 s (RLIMIT_CPU, ulimit -t)")
     assert "sender-unseen" not in [fact["code"] for fact in report["evidence"]]

@@ -8,13 +8,16 @@ import sys
 assert sys.platform == "linux"
 
 from perimortem.exits.signals import SIGKILL, SIGXCPU, SIGXFSZ
-from perimortem.model.fact import Fact, FactCode, derived
+from perimortem.model.fact import Fact, FactCode, Value, assumed, derived
 from perimortem.procfs.file import read_text
 from perimortem.procfs.stat import read_stat
 
 _CPU, _FILE_SIZE = "Max cpu time", "Max file size"
-_NEAR = 0.9
-"""The kernel counts by ticks, and shows the time scaled: it may be less than the limit."""
+_NEAR_S, _NEAR = 0.5, 0.9
+"""So much less than the limit, or this part of it, the shown time may be: for the limit the kernel
+counts whole ticks, which on a busy machine are more than the time that was used. Arbitrary."""
+_SURE = 0.95
+_SOURCE = "limits"
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -25,7 +28,10 @@ def find_reached_limit(pid: int, signal: int | None) -> Fact | None:
     limits = read_text(f"/proc/{pid}/limits")
     if signal == SIGXFSZ:
         size = parse_limit(limits, _FILE_SIZE, is_hard=False)
-        return None if size is None else _make("file-size", size, None)
+        if size is None:
+            return None
+        values: dict[str, Value] = {"limit": "file-size", "value": size, "used_s": None}
+        return derived(FactCode.LIMIT_REACHED, _SOURCE, **values)
     most_s = parse_limit(limits, _CPU, is_hard=signal == SIGKILL)
     if most_s is not None and signal == SIGXCPU:
         most_s -= 1  # the kernel raises the soft limit by a second when it sends the signal
@@ -33,7 +39,12 @@ def find_reached_limit(pid: int, signal: int | None) -> Fact | None:
     if most_s is None or facts is None:
         return None
     used_s = facts.cpu_ticks / _TICKS
-    return _make("cpu", most_s, round(used_s, 2)) if used_s >= _NEAR * most_s else None
+    if used_s < min(most_s - _NEAR_S, _NEAR * most_s):
+        return None
+    known = derived if used_s >= _SURE * most_s else assumed
+    return known(
+        FactCode.LIMIT_REACHED, _SOURCE, limit="cpu", value=most_s, used_s=round(used_s, 2)
+    )
 
 
 def parse_limit(limits: str, name: str, *, is_hard: bool) -> int | None:
@@ -44,7 +55,3 @@ def parse_limit(limits: str, name: str, *, is_hard: bool) -> int | None:
             value = words[is_hard] if len(words) > 1 else ""
             return int(value) if value.isdecimal() else None
     return None
-
-
-def _make(limit: str, value: int, used_s: float | None) -> Fact:
-    return derived(FactCode.LIMIT_REACHED, "limits", limit=limit, value=value, used_s=used_s)
