@@ -409,3 +409,17 @@ def test_a_process_that_is_gone(perimortem):
     assert result.returncode != 0
     assert "there is no process 4900000" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_analyze_says_what_a_running_process_waits_for(perimortem, begin):
+    process = begin(["sleep", "60"])
+    await_true(lambda: "waits for a time" in perimortem.call("waits", process.pid).stdout)
+    printed = perimortem.call("analyze", process.pid).stdout
+    assert f"running: thread {process.pid} (sleep) waits for a time" in printed
+    assert "no crash" not in printed
+
+
+def test_a_word_that_is_no_pid(perimortem):
+    result = perimortem.call("waits", "abc")
+    assert result.returncode == 2
+    assert "'abc' is not a process id (ps -e lists them)" in result.stderr

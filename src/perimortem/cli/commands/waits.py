@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from perimortem.cli.options import choose_redact, json_option, redact_option
+from perimortem.cli.options import Pid, choose_redact, json_option, redact_option
 
 EXAMPLES = """\b
 Examples:
@@ -17,7 +17,7 @@ Examples:
 @click.option("--tree", is_flag=True, help="Also all that descend from these processes.")
 @redact_option
 @json_option
-@click.argument("pids", metavar="PID...", type=click.IntRange(min=1), nargs=-1, required=True)
+@click.argument("pids", metavar="PID...", type=Pid(), nargs=-1, required=True)
 def command(pids: tuple[int, ...], *, tree: bool, no_redact: bool, as_json: bool) -> int:
     """Show what each thread waits for and who can end that, and find deadlocks.
 
