@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 static void *stay_healthy(void *unused) {
-  int heartbeat = perimortem_heartbeat("healthy", 0.3);
+  int heartbeat = perimortem_heartbeat("healthy", 0.6);
   for (;;) {
     perimortem_beat(heartbeat);
     usleep(10000);
