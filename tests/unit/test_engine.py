@@ -56,6 +56,23 @@ def test_it_recovers(rig):
     assert rig.store.recorded[-1].hangs[0].recovered_at_ns is not None
 
 
+def test_a_monitor_that_was_stopped_in_the_middle_of_a_turn_knows_it(rig):
+    """Its turn is over then, with work that is left: a sample that is due."""
+    target = rig.add()
+    rig.run_for(0.5)
+    rig.beat(target)
+
+    rig.targets.sample_at(target, rig.clock.now_ns)
+    rig.timers.call_later(rig.clock.now_ns, lambda _now_ns: rig.clock.advance(2.5))
+    rig.timers.call_later(rig.clock.now_ns, lambda _now_ns: None)
+    rig.run_for(0.05)
+    rig.step()
+    assert FactCode.DEADLINES_RESET in {fact.code for fact in target.facts}
+    rig.beat(target)
+    rig.run_for(0.5)
+    assert not target.hangs
+
+
 def test_a_monitor_that_was_absent_reports_no_recovery_and_no_second_hang(rig):
     """Stopped for 2.5 s, five times, while a hang lasts."""
     target = rig.add()

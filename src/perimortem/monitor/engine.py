@@ -86,13 +86,10 @@ class Engine:
 
     def run_once(self) -> None:
         """One wait, and what follows from it, for a short time; the rest follows from the next wait."""
-        if self._targets.has_work:
-            self._take_ready(0)
-        else:
-            due_ns = self._timers.next_due_ns()
-            now_ns = self._clock.monotonic_ns()
-            timeout_s = None if due_ns is None else max(0.0, (due_ns - now_ns) / 1e9)
-            self._take_ready(timeout_s, due_ns)
+        due_ns = self._timers.next_due_ns()
+        now_ns = self._clock.monotonic_ns()
+        timeout_s = None if due_ns is None else max(0.0, (due_ns - now_ns) / 1e9)
+        self._take_ready(0 if self._targets.has_work else timeout_s, due_ns)
         now_ns = self._clock.monotonic_ns()
         for call in self._timers.take_due(now_ns):
             call(now_ns)
