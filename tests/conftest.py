@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -210,3 +211,34 @@ def find_python(version: str) -> Path:
     if found is None:
         pytest.skip(f"there is no Python {version} on this machine")
     return Path(found).resolve()
+
+
+@pytest.fixture
+def begin(perimortem):
+    """begin(argv): the first process of a tree that has said "ready"; all of it is ended."""
+    started = []
+
+    def start(argv, **options):
+        options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, **options}
+        process = subprocess.Popen(argv, start_new_session=True, env=perimortem.env, **options)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe:
+                pipe.close()
+
+
+@pytest.fixture
+def look(perimortem):
+    def look(pid):
+        result = perimortem.call("waits", "--tree", pid, "--json")
+        assert result.returncode == 0, result.stderr
+        return json.loads(result.stdout)
+
+    return look

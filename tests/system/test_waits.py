@@ -4,7 +4,6 @@ Deadlocks are found, and none in what rests."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -13,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -175,41 +173,10 @@ ready(); os.waitpid(child, 0)
 
 
 @pytest.fixture
-def begin(perimortem):
-    """begin(argv): the first process of a tree that has said "ready"; all of it is ended."""
-    started = []
-
-    def start(argv, **options):
-        options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, **options}
-        process = subprocess.Popen(argv, start_new_session=True, env=perimortem.env, **options)
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            if pipe:
-                pipe.close()
-
-
-@pytest.fixture
 def folder():
     """With a short path: that of a socket has 107 bytes at most."""
     with tempfile.TemporaryDirectory(prefix="p") as path:
         yield Path(path)
-
-
-@pytest.fixture
-def look(perimortem):
-    def look(pid):
-        result = perimortem.call("waits", "--tree", pid, "--json")
-        assert result.returncode == 0, result.stderr
-        return json.loads(result.stdout)
-
-    return look
 
 
 def begin_script(begin, tmp_path, script):

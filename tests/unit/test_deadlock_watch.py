@@ -79,11 +79,21 @@ class Rig:
         self.clock = ManualClock(100 * SECOND_NS)
         self.looks, self.timers, self.targets = Looks(), Timers(), Watched()
         self.counts = {}
+        self.run_ns_each = SECOND_NS
+        """How long a thread runs whenever it does."""
+        self.retries = {}
+        """The waits of threads that wake again and again: what the kernel shows."""
         self.mentioned = []
 
         def activity(pid, _known):
-            return type("Activity", (), {"slices": dict(self.counts[pid])})()
+            slices = dict(self.counts[pid])
+            run_ns = {tid: count * self.run_ns_each for tid, count in slices.items()}
+            return type("Activity", (), {"slices": slices, "run_ns": run_ns})()
 
+        def retry(_pid, tid):
+            return self.retries.get(tid, b"")
+
+        monkeypatch.setattr("perimortem.beats.thread_history.read_retry", retry)
         monkeypatch.setattr("perimortem.beats.progress.read_activity", activity)
         monkeypatch.setattr("perimortem.beats.progress.describe_stuck", lambda _pid: None)
         DeadlockWatch(self, WatchPolicy(10 * SECOND_NS), self.mention).begin()
@@ -218,3 +228,51 @@ def test_a_look_without_an_answer_is_in_the_account_of_who_stood_still(rig):
     rig.looks.fail()
     assert [fact.code for fact in still.facts] == [FactCode.LOOK_FAILED]
     assert not busy.facts
+
+
+def test_who_wakes_and_waits_again_for_the_same_is_looked_at(rig):
+    rig.add(7, {7: 0, 8: 0})
+    rig.run_ns_each = SECOND_NS // 1000
+    rig.retries = {7: b"202 0x10 0x89 0x0 0x1"}
+    rig.run_for(10, runs={7, 8})
+    assert not rig.looks.asked  # at first it has to be seen to wait
+    rig.run_for(3, runs={7, 8})
+    assert rig.looks.asked == [[7]]
+
+
+def test_who_runs_much_in_between_only_works_in_small_steps(rig):
+    rig.add(7, {7: 0})
+    rig.retries = {7: b"202 0x10 0x89 0x0 0x1"}
+    rig.run_for(60, runs={7})
+    assert not rig.looks.asked
+
+
+def test_a_deadlock_lasts_although_its_threads_wake_and_wait_again(rig):
+    target = rig.add(7, {7: 0, 8: 0})
+    rig.run_ns_each = SECOND_NS // 1000
+    rig.retries = {7: b"202 0x10 0x89 0x0 0x1", 8: b"202 0x20 0x89 0x0 0x1"}
+    rig.run_for(15, runs={7, 8})
+    rig.looks.answer(proven("deadlock of 2 threads", frozenset({7, 8}), (7,)))
+    (beat,) = target.progress.heartbeats()
+    rig.retries[7] = None  # it runs at the moment of one reading
+    rig.run_for(2.5, runs={7, 8})
+    rig.retries[7] = b"202 0x10 0x89 0x0 0x1"
+    rig.run_for(40, runs={7, 8})
+    rig.looks.answer(proven("deadlock of 2 threads", frozenset({7, 8}), (7,)))
+    assert target.progress.deadlock is not None
+    assert target.progress.heartbeats() == (beat,)
+    rig.retries = {}
+    rig.run_for(2.5, runs={7, 8})
+    assert target.progress.deadlock is None
+
+
+def test_who_has_run_since_the_last_look_is_looked_at_again_soon(rig):
+    rig.add(7, {7: 0, 8: 0})
+    for _ in range(60):
+        rig.run_for(2.5, runs={8})
+        if rig.looks.is_busy:
+            rig.looks.answer()
+    count = len(rig.looks.asked)
+    rig.run_for(2.5, runs={7, 8})
+    rig.run_for(30, runs={8})
+    assert len(rig.looks.asked) == count + 1

@@ -25,6 +25,7 @@ CHOOSERS = {
     "collector/__init__.py",
     "dumping/__init__.py",
     "examine/__init__.py",
+    "examine/runtimes/__init__.py",
     "dumping/write.py",
     "exits/sources.py",
     "monitor/platform/__init__.py",
@@ -54,7 +55,7 @@ DIFFERENCES = {
         (
             f"Activity.{name}"
             for name in (
-                "context_switches", "cpu_100ns", "io_operations", "run_ns",
+                "context_switches", "cpu_100ns", "io_operations",
             )
         ),
         _COUNTERS,

@@ -133,7 +133,7 @@ def _may_be_interrupted(graph: WaitGraph, thread: GraphThread, wait: Wait) -> bo
 
 
 def is_same(first: WaitGraph, second: WaitGraph, tids: Iterable[int]) -> bool:
-    """These threads wait in both for the same, and did not run in between."""
+    """These threads wait in both for the same, and did not run in between, but to wait again."""
     return all(
         tid in first.threads
         and tid in second.threads
@@ -143,7 +143,8 @@ def is_same(first: WaitGraph, second: WaitGraph, tids: Iterable[int]) -> bool:
 
 
 def _state(thread: GraphThread) -> tuple[object, ...]:
-    return (thread.pid, thread.wait, thread.slices)
+    retries = thread.wait is not None and thread.wait.retries
+    return (thread.pid, thread.wait, None if retries else thread.slices)
 
 
 def _wakers(thread: GraphThread) -> frozenset[int]:

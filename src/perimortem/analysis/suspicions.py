@@ -7,6 +7,7 @@ How long they have done so is for the caller to judge: only then is it suspiciou
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import replace
 
@@ -35,18 +36,19 @@ def find_suspicions(graph: WaitGraph, deadlocks: Collection[Deadlock]) -> list[S
     resting = _without_interrupts(assumed)
     add(Grade.RESTS, find_deadlocks(resting))
     stuck = find_stuck(resting)
-    add(
-        Grade.LOCK,
-        [
-            Deadlock((thread.tid,), ())
-            for thread in assumed.threads.values()
-            if thread.tid not in stuck
-            and thread.wait is not None
-            and thread.wait.what is WaitsFor.LOCK
-            and not thread.wait.outside
-        ],
-    )
+    add(Grade.LOCK, _find_held(assumed, stuck))
     return found
+
+
+def _find_held(graph: WaitGraph, stuck: Collection[int]) -> list[Deadlock]:
+    """One of those that wait for a lock, with the others that wait for the same one."""
+    waiting: dict[str, list[int]] = defaultdict(list)
+    for thread in graph.threads.values():
+        wait = thread.wait
+        if wait is None or wait.what is not WaitsFor.LOCK or wait.outside or thread.tid in stuck:
+            continue
+        waiting[wait.text].append(thread.tid)
+    return [Deadlock((tids[0],), tuple(tids[1:])) for tids in waiting.values()]
 
 
 def _assume_holders(graph: WaitGraph) -> WaitGraph:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from perimortem.beats.thread_history import ThreadHistory
 from perimortem.model.recording import Event, Heartbeat
 from perimortem.model.stuck import StuckThreads
 from perimortem.proc import Activity, describe_stuck, read_activity
@@ -47,11 +48,10 @@ class Progress:
         self._disregard_until_ns = 0
         self._interval_ns = 0 if tree_pids else interval_ns
         self._read_due_ns = now_ns + self._interval_ns
-        self._still_since_ns: dict[int, int] = {}
-        """When each thread ran last, as far as was seen."""
-        self._seen: tuple[Activity | None, ...] = ()
+        self.threads = ThreadHistory()
+        self._seen: dict[int, Activity | None] = {}
         self._seen = self._read()
-        self._note_threads(now_ns, {})
+        self.threads.note(self._seen.items(), now_ns)
 
     def heartbeats(self) -> tuple[Heartbeat, ...]:
         """For a process that waits for something outside it makes no finding either way."""
@@ -66,11 +66,11 @@ class Progress:
         if now_ns < self._read_due_ns and not (self._stuck or self.deadlock):
             return
         self._read_due_ns = now_ns + self._interval_ns
-        before = self._count_slices()
         seen = self._read()
         self._has_moved = seen != self._seen and now_ns >= self._disregard_until_ns
         self._seen = seen
-        self._note_threads(now_ns, before)
+        # While we hold it, that it runs is our doing.
+        self.threads.note(seen.items(), now_ns, is_ours=now_ns < self._disregard_until_ns)
         if self._has_moved:
             self._stuck = None
         elif self._tree_pids:
@@ -91,35 +91,19 @@ class Progress:
     def close(self) -> None:
         return
 
-    def list_still(self, now_ns: int, least_ns: int) -> set[int]:
-        """The threads (tids) that have not run for so long."""
-        return {tid for tid, at_ns in self._still_since_ns.items() if now_ns - at_ns >= least_ns}
-
-    def is_still(self, now_ns: int, least_ns: int) -> bool:
-        """No thread has run for so long."""
-        return all(now_ns - at_ns >= least_ns for at_ns in self._still_since_ns.values())
-
     def note_deadlock(self, found: StuckThreads | None, now_ns: int) -> None:
         """Nothing will wake these threads; None: they have moved after all."""
-        self.deadlock = found
+        known, self.deadlock = self.deadlock, found
         if found is None:
             self._beat_ns = now_ns
             return
-        since = [at_ns for tid, at_ns in self._still_since_ns.items() if tid in found.tids]
-        self._beat_ns = max(since, default=now_ns)
+        if known is not None and known.tids == found.tids:
+            return
+        since_ns = self.threads.waits_since_ns(found.tids)
+        self._beat_ns = now_ns if since_ns is None else since_ns
 
-    def _read(self) -> tuple[Activity | None, ...]:
+    def _read(self) -> dict[int, Activity | None]:
+        """By pid."""
         pids = self._tree_pids() if self._tree_pids else [self._pid]
-        known = self._count_slices()
-        return tuple(read_activity(pid, known) for pid in pids)
-
-    def _count_slices(self) -> dict[int, int]:
-        return {t: n for activity in self._seen if activity for t, n in activity.slices.items()}
-
-    def _note_threads(self, now_ns: int, before: dict[int, int]) -> None:
-        is_ours = now_ns < self._disregard_until_ns  # we held it: that it ran is our doing
-        known = self._still_since_ns
-        self._still_since_ns = {
-            tid: known[tid] if tid in known and (is_ours or before.get(tid) == count) else now_ns
-            for tid, count in self._count_slices().items()
-        }
+        known = self.threads.slices
+        return {pid: read_activity(pid, known) for pid in pids}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from perimortem.analysis.liveness import find_deadlocks, is_same
 from perimortem.analysis.suspicions import Suspicion, find_suspicions
-from perimortem.examine import add_python_locks, add_python_places
+from perimortem.examine.runtimes import add_runtime_locks, add_runtime_places
 from perimortem.model.wait_graph import Deadlock, WaitGraph
 from perimortem.waiting import collect_graph
 
@@ -38,10 +38,10 @@ def examine_waits(pids: Iterable[int]) -> ExaminedWaits:
     sure = [deadlock for deadlock in found if deadlock in deadlocks and is_confirmed(deadlock)]
     unsure = [one for one in suspected if one in suspicions and is_confirmed(one[1])]
     stuck = {tid for deadlock in (*sure, *(one for _, one in unsure)) for tid in deadlock.circle}
-    return ExaminedWaits(add_python_places(second, stuck), tuple(sure), tuple(unsure))
+    return ExaminedWaits(add_runtime_places(second, stuck), tuple(sure), tuple(unsure))
 
 
 def _look(pids: Iterable[int]) -> tuple[WaitGraph, list[Deadlock], list[Suspicion]]:
-    graph = add_python_locks(collect_graph(pids))
+    graph = add_runtime_locks(collect_graph(pids))
     deadlocks = find_deadlocks(graph)
     return graph, deadlocks, find_suspicions(graph, deadlocks)

@@ -56,6 +56,8 @@ class Wait:
     empty if nothing can."""
     ends_by_death: bool = False
     """The end of their process is enough."""
+    retries: bool = False
+    """It wakes by itself, and waits again: that the thread has run is no sign that it goes on."""
     assumed_holder: int | None = None
     """The thread that holds the lock, as far as its stack shows: it may have released it."""
 

@@ -1,7 +1,7 @@
 """Has any thread of the watched processes stopped for ever? Then its process is hung.
 
-A look begins when a thread has not run for the threshold, even if others have. What rests is looked
-at again more and more seldom: only others can have changed what it waits for.
+A look begins when a thread has waited for the threshold, even if others have run. What has not run since
+the last look is looked at again more and more seldom: only others can have changed what it waits for.
 """
 
 from __future__ import annotations
@@ -36,8 +36,11 @@ class DeadlockWatch:
         self._policy = policy
         self._mention = mention
         self._threshold_ns = policy.progress_threshold_ns
-        self._looked_at: frozenset[tuple[int, bool]] = frozenset()
-        """The threads that were still at the last look; True: even for as long as is suspicious."""
+        self._known: set[tuple[int, bool]] = set()
+        """The threads that waited at one of the looks; True: even for as long as is suspicious."""
+        self._unchanged: set[tuple[int, bool]] = set()
+        """Those that waited at the last look, and ever since."""
+        self._looked_ns = 0
         self._again_ns = 0
         self._pause_ns = _AGAIN_LEAST_NS
         self._timers = base.timers
@@ -50,22 +53,35 @@ class DeadlockWatch:
         self._timers.call_every(self._policy.progress_interval_ns, now_ns, self._go_round)
 
     def _go_round(self, now_ns: int) -> None:
-        still: set[tuple[int, bool]] = set()
+        waiting: set[tuple[int, bool]] = set()
+        alive: set[int] = set()
         for target, progress in self._list_watched():
-            found = progress.list_still(now_ns, self._threshold_ns)
+            alive.update(progress.threads.slices)
+            found = progress.threads.list_waiting(now_ns, self._threshold_ns)
             if progress.deadlock is not None and not found & progress.deadlock.tids:
                 progress.note_deadlock(None, now_ns)
                 self._targets.sample_at(target, now_ns)
-            still.update((tid, False) for tid in found)
+            waiting.update((tid, False) for tid in found)
             if self._policy.quiet_after_ns:
-                quiet = progress.list_still(now_ns, self._policy.quiet_after_ns)
-                still.update((tid, True) for tid in quiet & found)
-        has_new = not still <= self._looked_at
-        if not still or self._looks.is_busy or not (has_new or now_ns >= self._again_ns):
-            return
-        self._pause_ns = _AGAIN_LEAST_NS if has_new else min(2 * self._pause_ns, _AGAIN_MOST_NS)
-        self._again_ns = now_ns + self._pause_ns
-        self._looked_at = frozenset(still)
+                quiet = progress.threads.list_waiting(now_ns, self._policy.quiet_after_ns)
+                waiting.update((tid, True) for tid in quiet & found)
+        self._known = {one for one in self._known if one[0] in alive}
+        self._unchanged &= waiting
+        if waiting and not self._looks.is_busy and self._is_due(waiting, now_ns):
+            self._look(waiting, now_ns)
+
+    def _is_due(self, waiting: set[tuple[int, bool]], now_ns: int) -> bool:
+        if not waiting <= self._known:
+            return True
+        has_changed = not waiting <= self._unchanged
+        return now_ns >= (self._looked_ns + _AGAIN_LEAST_NS if has_changed else self._again_ns)
+
+    def _look(self, waiting: set[tuple[int, bool]], now_ns: int) -> None:
+        has_changed = not waiting <= self._unchanged
+        self._pause_ns = _AGAIN_LEAST_NS if has_changed else min(2 * self._pause_ns, _AGAIN_MOST_NS)
+        self._looked_ns, self._again_ns = now_ns, now_ns + self._pause_ns
+        self._known |= waiting
+        self._unchanged = set(waiting)
         pids = [target.pid for target, _ in self._list_watched()][:_PROCESSES_MAX]
         self._looks.begin(pids, self._take)
 
@@ -80,7 +96,7 @@ class DeadlockWatch:
             if held is None:
                 continue
             target, progress = held
-            if not progress.list_still(now_ns, self._threshold_ns) & stuck.tids:
+            if not progress.threads.list_waiting(now_ns, self._threshold_ns) & stuck.tids:
                 continue
             if stuck.grade is Grade.PROVEN:
                 progress.note_deadlock(stuck, now_ns)
@@ -97,9 +113,9 @@ class DeadlockWatch:
         if stuck.grade is Grade.ASSUMED:
             after_ns = 0  # how long it lasts makes it no more suspicious
         elif stuck.grade is Grade.LOCK:
-            if not progress.list_still(now_ns, after_ns) >= stuck.tids:
+            if not progress.threads.list_waiting(now_ns, after_ns) >= stuck.tids:
                 return
-        elif not all(other.is_still(now_ns, after_ns) for _, other in self._list_watched()):
+        elif not all(other.threads.is_still(now_ns, after_ns) for _, other in self._list_watched()):
             return
         if len(self._mentioned) < _MENTIONED_MAX:
             self._mentioned.add(stuck.tids)
@@ -114,7 +130,7 @@ class DeadlockWatch:
         self._has_failed = True
         now_ns = self._clock.monotonic_ns()
         for target, progress in self._list_watched():
-            if progress.list_still(now_ns, self._threshold_ns):
+            if progress.threads.list_waiting(now_ns, self._threshold_ns):
                 target.note(derived(FactCode.LOOK_FAILED, _SOURCE, after_s=PATIENCE_S))
 
     def _list_watched(self) -> list[tuple[Target, Progress]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 if sys.platform == "win32":
-    from perimortem.proc.windows.activity import Activity, read_activity
+    from perimortem.proc.windows.activity import Activity, read_activity, read_retry
     from perimortem.proc.windows.callers import guess_caller
     from perimortem.proc.windows.children import find_newest_pid, list_children
     from perimortem.proc.windows.container import find_container
@@ -39,7 +39,7 @@ if sys.platform == "win32":
     from perimortem.proc.windows.unit import has_units, list_unit_processes
     from perimortem.proc.windows.waits import describe_stuck, is_waiting_for_child
 else:
-    from perimortem.proc.linux.activity import Activity, read_activity
+    from perimortem.proc.linux.activity import Activity, read_activity, read_retry
     from perimortem.proc.linux.callers import guess_caller
     from perimortem.proc.linux.children import find_newest_pid, list_children
     from perimortem.proc.linux.container import find_container
@@ -92,6 +92,7 @@ __all__ = [
     "maps_file",
     "own_uid",
     "read_activity",
+    "read_retry",
     "read_stat",
     "read_tracer",
     "read_variables",

@@ -78,9 +78,10 @@ def describe_suspicion(graph: WaitGraph, grade: Grade, deadlock: Deadlock) -> st
     wait = threads[0].wait
     assert wait is not None
     holder = graph.threads.get(wait.assumed_holder or next(iter(wait.wakers)))
-    if holder is None:
-        return said
-    return f"{said}, which " + (f"waits for {holder.wait.text}" if holder.wait else "runs")
+    if holder is not None:
+        said += ", which " + (f"waits for {holder.wait.text}" if holder.wait else "runs")
+    more = len(deadlock.waiting)
+    return said + (f"; {more} more wait{'s' * (more == 1)} for it" if more else "")
 
 
 def _describe_waits(graph: WaitGraph, threads: list[GraphThread]) -> str:
@@ -148,7 +149,8 @@ def render_waits_text(document: documents.Waits) -> str:
         lines.append("")
     for process in document.processes:
         lines.append(f"{process.name}[{process.pid}]")
-        lines += [f"  {_describe(thread)}" for thread in process.threads[:_SHOWN]]
+        stuck_first = sorted(process.threads, key=lambda thread: not thread.stuck)
+        lines += [f"  {_describe(thread)}" for thread in stuck_first[:_SHOWN]]
         more = len(process.threads) - _SHOWN
         if more > 0:
             lines.append(f"  and {more} more threads: --json lists all")

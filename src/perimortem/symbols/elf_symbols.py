@@ -89,17 +89,23 @@ def read_elf_variables(image: ElfImage) -> SymbolTable:
 
 def find_elf_symbol(image: ElfImage, section_name: str, name: str) -> int | None:
     """The address of one symbol, of any type, by name."""
+    found = find_elf_object(image, section_name, name)
+    return found[0] if found is not None else None
+
+
+def find_elf_object(image: ElfImage, section_name: str, name: str) -> tuple[int, int] | None:
+    """The same with its size in bytes."""
     section = image.find_section(section_name)
     data = image.read_section(section_name)
     if section is None or not data or not 0 <= section.link < len(image.sections):
         return None
     strings = image.read_section_at(section.link)
     wanted = name.encode()
-    for name_at, _, _, index, value, _ in _SYMBOL.iter_unpack(
+    for name_at, _, _, index, value, size in _SYMBOL.iter_unpack(
         data[: len(data) // _SYMBOL.size * _SYMBOL.size]
     ):
         if index and value and strings.startswith(wanted, name_at):
             end = name_at + len(wanted)
             if strings[end : end + 1] in (b"\0", b"@"):
-                return int(value)
+                return int(value), int(size)
     return None

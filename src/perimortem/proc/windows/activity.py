@@ -25,6 +25,11 @@ class Activity:
         """By thread (tid): not counted here."""
         return {}
 
+    @property
+    def run_ns(self) -> dict[int, int]:
+        """Likewise."""
+        return {}
+
 
 def read_activity(pid: int, known: Mapping[int, int] = MappingProxyType({})) -> Activity | None:
     """CPU time, context switches of every thread, and I/O; None if it is gone.
@@ -39,3 +44,9 @@ def read_activity(pid: int, known: Mapping[int, int] = MappingProxyType({})) -> 
         context_switches=sum(thread.context_switches for thread in entry.threads),
         io_operations=entry.io_operations,
     )
+
+
+def read_retry(pid: int, tid: int) -> bytes | None:
+    """The wait of a thread that waits again and again: not known here."""
+    del pid, tid
+    return b""

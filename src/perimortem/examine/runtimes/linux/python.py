@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 assert sys.platform == "linux"
 
+from perimortem.examine.runtimes.linux.live_memory import LiveMemory, local_tids
 from perimortem.model.snapshot import ReadMemory, Registers, Thread
 from perimortem.model.wait_graph import GraphThread, Wait, WaitGraph, WaitsFor
-from perimortem.procfs.file import read_file, read_record
-from perimortem.procfs.status import read_status
+from perimortem.procfs.file import read_record
 
 if TYPE_CHECKING:
     from perimortem.analysis.python_locks import PythonLock
@@ -54,11 +54,10 @@ def add_python_places(graph: WaitGraph, tids: Iterable[int]) -> WaitGraph:
     wanted = set(tids)
     threads = dict(graph.threads)
     for pid in {threads[tid].pid for tid in wanted}:
-        if not _is_python(read_file(f"/proc/{pid}/maps")):
-            continue
         try:
-            found = read_live(pid)
-        except NoPythonFrames:
+            with LiveMemory(pid) as memory:
+                found = read_live(pid) if is_python(memory) else []
+        except (OSError, NoPythonFrames):
             continue
         for python in found:
             if python.tid in wanted and python.frames:
@@ -98,43 +97,32 @@ def _read_locks(graph: WaitGraph, pid: int, waiting: set[int]) -> dict[int, Pyth
     """By waiting thread (tid)."""
     # The monitor loads this module, and leaves the work to a child.
     from perimortem.analysis.python_locks import find_python_locks
-    from perimortem.binary.proc_maps import parse_maps
 
     tids = [thread.tid for thread in graph.threads.values() if thread.pid == pid]
-    maps = read_file(f"/proc/{pid}/maps")
-    if not _IS_SUPPORTED or len(tids) > _THREADS_MAX or not _is_python(maps):
+    if not _IS_SUPPORTED or len(tids) > _THREADS_MAX:
         return {}
     try:
-        memory = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+        with LiveMemory(pid) as memory:
+            if not is_python(memory):
+                return {}
+            numbers = local_tids(pid, tids)
+            stopped = [
+                thread
+                for number, tid in numbers.items()
+                if (thread := _read_thread(pid, tid, number, waits=tid in waiting)) is not None
+            ]
+            identify = partial(_identify, memory.read, numbers.keys())
+            found = find_python_locks(stopped, memory.regions, memory.read, identify)
     except OSError:
         return {}
-    try:
-        numbers = {_read_number(pid, tid): tid for tid in tids}
-        read = partial(_read_memory, memory)
-        stopped = [
-            thread
-            for number, tid in numbers.items()
-            if (thread := _read_thread(pid, tid, number, waits=tid in waiting)) is not None
-        ]
-        found = find_python_locks(
-            stopped, parse_maps(maps), read, partial(_identify, read, numbers.keys())
-        )
-    finally:
-        os.close(memory)
     return {
         numbers[number]: replace(lock, owner_tid=numbers.get(lock.owner_tid or 0))
         for number, lock in found.items()
     }
 
 
-def _is_python(maps: bytes) -> bool:
-    return b"python" in maps
-
-
-def _read_number(pid: int, tid: int) -> int:
-    """What the process itself calls it: in its own pid namespace."""
-    status = read_status(pid, tid)
-    return status.numbers[-1] if status is not None and status.numbers else tid
+def is_python(memory: LiveMemory) -> bool:
+    return any("python" in region.path for region in memory.regions)
 
 
 def _read_thread(pid: int, tid: int, number: int, *, waits: bool) -> Thread | None:
@@ -154,11 +142,3 @@ def _identify(read: ReadMemory, numbers: Iterable[int], identity: int) -> int | 
     tid = int.from_bytes(read(identity + _TID_AT, 4), "little")
     is_thread = head == identity.to_bytes(8, "little")
     return tid if is_thread and tid in numbers else None
-
-
-def _read_memory(memory: int, address: int, size: int) -> bytes:
-    """Fewer bytes if it cannot be read."""
-    try:
-        return os.pread(memory, size, address)
-    except (OSError, OverflowError):
-        return b""

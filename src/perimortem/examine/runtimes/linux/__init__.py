@@ -1,0 +1,1 @@
+"""What runtimes know of waits, on Linux."""

@@ -1,0 +1,189 @@
+"""Locks that only the runtime of a language knows: Java's monitors, Python's GIL."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+
+import pytest
+from conftest import await_true, find_python
+
+pytestmark = pytest.mark.system
+
+JAVA = """
+import java.util.concurrent.CyclicBarrier;
+
+public class Locks {
+    static final Object A = new Object(), B = new Object();
+    static int count;
+
+    public static void main(String[] arguments) throws Exception {
+        CyclicBarrier both = new CyclicBarrier(2);
+        if (arguments[0].equals("circle")) {
+            new Thread(() -> cross(A, B, both), "left").start();
+            new Thread(() -> cross(B, A, both), "right").start();
+        } else {
+            for (int i = 0; i < 4; i++) new Thread(Locks::contend, "worker").start();
+        }
+        System.out.println("ready");
+        while (true) Thread.sleep(20);
+    }
+
+    static void cross(Object first, Object second, CyclicBarrier both) {
+        synchronized (first) {
+            try { both.await(); } catch (Exception e) { System.exit(8); }
+            synchronized (second) { System.exit(9); }
+        }
+    }
+
+    static void contend() {
+        while (true) {
+            synchronized (A) { count++; }
+            synchronized (B) { count++; }
+            synchronized (A) { synchronized (B) { count++; } }
+        }
+    }
+}
+"""
+ENGINE = """
+#include <pthread.h>
+#include <unistd.h>
+static pthread_mutex_t engine = PTHREAD_MUTEX_INITIALIZER;
+void run(void (*call)(void)) {
+    pthread_mutex_lock(&engine);
+    usleep(300000);
+    call();
+    pthread_mutex_unlock(&engine);
+}
+void query(void) { pthread_mutex_lock(&engine); pthread_mutex_unlock(&engine); }
+void rest(void) { sleep(15); }
+"""
+# A mutex of C is held by who waits for the GIL, and the GIL by who waits for that mutex.
+GIL = """
+import ctypes, sys, threading, time
+free, held = ctypes.CDLL(sys.argv[1]), ctypes.PyDLL(sys.argv[1])
+call = ctypes.CFUNCTYPE(None)(lambda: None)
+threading.Thread(target=free.run, args=(call,)).start()
+time.sleep(0.1)
+print("ready", flush=True)
+held.query()
+"""
+GIL_KEPT = """
+import ctypes, os, sys, threading, time
+held = ctypes.PyDLL(sys.argv[1])
+def work():
+    while True:
+        time.sleep(0.01)
+threading.Thread(target=work).start()
+time.sleep(0.1)
+print("ready", flush=True)
+held.rest()
+os._exit(0)
+"""
+GIL_BUSY = """
+import threading
+def work():
+    count = 0
+    while True:
+        count += 1
+for _ in range(4):
+    threading.Thread(target=work).start()
+print("ready", flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def java(tmp_path_factory):
+    if shutil.which("javac") is None or shutil.which("java") is None:
+        pytest.skip("no JDK is installed, which is the only one that makes and runs such programs")
+    folder = tmp_path_factory.mktemp("java")
+    (folder / "Locks.java").write_text(JAVA)
+    subprocess.run(["javac", "-d", folder, folder / "Locks.java"], check=True, timeout=100)
+    return lambda kind: ["java", "-Xmx64m", "-cp", str(folder), "Locks", kind]
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("engine")
+    (folder / "engine.c").write_text(ENGINE)
+    library = folder / "libengine.so"
+    command = ["cc", "-shared", "-fPIC", "-pthread", "-o", library, folder / "engine.c"]
+    subprocess.run(command, check=True)
+    return library
+
+
+def find_places(document, tids):
+    threads = [thread for process in document["processes"] for thread in process["threads"]]
+    return [thread for thread in threads if thread["tid"] in tids]
+
+
+def test_two_monitors_beside_a_thread_that_works(begin, look, java):
+    process = begin(java("circle"))
+    assert process.stdout.readline() == b"ready\n"
+    await_true(lambda: look(process.pid)["deadlocks"], 30)
+    document = look(process.pid)
+    (deadlock,) = document["deadlocks"]
+    stuck = find_places(document, deadlock["circle"])
+    assert sorted(thread["name"] for thread in stuck) == ["left", "right"]
+    assert "waits for Java monitor 0x" in " waits for " + stuck[0]["text"]
+    assert stuck[0]["wakers"] == [stuck[1]["tid"]]
+
+
+def test_monitors_that_are_passed_on(begin, look, java):
+    """Thousands of times a second."""
+    process = begin(java("contend"))
+    assert process.stdout.readline() == b"ready\n"
+    for _ in range(10):
+        assert look(process.pid)["deadlocks"] == []
+
+
+def test_run_reports_a_deadlock_of_java(perimortem, java):
+    """Its threads wake once a second, and wait again."""
+    report = perimortem.report(
+        *java("circle"), options=("--threshold", "3", "--on-hang", "kill", "--no-stacks")
+    )
+    (hang,) = report["hangs"]
+    assert "deadlock of 2 threads of java[" in hang["state"]
+    assert "Java monitor" in hang["state"]
+    assert report["_status"] == 124
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
+def test_the_gil_against_a_mutex(begin, look, engine, version):
+    process = begin([find_python(version), "-c", GIL, engine])
+    assert process.stdout.readline() == b"ready\n"
+    await_true(lambda: look(process.pid)["deadlocks"], 30)
+    document = look(process.pid)
+    (deadlock,) = document["deadlocks"]
+    stuck = find_places(document, deadlock["circle"])
+    assert sorted(thread["text"][:5] for thread in stuck) == ["Pytho", "lock "]
+    assert f"held by {process.pid} " in json.dumps(document)
+
+
+def test_run_reports_the_gil_against_a_mutex(perimortem, engine):
+    """A thread that waits for the GIL wakes 200 times a second."""
+    report = perimortem.report(
+        find_python("3.11"), "-c", GIL, engine,
+        options=("--threshold", "3", "--on-hang", "kill", "--no-stacks"),
+    )  # fmt: skip
+    (hang,) = report["hangs"]
+    assert "Python's GIL" in hang["state"]
+    assert report["_status"] == 124
+
+
+def test_the_gil_is_kept_by_a_call_that_does_not_end(perimortem, engine):
+    options = ("--threshold", "3", "--quiet-after", "4", "--no-stacks")
+    result = perimortem.call("run", *options, "--", find_python("3.11"), "-c", GIL_KEPT, engine)
+    assert "waits in work (<string>:6) for Python's GIL, held by" in result.stderr, result.stderr
+    assert "which waits for a time" in result.stderr
+
+
+def test_the_gil_is_passed_on(begin, look):
+    process = begin([find_python("3.11"), "-c", GIL_BUSY])
+    assert process.stdout.readline() == b"ready\n"
+    for _ in range(5):
+        document = look(process.pid)
+        assert (document["deadlocks"], document["suspected"]) == ([], [])
+        time.sleep(0.1)
