@@ -30,13 +30,13 @@ reports and examinations are described by [report.schema.json](../report.schema.
 SECTIONS = {
     "Watch": ("run", "run_async", "RunResult", "watch"),
     "Dump": ("dump", "open_dump", "Dump"),
-    "Examine and explain": ("stacks", "analyze", "waits", "explain"),
+    "Examine and explain": ("stacks", "analyze", "tree_stacks", "waits", "explain"),
     "Look up": (
         "incident",
         "incidents",
     ),
     "In your own program": ("attach", "AgentSession", "spawn_and_attach", "Guard"),
-    "Documents": ("Report", "Examination", "Waits"),
+    "Documents": ("Report", "Examination", "TreeStacks", "Waits"),
     "Errors": ("PerimortemError",),
     "Version": ("__version__",),
 }

@@ -2,7 +2,7 @@
 
 The library watches, dumps and explains processes: :func:`run`, :func:`run_async`, :func:`watch`,
 :func:`dump`, :func:`open_dump`, :func:`stacks`, :func:`analyze`, :func:`incident`,
-:func:`incidents`, :func:`explain`, :func:`waits`. Inside your program:
+:func:`incidents`, :func:`explain`, :func:`waits`, :func:`tree_stacks`. Inside your program:
 ``with perimortem.attach("worker") as hb: hb.beat()``, or ``perimortem.spawn_and_attach()`` to have its
 crashes dumped.
 
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from perimortem.api.examining import analyze, stacks
     from perimortem.api.explaining import explain
     from perimortem.api.incidents import incident, incidents
+    from perimortem.api.tree_stacks import tree_stacks
     from perimortem.api.waiting import waits
     from perimortem.api.watching import RunResult, run, run_async, watch
     from perimortem.documents.examination import Examination
     from perimortem.documents.report import Report
+    from perimortem.documents.tree_stacks import TreeStacks
     from perimortem.documents.waits import Waits
     from perimortem.errors import PerimortemError
 
@@ -43,6 +45,7 @@ _PLACES = {
     "stacks": "api.examining",
     "incident": "api.incidents",
     "incidents": "api.incidents",
+    "tree_stacks": "api.tree_stacks",
     "waits": "api.waiting",
     "RunResult": "api.watching",
     "run": "api.watching",
@@ -50,6 +53,7 @@ _PLACES = {
     "watch": "api.watching",
     "Examination": "documents.examination",
     "Report": "documents.report",
+    "TreeStacks": "documents.tree_stacks",
     "Waits": "documents.waits",
     "PerimortemError": "errors",
 }
@@ -63,6 +67,7 @@ __all__ = [
     "PerimortemError",
     "Report",
     "RunResult",
+    "TreeStacks",
     "Waits",
     "__version__",
     "analyze",
@@ -76,6 +81,7 @@ __all__ = [
     "run_async",
     "spawn_and_attach",
     "stacks",
+    "tree_stacks",
     "waits",
     "watch",
 ]

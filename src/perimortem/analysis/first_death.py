@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from perimortem.exits.decode import describe_exit_shortly
+from perimortem.model.labels import find_rank
 from perimortem.model.tree import FirstDeath, Followers, TreeProcess
 from perimortem.model.verdict import Verdict
 
@@ -85,7 +86,7 @@ def _find_answered_failure(
     command: TreeProcess, cascade: list[TreeProcess], ended: dict[int, int]
 ) -> TreeProcess | None:
     """Down from the command: the child whose failure its parent reacted to; or one rank among ranks."""
-    ranks = [p for p in cascade if dict(p.labels).get("RANK")]
+    ranks = [p for p in cascade if find_rank(dict(p.labels))]
     failed_ranks = [p for p in ranks if p.verdict is Verdict.FAILED_EXIT]
     if len(ranks) > 1 and failed_ranks:
         return failed_ranks[0]

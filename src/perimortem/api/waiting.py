@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from perimortem.api.descendants import list_descendants
+
 if TYPE_CHECKING:
     from perimortem.documents.waits import Waits
 
@@ -23,14 +25,5 @@ def waits(*pids: int, tree: bool = False) -> Waits:
 
     for pid in pids:
         find_process(pid)
-    found = examine_waits(_with_descendants(pids) if tree else pids)
+    found = examine_waits(list_descendants(pids) if tree else pids)
     return render_waits(found.graph, found.deadlocks, found.suspicions)
-
-
-def _with_descendants(pids: tuple[int, ...]) -> list[int]:
-    from perimortem.proc import list_children
-
-    found = list(pids)
-    for pid in found:
-        found += [child for _, child in list_children([pid]) if child not in found]
-    return found

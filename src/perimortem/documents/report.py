@@ -85,7 +85,7 @@ class TargetProcess(Document, frozen=True):
     executable: str | None
     command_line: list[str]
     labels: dict[str, str]
-    """RANK, LOCAL_RANK, PYTEST_XDIST_WORKER, as far as its environment has them."""
+    """RANK, LOCAL_RANK, SLURM_JOB_ID, POD_NAME and the like, as far as its environment has them."""
 
 
 class Crash(Document, frozen=True):

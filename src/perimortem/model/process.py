@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+_TITLE_MAX = 60
 
 
 @dataclass(frozen=True)
@@ -26,3 +29,13 @@ class ProcessInfo:
     command_line: tuple[str, ...]
     started_at_ns: int
     """Wall clock, nanoseconds since the epoch."""
+
+
+def find_title(command_line: Sequence[str]) -> str:
+    """What a process has written in the place of its command line (setproctitle): "postgres: walwriter".
+
+    Empty if it looks like a command line: several arguments, or one without a space, or a path."""
+    command_line = [argument for argument in command_line if argument]
+    if len(command_line) != 1 or " " not in command_line[0] or command_line[0].startswith("/"):
+        return ""
+    return command_line[0].strip()[:_TITLE_MAX]

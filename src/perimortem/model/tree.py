@@ -24,7 +24,7 @@ class TreeProcess:
     """None while it runs."""
     where: Where | None
     labels: tuple[tuple[str, str], ...]
-    """RANK, LOCAL_RANK, a pytest worker's id and its test, if they were found."""
+    """Of ``model.labels``, and the test of a pytest worker, if they were found."""
     number: int | None
     """Its incident in the store, if it has one."""
     ended_ns: int | None = None

@@ -8,6 +8,7 @@ from contextlib import suppress
 from perimortem.errors import PerimortemError
 from perimortem.exits.sources import open_exit_watch
 from perimortem.hangs.target import TargetWatch
+from perimortem.model.labels import LABELS
 from perimortem.model.process import ProcessRef
 from perimortem.monitor.base import Base
 from perimortem.monitor.discovery import Discovery
@@ -38,8 +39,9 @@ def attach(
 
     Raises ProcessGone or AccessDenied if it cannot be held."""
     now_ns = base.clock.monotonic_ns()
+    met = base.reader.meet(process, LABELS)
     return Target(
-        base.reader.collect_process_info(process),
+        met.info,
         open_exit_watch(process, is_child=False),
         RecorderLink(settings.run_dir, process),
         TargetWatch(settings.policy, now_ns),
@@ -47,6 +49,7 @@ def attach(
         sources=open_observers(
             process, beat_from, now_ns, base.reader, settings.policy, is_observed=is_observed
         ),
+        labels=met.variables,
         owner_pid=owner_pid,
     )
 

@@ -7,6 +7,7 @@ import os
 from perimortem.exits.sources import open_exit_watch
 from perimortem.hangs.target import TargetWatch
 from perimortem.model.fact import FactCode, observed
+from perimortem.model.labels import select_labels
 from perimortem.model.process import ProcessInfo, ProcessRef
 from perimortem.monitor.base import Base
 from perimortem.monitor.platform import Command
@@ -43,6 +44,7 @@ def open_command_target(
         sources=command.heartbeats.begin(process, now_ns, tree.pids, base.reader),
         parent_pid=os.getpid(),
         has_crash_handler=has_crash_handler,
+        labels=select_labels(os.environ),
         facts=facts,
     )
 

@@ -17,6 +17,7 @@ from perimortem.beats.progress import Progress
 from perimortem.errors import MalformedInput, PerimortemError, ProcessGone
 from perimortem.exits.sources import ExitWatch, open_exit_watch, open_gone_watch
 from perimortem.hangs.target import TargetWatch
+from perimortem.model.labels import LABELS
 from perimortem.model.process import ProcessRef
 from perimortem.monitor.base import Base
 from perimortem.monitor.recorder_link import RecorderLink
@@ -30,7 +31,6 @@ from perimortem.recorder.sweep import read_name
 
 _GENERATIONS_MAX = 64
 _SKIPPED_MAX = 10
-LABELS = ("RANK", "LOCAL_RANK", "PYTEST_XDIST_WORKER")
 
 
 class Discovery:

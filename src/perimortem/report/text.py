@@ -21,6 +21,8 @@ from perimortem.documents.report import (
     TreeProcess,
 )
 from perimortem.model.fact import FactCode
+from perimortem.model.labels import name_part
+from perimortem.model.process import find_title
 from perimortem.report.examination.text import describe_innermost, describe_trust, render_frames
 from perimortem.report.units import (
     describe_pause,
@@ -38,7 +40,6 @@ _FRAMES_SHOWN = 3
 _BEFORE_MAIN = ("__libc_start_call_main", "__libc_start_main", "_start", "start_thread", "clone3")
 _TREE_LINES_MAX = 12
 _UNREMARKABLE = ("clean-exit", "failed-exit", "stopped", "unknown", None)
-_LABELS = {"RANK": "rank", "LOCAL_RANK": "local rank", "PYTEST_XDIST_WORKER": "worker"}
 
 
 def render_headline(report: Report) -> str:
@@ -195,11 +196,11 @@ _STATS: dict[str, Callable[[float], str]] = {
 
 
 def name_process(process: TreeProcess | TargetProcess) -> str:
-    """ "rank 3 (python[4711])": by its label if it has one."""
-    name = f"{printable(process.name)}[{process.pid}]"
-    labels = process.labels
-    label = next((f"{_LABELS[key]} {labels[key]}" for key in _LABELS if key in labels), "")
-    return f"{label} ({name})" if label else name
+    """ "rank 3 (python[4711])": by its label if it has one, or the title that it has given itself."""
+    title = find_title(process.command_line)
+    name = f"{printable(title or process.name)}[{process.pid}]"
+    part = name_part(process.labels)
+    return f"{part} ({name})" if part else name
 
 
 def _first(first: FirstDeath) -> str:

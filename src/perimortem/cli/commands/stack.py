@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -15,6 +16,8 @@ Examples:
   perimortem stack server-1795262643-48213.dmp
   perimortem stack core.4711 --symbols ./build
   perimortem stack 4711 --twice
+  perimortem stack --tree 4711
+  perimortem stack --tree 4711 --rank 3
   perimortem stack 4711 --json | jq '.deadlocks'"""
 
 
@@ -26,6 +29,12 @@ Examples:
     is_flag=True,
     help="Sample a process twice, 0.1 s apart: threads that did not move are stuck, others are slow.",
 )
+@click.option(
+    "--tree",
+    is_flag=True,
+    help="Also all that descend from the process: equal stacks once, the unusual ones first.",
+)
+@click.option("--rank", metavar="N", help="With --tree: only the process with this rank.")
 @click.option("--full", is_flag=True, help="Show every frame and every thread; fold nothing.")
 @redact_option
 @json_option
@@ -39,6 +48,8 @@ def command(
     no_python: bool,
     tid: int | None,
     twice: bool,
+    tree: bool,
+    rank: str | None,
     full: bool,
     no_redact: bool,
     as_json: bool,
@@ -59,6 +70,16 @@ def command(
     from perimortem.report.redact import redact_document
 
     redact = choose_redact(no_redact)
+    if tree:
+        if twice or tid is not None:
+            raise click.UsageError("--tree goes with neither --twice nor --thread")
+        options = [part for folder in symbol_dirs for part in ("--symbols", str(folder.absolute()))]
+        flags = {"--debuginfod": debuginfod, "--no-lines": no_lines, "--no-python": no_python}
+        options += [name for name, is_set in {**flags, "--no-redact": not redact}.items() if is_set]
+        _show_tree(what, rank, options, full=full, redact=redact, as_json=as_json)
+        return 0
+    if rank is not None:
+        raise click.UsageError("--rank belongs to --tree")
 
     def examine(before_parsing: BeforeParsing) -> int:
         with (
@@ -86,3 +107,26 @@ def command(
         return 0
 
     return examine_confined(examine, choose(what), reads_ours=bool(symbol_dirs))
+
+
+def _show_tree(
+    what: str, rank: str | None, options: list[str], *, full: bool, redact: bool, as_json: bool
+) -> None:
+    from perimortem.api.tree_stacks import tree_stacks
+    from perimortem.cli.output import echo_document
+    from perimortem.cli.progress_line import ProgressLine
+    from perimortem.cli.terminal_text import echo_text
+    from perimortem.report.redact import redact_document
+    from perimortem.report.tree_stacks import render_tree_stacks
+
+    pid = choose(what)
+    if isinstance(pid, Path):
+        raise click.BadParameter(f"{what} is no process id", param_hint="--tree")
+    with ProgressLine(sys.stderr) as line:
+        document = tree_stacks(pid, rank=rank, options=options, on_progress=line.show_count)
+    if redact:
+        document = redact_document(document)
+    if as_json:
+        echo_document(document)
+    else:
+        echo_text(render_tree_stacks(document, full=full))

@@ -1,0 +1,87 @@
+"""The stacks of several processes: equal ones once, the odd one first."""
+
+from __future__ import annotations
+
+from perimortem.documents.examination import Frame, SourceLine, ThreadStack
+from perimortem.documents.tree_stacks import StackedProcess
+from perimortem.model.labels import find_rank, name_part, select_labels
+from perimortem.model.process import find_title
+from perimortem.report.tree_stacks import combine_stacks, find_place, render_tree_stacks
+
+
+def frame(function, file=None, line=0, *, python=True, module=None):
+    source = SourceLine(file, line, None) if file else None
+    kind = "python" if python else "native"
+    return Frame(0, kind, None, function, None, module, None, source, [], "cfi")
+
+
+def stack(tid, *frames, name="train"):
+    return ThreadStack(tid, name, False, len(frames), list(frames), [], "the first frame", True, [])
+
+
+def process(pid, name="train", rank=None):
+    labels = {} if rank is None else {"RANK": str(rank)}
+    return StackedProcess(pid, 1, name, "", labels, "", "")
+
+
+SLEEP = frame("load", "/src/train.py", 10)
+BARRIER = frame("barrier", "/src/train.py", 11)
+
+
+def test_the_rank_that_is_elsewhere_comes_first():
+    ranks = [process(10 + n, rank=n) for n in range(4)]
+    found = combine_stacks(
+        [process(9, "torchrun"), *ranks],
+        [(9, stack(9, frame("poll", "/src/launch.py", 3)))]
+        + [(p.pid, stack(p.pid, SLEEP if p.pid == 11 else BARRIER)) for p in ranks],
+    )
+    assert found.odd == [11]
+    assert [s.process_count for s in found.stacks] == [1, 1, 3]
+    assert found.stacks[0].threads[0].pid == 11
+    text = render_tree_stacks(found)
+    assert "rank 1 (train[11]): load at train.py:10  <- look here first" in text
+    assert (
+        "rank 0 (train[10]), rank 2 (train[12]), rank 3 (train[13]): barrier at train.py:11" in text
+    )
+
+
+def test_two_that_differ_are_both_usual():
+    found = combine_stacks(
+        [process(10, rank=0), process(11, rank=1)],
+        [(10, stack(10, SLEEP)), (11, stack(11, BARRIER))],
+    )
+    assert found.odd == []
+
+
+def test_the_place_is_in_the_program_and_what_it_called_is_added():
+    inner = frame("wait", "/usr/lib/python3.11/threading.py", 331)
+    assert (
+        find_place(stack(1, inner, BARRIER))
+        == "barrier at train.py:11, in wait at threading.py:331"
+    )
+    libc = frame("poll", python=False, module="libc.so.6")
+    own = frame("run", "/src/server.c", 7, python=False, module="server")
+    assert find_place(stack(1, libc, own)) == "run at server.c:7"
+    assert find_place(stack(1)) == ""
+
+
+def test_a_process_without_stacks_says_why():
+    broken = StackedProcess(7, 1, "x", "", {}, "", "process 7 belongs to another user")
+    assert "x[7]: process 7 belongs to another user" in render_tree_stacks(
+        combine_stacks([broken], [])
+    )
+
+
+def test_labels():
+    labels = select_labels({"SLURM_PROCID": "5", "SLURM_JOB_ID": "77", "HOME": "/root"})
+    assert labels == {"SLURM_PROCID": "5", "SLURM_JOB_ID": "77"}
+    assert (name_part(labels), find_rank(labels)) == ("rank 5", "5")
+    assert name_part({"PYTEST_XDIST_WORKER": "gw1"}) == "worker gw1"
+    assert name_part({"POD_NAME": "web-1"}) == ""
+
+
+def test_titles():
+    assert find_title(("postgres: walwriter", "", "")) == "postgres: walwriter"
+    assert find_title(("python3", "train.py")) == ""
+    assert find_title(("/opt/My Program/run",)) == ""
+    assert find_title(()) == ""
