@@ -224,6 +224,18 @@ def test_the_policy_ends_the_tree_of_a_wrapper(perimortem, programs, policy, num
     assert not Path(f"/proc/{child['pid']}").exists()
 
 
+@pytest.mark.parametrize("wrapper", [("timeout", "60"), ("sh", "-c", '"$@"; :', "sh")])
+def test_what_hangs_is_the_program_and_not_its_wrapper(perimortem, wrapper):
+    """By a heartbeat of the whole tree: the program is dumped, and named first."""
+    options = ("--threshold", "3", "--beat-from", "progress", "--on-hang", "kill", "--no-stacks")
+    report = perimortem.report(*wrapper, "sleep", "600", options=options)
+    (child,) = report["processes"][1:]
+    assert f"HANG  sleep[{child['pid']}] under {wrapper[0]}[" in report["_stderr"]
+    assert [Path(dump["path"]).name.split("-")[0] for dump in report["dumps"]] == ["sleep"]
+    assert child["exit"]["signal"] == signal.SIGKILL
+    assert report["_status"] == 124
+
+
 def test_run_exits_with_124_when_the_policy_ended_members(perimortem, programs):
     """The command itself takes the end of its child as it comes, and succeeds."""
     script = f"{programs}/hang_once 0.3 & wait; exit 0"

@@ -98,9 +98,12 @@ class ConsoleListener:
     def on_hang(self, target: Target, incident: Incident) -> None:
         hang = incident.hangs[-1].hang
         names = ", ".join(f"{beat.name} for {beat.threshold_ns / 1e9:g} s" for beat in hang.stopped)
-        deadlock = target.hangs[-1].deadlock
+        deadlock, examined = target.hangs[-1].deadlock, target.hangs[-1].examined
         what = deadlock.text if deadlock else f"no beat of {names}"
-        self._say(f"HANG  {target.process.name}[{target.pid}]: {what}")
+        name = f"{target.process.name}[{target.pid}]"
+        if examined.ref != target.ref:
+            name = f"{examined.name}[{examined.ref.pid}] under {name}"
+        self._say(f"HANG  {name}: {what}")
 
     def on_hang_examined(self, target: Target, incident: Incident) -> None:
         self._status.wipe()

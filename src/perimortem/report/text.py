@@ -50,6 +50,8 @@ def render_headline(report: Report) -> str:
         verdict = "HANG, RECOVERED" if report.hangs[-1].recovered_at else "HANG"
     name = printable(target.name)
     who = name_process(target) if target.pid else name
+    hung = _find_hung(report)
+    who = f"{hung} under {who}" if hung else who
     end = report.ended_at or report.verdict_at
     duration_s = (parse_time(end) - parse_time(report.started_at)).total_seconds()
     line = f"{verdict}  {who}  after {format_duration(duration_s)}"
@@ -93,6 +95,14 @@ def render_account(report: Report, *, full: bool = False, with_stacks: bool = Tr
     if report.id is not None and not full:
         _add(lines, "next", f"perimortem show {report.id}" + _inspect_hint(report))
     return "\n".join(lines) + "\n" if lines else ""
+
+
+def _find_hung(report: Report) -> str:
+    """ "python3[4711]": what the process that hangs waits for; empty if it hangs by itself."""
+    if report.verdict != "hang" and not (report.exit.kind == "running" and report.hangs):
+        return ""
+    facts = [fact.values for fact in report.evidence if fact.code is FactCode.WAITS_FOR]
+    return f"{printable(str(facts[-1]['name']))}[{facts[-1]['pid']}]" if facts else ""
 
 
 def describe_suspicions(report: Report) -> list[str]:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 assert sys.platform == "linux"
@@ -13,10 +12,12 @@ assert sys.platform == "linux"
 from perimortem.proc.linux.activity import AGENT_THREAD
 from perimortem.proc.linux.cgroup import is_frozen
 from perimortem.proc.linux.futex import Wait, classify_wait
+from perimortem.procfs.calls import CALLS
 from perimortem.procfs.file import read_text
 from perimortem.procfs.threads import list_threads
 
-_SYS_WAIT = {"x86_64": ("61", "247"), "aarch64": ("260", "95")}.get(os.uname().machine, ())
+_WAITS_FOR_CHILD = frozenset({"wait4", "waitid"})
+_WAITS_FOR_SIGNAL = frozenset({"rt_sigsuspend", "rt_sigtimedwait", "pause"})
 
 
 def describe_stuck(pid: int) -> str | None:
@@ -38,6 +39,8 @@ def describe_stuck(pid: int) -> str | None:
 
 
 def is_waiting_for_child(pid: int) -> bool:
-    """Its main thread sits in wait4(2) or waitid(2)."""
+    """Its main thread sits in wait4(2) or waitid(2); or it has one thread, which waits for a signal, as
+    timeout(1) does for SIGCHLD."""
     words = read_text(f"/proc/{pid}/syscall").split()
-    return bool(words) and words[0] in _SYS_WAIT
+    call = CALLS.get(int(words[0])) if words and words[0].isdecimal() else None
+    return call in _WAITS_FOR_CHILD or (call in _WAITS_FOR_SIGNAL and len(list_threads(pid)) == 1)
