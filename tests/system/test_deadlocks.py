@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import sys
 
 import pytest
@@ -303,6 +304,30 @@ def test_a_hang_names_its_deadlock(perimortem, programs):
     (hang,) = report["hangs"]
     assert "the same stack" in hang["stacks"]
     assert "pthread_mutex_lock" in hang["stacks"]
+
+
+def test_a_call_that_returns_at_once_again_and_again(perimortem, tmp_path, begin):
+    """The end of a socket that no one takes out of the epoll."""
+    source = tmp_path / "spin.c"
+    source.write_text(
+        "#include <sys/epoll.h>\n#include <sys/socket.h>\n#include <unistd.h>\n"
+        "int main(void) { int s[2]; char b[9]; socketpair(AF_UNIX, SOCK_STREAM, 0, s); close(s[1]);\n"
+        " int e = epoll_create1(0); struct epoll_event v = {.events = EPOLLIN, .data.fd = s[0]};\n"
+        " epoll_ctl(e, EPOLL_CTL_ADD, s[0], &v);\n"
+        ' write(1, "ready\\n", 6);\n'
+        " for (;;) { epoll_wait(e, &v, 1, 1000); read(v.data.fd, b, 9); } }\n"
+    )
+    subprocess.run(["cc", "-g", "-o", tmp_path / "spin", source], check=True)
+    process = begin([tmp_path / "spin"])
+    assert process.stdout.readline() == b"ready\n"
+
+    def is_seen():
+        notes = json.loads(perimortem.call("stack", "--json", "--twice", process.pid).stdout)[
+            "threads"
+        ][0]["notes"]
+        return "reads and writes a second" in notes[0] and "in the kernel" in notes[0]
+
+    await_true(is_seen)
 
 
 def test_a_busy_loop_is_seen_to_move(perimortem, start):

@@ -37,6 +37,17 @@ def test_a_loop_and_two_loops_that_share_a_processor():
     assert judge([thread()], [thread(run_ms=48, ready_ms=50, slices=9)]).kind is HangKind.BUSY
 
 
+def test_what_a_loop_does():
+    """Calls that return at once take the time of the kernel."""
+    ran = replace(
+        thread(run_ms=95, slices=3), user_ns=30_000_000, kernel_ns=60_000_000, transfers=84_321
+    )
+    text = describe_cause(judge([thread()], [ran]))
+    assert "ran 95% of the time, 67% of it in the kernel, 840,000 reads and writes a second" in text
+    few = replace(thread(run_ms=95, slices=3), user_ns=10_000_000, transfers=3)
+    assert describe_cause(judge([thread()], [few])).endswith("ran 95% of the time")
+
+
 def test_ready_and_never_let_run():
     assert judge([thread()], [thread(ready_ms=99)]).kind is HangKind.STARVED
     assert (

@@ -18,6 +18,7 @@ from perimortem.examine.python_frames import NoPythonFrames, parse_pyspy
 from perimortem.model.python_stack import PythonFrame, PythonThread
 from perimortem.model.snapshot import Architecture, Module
 from perimortem.model.stack import Frame, FrameTrust, Language, ThreadStack
+from perimortem.model.thread_sample import HangKind, ThreadActivity
 from perimortem.symbols.breakpad import BreakpadSymbols
 from perimortem.symbols.demangle import demangle
 from perimortem.symbols.files import derive_debug_id
@@ -162,6 +163,20 @@ def test_a_stack_that_has_not_moved_is_reported():
         "it moves: 1 of 2 frames are as 100 ms before",
     )
     assert compare_samples([], [other], 100)[0].notes[0].startswith("new")
+
+
+def test_a_stack_that_is_the_same_because_it_loops_is_busy():
+    loop = stack(frame("read"), frame("main"))
+    ran = ThreadActivity(loop.tid, "", HangKind.BUSY, "ran 99% of the time", 99.0, 0.0)
+    waited = ThreadActivity(loop.tid, "", HangKind.LOCK, "a mutex (futex)", 0.0, 0.0)
+    assert compare_samples([loop], [loop], 100, [ran])[0].notes == (
+        "busy: the same stack 100 ms before, but it ran 99% of the time",
+    )
+    assert compare_samples([loop], [loop], 100, [waited])[0].notes == (
+        "the same stack 100 ms before",
+    )
+    moved = compare_samples([loop], [stack(frame("write"), frame("main"))], 100, [ran])[0].notes
+    assert moved == ("it moves: 1 of 2 frames are as 100 ms before; busy: it ran 99% of the time",)
 
 
 PYSPY = [

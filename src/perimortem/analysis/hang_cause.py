@@ -12,6 +12,10 @@ from perimortem.model.thread_sample import (
 
 _BUSY_SHARE = 0.3
 """Share of the time between samples; two loops that share a processor have half each. Arbitrary."""
+_TICKS_LEAST_NS = 30_000_000
+"""With fewer ticks of the clock the share of the kernel is not known."""
+_TRANSFERS_LEAST = 1000
+"""A second. Fewer are no sign of a loop."""
 _STARVED_SHARE = 0.5
 _SUSPENDED_NS = 10_000_000
 _TELLING = (
@@ -38,8 +42,7 @@ def derive_cause(
     """``stopped_names``: of the heartbeats; a thread with such a name is the one that should have
     beaten, else the main thread; ``suspects``: threads (tids) that are known to be stuck."""
     span_ns = max(1, second.monotonic_ns - first.monotonic_ns)
-    before = {thread.tid: thread for thread in first.threads}
-    threads = tuple(_compare(before.get(thread.tid), thread) for thread in second.threads)
+    threads = compare_threads(first, second)
     if second.suspended_ns - first.suspended_ns > _SUSPENDED_NS:
         return _make(HangKind.SUSPENDED, None, threads, span_ns, second)
     if not threads:
@@ -84,7 +87,27 @@ def _compare(before: ThreadSample | None, now: ThreadSample) -> ThreadActivity:
     run_ns = now.run_ns - before.run_ns if before else 0
     ready_ns = now.ready_ns - before.ready_ns if before else 0
     kind, words = _derive_kind(before, now, run_ns / span_ns, ready_ns / span_ns)
+    if before is not None and kind is HangKind.BUSY:
+        words += _describe_work(before, now, span_ns)
     return ThreadActivity(now.tid, now.name, kind, words, run_ns / 1e6, ready_ns / 1e6)
+
+
+def _describe_work(before: ThreadSample, now: ThreadSample, span_ns: int) -> str:
+    """ ", 60% of it in the kernel, 84,000 reads and writes a second": a loop that does not wait."""
+    user_ns, kernel_ns = now.user_ns - before.user_ns, now.kernel_ns - before.kernel_ns
+    text = ""
+    if user_ns + kernel_ns >= _TICKS_LEAST_NS and kernel_ns:
+        text += f", {kernel_ns / (user_ns + kernel_ns):.0%} of it in the kernel"
+    rate = (now.transfers - before.transfers) * 1e9 / span_ns
+    if rate >= _TRANSFERS_LEAST:
+        text += f", {float(f'{rate:.2g}'):,.0f} reads and writes a second"
+    return text
+
+
+def compare_threads(first: ProcessSample, second: ProcessSample) -> tuple[ThreadActivity, ...]:
+    """What each thread did between the samples."""
+    before = {thread.tid: thread for thread in first.threads}
+    return tuple(_compare(before.get(thread.tid), thread) for thread in second.threads)
 
 
 def _derive_kind(

@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from perimortem.analysis.compare_samples import compare_samples
+from perimortem.analysis.hang_cause import compare_threads
 from perimortem.examine import capture_process
 from perimortem.examine.options import ExamineOptions
 from perimortem.model.examination import Examination
 from perimortem.model.process import ProcessRef
+from perimortem.proc import sample_threads
 
 BETWEEN_S = 0.1
 
@@ -29,12 +31,15 @@ def examine_twice(process: ProcessRef, options: ExamineOptions) -> Iterator[Exam
     """Two samples, to distinguish stuck threads from slow ones: the second, with what has changed."""
     with capture_process(process, options) as examine_first:
         captured = time.monotonic()
+        begin = sample_threads(process)
         time.sleep(BETWEEN_S)
+        end = sample_threads(process)
         with capture_process(process, options) as examine_second:
             apart_ms = (time.monotonic() - captured) * 1e3
             options.before_parsing()
             first = examine_first(replace(options, with_lines=False))
             second = examine_second(options)
-            stacks = compare_samples(first.stacks, second.stacks, apart_ms)
+            activity = compare_threads(begin, end) if begin is not None and end is not None else ()
+            stacks = compare_samples(first.stacks, second.stacks, apart_ms, activity)
             paused_ms = (first.paused_ms or 0.0) + (second.paused_ms or 0.0)
             yield replace(second, stacks=stacks, paused_ms=paused_ms)

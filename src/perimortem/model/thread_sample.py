@@ -42,6 +42,11 @@ class ThreadSample:
     ready_ns: int
     """Time ready to run while other threads ran."""
     slices: int
+    user_ns: int = 0
+    kernel_ns: int = 0
+    """Both as the clock ticks have it: in steps of some 10 ms."""
+    transfers: int = 0
+    """Calls that read or wrote."""
 
 
 @dataclass(frozen=True)

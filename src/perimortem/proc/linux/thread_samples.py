@@ -17,12 +17,13 @@ from perimortem.model.thread_sample import HangKind, ProcessSample, ThreadSample
 from perimortem.proc.linux.cgroup import is_frozen
 from perimortem.proc.linux.futex import VFORK_WAITS, Wait, classify_futex
 from perimortem.procfs.calls import CALLS
-from perimortem.procfs.file import read_text
+from perimortem.procfs.file import read_record, read_text
 from perimortem.procfs.stat import read_stat, read_thread_stat
-from perimortem.procfs.status import read_status
+from perimortem.procfs.status import find_field, read_status
 from perimortem.procfs.threads import list_threads
 from perimortem.text import printable
 
+_TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 _THREADS_MAX = 200
 """Threads sampled, including the main thread. Each costs some 30 us."""
 _ON_SOCKETS = frozenset(
@@ -95,7 +96,26 @@ def _look(pid: int, tid: int, tids: list[int]) -> ThreadSample | None:
         int(w) for w in read_text(f"/proc/{pid}/task/{tid}/schedstat").split() if w.isdecimal()
     ]
     run_ns, ready_ns, slices = counted if len(counted) == 3 else (0, 0, 0)
-    return ThreadSample(tid, printable(facts.name), wait, words, at_ns, run_ns, ready_ns, slices)
+    return ThreadSample(
+        tid,
+        printable(facts.name),
+        wait,
+        words,
+        at_ns,
+        run_ns,
+        ready_ns,
+        slices,
+        facts.user_ticks * _TICK_NS,
+        facts.kernel_ticks * _TICK_NS,
+        _count_transfers(pid, tid),
+    )
+
+
+def _count_transfers(pid: int, tid: int) -> int:
+    """read(2), write(2) and the like; 0 if it may not be seen (proc_pid_io(5))."""
+    record = read_record(f"/proc/{pid}/task/{tid}/io")
+    counts = [find_field(record, name) or "" for name in ("syscr", "syscw")]
+    return sum(int(count) for count in counts if count.isdecimal())
 
 
 def _find_wait(pid: int, tid: int, state: str, tids: list[int]) -> tuple[HangKind | None, str]:
