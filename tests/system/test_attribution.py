@@ -259,6 +259,11 @@ def test_the_out_of_memory_killer(perimortem):
         assert report["verdict"] == "oom-kill", (report["evidence"], result.stderr)
         assert "counted one out-of-memory kill" in evidence(report)
         assert "limit 256 MiB" in evidence(report)
+        result = subprocess.run(
+            ["sh", "-c", f"{inside.replace(' -q', '')} {report_path} -- sh -c \"({target}); exit 3\""],
+            env=perimortem.env, capture_output=True, text=True, timeout=100,
+        )  # fmt: skip
+        assert "was killed by the kernel: out of memory" in result.stderr, result.stderr
     finally:
         await_true(lambda: not (group / "cgroup.procs").read_text().strip())
         group.rmdir()

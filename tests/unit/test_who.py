@@ -62,7 +62,7 @@ CASES = [
     (signaled(2), Verdict.STOPPED, None, [TERMINAL], (WhoKind.TERMINAL, How.SIGNAL, "siginfo")),
     (signaled(SIGTERM), Verdict.STOPPED, None, [],
      (WhoKind.UNKNOWN, How.SENDER_UNSEEN, "exit status")),
-    (signaled(SIGPIPE), Verdict.STOPPED, None, [], (WhoKind.KERNEL, How.PIPE, "exit status")),
+    (signaled(SIGPIPE), Verdict.FAILED_EXIT, None, [], (WhoKind.KERNEL, How.PIPE, "exit status")),
     (signaled(SIGXCPU), Verdict.CRASH, None, [], (WhoKind.KERNEL, How.RLIMIT, "exit status")),
     (signaled(SIGSYS), Verdict.CRASH, None, [observed(FactCode.SECCOMP, "kernel log", text="x")],
      (WhoKind.KERNEL, How.SECCOMP, "kernel log")),

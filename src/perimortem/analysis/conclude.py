@@ -126,7 +126,7 @@ def derive_status_kind(
         if end.signal == SIGKILL:
             return StatusKind.SIGKILL
         if end.signal == SIGPIPE:
-            return StatusKind.STOP_REQUEST  # the reader of its output went away
+            return StatusKind.BROKEN_PIPE
         if end.signal in OWN_FAULT or end.signal in KERNEL_RAISED:
             return StatusKind.FAULT
         return StatusKind.STOP_REQUEST if end.signal in STOP_REQUEST else StatusKind.OTHER_SIGNAL

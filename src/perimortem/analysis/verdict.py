@@ -24,7 +24,9 @@ class StatusKind(StrEnum):
     """SEGV, BUS, ILL, FPE, TRAP, ABRT, SYS, and those the kernel raises (ALRM, XCPU ...); an unhandled
     exception, or a fast-fail."""
     SIGKILL = "SIGKILL or TerminateProcess"
-    STOP_REQUEST = "INT, TERM, HUP, PIPE, Ctrl-C"
+    BROKEN_PIPE = "PIPE"
+    """It wrote where no one reads any more."""
+    STOP_REQUEST = "INT, TERM, HUP, Ctrl-C"
     OTHER_SIGNAL = "other signal"
     """QUIT, USR1, USR2, real-time: they are only ever sent."""
 
@@ -250,7 +252,7 @@ TABLE: tuple[Row, ...] = (
         19,
         Verdict.KILLED,
         "another process sent it a fatal signal",
-        _status(StatusKind.FAULT),
+        _status(StatusKind.FAULT, StatusKind.BROKEN_PIPE),
         hang=_NOT_OPEN,
         ended_by=_ANOTHER,
     ),
@@ -274,13 +276,13 @@ TABLE: tuple[Row, ...] = (
         22,
         Verdict.HANG,
         "it hung until it was ended",
-        _status(StatusKind.STOP_REQUEST, StatusKind.OTHER_SIGNAL),
+        _status(StatusKind.STOP_REQUEST, StatusKind.OTHER_SIGNAL, StatusKind.BROKEN_PIPE),
         hang=_OPEN,
     ),
     Row(
         23,
         Verdict.STOPPED,
-        "it was asked to stop, or its reader went away",
+        "it was asked to stop",
         _status(StatusKind.STOP_REQUEST),
         hang=_NOT_OPEN,
     ),
@@ -299,6 +301,14 @@ TABLE: tuple[Row, ...] = (
         _status(StatusKind.OTHER_SIGNAL),
         hang=_NOT_OPEN,
         ended_by=frozenset({EndedBy.ITSELF}),
+    ),
+    Row(
+        26,
+        Verdict.FAILED_EXIT,
+        "it wrote to a pipe or a socket whose reader had gone",
+        _status(StatusKind.BROKEN_PIPE),
+        hang=_NOT_OPEN,
+        ended_by=_NOT_ANOTHER,
     ),
 )
 

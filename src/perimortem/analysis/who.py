@@ -94,8 +94,6 @@ def _is_traced(sender: Sender, facts: Sequence[Fact]) -> bool:
 
 
 def _who_stopped(end: Exit, by_code: dict[FactCode, Fact]) -> Who:
-    if end.signal == SIGPIPE:
-        return Who(WhoKind.KERNEL, How.PIPE, _OBSERVED, _STATUS, signal=SIGPIPE)
     for code in (FactCode.TERMINAL_SIGNAL, FactCode.CONSOLE_EVENT):
         if code in by_code:
             source = by_code[code].source
@@ -108,6 +106,8 @@ def _who_by_kernel(end: Exit, by_code: dict[FactCode, Fact]) -> Who | None:
     if FactCode.SECCOMP in by_code and end.signal in (SIGSYS, SIGKILL):
         source = by_code[FactCode.SECCOMP].source
         return Who(WhoKind.KERNEL, How.SECCOMP, _OBSERVED, source, signal=end.signal)
+    if end.signal == SIGPIPE:
+        return Who(WhoKind.KERNEL, How.PIPE, _ASSUMED, _STATUS, signal=SIGPIPE)
     if end.signal in _LIMITS:
         return Who(WhoKind.KERNEL, How.RLIMIT, _ASSUMED, _STATUS, signal=end.signal)
     return None

@@ -215,7 +215,7 @@ def name_process(process: TreeProcess | TargetProcess) -> str:
 
 def _first(first: FirstDeath) -> str:
     """ "rank 3 (python[12]) ended by SIGKILL; 7 others exited 1; all within 31.0 s"."""
-    text = f"{name_process(first)} {_shorten(first.exit)}"
+    text = f"{name_process(first)} {_describe_end(first)}"
     text += _place(first)
     within = format_duration(first.within_ms / 1e3)
     if first.followers:
@@ -249,11 +249,18 @@ def _others(report: Report, *, full: bool) -> list[str]:
     shown_first = None if report.first_death is None else report.first_death.pid
     shown = others if full else [p for p in bad + ended if p.pid != shown_first] + running
     for process in shown[: _TREE_LINES_MAX if not full else None]:
-        how = _shorten(process.exit)
-        lines.append(f"{name_process(process)} {how}" + _place(process) + _hint(process))
+        lines.append(
+            f"{name_process(process)} {_describe_end(process)}" + _place(process) + _hint(process)
+        )
     if len(shown) > _TREE_LINES_MAX and not full:
         lines.append(f"... {len(shown) - _TREE_LINES_MAX} more: perimortem show")
     return lines
+
+
+def _describe_end(process: TreeProcess) -> str:
+    if process.verdict == "oom-kill":
+        return "was killed by the kernel: out of memory"
+    return _shorten(process.exit)
 
 
 def _shorten(end: Exit) -> str:
