@@ -1,4 +1,4 @@
-"""Locks that only the runtime of a language knows: Java's monitors, Python's GIL."""
+"""Locks that only the runtime of a language knows: Java's monitors, Python's GIL, locks of Rust."""
 
 from __future__ import annotations
 
@@ -92,6 +92,35 @@ for _ in range(4):
     threading.Thread(target=work).start()
 print("ready", flush=True)
 """
+RUST = """
+use std::sync::{Arc, Barrier, Mutex, RwLock};
+use std::{thread, time::Duration};
+fn cross(a: Arc<Mutex<u64>>, b: Arc<Mutex<u64>>, both: Arc<Barrier>) {
+    let _first = a.lock().unwrap();
+    both.wait();
+    let _second = b.lock().unwrap();
+    std::process::exit(9);
+}
+fn main() {
+    let (a, b) = (Arc::new(Mutex::new(0u64)), Arc::new(Mutex::new(0u64)));
+    let both = Arc::new(Barrier::new(2));
+    for (a, b) in [(a.clone(), b.clone()), (b, a)] {
+        let both = both.clone();
+        thread::spawn(move || cross(a, b, both));
+    }
+    let kept = Arc::new(RwLock::new(0u64));
+    let wanted = kept.clone();
+    let _guard = kept.write().unwrap();
+    thread::spawn(move || { let _guard = wanted.read().unwrap(); std::process::exit(8) });
+    thread::spawn(|| thread::park());
+    let (_sender, receiver) = std::sync::mpsc::channel::<u8>();
+    thread::spawn(move || receiver.recv());
+    println!("ready");
+    for _ in 0..SECONDS * 50 { thread::sleep(Duration::from_millis(20)); }
+    std::hint::black_box(&_sender);
+    std::process::exit(3);
+}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +141,16 @@ def engine(tmp_path_factory):
     command = ["cc", "-shared", "-fPIC", "-pthread", "-o", library, folder / "engine.c"]
     subprocess.run(command, check=True)
     return library
+
+
+@pytest.fixture(scope="module")
+def rust(tmp_path_factory):
+    if shutil.which("rustc") is None:
+        pytest.skip("rustc is not installed, which is the only one that makes such programs")
+    folder = tmp_path_factory.mktemp("rust")
+    (folder / "locks.rs").write_text(RUST.replace("SECONDS", "15"))
+    subprocess.run(["rustc", "-O", "-o", folder / "locks", folder / "locks.rs"], check=True)
+    return folder / "locks"
 
 
 def find_places(document, tids):
@@ -187,3 +226,29 @@ def test_the_gil_is_passed_on(begin, look):
         document = look(process.pid)
         assert (document["deadlocks"], document["suspected"]) == ([], [])
         time.sleep(0.1)
+
+
+def test_locks_of_rust(begin, look, rust):
+    """Which of them is held by whom is not known; a thread that only rests waits for no lock."""
+    process = begin([rust])
+    assert process.stdout.readline() == b"ready\n"
+
+    def list_kinds():
+        document = look(process.pid)
+        assert document["deadlocks"] == []
+        return sorted(
+            t["text"].split(" at ")[0] for p in document["processes"] for t in p["threads"]
+        )
+
+    expected = ["Rust mutex", "Rust mutex", "Rust read-write lock", "a lock or a condition"]
+    await_true(lambda: list_kinds()[:4] == expected)
+
+
+def test_a_lock_of_rust_is_mentioned_while_others_run(perimortem, rust):
+    options = ("--threshold", "3", "--quiet-after", "4", "--no-stacks")
+    result = perimortem.call("run", *options, "--", rust)
+    assert result.stderr.count("waits for Rust mutex at 0x") == 4, (
+        "two of them, when they are found and in the account of the end"
+    )
+    assert "HANG" not in result.stderr
+    assert result.returncode == 3

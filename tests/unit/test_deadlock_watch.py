@@ -276,3 +276,14 @@ def test_who_has_run_since_the_last_look_is_looked_at_again_soon(rig):
     rig.run_for(2.5, runs={7, 8})
     rig.run_for(30, runs={8})
     assert len(rig.looks.asked) == count + 1
+
+
+def test_a_lock_without_a_known_holder_is_mentioned_only_while_others_run(rig):
+    rig.add(7, {7: 0, 8: 0})
+    unowned = StuckThreads(Grade.UNOWNED, "a Rust mutex", frozenset({7}), (7,))
+    rig.run_for(75)
+    rig.looks.answer(unowned)
+    assert not rig.mentioned, "a pool at rest: its threads wait their turn"
+    rig.run_for(75, runs={8})
+    rig.looks.answer(unowned)
+    assert [text for _, text, _ in rig.mentioned] == ["a Rust mutex"]

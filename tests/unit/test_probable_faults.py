@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from perimortem.analysis.liveness import find_deadlocks
+from dataclasses import replace
+
+from perimortem.analysis.liveness import find_deadlocks, is_same
 from perimortem.analysis.suspicions import find_suspicions
 from perimortem.model.process import ProcessInfo, ProcessRef
 from perimortem.model.stuck import Grade
@@ -56,6 +58,21 @@ def test_what_is_certain_is_no_suspicion():
 def test_a_lock_whose_holder_goes_on():
     graph = make_graph({1: SLEEP, 2: lock(1, everyone={1, 2})})
     assert find(graph) == [(Grade.LOCK, (2,), ())]
+
+
+def test_a_lock_whose_holder_is_not_known():
+    waits = {t: Wait(WaitsFor.LOCK, "Rust mutex", wakers=frozenset({1, 2, 3})) for t in (2, 3)}
+    assert find(make_graph({1: SLEEP, **waits})) == [(Grade.UNOWNED, (2,), (3,))]
+
+
+def test_a_lock_that_is_waited_for_again_and_again_is_the_same():
+    """However often its threads have run: Java's monitors, Python's GIL."""
+    monitor = Wait(WaitsFor.LOCK, "monitor", ("monitor", 1), frozenset({3}), retries=True)
+    plain = replace(monitor, retries=False)
+    for wait, expected in ((monitor, True), (plain, False)):
+        first = WaitGraph({}, {2: GraphThread(2, PID, "t", wait, 7)})
+        second = WaitGraph({}, {2: GraphThread(2, PID, "t", wait, 8)})
+        assert is_same(first, second, [2]) is expected
 
 
 def test_a_lock_with_a_time_limit_is_none():

@@ -1,7 +1,8 @@
 """Waits that are probably a fault, without being one for certain. Pure.
 
-Three kinds (``model.stuck.Grade``): threads that wait for each other if locks are held by those whose
-stacks say so; threads that wait for a lock whose holder goes on; threads that nothing but Ctrl-C wakes.
+Four kinds (``model.stuck.Grade``): threads that wait for each other if locks are held by those whose
+stacks say so; threads that wait for a lock whose holder goes on, or is not known; threads that nothing
+but Ctrl-C wakes.
 How long they have done so is for the caller to judge: only then is it suspicious.
 """
 
@@ -36,11 +37,12 @@ def find_suspicions(graph: WaitGraph, deadlocks: Collection[Deadlock]) -> list[S
     resting = _without_interrupts(assumed)
     add(Grade.RESTS, find_deadlocks(resting))
     stuck = find_stuck(resting)
-    add(Grade.LOCK, _find_held(assumed, stuck))
+    for grade, deadlock in _find_held(assumed, stuck):
+        add(grade, [deadlock])
     return found
 
 
-def _find_held(graph: WaitGraph, stuck: Collection[int]) -> list[Deadlock]:
+def _find_held(graph: WaitGraph, stuck: Collection[int]) -> list[Suspicion]:
     """One of those that wait for a lock, with the others that wait for the same one."""
     waiting: dict[str, list[int]] = defaultdict(list)
     for thread in graph.threads.values():
@@ -48,7 +50,13 @@ def _find_held(graph: WaitGraph, stuck: Collection[int]) -> list[Deadlock]:
         if wait is None or wait.what is not WaitsFor.LOCK or wait.outside or thread.tid in stuck:
             continue
         waiting[wait.text].append(thread.tid)
-    return [Deadlock((tids[0],), tuple(tids[1:])) for tids in waiting.values()]
+    found = []
+    for tids in waiting.values():
+        wait = graph.threads[tids[0]].wait
+        is_owned = wait is not None and len(wait.wakers) == 1
+        grade = Grade.LOCK if is_owned else Grade.UNOWNED
+        found.append((grade, Deadlock((tids[0],), tuple(tids[1:]))))
+    return found
 
 
 def _assume_holders(graph: WaitGraph) -> WaitGraph:

@@ -15,6 +15,8 @@ class Grade(StrEnum):
     """They wait for each other; that one of them holds a lock is read from its stack."""
     LOCK = "lock"
     """They wait for a lock whose holder goes on."""
+    UNOWNED = "unowned"
+    """They wait for a lock that does not note its holder: suspicious only if others run meanwhile."""
     RESTS = "rests"
     """Nothing but Ctrl-C will wake them: suspicious only if nothing else runs, either."""
 

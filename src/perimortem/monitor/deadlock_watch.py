@@ -115,6 +115,10 @@ class DeadlockWatch:
         elif stuck.grade is Grade.LOCK:
             if not progress.threads.list_waiting(now_ns, after_ns) >= stuck.tids:
                 return
+        elif stuck.grade is Grade.UNOWNED:
+            has_lasted = progress.threads.list_waiting(now_ns, after_ns) >= stuck.tids
+            if not has_lasted or progress.threads.is_still(now_ns, after_ns):
+                return
         elif not all(other.threads.is_still(now_ns, after_ns) for _, other in self._list_watched()):
             return
         if len(self._mentioned) < _MENTIONED_MAX:

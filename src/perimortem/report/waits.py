@@ -7,7 +7,14 @@ from collections.abc import Iterable
 from perimortem.analysis.suspicions import Suspicion
 from perimortem.documents import waits as documents
 from perimortem.model.stuck import Grade
-from perimortem.model.wait_graph import Deadlock, GraphProcess, GraphThread, WaitGraph, WaitsFor
+from perimortem.model.wait_graph import (
+    Deadlock,
+    GraphProcess,
+    GraphThread,
+    Wait,
+    WaitGraph,
+    WaitsFor,
+)
 
 _SHOWN = 20
 """Threads of one process; more are counted."""
@@ -15,7 +22,7 @@ _WAKERS_MAX = 64
 _SAID_MAX = 8
 """Threads of a circle that are described in a sentence."""
 _UNLESS = " (unless one of them has set an alarm)"
-_UNLESS_RELEASED = " (unless one has released its lock inside its `with`)"
+_UNLESS_RELEASED = " (unless one has released its lock again)"
 _ASSUMED = "assuming that none of them has set an alarm, which is visible nowhere"
 
 
@@ -77,11 +84,19 @@ def describe_suspicion(graph: WaitGraph, grade: Grade, deadlock: Deadlock) -> st
         return f"{said}; nothing but Ctrl-C ends that"
     wait = threads[0].wait
     assert wait is not None
-    holder = graph.threads.get(wait.assumed_holder or next(iter(wait.wakers)))
+    holder = _find_holder(graph, wait)
     if holder is not None:
         said += ", which " + (f"waits for {holder.wait.text}" if holder.wait else "runs")
     more = len(deadlock.waiting)
     return said + (f"; {more} more wait{'s' * (more == 1)} for it" if more else "")
+
+
+def _find_holder(graph: WaitGraph, wait: Wait) -> GraphThread | None:
+    """Of a lock; None if it is not known."""
+    known = wait.assumed_holder
+    if known is None and len(wait.wakers) == 1:
+        known = next(iter(wait.wakers))
+    return graph.threads.get(known or 0)
 
 
 def _describe_waits(graph: WaitGraph, threads: list[GraphThread]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 
 from perimortem.binary.elf_image import ElfImage
@@ -109,3 +110,21 @@ def find_elf_object(image: ElfImage, section_name: str, name: str) -> tuple[int,
             if strings[end : end + 1] in (b"\0", b"@"):
                 return int(value), int(size)
     return None
+
+
+def find_elf_functions(image: ElfImage, pattern: re.Pattern[bytes]) -> list[tuple[int, int, bytes]]:
+    """(address, size, name) of the functions whose names match: much faster than the whole table."""
+    section = image.find_section(".symtab")
+    data = image.read_section(".symtab")
+    if section is None or not data or not 0 <= section.link < len(image.sections):
+        return []
+    strings = image.read_section_at(section.link)
+    names = {match.start(): match.group() for match in pattern.finditer(strings)}
+    if not names:
+        return []
+    whole = data[: len(data) // _SYMBOL.size * _SYMBOL.size]
+    return [
+        (value, size, names[name_at])
+        for name_at, info, _, _, value, size in _SYMBOL.iter_unpack(whole)
+        if name_at in names and info & 0xF in FUNCTIONS
+    ]

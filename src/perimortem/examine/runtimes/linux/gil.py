@@ -12,7 +12,8 @@ from dataclasses import replace
 
 assert sys.platform == "linux"
 
-from perimortem.examine.runtimes.linux.live_memory import LiveMemory, local_tids
+from perimortem.examine.runtimes.linux.live_memory import LiveMemory
+from perimortem.examine.runtimes.linux.tids import local_tids
 from perimortem.model.wait_graph import Wait, WaitGraph, WaitsFor
 from perimortem.procfs.threads import list_threads
 

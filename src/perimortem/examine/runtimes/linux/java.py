@@ -9,7 +9,8 @@ from functools import partial
 
 assert sys.platform == "linux"
 
-from perimortem.examine.runtimes.linux.live_memory import LiveMemory, local_tids
+from perimortem.examine.runtimes.linux.live_memory import LiveMemory
+from perimortem.examine.runtimes.linux.tids import local_tids
 from perimortem.model.wait_graph import GraphThread, Wait, WaitGraph, WaitsFor
 from perimortem.procfs.slices import read_slices
 from perimortem.procfs.threads import list_threads

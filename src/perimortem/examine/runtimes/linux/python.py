@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 assert sys.platform == "linux"
 
-from perimortem.examine.runtimes.linux.live_memory import LiveMemory, local_tids
+from perimortem.examine.runtimes.linux.live_memory import LiveMemory
+from perimortem.examine.runtimes.linux.tids import local_tids
 from perimortem.model.snapshot import ReadMemory, Registers, Thread
 from perimortem.model.wait_graph import GraphThread, Wait, WaitGraph, WaitsFor
 from perimortem.procfs.file import read_record
