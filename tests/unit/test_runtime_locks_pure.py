@@ -120,9 +120,9 @@ def test_a_stride_that_cannot_be(stride):
 
 
 @given(st.dictionaries(st.integers(0, 0x1FFF), st.integers(0, (1 << 64) - 1), max_size=40))
-def test_any_memory_is_read_without_harm(words):
+def test_any_memory_is_read_without_harm(chosen):
     memory, _ = build([1, 0], [(0, False), (1, False)])
-    for at, value in words.items():
+    for at, value in chosen.items():
         memory.word(at * 8, value)
     for thread, monitor in find(memory).items():
         assert isinstance(thread, int)

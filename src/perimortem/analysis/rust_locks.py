@@ -1,6 +1,6 @@
 """Which lock of Rust a thread waits for, by the function that called futex(2). Pure.
 
-None of them notes its owner. In an optimized program a guard leaves no trace of its own on the stack of
+None of them notes its owner. In an optimized program a guard leaves no separate trace on the stack of
 the thread that holds it, either: the compiler keeps a pointer to the lock's `Arc`, as every user has.
 
 Sources: std::sys::sync of Rust 1.62 to 1.95 (futex.rs of mutex, rwlock and once), parking_lot 0.12.
