@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from perimortem.proc import Activity, read_retry
 
@@ -14,7 +14,7 @@ GIL takes less than one part in 100."""
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """One thread, when it was read last."""
+    """One thread, when it was last seen to have run."""
 
     slices: int
     run_ns: int
@@ -70,9 +70,10 @@ class ThreadHistory:
         seen = self._seen.get(tid)
         if seen is None:
             return _Seen(slices, run_ns, now_ns, now_ns, now_ns, b"")
-        if is_ours or slices == seen.slices:
-            since_ns, waits_ns, retry = seen.still_since_ns, seen.waits_since_ns, seen.retry
-            return _Seen(slices, run_ns, now_ns, since_ns, waits_ns, retry)
+        if slices == seen.slices:
+            return seen
+        if is_ours:
+            return replace(seen, slices=slices, run_ns=run_ns, at_ns=now_ns)
         is_busy = (run_ns - seen.run_ns) * _BUSY_SHARE > now_ns - seen.at_ns
         read = b"" if is_busy else read_retry(pid, tid)
         # If it has just woken, perhaps to wait again, the next reading shows that.

@@ -31,6 +31,9 @@ from perimortem.recorder.sweep import read_name
 
 _GENERATIONS_MAX = 64
 _SKIPPED_MAX = 10
+_RENEWED_EVERY = 5
+"""Scans after which the names of all members are read again, not only those of young ones."""
+_YOUNG_NS = 10_000_000_000
 
 
 class Discovery:
@@ -57,6 +60,7 @@ class Discovery:
         self._scanned_to: int | None = None
         """The newest process of the system when the last scan began."""
         self._skipped = 0
+        self._renewals = 0
 
     def take_recorder(self, process: ProcessRef, now_ns: int) -> None:
         """A recorder that belongs to no target appeared in the run directory; is it a member's?"""
@@ -98,8 +102,12 @@ class Discovery:
         yield from self._renew_steps()
 
     def _renew_steps(self) -> Steps:
+        """Most processes execute their program and take their name soon after they began."""
+        self._renewals += 1
+        is_turn_of_all = self._renewals % _RENEWED_EVERY == 0
+        young_ns = self._clock.monotonic_ns() - _YOUNG_NS
         for member in list(self._tree.living.values()):
-            if member.is_alive:
+            if member.is_alive and (is_turn_of_all or member.watched_since_ns >= young_ns):
                 self._renew(member)
                 yield True
 

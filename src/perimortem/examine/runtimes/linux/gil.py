@@ -7,57 +7,46 @@ on a condition that lies within the runtime's own structure. Who holds it, pysta
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import replace
 
 assert sys.platform == "linux"
 
 from perimortem.examine.runtimes.linux.live_memory import LiveMemory
 from perimortem.examine.runtimes.linux.tids import local_tids
-from perimortem.model.wait_graph import Wait, WaitGraph, WaitsFor
-from perimortem.procfs.threads import list_threads
+from perimortem.model.wait_graph import GraphThread, Wait, WaitsFor
 
 _RUNTIME = "_PyRuntime"
 
 
-def add_gil(graph: WaitGraph) -> WaitGraph:
-    """The waits of Python threads for the GIL, if its holder waits for something, too.
+def find_gil(memory: LiveMemory, threads: dict[int, GraphThread]) -> dict[int, GraphThread]:
+    """The threads that wait for the GIL, if its holder waits for something, too.
 
     Else it is passed on in a moment."""
-    by_pid: dict[int, list[int]] = defaultdict(list)
-    for thread in graph.threads.values():
-        if thread.wait is not None and thread.wait.key[:1] == ("futex",) and thread.wait.outside:
-            by_pid[thread.pid].append(thread.tid)
-    threads = dict(graph.threads)
-    for pid, tids in by_pid.items():
-        waiting = _list_waiting(graph, pid, tids)
-        holder = threads.get(_find_holder(pid) or 0) if waiting else None
-        if holder is None or holder.wait is None or holder.tid in waiting:
-            continue
-        text = f"Python's GIL, held by {holder.tid} ({holder.name})"
-        wakers = frozenset({holder.tid})
-        key = ("gil", pid, holder.tid, holder.slices)  # another one if the holder has run
-        wait = Wait(WaitsFor.LOCK, text, key, wakers, retries=True)
-        threads.update((tid, replace(threads[tid], wait=wait)) for tid in waiting)
-    return replace(graph, threads=threads)
+    waiting = _list_waiting(memory, threads)
+    holder = threads.get(_find_holder(memory.pid, threads) or 0) if waiting else None
+    if holder is None or holder.wait is None or holder.tid in waiting:
+        return {}
+    text = f"Python's GIL, held by {holder.tid} ({holder.name})"
+    key = ("gil", memory.pid, holder.tid, holder.slices)  # another one if the holder has run
+    wait = Wait(WaitsFor.LOCK, text, key, frozenset({holder.tid}), retries=True)
+    return {tid: replace(threads[tid], wait=wait) for tid in waiting}
 
 
-def _list_waiting(graph: WaitGraph, pid: int, tids: list[int]) -> set[int]:
-    """Those whose futex lies within the runtime's structure."""
-    try:
-        with LiveMemory(pid) as memory:
-            place = memory.find_symbol("libpython", _RUNTIME) or memory.find_symbol(
-                "python", _RUNTIME
-            )
-    except OSError:
+def _list_waiting(memory: LiveMemory, threads: dict[int, GraphThread]) -> set[int]:
+    """Those whose futex, with a time limit, lies within the runtime's structure."""
+    addresses = {
+        tid: thread.wait.key[1]
+        for tid, thread in threads.items()
+        if thread.wait is not None and thread.wait.key[:1] == ("futex",) and thread.wait.outside
+    }
+    if not addresses:
         return set()
-    if place is None:
-        return set()
-    addresses = {tid: wait.key[1] for tid in tids if (wait := graph.threads[tid].wait) is not None}
-    return {tid for tid, address in addresses.items() if address in place}
+    place = memory.find_symbol("libpython", _RUNTIME) or memory.find_symbol("python", _RUNTIME)
+    return {tid for tid, address in addresses.items() if place is not None and address in place}
 
 
-def _find_holder(pid: int) -> int | None:
+def _find_holder(pid: int, tids: Iterable[int]) -> int | None:
     # The monitor loads this module, and leaves the work to a child.
     from perimortem.examine.python_frames import NoPythonFrames, read_live
 
@@ -66,4 +55,4 @@ def _find_holder(pid: int) -> int | None:
     except NoPythonFrames:
         return None
     holder = next((thread.tid for thread in found if thread.holds_gil), None)
-    return local_tids(pid, list_threads(pid)).get(holder) if holder is not None else None
+    return local_tids(pid, tids).get(holder) if holder is not None else None

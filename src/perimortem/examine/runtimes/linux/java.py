@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -11,31 +11,27 @@ assert sys.platform == "linux"
 
 from perimortem.examine.runtimes.linux.live_memory import LiveMemory
 from perimortem.examine.runtimes.linux.tids import local_tids
-from perimortem.model.wait_graph import GraphThread, Wait, WaitGraph, WaitsFor
+from perimortem.model.wait_graph import GraphThread, Wait, WaitsFor
 from perimortem.procfs.slices import read_slices
-from perimortem.procfs.threads import list_threads
 
 _LIBRARY = "libjvm.so"
 
 
-def add_java_monitors(graph: WaitGraph) -> WaitGraph:
-    """The waits of Java threads for a monitor, with its owner where that is known."""
-    by_pid: dict[int, list[int]] = defaultdict(list)
-    for thread in graph.threads.values():
-        if thread.wait is not None and thread.wait.key[:1] == ("futex",):
-            by_pid[thread.pid].append(thread.tid)
-    threads = dict(graph.threads)
-    for pid, tids in by_pid.items():
-        for tid, monitor in _read_waits(pid, tids).items():
-            threads[tid] = _add_monitor(threads[tid], *monitor, threads)
-    return replace(graph, threads=threads)
+def find_java_waits(memory: LiveMemory, threads: dict[int, GraphThread]) -> dict[int, GraphThread]:
+    """The threads that wait for a monitor whose owner is known."""
+    waits = _read_waits(memory, threads) if memory.has_file(_LIBRARY) else {}
+    return {
+        tid: _add_monitor(threads[tid], monitor, owner, threads)
+        for tid, (monitor, owner) in waits.items()
+        if (wait := threads[tid].wait) is not None and wait.key[:1] == ("futex",)
+    }
 
 
 def _add_monitor(
     thread: GraphThread, monitor: int, owner: int, threads: dict[int, GraphThread]
 ) -> GraphThread:
     """A thread that has run since the graph was drawn may wait for something else by now."""
-    if owner not in threads or read_slices(thread.pid, thread.tid) != thread.slices:
+    if read_slices(thread.pid, thread.tid) != thread.slices:
         return thread
     wait = Wait(
         WaitsFor.LOCK,
@@ -47,24 +43,17 @@ def _add_monitor(
     return replace(thread, wait=wait)
 
 
-def _read_waits(pid: int, tids: list[int]) -> dict[int, tuple[int, int]]:
+def _read_waits(memory: LiveMemory, tids: Iterable[int]) -> dict[int, tuple[int, int]]:
     """(monitor, thread that owns it), by waiting thread (tid)."""
+    # The monitor loads this module, and leaves the work to a child.
     from perimortem.analysis.java_monitors import find_java_monitors
 
-    try:
-        with LiveMemory(pid) as memory:
-            if not memory.has_file(_LIBRARY):
-                return {}
-            find = partial(_find_variable, memory)
-            found = find_java_monitors(memory.read, find)
-    except OSError:
-        return {}
-    waiting = local_tids(pid, tids)
-    everyone = local_tids(pid, list_threads(pid))
+    found = find_java_monitors(memory.read, partial(_find_variable, memory))
+    numbers = local_tids(memory.pid, tids) if found else {}
     return {
-        waiting[number]: (monitor.address, everyone[monitor.owner_tid])
+        numbers[number]: (monitor.address, numbers[monitor.owner_tid])
         for number, monitor in found.items()
-        if number in waiting and monitor.owner_tid in everyone and monitor.owner_tid != number
+        if number in numbers and monitor.owner_tid in numbers and monitor.owner_tid != number
     }
 
 

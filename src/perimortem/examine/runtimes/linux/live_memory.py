@@ -19,7 +19,7 @@ class LiveMemory:
     """Use as a context manager. Raises OSError if it may not be read."""
 
     def __init__(self, pid: int) -> None:
-        self._pid = pid
+        self.pid = pid
         self._fd = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
 
     def __enter__(self) -> LiveMemory:
@@ -33,7 +33,7 @@ class LiveMemory:
         # The monitor loads this module, and leaves the work to a child.
         from perimortem.binary.proc_maps import parse_maps
 
-        return parse_maps(read_file(f"/proc/{self._pid}/maps"))
+        return parse_maps(read_file(f"/proc/{self.pid}/maps"))
 
     def read(self, address: int, size: int) -> bytes:
         """Fewer bytes if it cannot be read."""
@@ -56,7 +56,7 @@ class LiveMemory:
         for region in self.regions:
             if region.file_offset or not os.path.basename(region.path).startswith(file_name):
                 continue
-            found = find_export(self._pid, region, name)
+            found = find_export(self.pid, region, name)
             if found is not None:
                 first, size = found
                 return range(region.start + first, region.start + first + size)
@@ -71,5 +71,5 @@ class LiveMemory:
         if first is None or first.file_offset or not first.path.startswith("/"):
             return None
         at = address - first.start
-        found = list_functions(self._pid, first, pattern)
+        found = list_functions(self.pid, first, pattern)
         return next((name for start, size, name in found if start <= at < start + size), None)

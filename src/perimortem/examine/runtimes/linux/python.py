@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
@@ -34,18 +33,17 @@ _THREADS_MAX = 512
 """Of one process; with more its locks are not read."""
 
 
-def add_python_locks(graph: WaitGraph) -> WaitGraph:
-    """The waits of Python threads for a lock, with its holder where that is known."""
-    candidates: dict[int, set[int]] = defaultdict(set)
-    for thread in graph.threads.values():
-        if thread.wait is not None and _may_be_lock(thread.wait):
-            candidates[thread.pid].add(thread.tid)
-    threads = dict(graph.threads)
-    for pid, tids in candidates.items():
-        for tid, lock in _read_locks(graph, pid, tids).items():
-            if tid in tids:
-                threads[tid] = _add_lock(threads[tid], lock, threads)
-    return replace(graph, threads=threads)
+def find_python_waits(
+    memory: LiveMemory, threads: dict[int, GraphThread]
+) -> dict[int, GraphThread]:
+    """The threads that wait for a lock of Python, with its holder where that is known."""
+    waiting = {tid for tid, t in threads.items() if t.wait is not None and _may_be_lock(t.wait)}
+    if not _IS_SUPPORTED or not waiting or len(threads) > _THREADS_MAX or not is_python(memory):
+        return {}
+    found = _read_locks(memory, threads, waiting)
+    return {
+        tid: _add_lock(threads[tid], lock, threads) for tid, lock in found.items() if tid in waiting
+    }
 
 
 def add_python_places(graph: WaitGraph, tids: Iterable[int]) -> WaitGraph:
@@ -94,28 +92,21 @@ def _add_lock(
     return replace(thread, wait=certain)
 
 
-def _read_locks(graph: WaitGraph, pid: int, waiting: set[int]) -> dict[int, PythonLock]:
+def _read_locks(
+    memory: LiveMemory, tids: Iterable[int], waiting: set[int]
+) -> dict[int, PythonLock]:
     """By waiting thread (tid)."""
     # The monitor loads this module, and leaves the work to a child.
     from perimortem.analysis.python_locks import find_python_locks
 
-    tids = [thread.tid for thread in graph.threads.values() if thread.pid == pid]
-    if not _IS_SUPPORTED or len(tids) > _THREADS_MAX:
-        return {}
-    try:
-        with LiveMemory(pid) as memory:
-            if not is_python(memory):
-                return {}
-            numbers = local_tids(pid, tids)
-            stopped = [
-                thread
-                for number, tid in numbers.items()
-                if (thread := _read_thread(pid, tid, number, waits=tid in waiting)) is not None
-            ]
-            identify = partial(_identify, memory.read, numbers.keys())
-            found = find_python_locks(stopped, memory.regions, memory.read, identify)
-    except OSError:
-        return {}
+    numbers = local_tids(memory.pid, tids)
+    stopped = [
+        thread
+        for number, tid in numbers.items()
+        if (thread := _read_thread(memory.pid, tid, number, waits=tid in waiting)) is not None
+    ]
+    identify = partial(_identify, memory.read, numbers.keys())
+    found = find_python_locks(stopped, memory.regions, memory.read, identify)
     return {
         numbers[number]: replace(lock, owner_tid=numbers.get(lock.owner_tid or 0))
         for number, lock in found.items()

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections import defaultdict
 from dataclasses import replace
 
 assert sys.platform == "linux"
 
 from perimortem.examine.runtimes.linux.live_memory import LiveMemory
-from perimortem.model.wait_graph import GraphThread, WaitGraph, WaitsFor
+from perimortem.model.wait_graph import GraphThread, WaitsFor
 from perimortem.procfs.file import read_record
 
 _SYSCALL_WORDS = 9
@@ -24,22 +23,16 @@ _WORDS = 64
 """Of a stack: what our agent has there at most."""
 
 
-def add_rust_locks(graph: WaitGraph) -> WaitGraph:
-    """The waits of Rust's threads for a lock; no lock of Rust notes its holder."""
-    by_pid: dict[int, list[GraphThread]] = defaultdict(list)
-    for thread in graph.threads.values():
-        wait = thread.wait
-        if wait is not None and wait.what is WaitsFor.CONDITION and wait.key[:1] == ("futex",):
-            by_pid[thread.pid].append(thread)
-    threads = dict(graph.threads)
-    for pid, waiting in by_pid.items():
-        try:
-            with LiveMemory(pid) as memory:
-                found = [_name_lock(memory, thread) for thread in waiting[:_THREADS_MAX]]
-        except OSError:
-            continue
-        threads.update((thread.tid, thread) for thread in found)
-    return replace(graph, threads=threads)
+def find_rust_waits(memory: LiveMemory, threads: dict[int, GraphThread]) -> dict[int, GraphThread]:
+    """The threads that wait for a lock of Rust; none of its locks notes its holder."""
+    waiting = [
+        thread
+        for thread in threads.values()
+        if thread.wait is not None
+        and thread.wait.what is WaitsFor.CONDITION
+        and thread.wait.key[:1] == ("futex",)
+    ]
+    return {thread.tid: _name_lock(memory, thread) for thread in waiting[:_THREADS_MAX]}
 
 
 def _name_lock(memory: LiveMemory, thread: GraphThread) -> GraphThread:
