@@ -14,8 +14,9 @@ from perimortem.proc import refresh_executable
 from perimortem.reading import ProcessReader
 
 OBSERVE_INTERVAL_NS = 1_000_000_000
-_OBSERVED_PER_S = 50
-"""Processes observed by their sources per second; with more targets each is observed less often."""
+_OBSERVED_PER_S = 25
+"""Processes observed by their sources per second; with more of them each is observed less often, but for
+the requested ones."""
 _HELD_SAMPLE_NS = 100_000_000
 
 
@@ -92,7 +93,7 @@ class HeartbeatCheck:
         target.observe(now_ns)
         if not target.process.command_line:  # it could not be read in time
             target.rename(self._reader.renew_process_info(target.process))
-        crowd = len(self._observe_due_ns) // _OBSERVED_PER_S
+        crowd = 1 if target.is_command else len(self._observe_due_ns) // _OBSERVED_PER_S
         self._observe_due_ns[target.ref] = now_ns + OBSERVE_INTERVAL_NS * max(1, crowd)
 
     def _find_recorder(self, target: Target) -> int | None:
