@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from msgspec import field
+
 from perimortem.documents.base import Document, Hex, Time
 from perimortem.documents.examination import Examination
 from perimortem.model.dump import Pause
@@ -140,6 +142,21 @@ class ThreadActivity(Document, frozen=True):
     ready_ms: float
 
 
+class StuckThread(Document, frozen=True):
+    """A thread that nothing will ever wake."""
+
+    pid: int
+    tid: int
+    process: str
+    name: str
+    text: str
+    """What it waits for: "lock 0x55d0, held by 4711 (loader)"."""
+    place: str
+    """Where, if its runtime shows that: "work (train.py:11)"; else empty."""
+    waits_for: list[int]
+    """Those of the others (tids) that could wake it."""
+
+
 class Hang(Document, frozen=True):
     """A time in which a heartbeat did not beat."""
 
@@ -156,6 +173,8 @@ class Hang(Document, frozen=True):
     stacks: str | None
     """The examination as text."""
     examination: Examination | None
+    deadlock: list[StuckThread] = field(default_factory=list)
+    """If that is why: each waits for the next one, the last one for the first, if they form a circle."""
 
 
 class Dump(Document, frozen=True):

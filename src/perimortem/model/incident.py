@@ -12,6 +12,7 @@ from perimortem.model.fact import Fact
 from perimortem.model.hang import Hang
 from perimortem.model.process import ProcessInfo
 from perimortem.model.recording import Event
+from perimortem.model.stuck import StuckThreads
 from perimortem.model.thread_sample import HangCause
 from perimortem.model.tree import Tree
 from perimortem.model.verdict import Verdict
@@ -58,6 +59,8 @@ class WatchedHang:
     cause: HangCause | None = None
     examination: Examination | None = None
     """Its stacks and locks, from two samples."""
+    deadlock: StuckThreads | None = None
+    """The threads that nothing will ever wake; None if that is not why."""
 
 
 @dataclass(frozen=True)

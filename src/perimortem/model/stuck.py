@@ -22,6 +22,23 @@ class Grade(StrEnum):
 
 
 @dataclass(frozen=True)
+class StuckThread:
+    """One of them."""
+
+    pid: int
+    tid: int
+    process: str
+    """The name of its process."""
+    name: str
+    text: str
+    """What it waits for: "lock 0x55d0, held by 4711 (loader)"."""
+    place: str
+    """Where, if its runtime shows that: "work (train.py:11)"."""
+    waits_for: tuple[int, ...]
+    """Those of the others (tids) that could wake it."""
+
+
+@dataclass(frozen=True)
 class StuckThreads:
     """Threads of one or several processes."""
 
@@ -32,3 +49,5 @@ class StuckThreads:
     """Those that do not continue."""
     pids: tuple[int, ...]
     """Their processes; first the one to examine: not a parent that only waits for its child."""
+    threads: tuple[StuckThread, ...] = ()
+    """The same, or the first of very many; each waits for the next one, if they form a circle."""

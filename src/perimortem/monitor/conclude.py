@@ -313,6 +313,7 @@ def _derive_hang(record: HangRecord, wall: WallClock) -> WatchedHang:
         state=record.describe(),
         cause=record.cause,
         examination=record.examination,
+        deadlock=record.deadlock,
     )
 
 

@@ -11,9 +11,11 @@ import msgspec
 
 from perimortem.errors import PerimortemError
 from perimortem.examine.waits import examine_waits
-from perimortem.model.stuck import Grade, StuckThreads
+from perimortem.model.stuck import Grade, StuckThread, StuckThreads
 from perimortem.model.wait_graph import Deadlock, WaitGraph, WaitsFor
 from perimortem.report.waits import describe_circle, describe_suspicion
+
+_DESCRIBED_MAX = 64
 
 
 def serve(_settings: object, lines: Iterator[bytes], send: Callable[[bytes], None]) -> None:
@@ -46,4 +48,37 @@ def _make(graph: WaitGraph, grade: Grade, deadlock: Deadlock, text: str) -> Stuc
         for thread in (graph.threads[tid] for tid in deadlock.circle)
     }
     pids = sorted(waits_for_child, key=lambda pid: (waits_for_child[pid], pid))
-    return StuckThreads(grade, text, frozenset(deadlock.circle), tuple(pids))
+    threads = tuple(
+        _describe(graph, tid, deadlock.circle) for tid in _order(graph, deadlock.circle)
+    )
+    return StuckThreads(grade, text, frozenset(deadlock.circle), tuple(pids), threads)
+
+
+def _order(graph: WaitGraph, circle: tuple[int, ...]) -> list[int]:
+    """Each before the one that it waits for, as far as that is possible; some of very many."""
+    ordered = [circle[0]]
+    left = dict.fromkeys(circle[1:_DESCRIBED_MAX])
+    while left:
+        wait = graph.threads[ordered[-1]].wait
+        following = sorted(left.keys() & (wait.wakers if wait is not None else frozenset()))
+        ordered.append(following[0] if following else next(iter(left)))
+        del left[ordered[-1]]
+    return ordered
+
+
+def _describe(graph: WaitGraph, tid: int, circle: tuple[int, ...]) -> StuckThread:
+    thread = graph.threads[tid]
+    wait = thread.wait
+    wakers: frozenset[int] = frozenset()
+    if wait is not None:
+        assumed = wait.assumed_holder
+        wakers = wait.wakers if assumed is None else frozenset({assumed})
+    return StuckThread(
+        pid=thread.pid,
+        tid=tid,
+        process=graph.processes[thread.pid].info.name,
+        name=thread.name,
+        text=wait.text if wait is not None else "",
+        place=thread.place,
+        waits_for=tuple(sorted(wakers & set(circle)))[:_DESCRIBED_MAX],
+    )

@@ -18,6 +18,7 @@ from perimortem.model.dump import DumpResult
 from perimortem.model.exits import Exit, Sender
 from perimortem.model.incident import Incident, LastHeartbeat, WatchedHang
 from perimortem.model.recording import Event
+from perimortem.model.stuck import StuckThreads
 from perimortem.model.thread_sample import HangKind, ThreadActivity
 from perimortem.model.tree import FirstDeath, TreeProcess
 from perimortem.model.where import Where
@@ -233,7 +234,15 @@ def _render_hang(watched: WatchedHang) -> documents.Hang:
         else [],
         stacks=None if watched.examination is None else render_stacks(watched.examination),
         examination=watched.examination,
+        deadlock=_render_deadlock(watched.deadlock) if watched.deadlock is not None else [],
     )
+
+
+def _render_deadlock(stuck: StuckThreads) -> list[documents.StuckThread]:
+    return [
+        documents.StuckThread(t.pid, t.tid, t.process, t.name, t.text, t.place, list(t.waits_for))
+        for t in stuck.threads
+    ]
 
 
 def _render_activity(thread: ThreadActivity) -> documents.ThreadActivity:

@@ -181,6 +181,10 @@ class _Reducer:
             )
         return changes
 
+    def stuck(self, thread: reports.StuckThread) -> dict[str, Any]:
+        texts = {"process": self._text(thread.process), "text": self._text(thread.text)}
+        return {"name": "", "place": "", **texts}
+
     def activity(self, _thread: reports.ThreadActivity) -> dict[str, Any]:
         return {"name": ""}
 
@@ -268,6 +272,7 @@ _SPECIAL: dict[type, Callable[[_Reducer, Any], dict[str, Any]]] = {
     reports.StoppedHeartbeat: _Reducer.named,
     reports.Hang: _Reducer.hang,
     reports.ThreadActivity: _Reducer.activity,
+    reports.StuckThread: _Reducer.stuck,
     reports.Dump: _Reducer.dump,
     reports.Evidence: _Reducer.evidence,
     reports.Who: _Reducer.who,
@@ -309,7 +314,9 @@ def _list_words(struct: msgspec.Struct) -> Iterator[str]:
     elif isinstance(struct, reports.Where | reports.Crash):
         if struct.thread_name:
             yield struct.thread_name
-    elif isinstance(struct, reports.ThreadActivity | examinations.ThreadStack):
+    elif isinstance(
+        struct, reports.ThreadActivity | reports.StuckThread | examinations.ThreadStack
+    ):
         yield struct.name
     elif isinstance(struct, reports.TraceEvent):
         if struct.name != "system.stats":

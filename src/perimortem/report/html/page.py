@@ -38,7 +38,7 @@ def render_page(
     parts = [
         render_summary(report, examination),
         render_timeline(report) if report is not None else None,
-        render_lock_graph(examination) if examination is not None else None,
+        render_lock_graph(report, examination),
         render_threads(examination) if examination is not None else _render_stacks(report),
         render_evidence(report, examination),
         render_inventory_tables(inventory, missing) if inventory is not None else None,
