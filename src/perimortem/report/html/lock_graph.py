@@ -9,8 +9,8 @@ from perimortem.documents.examination import Deadlock, Examination, Wait
 from perimortem.documents.report import Report, StuckThread
 from perimortem.report.html.element import Markup, element
 
-_WIDTH, _BOX, _STEP, _LEFT = 380, 34, 84, 48
-_LABEL_MAX = 34
+_WIDTH, _BOX, _STEP, _LEFT, _ARROW = 380, 34, 84, 32, 64
+_LABEL_MAX = 40
 _DRAWN_MAX = 12
 """Threads of a circle; of a larger one the text names some."""
 
@@ -107,25 +107,14 @@ def _draw(nodes: Sequence[_Node]) -> Markup:
         )
         parts.append(_text(middle, top + _BOX / 2 + 5, node.label, "node"))
         if index + 1 < len(nodes):
-            parts.append(_line(f"M{middle} {top + _BOX} V{top + _STEP - 3}"))
-            parts.append(_text(middle + 10, top + _BOX + 29, node.lock, "edge", anchor="start"))
+            parts.append(_line(f"M{_ARROW} {top + _BOX} V{top + _STEP - 3}"))
+            parts.append(_text(_ARROW + 10, top + _BOX + 29, node.lock, "edge", anchor="start"))
     first, last = 4 + _BOX / 2, 4 + (len(nodes) - 1) * _STEP + _BOX / 2
     if len(nodes) == 1:
         parts.append(_line(f"M{_LEFT} {first - 6} H16 V{first + 6} H{_LEFT - 3}"))
     else:
         parts.append(_line(f"M{_LEFT} {last} H16 V{first} H{_LEFT - 3}"))
-    lock = nodes[-1].lock
-    parts.append(
-        element(
-            "text",
-            lock,
-            class_="edge",
-            text_anchor="middle",
-            transform=f"translate(11 {(first + last) / 2}) rotate(-90)",
-        )
-        if len(nodes) > 1
-        else _text(middle, height - 2, lock, "edge")
-    )
+    parts.append(_text(_LEFT, height + 12, nodes[-1].lock, "edge", anchor="start"))
     return element(
         "svg",
         element(
@@ -143,7 +132,7 @@ def _draw(nodes: Sequence[_Node]) -> Markup:
             ),
         ),
         parts,
-        viewBox=f"0 0 {_WIDTH} {height + (18 if len(nodes) == 1 else 0)}",
+        viewBox=f"0 0 {_WIDTH} {height + 18}",
         role="img",
         aria_label=f"a circle of {len(nodes)} threads that wait for each other",
         class_="locks",
