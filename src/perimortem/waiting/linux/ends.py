@@ -27,6 +27,7 @@ from perimortem.procfs.threads import list_threads
 KCMP = {"x86_64": 312, "aarch64": 272}.get(os.uname().machine)
 _KCMP_FILES = 2
 _DESCRIPTORS_MAX = 200_000
+_GENERATIONS_MAX = 64
 _SIGNALLERS = ("[io_uring]", ":kvm", "/dev/vfio", "/dev/vhost", "/sys/fs/cgroup", "/proc/pressure")
 _FIRST_PID_NAMESPACE = "pid:[4026531836]"
 _CAP_SYS_PTRACE = 19
@@ -41,6 +42,7 @@ class Ends:
         """(pid, path in /proc) of each descriptor of a target."""
         self._unreadable: list[int] = []
         pids = list(pids)
+        self._pids = frozenset(pids)
         started = [facts.start_time_ticks for pid in pids if (facts := read_stat(pid)) is not None]
         self._oldest_ticks = min(started, default=0)
         """Who is older than all of ``pids`` has inherited nothing from them."""
@@ -109,10 +111,38 @@ class Ends:
         if not self._sees_all:
             return "a process outside of this pid namespace"
         for pid in self._unreadable:
-            facts = read_stat(pid)
-            if facts is not None and facts.start_time_ticks >= self._oldest_ticks:
+            if self._may_descend(pid):
                 return f"process {pid}, whose descriptors may not be read"
         return ""
+
+    def _may_descend(self, pid: int) -> bool:
+        """Whether it may have inherited descriptors from one of those that are looked at.
+
+        A process whose parent has ended goes to an ancestor of it (prctl(2), PR_SET_CHILD_SUBREAPER)."""
+        for _ in range(_GENERATIONS_MAX):
+            facts = None if pid in self._ancestors else read_stat(pid)
+            if facts is None or facts.is_kernel_thread:
+                return False
+            if facts.start_time_ticks < self._oldest_ticks:
+                return False
+            if facts.parent_pid in self._pids or facts.parent_pid in self._ancestors:
+                return True
+            pid = facts.parent_pid
+        return True
+
+    @cached_property
+    def _ancestors(self) -> set[int]:
+        """Of those that are looked at; they have inherited nothing from them."""
+        found = {0, 1}
+        for pid in self._pids:
+            for _ in range(_GENERATIONS_MAX):
+                facts = read_stat(pid)
+                if facts is None or facts.parent_pid in found:
+                    break
+                pid = facts.parent_pid  # noqa: PLW2901
+                if pid not in self._pids:
+                    found.add(pid)
+        return found
 
     def _list_mapping(self, region: Region) -> list[int]:
         """The processes that have mapped the file of ``region``, shared, or hold it open."""

@@ -1,0 +1,157 @@
+"""An ordinary user may not read most processes; which of them may hold an end is known even so."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import signal
+import time
+import traceback
+from contextlib import suppress
+from types import SimpleNamespace
+
+import pytest
+from conftest import await_true
+
+from perimortem.examine.waits import examine_waits
+from perimortem.procfs.status import read_status
+from perimortem.waiting.linux import ends
+
+pytestmark = [pytest.mark.system, pytest.mark.exclusive]
+
+NOBODY = 65534
+for module in ("perimortem.examine.python_frames", "perimortem.analysis.python_locks"):
+    importlib.import_module(module)  # later, as another user, its file may not be readable
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
+_LIBC = ctypes.CDLL(None)
+
+
+def become(user):
+    """Like a login: every process of this user may be read by it, and no other."""
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+    _LIBC.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
+
+
+def fork(run):
+    child = os.fork()
+    if child == 0:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        run()
+        os._exit(0)
+    return child
+
+
+def run_as_user(work):
+    """What ``work`` returns is true, in a process of an ordinary user; all that it starts is ended."""
+    parent = os.getpid()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            os.setpgid(0, 0)
+            for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGINT}:
+                signal.signal(number, signal.SIG_DFL)  # handlers of the test itself may wake it
+            become(NOBODY)
+            status = 0 if os.getppid() == parent and work() else 2
+        except (AssertionError, OSError, ValueError):
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    _, status = os.waitpid(child, 0)
+    with suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(status) == 0
+
+
+def full_pipe(helper=None):
+    """(parent, child): the child writes into a pipe that its parent does not read."""
+    reader, writer = os.pipe()
+
+    def begin():
+        if helper is not None:
+            fork(helper)
+        child = fork(lambda: os.write(writer, b"x" * 1_000_000))
+        os.waitpid(child, 0)
+
+    parent = fork(begin)
+    os.close(reader)
+    os.close(writer)
+
+    def find_children():
+        with open(f"/proc/{parent}/task/{parent}/children") as file:
+            return [int(word) for word in file.read().split()]
+
+    await_true(lambda: len(find_children()) == (1 if helper is None else 2))
+    time.sleep(0.2)  # the pipe is full
+    return [parent, find_children()[-1]]
+
+
+@pytest.fixture(autouse=True)
+def _in_first_namespace():
+    if not ends.is_first_pid_namespace():
+        pytest.skip("in a container nothing is claimed of pipes")
+
+
+def test_a_deadlock_of_two_processes_of_an_ordinary_user():
+    def work():
+        return [len(d.circle) for d in examine_waits(full_pipe()).deadlocks] == [2]
+
+    assert run_as_user(work)
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root starts a process that its user may not read"
+)
+def test_a_helper_that_may_not_be_read_may_hold_the_other_end():
+    """A child with other rights, as a setuid program has them: it inherited the reading end."""
+
+    def helper():
+        _LIBC.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+        time.sleep(600)
+
+    def work():
+        pids = full_pipe(helper)
+        assert read_status(pids[0]) is not None
+        found = examine_waits(pids)
+        outside = [t.wait.outside for t in found.graph.threads.values() if t.wait is not None]
+        return not found.deadlocks and any("may not be read" in text for text in outside)
+
+    assert run_as_user(work)
+
+
+def stat_of(parent, start, *, is_kernel_thread=False):
+    return SimpleNamespace(
+        parent_pid=parent, start_time_ticks=start, is_kernel_thread=is_kernel_thread
+    )
+
+
+TREE = {
+    10: stat_of(1, 5),  # a session, in which ours began
+    20: stat_of(10, 100),  # ours
+    21: stat_of(20, 110),
+    30: stat_of(1, 3),  # a daemon
+    31: stat_of(30, 200),  # its job
+    32: stat_of(31, 210),
+    40: stat_of(20, 200),  # a child of ours
+    41: stat_of(40, 210),
+    50: stat_of(1, 200),  # whose parent has ended
+    51: stat_of(10, 200),  # the same, if the session adopts; or begun beside ours
+    60: stat_of(2, 200, is_kernel_thread=True),
+}
+
+
+@pytest.mark.parametrize(
+    ("pid", "may"),
+    [(10, False), (31, False), (32, False), (40, True), (41, True), (50, True), (51, True),
+     (60, False), (99, False)],
+)  # fmt: skip
+def test_who_may_have_inherited(monkeypatch, pid, may):
+    monkeypatch.setattr(ends, "read_stat", TREE.get)
+    monkeypatch.setattr(ends, "_list_processes", list)
+    looked = ends.Ends([20, 21])
+    assert looked._may_descend(pid) is may
