@@ -49,6 +49,7 @@ public class Locks {
 """
 ENGINE = """
 #include <pthread.h>
+#include <time.h>
 #include <unistd.h>
 static pthread_mutex_t engine = PTHREAD_MUTEX_INITIALIZER;
 void run(void (*call)(void)) {
@@ -59,6 +60,10 @@ void run(void (*call)(void)) {
 }
 void query(void) { pthread_mutex_lock(&engine); pthread_mutex_unlock(&engine); }
 void rest(void) { sleep(15); }
+void compute(void) {
+    time_t end = time(NULL) + 15;
+    while (time(NULL) < end) continue;
+}
 """
 # A mutex of C is held by who waits for the GIL, and the GIL by who waits for that mutex.
 GIL = """
@@ -80,6 +85,17 @@ threading.Thread(target=work).start()
 time.sleep(0.1)
 print("ready", flush=True)
 held.rest()
+os._exit(0)
+"""
+GIL_RUN = """
+import ctypes, os, sys, threading, time
+held = ctypes.PyDLL(sys.argv[1])
+def work():
+    while True:
+        time.sleep(0.01)
+threading.Thread(target=work).start()
+time.sleep(0.1)
+held.compute()
 os._exit(0)
 """
 GIL_BUSY = """
@@ -212,11 +228,14 @@ def test_run_reports_the_gil_against_a_mutex(perimortem, engine):
     assert report["_status"] == 124
 
 
-def test_the_gil_is_kept_by_a_call_that_does_not_end(perimortem, engine):
+@pytest.mark.parametrize(
+    ("script", "what"), [(GIL_KEPT, "which waits for a time"), (GIL_RUN, "which runs")]
+)
+def test_the_gil_is_kept_by_a_call_that_does_not_end(perimortem, engine, script, what):
     options = ("--threshold", "3", "--quiet-after", "4", "--no-stacks")
-    result = perimortem.call("run", *options, "--", find_python("3.11"), "-c", GIL_KEPT, engine)
+    result = perimortem.call("run", *options, "--", find_python("3.11"), "-c", script, engine)
     assert "waits in work (<string>:6) for Python's GIL, held by" in result.stderr, result.stderr
-    assert "which waits for a time" in result.stderr
+    assert what in result.stderr
 
 
 def test_the_gil_is_passed_on(begin, look):
@@ -226,6 +245,75 @@ def test_the_gil_is_passed_on(begin, look):
         document = look(process.pid)
         assert (document["deadlocks"], document["suspected"]) == ([], [])
         time.sleep(0.1)
+
+
+OPENMP = """
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(void) {
+    int count = 0;
+    #pragma omp parallel num_threads(4) reduction(+ : count)
+    count++;
+    pid_t child = fork();
+    if (!child) {
+        #pragma omp parallel num_threads(4) reduction(+ : count)
+        count++;
+        _exit(count != 8);
+    }
+    waitpid(child, NULL, 0);
+}
+"""
+CPP = """
+#include <barrier>
+#include <chrono>
+#include <mutex>
+#include <shared_mutex>
+#include <thread>
+std::shared_mutex table;
+std::mutex cache;
+std::barrier both(2);
+int main() {
+    std::thread writer([] {
+        std::unique_lock held(table);
+        both.arrive_and_wait();
+        std::lock_guard wanted(cache);
+    });
+    std::thread reader([] {
+        std::lock_guard held(cache);
+        both.arrive_and_wait();
+        std::shared_lock wanted(table);
+    });
+    for (;;) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+}
+"""
+
+
+def compile_program(folder, name, source, *options):
+    path = folder / name
+    path.write_text(source)
+    command = ["c++" if name.endswith(".cc") else "cc", *options, "-pthread"]
+    subprocess.run([*command, "-o", folder / "program", path], check=True)
+    return folder / "program"
+
+
+def test_openmp_in_the_child_of_a_fork(begin, look, tmp_path):
+    """Its team of threads has not come along."""
+    process = begin([compile_program(tmp_path, "team.c", OPENMP, "-O1", "-fopenmp")])
+    await_true(lambda: look(process.pid)["deadlocks"])
+    document = look(process.pid)
+    (deadlock,) = document["deadlocks"]
+    child = next(p for p in document["processes"] if p["parent_pid"] == process.pid)
+    assert deadlock["circle"] == [child["pid"]]
+    assert process.pid in deadlock["waiting"]
+
+
+def test_two_threads_of_cpp_beside_one_that_works(begin, look, tmp_path):
+    process = begin([compile_program(tmp_path, "two.cc", CPP, "-O1", "-std=c++20")])
+    await_true(lambda: look(process.pid)["deadlocks"])
+    (deadlock,) = look(process.pid)["deadlocks"]
+    assert len(deadlock["circle"]) == 2
+    assert process.pid not in deadlock["circle"]
 
 
 def test_locks_of_rust(begin, look, rust):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import multiprocessing
 import os
 import signal
 import time
@@ -14,6 +15,7 @@ from types import SimpleNamespace
 import pytest
 from conftest import await_true
 
+from perimortem import proc
 from perimortem.examine.waits import examine_waits
 from perimortem.procfs.status import read_status
 from perimortem.waiting.linux import ends
@@ -21,7 +23,11 @@ from perimortem.waiting.linux import ends
 pytestmark = [pytest.mark.system, pytest.mark.exclusive]
 
 NOBODY = 65534
-for module in ("perimortem.examine.python_frames", "perimortem.analysis.python_locks"):
+for module in (
+    "perimortem.examine.python_frames",
+    "perimortem.analysis.python_locks",
+    "multiprocessing.synchronize",
+):
     importlib.import_module(module)  # later, as another user, its file may not be readable
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 _LIBC = ctypes.CDLL(None)
@@ -68,6 +74,10 @@ def run_as_user(work):
     return os.waitstatus_to_exitcode(status) == 0
 
 
+def list_children(pid):
+    return [child for _, child in proc.list_children([pid])]
+
+
 def full_pipe(helper=None):
     """(parent, child): the child writes into a pipe that its parent does not read."""
     reader, writer = os.pipe()
@@ -82,13 +92,9 @@ def full_pipe(helper=None):
     os.close(reader)
     os.close(writer)
 
-    def find_children():
-        with open(f"/proc/{parent}/task/{parent}/children") as file:
-            return [int(word) for word in file.read().split()]
-
-    await_true(lambda: len(find_children()) == (1 if helper is None else 2))
+    await_true(lambda: len(list_children(parent)) == (1 if helper is None else 2))
     time.sleep(0.2)  # the pipe is full
-    return [parent, find_children()[-1]]
+    return [parent, list_children(parent)[-1]]
 
 
 @pytest.fixture(autouse=True)
@@ -100,6 +106,37 @@ def _in_first_namespace():
 def test_a_deadlock_of_two_processes_of_an_ordinary_user():
     def work():
         return [len(d.circle) for d in examine_waits(full_pipe()).deadlocks] == [2]
+
+    assert run_as_user(work)
+
+
+def two_locks():
+    """(parent, child): each holds a lock of multiprocessing that the other wants."""
+
+    def cross(first, second, both):
+        first.acquire()
+        both.release()
+        while both.get_value() < 2:
+            time.sleep(0.01)
+        second.acquire()
+
+    def begin():
+        context = multiprocessing.get_context("fork")
+        a, b, both = context.Lock(), context.Lock(), context.Semaphore(0)
+        fork(lambda: cross(b, a, both))
+        cross(a, b, both)
+
+    parent = fork(begin)
+    await_true(lambda: list_children(parent))
+    time.sleep(0.3)  # both wait
+    return [parent, *list_children(parent)]
+
+
+def test_locks_of_multiprocessing_of_an_ordinary_user():
+    """Semaphores without a name: whether their file has another one only root sees at once."""
+
+    def work():
+        return [len(d.circle) for d in examine_waits(two_locks()).deadlocks] == [2]
 
     assert run_as_user(work)
 

@@ -61,8 +61,10 @@ def test_a_supervisor_hears_all_but_the_main_pid():
 )
 def test_what_a_thread_waits_for(operation, value, timeout, wait):
     from perimortem.proc.linux.futex import classify_futex
+    from perimortem.procfs.futex import FutexCall
 
-    assert classify_futex(operation, value, timeout, [4711, 4712]).name == wait
+    call = FutexCall(0x1000, operation, value, timeout)
+    assert classify_futex(call, [4711, 4712]).name == wait
 
 
 @pytest.fixture()

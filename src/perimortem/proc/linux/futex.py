@@ -9,17 +9,18 @@ from enum import Enum, auto
 assert sys.platform == "linux"
 
 from perimortem.procfs.file import read_text
+from perimortem.procfs.futex import (
+    CONTENDED,
+    LOCKS_PI,
+    OWNER,
+    WAIT,
+    WAITERS,
+    FutexCall,
+    parse_futex,
+)
 from perimortem.procfs.stat import read_thread_stat
 
 _SYS_FUTEX = {"x86_64": 202, "aarch64": 98}.get(os.uname().machine)
-# linux/futex.h
-_PRIVATE = 0x80
-_CLOCK_REALTIME = 0x100
-_WAIT, _LOCK_PI, _WAIT_BITSET, _LOCK_PI2 = 0, 6, 9, 13
-_MUTEX_CONTENDED = 2
-"""glibc's lll_lock waits on this value: locked, with waiters."""
-_ROBUST_WAITERS, _ROBUST_OWNER = 0x80000000, 0x3FFFFFFF
-"""A robust mutex has its owner in the word that is waited on (FUTEX_WAITERS, FUTEX_TID_MASK)."""
 VFORK_WAITS = ("kernel_clone", "_do_fork", "do_fork")
 
 
@@ -47,25 +48,23 @@ def classify_wait(pid: int, tid: int, tids: list[int]) -> Wait:
     if len(words) < 7 or words[0] != str(_SYS_FUTEX):
         return Wait.OTHER
     try:
-        _address, operation, value, timeout = (int(word, 16) for word in words[1:5])
+        call = parse_futex(tuple(int(word, 16) for word in words[1:5]))
     except ValueError:
         return Wait.OTHER
-    return classify_futex(operation, value, timeout, tids)
+    return classify_futex(call, tids) if call is not None else Wait.OTHER
 
 
-def classify_futex(operation: int, value: int, timeout: int, tids: list[int]) -> Wait:
-    """By the arguments of futex(2). A shared futex may be woken by another process."""
-    command = operation & ~(_PRIVATE | _CLOCK_REALTIME)
-    operation_is_wait = command in (_WAIT, _WAIT_BITSET, _LOCK_PI, _LOCK_PI2)
-    if not operation_is_wait or timeout != 0:
+def classify_futex(call: FutexCall, tids: list[int]) -> Wait:
+    """By its arguments. A shared futex may be woken by another process."""
+    if not call.is_wait or call.limit != 0:
         return Wait.OTHER
-    if not operation & _PRIVATE:
+    if not call.is_private:
         # pthread_join: a shared futex on the thread's id.
-        return Wait.CONDITION if value & 0xFFFFFFFF in tids else Wait.OTHER
-    if command in (_LOCK_PI, _LOCK_PI2):
+        return Wait.CONDITION if call.value in tids else Wait.OTHER
+    if call.command in LOCKS_PI:
         return Wait.MUTEX
-    if command == _WAIT and value & 0xFFFFFFFF == _MUTEX_CONTENDED:
+    if call.command == WAIT and call.value == CONTENDED:
         return Wait.MUTEX
-    if command == _WAIT and value & _ROBUST_WAITERS and value & _ROBUST_OWNER in tids:
+    if call.command == WAIT and call.value & WAITERS and call.value & OWNER in tids:
         return Wait.MUTEX
     return Wait.CONDITION

@@ -18,6 +18,7 @@ from perimortem.proc.linux.cgroup import is_frozen
 from perimortem.proc.linux.futex import VFORK_WAITS, Wait, classify_futex
 from perimortem.procfs.calls import CALLS
 from perimortem.procfs.file import read_record, read_text
+from perimortem.procfs.futex import parse_futex
 from perimortem.procfs.stat import read_stat, read_thread_stat
 from perimortem.procfs.status import find_field, read_status
 from perimortem.procfs.threads import list_threads
@@ -154,10 +155,12 @@ def _find_wait_of_call(
 
 def _find_lock(words: list[str], tids: list[int]) -> tuple[HangKind, str]:
     try:
-        operation, value, timeout = (int(word, 16) for word in words[2:5])
+        call = parse_futex(tuple(int(word, 16) for word in words[1:5]))
     except ValueError:
+        call = None
+    if call is None:
         return HangKind.LOCK, "futex"
-    wait = classify_futex(operation, value, timeout, tids)
+    wait = classify_futex(call, tids)
     if wait is Wait.MUTEX:
         return HangKind.LOCK, "a mutex (futex)"
     if wait is Wait.CONDITION:

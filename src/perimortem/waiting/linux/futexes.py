@@ -16,17 +16,19 @@ assert sys.platform == "linux"
 
 from perimortem.model.snapshot import Region
 from perimortem.model.wait_graph import Wait, WaitsFor
+from perimortem.procfs.futex import (
+    CONTENDED,
+    LOCKS_PI,
+    OWNER,
+    WAIT,
+    WAIT_BITSET,
+    WAITERS,
+    FutexCall,
+    parse_futex,
+)
 from perimortem.waiting.linux.look import Look
 from perimortem.waiting.linux.threads import ThreadFacts
 
-# linux/futex.h
-_PRIVATE = 0x80
-_CLOCK_REALTIME = 0x100
-_WAIT, _LOCK_PI, _WAIT_BITSET, _WAIT_REQUEUE_PI, _LOCK_PI2 = 0, 6, 9, 11, 13
-_WAITS = frozenset({_WAIT, _LOCK_PI, _WAIT_BITSET, _WAIT_REQUEUE_PI, _LOCK_PI2})
-_WAITERS, _OWNER = 0x80000000, 0x3FFFFFFF
-_CONTENDED = 2
-"""glibc's lll_lock waits on this value: locked, with waiters."""
 _MUTEX = struct.Struct("<iIiIi")
 """__lock, __count, __owner, __nusers, __kind."""
 _MUTEX_KINDS = frozenset(kind | elision for kind in range(4) for elision in (0, 0x100, 0x200))
@@ -43,29 +45,33 @@ _WRLOCKED = 2
 _FUTEX_STATES = frozenset({0, 1, 2, 3})
 """Is it so, and are there waiters (PTHREAD_RWLOCK_FUTEX_USED)?"""
 _LIMIT = "a time limit"
+_ANONYMOUS = "/dev/zero (deleted)"
+"""What has been mapped without a file (MAP_ANONYMOUS | MAP_SHARED)."""
+_SHARED_MEMORY, _DELETED = "/dev/shm/", " (deleted)"
+_NAMES_MAX = 10_000
 
 
 def find_futex_wait(thread: ThreadFacts, look: Look) -> Wait:
-    address, operation, value = (thread.argument(at) for at in range(3))
-    operation, value = operation & 0xFFFFFFFF, value & 0xFFFFFFFF
-    command = operation & ~(_PRIVATE | _CLOCK_REALTIME)
-    key = (thread.call, address, operation, value)
-    if command not in _WAITS:
-        return Wait(WaitsFor.OTHER, f"futex({operation:#x})", key, outside="not known")
-    limit = _LIMIT if thread.argument(3) else ""
+    call = parse_futex(thread.arguments)
+    if call is None:
+        return Wait(WaitsFor.OTHER, "futex", (thread.call,), outside="not known")
+    address = call.address
+    key = (thread.call, address, call.operation, call.value)
+    if not call.is_wait:
+        return Wait(WaitsFor.OTHER, f"futex({call.operation:#x})", key, outside="not known")
+    limit = _LIMIT if call.limit else ""
     region = look.find_region(thread.pid, address)
     if region is None:
         return Wait(WaitsFor.OTHER, f"futex {address:#x}", key, outside=limit or "not known")
     if region.shared:
         return _find_shared(thread, look, region, limit, key)
     # The kernel wakes those who wait for a thread's end as if the memory were shared.
-    is_join = not operation & _PRIVATE
-    ending = _find_ending(thread, look, command, address, value) if is_join else None
+    ending = None if call.is_private else _find_ending(thread, look, call)
     if ending is not None:
         text = f"the end of thread {_name(thread, look, ending)}"
         wakers = frozenset({ending})
         return Wait(WaitsFor.THREAD, text, (*key, ending), wakers, outside=limit)
-    holder = _find_holder(thread, look, command, address, value)
+    holder = _find_holder(thread, look, call)
     if holder is not None:
         text = f"lock {address:#x}, held by {_name(thread, look, holder)}"
         wakers = frozenset({holder})
@@ -99,43 +105,64 @@ def _find_stranger(thread: ThreadFacts, look: Look, region: Region) -> str:
         return "a process that attaches it"
     try:
         facts = os.stat(f"/proc/{thread.pid}/map_files/{region.start:x}-{region.end:x}")
-    except OSError:
-        return f"a process that opens {region.path}"
-    return f"a process that opens {region.path}" if facts.st_nlink else ""
+    except OSError:  # only root may
+        has_name = region.path != _ANONYMOUS and not _is_unlinked(region)
+    else:
+        has_name = facts.st_nlink > 0
+    return f"a process that opens {region.path}" if has_name else ""
 
 
-def _find_ending(
-    thread: ThreadFacts, look: Look, command: int, address: int, value: int
-) -> int | None:
+def _is_unlinked(region: Region) -> bool:
+    """Its file lies in /dev/shm, and no name there leads to it: of several names one may be deleted."""
+    if not region.path.startswith(_SHARED_MEMORY) or not region.path.endswith(_DELETED):
+        return False
+    is_complete = True
+
+    def note(_error: OSError) -> None:
+        nonlocal is_complete
+        is_complete = False
+
+    seen = 0
+    for folder, _, names in os.walk(_SHARED_MEMORY, onerror=note):
+        seen += len(names)
+        for name in names if seen <= _NAMES_MAX else ():
+            try:
+                if os.lstat(os.path.join(folder, name)).st_ino == region.inode:
+                    return False
+            except OSError:
+                continue  # it was deleted meanwhile
+    return is_complete and seen <= _NAMES_MAX
+
+
+def _find_ending(thread: ThreadFacts, look: Look, call: FutexCall) -> int | None:
     """pthread_join waits on the thread's id, which the kernel clears at its end."""
-    if command not in (_WAIT, _WAIT_BITSET) or not value or value & _WAITERS:
+    value = call.value
+    if call.command not in (WAIT, WAIT_BITSET) or not value or value & WAITERS:
         return None
     tid = look.find_tid(thread.pid, value)
     if tid is None or tid == thread.tid:
         return None
-    word = look.read_memory(thread.pid, address, 4)
+    word = look.read_memory(thread.pid, call.address, 4)
     return tid if int.from_bytes(word, "little") == value else None
 
 
-def _find_holder(
-    thread: ThreadFacts, look: Look, command: int, address: int, value: int
-) -> int | None:
+def _find_holder(thread: ThreadFacts, look: Look, call: FutexCall) -> int | None:
     """The thread that holds it, if that is certain: also the waiting thread itself."""
-    if command in (_LOCK_PI, _LOCK_PI2):
-        word = int.from_bytes(look.read_memory(thread.pid, address, 4), "little")
-        return look.find_tid(thread.pid, word & _OWNER)
-    if command == _WAIT and value & _WAITERS:  # a robust mutex has its owner in the word
-        return look.find_tid(thread.pid, value & _OWNER)
-    if command == _WAIT_BITSET:
-        return _find_writer(thread, look, address)
-    if command != _WAIT or value != _CONTENDED:
+    if call.command in LOCKS_PI:
+        word = int.from_bytes(look.read_memory(thread.pid, call.address, 4), "little")
+        return look.find_tid(thread.pid, word & OWNER)
+    if call.command == WAIT and call.value & WAITERS:  # a robust mutex has its owner in the word
+        return look.find_tid(thread.pid, call.value & OWNER)
+    if call.command == WAIT_BITSET:
+        return _find_writer(thread, look, call.address)
+    if call.command != WAIT or call.value != CONTENDED:
         return None
-    raw = look.read_memory(thread.pid, address, _MUTEX.size)
+    raw = look.read_memory(thread.pid, call.address, _MUTEX.size)
     if len(raw) < _MUTEX.size:
         return None
     word, count, owner, users, kind = _MUTEX.unpack(raw)
     is_recursive = kind & _KIND == _RECURSIVE
-    is_sane = word == _CONTENDED and 0 < users <= _COUNT_MAX and count <= _COUNT_MAX * is_recursive
+    is_sane = word == CONTENDED and 0 < users <= _COUNT_MAX and count <= _COUNT_MAX * is_recursive
     holder = look.find_tid(thread.pid, owner) if is_sane and kind in _MUTEX_KINDS else None
     # A plain mutex that a thread takes twice may be used as an event, which another one releases.
     return None if holder == thread.tid and kind & _KIND in _PLAIN else holder

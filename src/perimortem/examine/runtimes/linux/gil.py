@@ -20,15 +20,14 @@ _RUNTIME = "_PyRuntime"
 
 
 def find_gil(memory: LiveMemory, threads: dict[int, GraphThread]) -> dict[int, GraphThread]:
-    """The threads that wait for the GIL, if its holder waits for something, too.
-
-    Else it is passed on in a moment."""
+    """The threads that wait for the GIL, with its holder."""
     waiting = _list_waiting(memory, threads)
     holder = threads.get(_find_holder(memory.pid, threads) or 0) if waiting else None
-    if holder is None or holder.wait is None or holder.tid in waiting:
+    if holder is None or holder.tid in waiting:
         return {}
     text = f"Python's GIL, held by {holder.tid} ({holder.name})"
-    key = ("gil", memory.pid, holder.tid, holder.slices)  # another one if the holder has run
+    # That of a holder that waits is another one if it has run meanwhile.
+    key = ("gil", memory.pid, holder.tid, holder.slices if holder.wait is not None else -1)
     wait = Wait(WaitsFor.LOCK, text, key, frozenset({holder.tid}), retries=True)
     return {tid: replace(threads[tid], wait=wait) for tid in waiting}
 
