@@ -9,12 +9,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from conftest import ROOT, await_true
 
+from perimortem.capture.linux import freeze as freeze_module
 from perimortem.capture.linux.freeze import PtraceStop
 from perimortem.dumping.naming import dump_name, publish
 from perimortem.dumping.write import write_dump
@@ -354,3 +356,18 @@ def test_no_call_ends_with_eintr_because_of_us(start, restarts):
     program.popen.terminate()
     interrupted = int(program.popen.stdout.read())
     assert interrupted == 0 if restarts else interrupted >= 50
+
+
+@pytest.mark.parametrize("patience_s", [-1.0, 0.0002])
+def test_no_call_of_a_thread_that_stops_late_ends_with_eintr(start, monkeypatch, patience_s):
+    """We gave up waiting for it, and let it go on as soon as it stopped; also if that is just now."""
+    monkeypatch.setattr(freeze_module, "STOP_DEADLINE_S", patience_s)
+    program = start("eintr_counter")
+    tasks = Path(f"/proc/{program.pid}/task")
+    await_true(lambda: len(list(tasks.iterdir())) == 6)
+    for number in range(50):
+        with PtraceStop(program.pid):
+            time.sleep(0.002 * (number % 2))  # some have stopped by now, without our notice
+        await_true(lambda: all(") S " in (t / "stat").read_text() for t in tasks.iterdir()))
+    program.popen.terminate()
+    assert int(program.popen.stdout.read()) == 0

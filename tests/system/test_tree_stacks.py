@@ -89,3 +89,33 @@ def test_what_does_not_go_together(perimortem, job, options, said):
     result = perimortem.call("stack", *(option.format(pid=job.pid) for option in options))
     assert result.returncode != 0
     assert said in result.stderr
+
+
+BEATING = """
+import os, subprocess, sys, threading, time
+import perimortem
+def barrier(): threading.Event().wait(12)
+def load(): time.sleep(12)
+if len(sys.argv) == 1:
+    ranks = [
+        subprocess.Popen([sys.executable, __file__, "rank"], env={**os.environ, "RANK": str(rank)})
+        for rank in range(3)
+    ]
+    for rank in ranks: rank.wait()
+    sys.exit(3)
+step = perimortem.attach("step", threshold=2)
+for _ in range(5):
+    step.beat()
+    time.sleep(0.05)
+load() if os.environ["RANK"] == "1" else barrier()
+"""
+
+
+def test_all_ranks_of_a_job_hang(perimortem, tmp_path):
+    """One line says where each of them is, after their accounts, and in each of them at the end."""
+    script = tmp_path / "train.py"
+    script.write_text(BEATING)
+    printed = perimortem.call("run", "--", sys.executable, script).stderr
+    said = "all ranks hang: rank 0, 2: barrier at train.py:4, in wait at threading.py:"
+    assert said in printed, printed
+    assert "; rank 1: load at train.py:5: look at rank 1 first" in printed

@@ -158,6 +158,9 @@ class Log:
     def on_recovery(self, target):
         self.lines.append(f"recovery {target.pid}")
 
+    def on_ranks(self, text):
+        self.lines.append(f"ranks {text}")
+
     def on_quiet(self, target, fact):
         self.lines.append(f"quiet {target.pid}")
 

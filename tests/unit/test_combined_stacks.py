@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from perimortem.documents.examination import Frame, SourceLine, ThreadStack
 from perimortem.documents.tree_stacks import StackedProcess
 from perimortem.model.labels import find_rank, name_part, select_labels
 from perimortem.model.process import find_title
-from perimortem.report.tree_stacks import combine_stacks, find_place, render_tree_stacks
+from perimortem.report.tree_stacks import (
+    combine_stacks,
+    describe_ranks,
+    find_place,
+    render_tree_stacks,
+)
 
 
 def frame(function, file=None, line=0, *, python=True, module=None):
@@ -43,6 +50,17 @@ def test_the_rank_that_is_elsewhere_comes_first():
     assert (
         "rank 0 (train[10]), rank 2 (train[12]), rank 3 (train[13]): barrier at train.py:11" in text
     )
+
+
+def test_ranks_in_one_line():
+    ranks = [
+        msgspec.structs.replace(process(10 + n, rank=n), place="load" if n == 2 else "barrier")
+        for n in range(11)
+    ]
+    assert describe_ranks(ranks) == (
+        "rank 0, 1, 3, 4, 5, 6, 7, 8 and 2 more: barrier; rank 2: load: look at rank 2 first"
+    )
+    assert describe_ranks(ranks[:2]) == "rank 0, 1: barrier"
 
 
 def test_two_that_differ_are_both_usual():

@@ -287,3 +287,28 @@ def test_a_lock_without_a_known_holder_is_mentioned_only_while_others_run(rig):
     rig.run_for(75, runs={8})
     rig.looks.answer(unowned)
     assert [text for _, text, _ in rig.mentioned] == ["a Rust mutex"]
+
+
+def test_a_deadlock_that_a_look_does_not_find_any_more_is_over(rig):
+    """One of its threads has run, although the others still rest."""
+    target = rig.add(7, {7: 0, 8: 0, 9: 0})
+    rig.run_for(12)
+    rig.looks.answer(proven("deadlock of 3 threads", frozenset({7, 8, 9}), (7,)))
+    rig.run_for(5)
+    count = len(rig.looks.asked)
+    rig.run_for(2.5, runs={7})
+    assert len(rig.looks.asked) == count + 1, "whether it waits again is looked at at once"
+    assert target.progress.deadlock is not None
+    rig.looks.answer()
+    assert target.progress.deadlock is None
+
+
+def test_who_wakes_again_and_again_may_run_at_the_moment_of_a_look(rig):
+    rig.add(7, {7: 0})
+    rig.run_ns_each = SECOND_NS // 1000
+    rig.retries = {7: b"202 0x10 0x89 0x0 0x1"}
+    for _ in range(12):
+        rig.run_for(2.5, runs={7})
+        if rig.looks.is_busy:
+            rig.looks.answer()
+    assert len(rig.looks.asked) == 4

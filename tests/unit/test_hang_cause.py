@@ -37,6 +37,14 @@ def test_a_loop_and_two_loops_that_share_a_processor():
     assert judge([thread()], [thread(run_ms=48, ready_ms=50, slices=9)]).kind is HangKind.BUSY
 
 
+def test_who_waited_before_and_runs_by_chance_is_not_busy():
+    cause = judge([thread(wait=HangKind.WAITING)], [thread(run_ms=1, slices=3)])
+    assert cause.kind is HangKind.WAITING
+    assert (
+        judge([thread(wait=HangKind.WAITING)], [thread(run_ms=9, slices=3)]).kind is HangKind.BUSY
+    )
+
+
 def test_what_a_loop_does():
     """Calls that return at once take the time of the kernel."""
     ran = replace(

@@ -75,6 +75,34 @@ def test_a_lock_that_is_waited_for_again_and_again_is_the_same():
         assert is_same(first, second, [2]) is expected
 
 
+def test_equal_addresses_in_two_processes_are_two_locks():
+    info = ProcessInfo(ProcessRef(PID, 1), "server", None, (), 0)
+    threads = {
+        tid: GraphThread(tid, pid, "t", wait, 0)
+        for tid, pid, wait in (
+            (1, PID, SLEEP),
+            (2, PID, Wait(WaitsFor.LOCK, "Rust mutex at 0x10", wakers=frozenset({1, 2}))),
+            (11, PID + 1, SLEEP),
+            (12, PID + 1, Wait(WaitsFor.LOCK, "Rust mutex at 0x10", wakers=frozenset({11, 12}))),
+        )
+    }
+    graph = WaitGraph({p: GraphProcess(info, 1) for p in (PID, PID + 1)}, threads)
+    assert find(graph) == [(Grade.UNOWNED, (2,), ()), (Grade.UNOWNED, (12,), ())]
+
+
+def test_a_handler_of_python_may_end_the_wait_of_the_main_thread_for_a_lock():
+    """By an exception; that of another program cannot."""
+    waits = {
+        PID: Wait(WaitsFor.LOCK, "a", wakers=frozenset({2}), is_interruptible=True),
+        2: Wait(WaitsFor.LOCK, "b", wakers=frozenset({PID})),
+    }
+    sigalrm = {"caught": frozenset({14})}
+    assert not find_deadlocks(make_graph(waits, **sigalrm))
+    assert find_deadlocks(make_graph(waits, caught=frozenset({2, 15})))
+    waits[PID] = replace(waits[PID], is_interruptible=False)
+    assert find_deadlocks(make_graph(waits, **sigalrm))
+
+
 def test_a_lock_with_a_time_limit_is_none():
     limited = Wait(WaitsFor.LOCK, "lock", wakers=frozenset({1}), outside="a time limit")
     assert not find(make_graph({1: SLEEP, 2: limited}))

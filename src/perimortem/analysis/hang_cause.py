@@ -16,6 +16,8 @@ _TICKS_LEAST_NS = 30_000_000
 """With fewer ticks of the clock the share of the kernel is not known."""
 _TRANSFERS_LEAST = 1000
 """A second. Fewer are no sign of a loop."""
+_RUNS_LEAST = 0.05
+"""A thread that waited before, and runs at the second sample by chance, runs less."""
 _STARVED_SHARE = 0.5
 _SUSPENDED_NS = 10_000_000
 _TELLING = (
@@ -119,6 +121,8 @@ def _derive_kind(
         return HangKind.BUSY, f"ran {min(1.0, run_share):.0%} of the time"
     if ready_share >= _STARVED_SHARE or (now.wait is None and _has_not_run(before, now)):
         return HangKind.STARVED, "ready to run, but not scheduled"
+    if now.wait is None and before is not None and before.wait and run_share < _RUNS_LEAST:
+        return HangKind.WAITING, "runs at this moment, and hardly ran before"
     if now.wait is None:
         return HangKind.BUSY, f"ran {run_share:.0%} of the time"
     has_stood = before is not None and before.wait is now.wait and before.slices == now.slices

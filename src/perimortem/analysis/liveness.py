@@ -23,14 +23,14 @@ _HELD_BY = frozenset({WaitsFor.LOCK, WaitsFor.THREAD})
 """The holder is known."""
 
 
-def _find_harmless(what: WaitsFor) -> frozenset[int]:
+def _find_harmless(wait: Wait) -> frozenset[int]:
     """Signals whose handlers do not end such a wait.
 
     No handler releases a lock that another thread holds. Those of signals that ask a program to end
     would make every server live; but they do end a rest (``stop.wait()``)."""
-    if what in _HELD_BY:
+    if wait.what in _HELD_BY and not wait.is_interruptible:
         return _ALL
-    return _NEVER_SENT if what in IDLE else _NEVER_SENT | _ENDS
+    return _NEVER_SENT if wait.what in IDLE else _NEVER_SENT | _ENDS
 
 
 def find_deadlocks(graph: WaitGraph) -> list[Deadlock]:
@@ -111,7 +111,7 @@ def can_continue(graph: WaitGraph, thread: GraphThread) -> bool:
     if wait is None or wait.outside:
         return True
     process = graph.processes[thread.pid]
-    if process.timer or (process.caught - _find_harmless(wait.what)):
+    if process.timer or (process.caught - _find_harmless(wait)):
         return True
     if _SIGINT in process.caught and _may_be_interrupted(graph, thread, wait):
         return True

@@ -11,14 +11,15 @@ from __future__ import annotations
 import re
 
 _KINDS = (
-    (rb"5mutex5futex\w*14lock_contended", "Rust mutex"),
-    (rb"6rwlock5futex\w*(?:14read|15write)_contended", "Rust read-write lock"),
-    (rb"4once5futex\w*4call", "Rust Once"),
-    (rb"11parking_lot9raw_mutex\w*9lock_slow", "mutex of parking_lot"),
-    (rb"11parking_lot10raw_rwlock\w*_slow", "read-write lock of parking_lot"),
+    (rb"5mutex5futex\w{0,64}?14lock_contended", "Rust mutex"),
+    (rb"6rwlock5futex\w{0,64}?(?:14read|15write)_contended", "Rust read-write lock"),
+    (rb"4once5futex\w{0,64}?4call", "Rust Once"),
+    (rb"11parking_lot9raw_mutex\w{0,64}?9lock_slow", "mutex of parking_lot"),
+    (rb"11parking_lot10raw_rwlock\w{0,64}?_slow", "read-write lock of parking_lot"),
 )
 """By a part of the mangled name, which legacy and v0 mangling have in common."""
-LOCK_FUNCTION = re.compile(rb"\w*(?:" + rb"|".join(part for part, _ in _KINDS) + rb")\w*")
+LOCK_FUNCTION = re.compile(rb"|".join(part for part, _ in _KINDS))
+"""A part of the name."""
 
 
 def name_lock(function: bytes) -> str | None:

@@ -27,10 +27,9 @@ def find_suspicions(graph: WaitGraph, deadlocks: Collection[Deadlock]) -> list[S
     found: list[Suspicion] = []
 
     def add(grade: Grade, candidates: Collection[Deadlock]) -> None:
-        for deadlock in candidates:
-            if known.isdisjoint(deadlock.circle):
-                found.append((grade, deadlock))
-        known.update(tid for _, deadlock in found for tid in (*deadlock.circle, *deadlock.waiting))
+        fresh = [deadlock for deadlock in candidates if known.isdisjoint(deadlock.circle)]
+        found.extend((grade, deadlock) for deadlock in fresh)
+        known.update(tid for deadlock in fresh for tid in (*deadlock.circle, *deadlock.waiting))
 
     assumed = _assume_holders(graph)
     add(Grade.ASSUMED, find_deadlocks(assumed))
@@ -44,12 +43,12 @@ def find_suspicions(graph: WaitGraph, deadlocks: Collection[Deadlock]) -> list[S
 
 def _find_held(graph: WaitGraph, stuck: Collection[int]) -> list[Suspicion]:
     """One of those that wait for a lock, with the others that wait for the same one."""
-    waiting: dict[str, list[int]] = defaultdict(list)
+    waiting: dict[tuple[int, str], list[int]] = defaultdict(list)
     for thread in graph.threads.values():
         wait = thread.wait
         if wait is None or wait.what is not WaitsFor.LOCK or wait.outside or thread.tid in stuck:
             continue
-        waiting[wait.text].append(thread.tid)
+        waiting[thread.pid, wait.text].append(thread.tid)
     found = []
     for tids in waiting.values():
         wait = graph.threads[tids[0]].wait

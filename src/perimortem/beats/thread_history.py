@@ -56,6 +56,14 @@ class ThreadHistory:
         """The threads (tids) that for so long have not run, or only to wait for the same thing again."""
         return {t for t, seen in self._seen.items() if now_ns - seen.waits_since_ns >= least_ns}
 
+    def list_retrying(self, now_ns: int, least_ns: int) -> set[int]:
+        """Those of :meth:`list_waiting` that have run in that time."""
+        return {
+            tid
+            for tid in self.list_waiting(now_ns, least_ns)
+            if now_ns - self._seen[tid].still_since_ns < least_ns
+        }
+
     def is_still(self, now_ns: int, least_ns: int) -> bool:
         """No thread has run for so long."""
         return all(now_ns - seen.still_since_ns >= least_ns for seen in self._seen.values())

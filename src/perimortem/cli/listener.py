@@ -119,6 +119,9 @@ class ConsoleListener:
             f"{target.process.name}[{target.pid}] recovered after {format_duration(lasted_s)}"
         )
 
+    def on_ranks(self, text: str) -> None:
+        self._say(f"all ranks hang: {text}")
+
     def on_quiet(self, target: Target, fact: Fact) -> None:
         self._say(f"{target.process.name}[{target.pid}]: {describe_quiet(fact.values)}")
 

@@ -98,6 +98,8 @@ class FactCode(StrEnum):
     QUIET = "quiet"
     """Threads that probably do not continue, and since when: 0 if that does not matter
     [text, for_s]."""
+    RANKS = "ranks"
+    """Where the ranks of a job stand that hang together [text]."""
     LOOK_FAILED = "look-failed"
     """What its threads wait for was not read in time [after_s]."""
     DEADLINES_RESET = "deadlines-reset"

@@ -51,3 +51,12 @@ class StuckThreads:
     """Their processes; first the one to examine: not a parent that only waits for its child."""
     threads: tuple[StuckThread, ...] = ()
     """The same, or the first of very many; each waits for the next one, if they form a circle."""
+
+
+@dataclass(frozen=True)
+class LookAnswer:
+    """Of one look at what processes wait for."""
+
+    found: tuple[StuckThreads, ...]
+    cpu_ns: int
+    """The time of a processor that it took."""

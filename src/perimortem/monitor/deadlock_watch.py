@@ -18,6 +18,8 @@ from perimortem.monitor.target import Target
 
 _AGAIN_LEAST_NS = 30 * SECOND_NS
 _AGAIN_MOST_NS = 600 * SECOND_NS
+_TRIES = 3
+_TRY_AGAIN_NS = 3 * SECOND_NS
 _PROCESSES_MAX = 2000
 _MENTIONED_MAX = 1000
 _SOURCE = "waits"
@@ -41,6 +43,8 @@ class DeadlockWatch:
         self._unchanged: set[tuple[int, bool]] = set()
         """Those that waited at the last look, and ever since."""
         self._looked_ns = 0
+        self._tries_left = 0
+        """Looks that follow soon: a thread that wakes and waits again may have run at the others."""
         self._again_ns = 0
         self._pause_ns = _AGAIN_LEAST_NS
         self._timers = base.timers
@@ -55,23 +59,35 @@ class DeadlockWatch:
     def _go_round(self, now_ns: int) -> None:
         waiting: set[tuple[int, bool]] = set()
         alive: set[int] = set()
+        retrying: set[int] = set()
+        has_moved = False
+        """Threads of a deadlock have run: only a look shows whether they wait again."""
         for target, progress in self._list_watched():
             alive.update(progress.threads.slices)
             found = progress.threads.list_waiting(now_ns, self._threshold_ns)
-            if progress.deadlock is not None and not found & progress.deadlock.tids:
-                progress.note_deadlock(None, now_ns)
-                self._targets.sample_at(target, now_ns)
+            if progress.deadlock is not None:
+                has_moved |= bool(progress.deadlock.tids & progress.threads.slices.keys() - found)
+                if not found & progress.deadlock.tids:
+                    self._clear(target, progress, now_ns)
             waiting.update((tid, False) for tid in found)
+            retrying |= progress.threads.list_retrying(now_ns, self._threshold_ns)
             if self._policy.quiet_after_ns:
                 quiet = progress.threads.list_waiting(now_ns, self._policy.quiet_after_ns)
                 waiting.update((tid, True) for tid in quiet & found)
         self._known = {one for one in self._known if one[0] in alive}
         self._unchanged &= waiting
-        if waiting and not self._looks.is_busy and self._is_due(waiting, now_ns):
+        if self._looks.is_busy:
+            return
+        if has_moved or (waiting and self._is_due(waiting, now_ns)):
+            if any((tid, False) not in self._known for tid in retrying):
+                self._tries_left = _TRIES
             self._look(waiting, now_ns)
 
     def _is_due(self, waiting: set[tuple[int, bool]], now_ns: int) -> bool:
         if not waiting <= self._known:
+            return True
+        if self._tries_left and now_ns >= self._looked_ns + _TRY_AGAIN_NS:
+            self._tries_left -= 1
             return True
         has_changed = not waiting <= self._unchanged
         return now_ns >= (self._looked_ns + _AGAIN_LEAST_NS if has_changed else self._again_ns)
@@ -91,8 +107,11 @@ class DeadlockWatch:
             return
         now_ns = self._clock.monotonic_ns()
         watched = {target.pid: (target, progress) for target, progress in self._list_watched()}
+        proven: set[int] = set()
         for stuck in found:
             held = next((watched[pid] for pid in stuck.pids if pid in watched), None)
+            if stuck.grade is Grade.PROVEN:
+                proven |= stuck.tids
             if held is None:
                 continue
             target, progress = held
@@ -103,6 +122,14 @@ class DeadlockWatch:
                 self._targets.sample_at(target, now_ns)
             else:
                 self._suspect(target, progress, stuck, now_ns)
+        for target, progress in watched.values():
+            if progress.deadlock is not None and not progress.deadlock.tids & proven:
+                self._clear(target, progress, now_ns)
+
+    def _clear(self, target: Target, progress: Progress, now_ns: int) -> None:
+        """What it was stuck in is over."""
+        progress.note_deadlock(None, now_ns)
+        self._targets.sample_at(target, now_ns)
 
     def _suspect(
         self, target: Target, progress: Progress, stuck: StuckThreads, now_ns: int

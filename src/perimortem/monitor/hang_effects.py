@@ -58,6 +58,7 @@ class HangEffects:
         self._collect_stacks = collect_stacks
         self._samples: dict[ProcessRef, ProcessSample | None] = {}
         self._taken: dict[ProcessRef, Taken] = {}
+        self._ranks_reported = ""
 
     def begin(self, target: Target, change: HangDetected) -> None:
         """Record a hang, with what the heartbeat sources found out about it, and post it."""
@@ -136,6 +137,18 @@ class HangEffects:
         for held in {id(t): t for t in (target, culprit) if t is not None}.values():
             self._work.let_settle(held)
         self._listener.on_hang_examined(target, self._record(target))
+        self._report_ranks()
+
+    def _report_ranks(self) -> None:
+        from perimortem.monitor.rank_report import report_ranks  # only if something hangs
+
+        found = report_ranks(self._targets)
+        if found is None or found[0] == self._ranks_reported:
+            return
+        self._ranks_reported, ranks = found
+        for rank in ranks:
+            rank.note(derived(FactCode.RANKS, "stacks", text=self._ranks_reported))
+        self._listener.on_ranks(self._ranks_reported)
 
     def forget(self, target: Target) -> None:
         """Cancels all further work on it."""

@@ -30,6 +30,9 @@ class Listener(Protocol):
     def on_recovery(self, target: Target) -> None:
         """The hang is over."""
 
+    def on_ranks(self, text: str) -> None:
+        """All ranks of a job hang; ``text``: where each of them stands."""
+
     def on_quiet(self, target: Target, fact: Fact) -> None:
         """Some of its threads probably do not continue. Once for these threads."""
 

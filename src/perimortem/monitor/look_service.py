@@ -5,23 +5,29 @@ One request, a line with pids, is answered with a line: the threads that do not 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
 import msgspec
 
 from perimortem.errors import PerimortemError
 from perimortem.examine.waits import examine_waits
-from perimortem.model.stuck import Grade, StuckThread, StuckThreads
+from perimortem.model.stuck import Grade, LookAnswer, StuckThread, StuckThreads
 from perimortem.model.wait_graph import Deadlock, WaitGraph, WaitsFor
 from perimortem.report.waits import describe_circle, describe_suspicion
 
 _DESCRIBED_MAX = 64
+_SUSPICIONS_MAX = 64
+"""Of one look; the monitor compares each with what its threads did."""
 
 
 def serve(_settings: object, lines: Iterator[bytes], send: Callable[[bytes], None]) -> None:
     for line in lines:
         pids = msgspec.json.decode(line, type=list[int])
-        send(msgspec.json.encode(_find(pids)) + b"\n")
+        began_ns = time.process_time_ns()
+        found = _find(pids)
+        answer = LookAnswer(tuple(found), time.process_time_ns() - began_ns)
+        send(msgspec.json.encode(answer) + b"\n")
 
 
 def _find(pids: list[int]) -> list[StuckThreads]:
@@ -37,7 +43,7 @@ def _find(pids: list[int]) -> list[StuckThreads]:
         ),
         *(
             _make(graph, grade, deadlock, describe_suspicion(graph, grade, deadlock))
-            for grade, deadlock in found.suspicions
+            for grade, deadlock in found.suspicions[:_SUSPICIONS_MAX]
         ),
     ]
 

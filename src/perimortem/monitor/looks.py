@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import msgspec
 
-from perimortem.model.stuck import StuckThreads
+from perimortem.model.stuck import LookAnswer, StuckThreads
 from perimortem.monitor.timers import Timers
 from perimortem.system import Leaving, Selector, Service
 
@@ -34,7 +34,6 @@ class Looks:
         self._leaving = Leaving()
         self._done: Done | None = None
         self._received = b""
-        self._began_ns = 0
         self._not_before_ns = 0
 
     @property
@@ -49,7 +48,6 @@ class Looks:
         """Only while it is not busy."""
         assert self._done is None
         self._done = done
-        self._began_ns = self._now_ns()
         if self._service is None:
             with suppress(OSError):
                 self._service = Service(_SERVICE, None)
@@ -57,7 +55,7 @@ class Looks:
         if self._service is None:
             self._give_up()
             return
-        due_ns = self._began_ns + PATIENCE_S * 1_000_000_000
+        due_ns = self._now_ns() + PATIENCE_S * 1_000_000_000
         self._timers.arm(self, due_ns, lambda _now_ns: self._give_up())
         self._service.send(msgspec.json.encode(pids) + b"\n")
 
@@ -74,10 +72,11 @@ class Looks:
         if not part or len(self._received) > _ANSWER_MAX:
             self._give_up()
         elif self._received.endswith(b"\n"):
-            self._not_before_ns = self._now_ns() + _SHARE * (self._now_ns() - self._began_ns)
             line, self._received = self._received, b""
+            answer = msgspec.json.decode(line, type=LookAnswer)
+            self._not_before_ns = self._now_ns() + _SHARE * answer.cpu_ns
             self._timers.disarm(self)
-            self._answer(msgspec.json.decode(line, type=list[StuckThreads]))
+            self._answer(list(answer.found))
 
     def _give_up(self) -> None:
         self._not_before_ns = self._now_ns() + _PAUSE_NS

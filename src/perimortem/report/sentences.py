@@ -230,6 +230,7 @@ _SENTENCES: dict[FactCode, Callable[[Values], str]] = {
     FactCode.HANG_CAUSE: lambda v: f"{v['text']} (two samples {v['apart_ms']:.0f} ms apart)",
     FactCode.DEADLOCK: _text,
     FactCode.QUIET: describe_quiet,
+    FactCode.RANKS: lambda v: f"all ranks hang: {v['text']}",
     FactCode.LOOK_FAILED: lambda v: (
         f"what its threads wait for could not be read within {v['after_s']} s: "
         "a deadlock may have been missed"

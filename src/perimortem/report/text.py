@@ -74,16 +74,16 @@ def render_account(report: Report, *, full: bool = False, with_stacks: bool = Tr
         _add(lines, "where", line)
     if report.exit.kind != "running":
         _add(lines, "who", describe_who(report))
-    for line in describe_last(report):
-        _add(lines, "last", line)
-    for hang in report.hangs:
-        _add(lines, "hang", describe_hang(hang))
-    for fact in describe_suspicions(report):
-        _add(lines, "waits", fact)
-    for line in _others(report, full=full):
-        _add(lines, "tree", line)
-    for dump in report.dumps:
-        _add(lines, "dump", _dump(dump))
+    for label, texts in (
+        ("last", describe_last(report)),
+        ("hang", map(describe_hang, report.hangs)),
+        ("waits", describe_suspicions(report)),
+        ("ranks", _ranks(report)),
+        ("tree", _others(report, full=full)),
+        ("dump", map(_dump, report.dumps)),
+    ):
+        for text in texts:
+            _add(lines, label, text)
     for hang in report.hangs if with_stacks else ():
         lines += _stacks(hang, full=full)
     if full and examination is not None:
@@ -108,6 +108,11 @@ def _find_hung(report: Report) -> str:
 def describe_suspicions(report: Report) -> list[str]:
     """Threads of it that probably did not continue."""
     return [fact.fact for fact in report.evidence if fact.code is FactCode.QUIET]
+
+
+def _ranks(report: Report) -> list[str]:
+    """Where the ranks of its job stood, the last time."""
+    return [fact.fact for fact in report.evidence if fact.code is FactCode.RANKS][-1:]
 
 
 def _add(lines: list[str], label: str, text: str) -> None:

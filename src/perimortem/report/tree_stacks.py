@@ -41,7 +41,7 @@ def combine_stacks(
             places[pid] = find_place(stack)
     shared = [_share(group) for group in groups.values()]
     placed = [_place(process, places.get(process.pid, "")) for process in processes]
-    odd = _find_odd(placed)
+    odd = find_odd(placed)
 
     def is_usual(stack: SharedStack) -> bool:
         return all(thread.pid not in odd for thread in stack.threads)
@@ -103,7 +103,25 @@ def _place(process: StackedProcess, place: str) -> StackedProcess:
     )
 
 
-def _find_odd(processes: Sequence[StackedProcess]) -> list[int]:
+def describe_ranks(processes: Sequence[StackedProcess]) -> str:
+    """ "rank 0, 2, 3: barrier at train.py:9; rank 1: load at train.py:10: look at rank 1 first"."""
+    by_place: dict[str, list[str]] = defaultdict(list)
+    ranks = {process.pid: find_rank(process.labels) for process in processes}
+    for process in processes:
+        by_place[process.place or "not known"].append(ranks[process.pid])
+    parts = [
+        f"rank {_join(sorted(numbers, key=_numeric))}: {place}"
+        for place, numbers in sorted(by_place.items(), key=lambda item: -len(item[1]))
+    ]
+    odd = sorted((ranks[pid] for pid in find_odd(processes)), key=_numeric)
+    return "; ".join(parts) + (f": look at rank {_join(odd)} first" if odd else "")
+
+
+def _numeric(number: str) -> tuple[int, str]:
+    return (int(number) if number.isdecimal() and len(number) < 9 else 0, number)
+
+
+def find_odd(processes: Sequence[StackedProcess]) -> list[int]:
     """Of the ranks, or else of those of one name: those that are where fewer are than anywhere else."""
     ranks = [process for process in processes if find_rank(process.labels)]
     ((common, _),) = Counter(p.name for p in processes).most_common(1) or (("", 0),)

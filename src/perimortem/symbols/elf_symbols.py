@@ -113,13 +113,18 @@ def find_elf_object(image: ElfImage, section_name: str, name: str) -> tuple[int,
 
 
 def find_elf_functions(image: ElfImage, pattern: re.Pattern[bytes]) -> list[tuple[int, int, bytes]]:
-    """(address, size, name) of the functions whose names match: much faster than the whole table."""
+    """(address, size, name) of the functions in whose names ``pattern`` is found: much faster than the
+    whole table."""
     section = image.find_section(".symtab")
     data = image.read_section(".symtab")
     if section is None or not data or not 0 <= section.link < len(image.sections):
         return []
     strings = image.read_section_at(section.link)
-    names = {match.start(): match.group() for match in pattern.finditer(strings)}
+    names = {}
+    for match in pattern.finditer(strings):
+        start, end = strings.rfind(b"\0", 0, match.start()) + 1, strings.find(b"\0", match.end())
+        if 0 <= end - start <= _NAME_MAX:
+            names[start] = strings[start:end]
     if not names:
         return []
     whole = data[: len(data) // _SYMBOL.size * _SYMBOL.size]

@@ -89,16 +89,17 @@ class PtraceStop:
 
     def thaw(self) -> None:
         """Let every thread run on. Safe to call again."""
-        late = []
+        stopped = set(self.stopped)
+        # What stopped since we gave up waiting for it may have been stopped by a signal.
+        late = [tid for tid in self._seized if tid not in stopped]
         for tid, signal in self._seized.items():
             try:
-                if signal == 0 and self._restarts_calls and tid in self.stopped:
-                    restart_call(tid)
-                ptrace.detach(tid, signal)
+                if tid in stopped:
+                    self._detach(tid, signal)
             except OSError as error:
                 if error.errno != errno.ESRCH:
                     raise
-                late.append(tid)  # not stopped yet, or gone
+                late.append(tid)  # it is gone
         if self._seized:
             self.paused_ns = time.perf_counter_ns() - self._since_ns
         self._seized = {}
@@ -192,6 +193,12 @@ class PtraceStop:
                 return
             time.sleep(_POLL_S)
 
+    def _detach(self, tid: int, signal: int) -> None:
+        """Lets it run on: with the signal that stopped it, or in the call that we cut short."""
+        if signal == 0 and self._restarts_calls:
+            restart_call(tid)
+        ptrace.detach(tid, signal)
+
     def _detach_if_stopped(self, tid: int) -> bool:
         """True if nothing more is to be done: detached, or gone."""
         try:
@@ -200,7 +207,7 @@ class PtraceStop:
                 return False
             if os.WIFSTOPPED(status):
                 is_ours = status >> 16 == ptrace.PTRACE_EVENT_STOP
-                ptrace.detach(tid, 0 if is_ours else os.WSTOPSIG(status))
+                self._detach(tid, 0 if is_ours else os.WSTOPSIG(status))
         except OSError:
             return True
         return True

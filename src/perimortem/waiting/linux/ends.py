@@ -23,11 +23,13 @@ from perimortem.procfs.file import read_file, read_record
 from perimortem.procfs.stat import read_stat
 from perimortem.procfs.status import find_field, read_status
 from perimortem.procfs.threads import list_threads
+from perimortem.procfs.unix_peers import read_unix_peers
 
 KCMP = {"x86_64": 312, "aarch64": 272}.get(os.uname().machine)
 _KCMP_FILES = 2
 _DESCRIPTORS_MAX = 200_000
 _GENERATIONS_MAX = 64
+_FIRST = frozenset({0, 1})
 _SIGNALLERS = ("[io_uring]", ":kvm", "/dev/vfio", "/dev/vhost", "/sys/fs/cgroup", "/proc/pressure")
 _FIRST_PID_NAMESPACE = "pid:[4026531836]"
 _CAP_SYS_PTRACE = 19
@@ -100,8 +102,9 @@ class Ends:
                 found[number][pid] = None
         return found
 
-    def find_unknown(self) -> str:
-        """Who else may hold what was not found; empty if no one can."""
+    def find_unknown(self, *, by_name: bool = False) -> str:
+        """Who else may hold what was not found; empty if no one can. ``by_name``: it has, or had, a name
+        by which any process may have opened it."""
         if not self.is_complete:
             return "a process that was not read: there are too many descriptors"
         if self._in_flight:
@@ -110,34 +113,70 @@ class Ends:
             return "a process of another user, which /proc hides"
         if not self._sees_all:
             return "a process outside of this pid namespace"
+        return self._named_stranger if by_name else self._stranger
+
+    @cached_property
+    def _named_stranger(self) -> str:
         for pid in self._unreadable:
-            if self._may_descend(pid):
-                return f"process {pid}, whose descriptors may not be read"
+            facts = read_stat(pid)
+            if facts is not None and not facts.is_kernel_thread:
+                return _describe_unreadable(pid)
         return ""
 
-    def _may_descend(self, pid: int) -> bool:
-        """Whether it may have inherited descriptors from one of those that are looked at.
+    @cached_property
+    def _stranger(self) -> str:
+        """Who may not be read, and may share descriptors with those that are looked at."""
+        if self._unreadable and self._has_foreign_peer:
+            return "a process at the other end of a socket, which may have been sent descriptors"
+        for pid in self._unreadable:
+            if self._may_share(pid):
+                return _describe_unreadable(pid)
+        return ""
 
-        A process whose parent has ended goes to an ancestor of it (prctl(2), PR_SET_CHILD_SUBREAPER)."""
-        for _ in range(_GENERATIONS_MAX):
-            facts = None if pid in self._ancestors else read_stat(pid)
-            if facts is None or facts.is_kernel_thread:
+    def _may_share(self, pid: int) -> bool:
+        """By inheritance: it is an ancestor of theirs, or descends from them or from an ancestor.
+
+        A process whose parent has ended goes to an ancestor of it (prctl(2), PR_SET_CHILD_SUBREAPER), at
+        last to pid 1; what is older than all that are looked at has inherited nothing from them."""
+        for step in range(_GENERATIONS_MAX):
+            facts = read_stat(pid)
+            if facts is None:
+                return (
+                    step > 0
+                )  # it is gone; or its parent, and so what it descends from is not known
+            if facts.is_kernel_thread or pid in _FIRST:
                 return False
-            if facts.start_time_ticks < self._oldest_ticks:
-                return False
-            if facts.parent_pid in self._pids or facts.parent_pid in self._ancestors:
+            if pid in self._ancestors or pid in self._pids:
                 return True
+            if facts.parent_pid in _FIRST:
+                return facts.start_time_ticks >= self._oldest_ticks
             pid = facts.parent_pid
         return True
 
     @cached_property
+    def _has_foreign_peer(self) -> bool:
+        """One of them has a socket of AF_UNIX whose other end no one is known to hold."""
+        for target, held in self._by_target.items():
+            if not target.startswith("socket:") or self._pids.isdisjoint(pid for pid, _ in held):
+                continue
+            peers = self._unix_peers
+            peer = peers.get(target.removeprefix("socket:[").removesuffix("]"))
+            if not peers or (peer not in (None, "0") and f"socket:[{peer}]" not in self._by_target):
+                return True
+        return False
+
+    @cached_property
+    def _unix_peers(self) -> dict[str, str]:
+        return read_unix_peers(next(iter(self._pids), 0))
+
+    @cached_property
     def _ancestors(self) -> set[int]:
-        """Of those that are looked at; they have inherited nothing from them."""
-        found = {0, 1}
+        """Of those that are looked at, but for the first process: these may have inherited from them."""
+        found: set[int] = set()
         for pid in self._pids:
             for _ in range(_GENERATIONS_MAX):
                 facts = read_stat(pid)
-                if facts is None or facts.parent_pid in found:
+                if facts is None or facts.parent_pid in found or facts.parent_pid in _FIRST:
                     break
                 pid = facts.parent_pid  # noqa: PLW2901
                 if pid not in self._pids:
@@ -151,15 +190,18 @@ class Ends:
             for pid, path in self._by_target.get(region.path, ())
             if _inode_of(path) == region.inode
         ]
-        wanted = f" {region.inode} ".encode()
+        return list(dict.fromkeys((*found, *self._mapped.get(region.inode, ()))))
+
+    @cached_property
+    def _mapped(self) -> dict[int, dict[int, None]]:
+        """The processes that have mapped a file, shared, by its inode."""
+        found: dict[int, dict[int, None]] = defaultdict(dict)
         for pid in _list_processes():
-            try:
-                with open(f"/proc/{pid}/maps", "rb") as file:
-                    if any(wanted in line and line.split()[1][3:4] == b"s" for line in file):
-                        found.append(pid)
-            except OSError:
-                continue
-        return list(dict.fromkeys(found))
+            for line in read_file(f"/proc/{pid}/maps").splitlines():
+                fields = line.split(None, 5)
+                if len(fields) > 4 and fields[1][3:4] == b"s" and fields[4].isdigit():
+                    found[int(fields[4])][pid] = None
+        return found
 
     def _find_kernel(self, pid: int) -> str:
         """Whether the kernel may write to an eventfd of this process: for asynchronous I/O, a ring, a
@@ -220,6 +262,10 @@ class Ends:
             except OSError:
                 continue
         return len(numbers) + 1
+
+
+def _describe_unreadable(pid: int) -> str:
+    return f"process {pid}, whose descriptors may not be read"
 
 
 def _read_eventfd_id(path: str) -> str | None:

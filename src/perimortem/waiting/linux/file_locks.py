@@ -35,7 +35,7 @@ def find_file_lock_wait(thread: ThreadFacts, look: Look) -> Wait:
         return Wait(WaitsFor.FILE_LOCK, text, key, outside="a process of another machine")
     holders = look.ends.list_lockers(facts.st_dev, facts.st_ino)
     wakers, foreign = look.threads_of(tuple(holders))
-    unknown = look.ends.find_unknown() if holders else "one who is not known"
+    unknown = look.ends.find_unknown(by_name=True) if holders else "one who is not known"
     return Wait(
         WaitsFor.FILE_LOCK,
         f"{text}, held by {look.describe(holders)}" if holders else text,

@@ -47,8 +47,6 @@ _FUTEX_STATES = frozenset({0, 1, 2, 3})
 _LIMIT = "a time limit"
 _ANONYMOUS = "/dev/zero (deleted)"
 """What has been mapped without a file (MAP_ANONYMOUS | MAP_SHARED)."""
-_SHARED_MEMORY, _DELETED = "/dev/shm/", " (deleted)"
-_NAMES_MAX = 10_000
 
 
 def find_futex_wait(thread: ThreadFacts, look: Look) -> Wait:
@@ -95,7 +93,7 @@ def _find_shared(
     if why:
         return Wait(WaitsFor.CONDITION, text, key, outside=why)
     wakers, foreign = look.threads_of(tuple(look.ends.list_mapping(region)))
-    outside = foreign or look.ends.find_unknown()
+    outside = foreign or look.ends.find_unknown(by_name=region.path != _ANONYMOUS)
     return Wait(WaitsFor.CONDITION, text, key, wakers, outside=outside)
 
 
@@ -106,32 +104,10 @@ def _find_stranger(thread: ThreadFacts, look: Look, region: Region) -> str:
     try:
         facts = os.stat(f"/proc/{thread.pid}/map_files/{region.start:x}-{region.end:x}")
     except OSError:  # only root may
-        has_name = region.path != _ANONYMOUS and not _is_unlinked(region)
+        has_name = region.path != _ANONYMOUS
     else:
         has_name = facts.st_nlink > 0
     return f"a process that opens {region.path}" if has_name else ""
-
-
-def _is_unlinked(region: Region) -> bool:
-    """Its file lies in /dev/shm, and no name there leads to it: of several names one may be deleted."""
-    if not region.path.startswith(_SHARED_MEMORY) or not region.path.endswith(_DELETED):
-        return False
-    is_complete = True
-
-    def note(_error: OSError) -> None:
-        nonlocal is_complete
-        is_complete = False
-
-    seen = 0
-    for folder, _, names in os.walk(_SHARED_MEMORY, onerror=note):
-        seen += len(names)
-        for name in names if seen <= _NAMES_MAX else ():
-            try:
-                if os.lstat(os.path.join(folder, name)).st_ino == region.inode:
-                    return False
-            except OSError:
-                continue  # it was deleted meanwhile
-    return is_complete and seen <= _NAMES_MAX
 
 
 def _find_ending(thread: ThreadFacts, look: Look, call: FutexCall) -> int | None:

@@ -7,6 +7,7 @@ on a condition that lies within the runtime's own structure. Who holds it, pysta
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -19,10 +20,14 @@ from perimortem.model.wait_graph import GraphThread, Wait, WaitsFor
 _RUNTIME = "_PyRuntime"
 
 
-def find_gil(memory: LiveMemory, threads: dict[int, GraphThread]) -> dict[int, GraphThread]:
-    """The threads that wait for the GIL, with its holder."""
+def find_gil(
+    memory: LiveMemory, threads: dict[int, GraphThread], until_s: float
+) -> dict[int, GraphThread]:
+    """The threads that wait for the GIL, with its holder.
+
+    ``until_s``: by the monotonic clock; later nothing is asked of pystack, which may take long."""
     waiting = _list_waiting(memory, threads)
-    holder = threads.get(_find_holder(memory.pid, threads) or 0) if waiting else None
+    holder = threads.get(_find_holder(memory.pid, threads, until_s) or 0) if waiting else None
     if holder is None or holder.tid in waiting:
         return {}
     text = f"Python's GIL, held by {holder.tid} ({holder.name})"
@@ -45,13 +50,14 @@ def _list_waiting(memory: LiveMemory, threads: dict[int, GraphThread]) -> set[in
     return {tid for tid, address in addresses.items() if place is not None and address in place}
 
 
-def _find_holder(pid: int, tids: Iterable[int]) -> int | None:
+def _find_holder(pid: int, tids: Iterable[int], until_s: float) -> int | None:
     # The monitor loads this module, and leaves the work to a child.
     from perimortem.examine.python_frames import NoPythonFrames, read_live
 
     try:
-        found = read_live(pid)
+        found = read_live(pid) if time.monotonic() < until_s else []
     except NoPythonFrames:
         return None
-    holder = next((thread.tid for thread in found if thread.holds_gil), None)
-    return local_tids(pid, tids).get(holder) if holder is not None else None
+    # An interpreter may have a GIL to itself: with several holders it is not known whose is whose.
+    holders = [thread.tid for thread in found if thread.holds_gil]
+    return local_tids(pid, tids).get(holders[0]) if len(holders) == 1 else None

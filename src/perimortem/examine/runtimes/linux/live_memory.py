@@ -63,7 +63,7 @@ class LiveMemory:
         return None
 
     def find_function(self, address: int, pattern: re.Pattern[bytes]) -> bytes | None:
-        """The mangled name of the function around ``address``, if ``pattern`` matches it."""
+        """The mangled name of the function around ``address``, if ``pattern`` is found in it."""
         region = find_region(self.regions, address)
         first = next(
             (r for r in self.regions if region is not None and r.path == region.path), None

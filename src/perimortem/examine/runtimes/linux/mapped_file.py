@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, TypeVar
 
 assert sys.platform == "linux"
@@ -65,8 +65,16 @@ def _open(pid: int, region: Region) -> Iterator[ElfImage | None]:
         return
     try:
         is_mapped = os.fstat(fd).st_ino == region.inode
-        yield ElfImage(lambda offset, size: os.pread(fd, size, offset)) if is_mapped else None
+        yield ElfImage(partial(_read_part, fd)) if is_mapped else None
     except MalformedInput:
         yield None
     finally:
         os.close(fd)
+
+
+def _read_part(fd: int, offset: int, size: int) -> bytes:
+    """Fewer bytes where there are none: the file may be made up."""
+    try:
+        return os.pread(fd, size, offset)
+    except (OSError, OverflowError):
+        return b""

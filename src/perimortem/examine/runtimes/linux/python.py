@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
@@ -46,13 +47,15 @@ def find_python_waits(
     }
 
 
-def add_python_places(graph: WaitGraph, tids: Iterable[int]) -> WaitGraph:
-    """Of these threads."""
+def add_python_places(graph: WaitGraph, tids: Iterable[int], until_s: float) -> WaitGraph:
+    """Of these threads; no process is begun with after ``until_s`` (by the monotonic clock)."""
     from perimortem.examine.python_frames import NoPythonFrames, read_live
 
     wanted = set(tids)
     threads = dict(graph.threads)
     for pid in {threads[tid].pid for tid in wanted}:
+        if time.monotonic() >= until_s:
+            break
         try:
             with LiveMemory(pid) as memory:
                 found = read_live(pid) if is_python(memory) else []
@@ -84,6 +87,7 @@ def _add_lock(
         thread.wait,
         text=f"{text}, held by {name}{by}",
         key=(*thread.wait.key, lock.address, owner.tid),
+        is_interruptible=thread.tid == thread.pid,  # handlers of Python run in the main thread
     )
     if lock.is_assumed:
         return replace(thread, wait=replace(wait, assumed_holder=owner.tid))

@@ -32,11 +32,13 @@ def find_rust_waits(memory: LiveMemory, threads: dict[int, GraphThread]) -> dict
         and thread.wait.what is WaitsFor.CONDITION
         and thread.wait.key[:1] == ("futex",)
     ]
-    return {thread.tid: _name_lock(memory, thread) for thread in waiting[:_THREADS_MAX]}
+    called = memory.find_symbol("libc.so", "syscall") if waiting else None
+    return {thread.tid: _name_lock(memory, thread, called) for thread in waiting[:_THREADS_MAX]}
 
 
-def _name_lock(memory: LiveMemory, thread: GraphThread) -> GraphThread:
-    kind = _find_kind(memory, thread)
+def _name_lock(memory: LiveMemory, thread: GraphThread, called: range | None) -> GraphThread:
+    """``called``: where syscall(2) of the C library is."""
+    kind = _find_kind(memory, thread, called)
     if kind is None or thread.wait is None:
         return thread
     text = f"{kind} at {thread.wait.key[1]:#x}, which does not note its holder"
@@ -44,12 +46,11 @@ def _name_lock(memory: LiveMemory, thread: GraphThread) -> GraphThread:
     return replace(thread, wait=wait)
 
 
-def _find_kind(memory: LiveMemory, thread: GraphThread) -> str | None:
+def _find_kind(memory: LiveMemory, thread: GraphThread, called: range | None) -> str | None:
     # The monitor loads this module, and leaves the work to a child.
     from perimortem.analysis.rust_locks import LOCK_FUNCTION, name_lock
 
     words = read_record(f"/proc/{thread.pid}/task/{thread.tid}/syscall").split()
-    called = memory.find_symbol("libc.so", "syscall")
     if len(words) < _SYSCALL_WORDS or called is None:
         return None
     try:

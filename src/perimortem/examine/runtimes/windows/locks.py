@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from perimortem.model.wait_graph import WaitGraph
 
 
-def add_runtime_locks(graph: WaitGraph) -> WaitGraph:
+def add_runtime_locks(graph: WaitGraph, until_s: float) -> WaitGraph:
     """Unchanged."""
+    del until_s
     return graph
 
 
-def add_runtime_places(graph: WaitGraph, tids: Iterable[int]) -> WaitGraph:
+def add_runtime_places(graph: WaitGraph, tids: Iterable[int], until_s: float) -> WaitGraph:
     """Unchanged."""
-    del tids
+    del tids, until_s
     return graph
