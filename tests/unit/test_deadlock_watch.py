@@ -312,3 +312,16 @@ def test_who_wakes_again_and_again_may_run_at_the_moment_of_a_look(rig):
         if rig.looks.is_busy:
             rig.looks.answer()
     assert len(rig.looks.asked) == 4
+
+
+def test_that_a_look_misses_a_thread_that_was_just_awake_ends_no_deadlock(rig):
+    target = rig.add(7, {7: 0, 8: 0})
+    rig.run_ns_each = SECOND_NS // 1000
+    rig.retries = {7: b"202 0x10 0x89 0x0 0x1"}
+    rig.run_for(15, runs={7})
+    rig.looks.answer(proven("deadlock of 2 threads", frozenset({7, 8}), (7,)))
+    for _ in range(60):
+        rig.run_for(2.5, runs={7})
+        if rig.looks.is_busy:
+            rig.looks.answer()
+    assert target.progress.deadlock is not None

@@ -66,7 +66,7 @@ class DeadlockWatch:
             alive.update(progress.threads.slices)
             found = progress.threads.list_waiting(now_ns, self._threshold_ns)
             if progress.deadlock is not None:
-                has_moved |= bool(progress.deadlock.tids & progress.threads.slices.keys() - found)
+                has_moved |= bool(_list_moved(progress, found))
                 if not found & progress.deadlock.tids:
                     self._clear(target, progress, now_ns)
             waiting.update((tid, False) for tid in found)
@@ -78,7 +78,8 @@ class DeadlockWatch:
         self._unchanged &= waiting
         if self._looks.is_busy:
             return
-        if has_moved or (waiting and self._is_due(waiting, now_ns)):
+        is_in_doubt = has_moved and now_ns >= self._looked_ns + _TRY_AGAIN_NS
+        if is_in_doubt or (waiting and self._is_due(waiting, now_ns)):
             if any((tid, False) not in self._known for tid in retrying):
                 self._tries_left = _TRIES
             self._look(waiting, now_ns)
@@ -123,7 +124,10 @@ class DeadlockWatch:
             else:
                 self._suspect(target, progress, stuck, now_ns)
         for target, progress in watched.values():
-            if progress.deadlock is not None and not progress.deadlock.tids & proven:
+            if progress.deadlock is None or progress.deadlock.tids & proven:
+                continue
+            # Who wakes only to wait again may have been awake: that it was not found proves nothing.
+            if _list_moved(progress, progress.threads.list_waiting(now_ns, self._threshold_ns)):
                 self._clear(target, progress, now_ns)
 
     def _clear(self, target: Target, progress: Progress, now_ns: int) -> None:
@@ -172,3 +176,9 @@ class DeadlockWatch:
             for source in target.sources
             if isinstance(source, Progress)
         ]
+
+
+def _list_moved(progress: Progress, waiting: set[int]) -> frozenset[int]:
+    """The threads of its deadlock that live, and have done something else than to wait."""
+    assert progress.deadlock is not None
+    return (progress.deadlock.tids & progress.threads.slices.keys()) - waiting
