@@ -22,7 +22,6 @@ from perimortem.documents.report import (
 )
 from perimortem.model.fact import FactCode
 from perimortem.model.labels import name_part
-from perimortem.model.process import find_title
 from perimortem.report.examination.text import describe_innermost, describe_trust, render_frames
 from perimortem.report.units import (
     describe_pause,
@@ -211,9 +210,8 @@ _STATS: dict[str, Callable[[float], str]] = {
 
 
 def name_process(process: TreeProcess | TargetProcess) -> str:
-    """ "rank 3 (python[4711])": by its label if it has one, or the title that it has given itself."""
-    title = find_title(process.command_line)
-    name = f"{printable(title or process.name)}[{process.pid}]"
+    """ "rank 3 (python[4711])": by its label if it has one."""
+    name = f"{printable(process.name)}[{process.pid}]"
     part = name_part(process.labels)
     return f"{part} ({name})" if part else name
 
