@@ -169,6 +169,18 @@ def rust(tmp_path_factory):
     return folder / "locks"
 
 
+def find_deadlock(look, pid):
+    """The look that has found it: one may miss a thread that wakes again and again, and is awake."""
+    found = {}
+
+    def is_found():
+        found.update(look(pid))
+        return found["deadlocks"]
+
+    await_true(is_found, 60)
+    return found
+
+
 def find_places(document, tids):
     threads = [thread for process in document["processes"] for thread in process["threads"]]
     return [thread for thread in threads if thread["tid"] in tids]
@@ -177,8 +189,7 @@ def find_places(document, tids):
 def test_two_monitors_beside_a_thread_that_works(begin, look, java):
     process = begin(java("circle"))
     assert process.stdout.readline() == b"ready\n"
-    await_true(lambda: look(process.pid)["deadlocks"], 30)
-    document = look(process.pid)
+    document = find_deadlock(look, process.pid)
     (deadlock,) = document["deadlocks"]
     stuck = find_places(document, deadlock["circle"])
     assert sorted(thread["name"] for thread in stuck) == ["left", "right"]
@@ -209,8 +220,7 @@ def test_run_reports_a_deadlock_of_java(perimortem, java):
 def test_the_gil_against_a_mutex(begin, look, engine, version):
     process = begin([find_python(version), "-c", GIL, engine])
     assert process.stdout.readline() == b"ready\n"
-    await_true(lambda: look(process.pid)["deadlocks"], 30)
-    document = look(process.pid)
+    document = find_deadlock(look, process.pid)
     (deadlock,) = document["deadlocks"]
     stuck = find_places(document, deadlock["circle"])
     assert sorted(thread["text"][:5] for thread in stuck) == ["Pytho", "lock "]
@@ -300,8 +310,7 @@ def compile_program(folder, name, source, *options):
 def test_openmp_in_the_child_of_a_fork(begin, look, tmp_path):
     """Its team of threads has not come along."""
     process = begin([compile_program(tmp_path, "team.c", OPENMP, "-O1", "-fopenmp")])
-    await_true(lambda: look(process.pid)["deadlocks"])
-    document = look(process.pid)
+    document = find_deadlock(look, process.pid)
     (deadlock,) = document["deadlocks"]
     child = next(p for p in document["processes"] if p["parent_pid"] == process.pid)
     assert deadlock["circle"] == [child["pid"]]
@@ -310,8 +319,7 @@ def test_openmp_in_the_child_of_a_fork(begin, look, tmp_path):
 
 def test_two_threads_of_cpp_beside_one_that_works(begin, look, tmp_path):
     process = begin([compile_program(tmp_path, "two.cc", CPP, "-O1", "-std=c++20")])
-    await_true(lambda: look(process.pid)["deadlocks"])
-    (deadlock,) = look(process.pid)["deadlocks"]
+    (deadlock,) = find_deadlock(look, process.pid)["deadlocks"]
     assert len(deadlock["circle"]) == 2
     assert process.pid not in deadlock["circle"]
 
