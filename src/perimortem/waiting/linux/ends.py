@@ -30,6 +30,7 @@ _KCMP_FILES = 2
 _DESCRIPTORS_MAX = 200_000
 _GENERATIONS_MAX = 64
 _FIRST = frozenset({0, 1})
+"""The kernel, and init, which shares nothing with what it starts but what it gives to it."""
 _SIGNALLERS = ("[io_uring]", ":kvm", "/dev/vfio", "/dev/vhost", "/sys/fs/cgroup", "/proc/pressure")
 _FIRST_PID_NAMESPACE = "pid:[4026531836]"
 _CAP_SYS_PTRACE = 19
@@ -119,7 +120,7 @@ class Ends:
     def _named_stranger(self) -> str:
         for pid in self._unreadable:
             facts = read_stat(pid)
-            if facts is not None and not facts.is_kernel_thread:
+            if facts is not None and not facts.is_kernel_thread and pid not in _FIRST:
                 return _describe_unreadable(pid)
         return ""
 
