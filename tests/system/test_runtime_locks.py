@@ -87,17 +87,7 @@ print("ready", flush=True)
 held.rest()
 os._exit(0)
 """
-GIL_RUN = """
-import ctypes, os, sys, threading, time
-held = ctypes.PyDLL(sys.argv[1])
-def work():
-    while True:
-        time.sleep(0.01)
-threading.Thread(target=work).start()
-time.sleep(0.1)
-held.compute()
-os._exit(0)
-"""
+GIL_RUN = GIL_KEPT.replace("held.rest()", "held.compute()")
 GIL_BUSY = """
 import threading
 def work():

@@ -9,6 +9,7 @@ import os
 import signal
 import time
 import traceback
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +17,7 @@ from conftest import await_true
 
 from perimortem import proc
 from perimortem.examine.waits import examine_waits
+from perimortem.procfs.calls import CALLS
 from perimortem.procfs.status import read_status
 from perimortem.waiting.linux import ends
 
@@ -94,6 +96,12 @@ def list_children(pid):
     return [child for _, child in proc.list_children([pid])]
 
 
+def find_call(pid):
+    """The system call in which it sleeps; empty if it is in none."""
+    number = Path(f"/proc/{pid}/syscall").read_text().split()[0]
+    return CALLS.get(int(number), "") if number.isdecimal() else ""
+
+
 def check(result):
     if result is None:
         pytest.skip("processes whose parent has ended go to another one than the first")
@@ -115,8 +123,9 @@ def full_pipe(helper=None):
     os.close(writer)
 
     await_true(lambda: len(list_children(parent)) == (1 if helper is None else 2))
-    time.sleep(0.2)  # the pipe is full
-    return [parent, list_children(parent)[-1]]
+    child = list_children(parent)[-1]
+    await_true(lambda: find_call(child) == "write")
+    return [parent, child]
 
 
 @pytest.fixture(autouse=True)
@@ -150,8 +159,9 @@ def two_locks():
 
     parent = fork(begin)
     await_true(lambda: list_children(parent))
-    time.sleep(0.3)  # both wait
-    return [parent, *list_children(parent)]
+    pids = [parent, *list_children(parent)]
+    await_true(lambda: all(find_call(pid) == "futex" for pid in pids))
+    return pids
 
 
 def test_what_any_process_may_have_opened():

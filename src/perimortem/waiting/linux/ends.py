@@ -11,7 +11,7 @@ import os
 import socket
 import stat
 import sys
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cache, cached_property
@@ -174,14 +174,14 @@ class Ends:
     def _ancestors(self) -> set[int]:
         """Of those that are looked at, but for the first process: these may have inherited from them."""
         found: set[int] = set()
-        for pid in self._pids:
-            for _ in range(_GENERATIONS_MAX):
-                facts = read_stat(pid)
-                if facts is None or facts.parent_pid in found or facts.parent_pid in _FIRST:
-                    break
-                pid = facts.parent_pid  # noqa: PLW2901
-                if pid not in self._pids:
-                    found.add(pid)
+        waiting = deque(self._pids)
+        while waiting:
+            facts = read_stat(waiting.popleft())
+            if facts is None or facts.parent_pid in found or facts.parent_pid in _FIRST:
+                continue
+            if facts.parent_pid not in self._pids:  # else its own turn comes
+                found.add(facts.parent_pid)
+                waiting.append(facts.parent_pid)
         return found
 
     def _list_mapping(self, region: Region) -> list[int]:
