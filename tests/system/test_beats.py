@@ -16,7 +16,8 @@ import pytest
 from conftest import await_true, read_line_with
 
 from perimortem.beats.process_state import ProcessStateBeat
-from perimortem.proc import find_process
+from perimortem.beats.progress import Progress
+from perimortem.proc import find_process, read_stat
 
 pytestmark = pytest.mark.system
 
@@ -391,3 +392,25 @@ def test_a_dead_process_does_not_beat():
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         source.observe(3)
         assert source.heartbeats()[0].beat_ns == 2
+
+
+def test_a_process_that_did_not_run_has_the_sample_of_before():
+    """Until one of its threads has run."""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(b"x")
+        process.stdin.flush()
+        process.stdout.read(1)
+        await_true(lambda: read_stat(process.pid).state == "S")
+        progress = Progress(process.pid, 1)
+        state = ProcessStateBeat(find_process(process.pid), 1, is_still=progress.is_still)
+        held = []
+        for now_ns in (2, 3, 4):
+            if now_ns == 4:
+                process.send_signal(signal.SIGSTOP)
+                await_true(lambda: read_stat(process.pid).state == "T")
+            progress.observe(now_ns)
+            state.observe(now_ns)
+            held.append((progress.is_still(now_ns), state.heartbeats()[0].beat_ns))
+        process.kill()
+    assert held == [(True, 2), (True, 3), (False, 3)]

@@ -150,6 +150,30 @@ def test_a_thread_that_stops_later_is_looked_at_at_once(rig):
     assert len(rig.looks.asked) == 2
 
 
+def test_one_look_is_enough_for_all_that_waited_when_it_began(rig):
+    rig.add(7, {7: 0})
+    rig.run_for(5)
+    rig.add(8, {8: 0})
+    rig.run_for(7.5)
+    rig.looks.answer()
+    rig.run_for(20)
+    assert len(rig.looks.asked) == 1
+
+
+def test_what_a_look_found_too_early_is_looked_at_again_in_time(rig):
+    rig.add(7, {7: 0, 8: 0, 9: 0})
+    rig.run_for(5, runs={8, 9})
+    rig.run_for(5, runs={9})
+    found = proven("deadlock of 2 threads", frozenset({8, 10}), (7,))
+    rig.looks.answer(found)
+    rig.run_for(2.5, runs={9})
+    assert len(rig.looks.asked) == 1
+    rig.run_for(2.5, runs={9})
+    assert len(rig.looks.asked) == 2
+    rig.looks.answer(found)
+    assert rig.targets[0].progress.deadlock is not None
+
+
 def test_a_deadlock_is_a_silence_since_its_last_thread_ran_until_one_moves(rig):
     target = rig.add(7, {7: 0, 8: 0, 9: 0})
     rig.run_for(5, runs={7, 8, 9})

@@ -55,7 +55,7 @@ DIFFERENCES = {
         (
             f"Activity.{name}"
             for name in (
-                "context_switches", "cpu_100ns", "io_operations",
+                "context_switches", "cpu_100ns", "io_operations", "records",
             )
         ),
         _COUNTERS,

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from perimortem.model.process import ProcessRef
 from perimortem.model.recording import Event, Heartbeat
-from perimortem.proc import take_sample
+from perimortem.proc import Sample, take_sample
 
 _KEPT = 20
 _THREADS_MAX = 4096
+_STILL_MAX_NS = 10_000_000_000
+"""For so long a sample is repeated: others may freeze it, or take its memory, without running it."""
 
 
 class ProcessStateBeat:
@@ -26,11 +28,22 @@ class ProcessStateBeat:
     blind_spot = "what it does"
     warning = ""
 
-    def __init__(self, process: ProcessRef, now_ns: int, *, judges_stops: bool = True) -> None:
-        """``judges_stops``: False for children: a shell's stopped job is not a hang."""
+    def __init__(
+        self,
+        process: ProcessRef,
+        now_ns: int,
+        *,
+        judges_stops: bool = True,
+        is_still: Callable[[int], bool] | None = None,
+    ) -> None:
+        """``judges_stops``: False for children: a shell's stopped job is not a hang. ``is_still``: is it
+        known now that no thread has run since it was last asked? Then a sample would show the same."""
         self.tids: set[int] = {process.pid}
         """The threads seen so far: the kernel's log names the thread that faulted, not the process."""
         self._process = process
+        self._is_still = is_still
+        self._sample: Sample | None = None
+        self._sampled_ns = 0
         self._judges_stops = judges_stops
         self._beat_ns = now_ns
         self._events: deque[Event] = deque(maxlen=_KEPT)
@@ -44,9 +57,15 @@ class ProcessStateBeat:
         return self._events
 
     def observe(self, now_ns: int) -> None:
-        sample = take_sample(self._process)
+        is_recent = now_ns < self._sampled_ns + _STILL_MAX_NS
+        if self._is_still is not None and self._is_still(now_ns) and is_recent:
+            sample = self._sample
+        else:
+            sample = take_sample(self._process, self._sample)
+            self._sampled_ns = now_ns
         if sample is None:
             return
+        self._sample = sample
         if not sample.is_held:
             self._beat_ns = now_ns
         if len(self.tids) < _THREADS_MAX:

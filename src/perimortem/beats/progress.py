@@ -16,6 +16,9 @@ from perimortem.model.recording import Event, Heartbeat
 from perimortem.model.stuck import StuckThreads
 from perimortem.proc import Activity, describe_stuck, read_activity
 
+_DESCRIBE_AGAIN_NS = 10_000_000_000
+"""A thread that does not run does not change its wait; but some are frozen without running."""
+
 
 class Progress:
     """For one process, or, if strict, for it and all its descendants."""
@@ -43,9 +46,11 @@ class Progress:
         self._pid = pid
         self._tree_pids = tree_pids
         self._beat_ns = now_ns
-        self._has_moved = True
+        self._has_run = self._has_moved = True
+        self._read_ns = now_ns
         self._stuck: str | None = None
         self._disregard_until_ns = 0
+        self._describe_due_ns = 0
         self._interval_ns = 0 if tree_pids else interval_ns
         self._read_due_ns = now_ns + self._interval_ns
         self.threads = ThreadHistory()
@@ -67,18 +72,25 @@ class Progress:
             return
         self._read_due_ns = now_ns + self._interval_ns
         seen = self._read()
-        self._has_moved = seen != self._seen and now_ns >= self._disregard_until_ns
-        self._seen = seen
+        self._has_run = seen != self._seen
+        self._has_moved = self._has_run and now_ns >= self._disregard_until_ns
+        self._seen, self._read_ns = seen, now_ns
         # While we hold it, that it runs is our doing.
         self.threads.note(seen.items(), now_ns, is_ours=now_ns < self._disregard_until_ns)
         if self._has_moved:
             self._stuck = None
+            self._describe_due_ns = 0
         elif self._tree_pids:
             self._stuck = "no thread of the process tree ran in that time"
-        elif now_ns >= self._disregard_until_ns:
+        elif now_ns >= max(self._disregard_until_ns, self._describe_due_ns):
             self._stuck = describe_stuck(self._pid)
+            self._describe_due_ns = 0 if self._stuck else now_ns + _DESCRIBE_AGAIN_NS
         if not self._stuck and not self.deadlock:
             self._beat_ns = now_ns
+
+    def is_still(self, now_ns: int) -> bool:
+        """Its threads were read at this time, and none had run since the reading before."""
+        return self._read_ns == now_ns and not self._has_run
 
     def disregard(self, until_ns: int) -> None:
         self._disregard_until_ns = until_ns
@@ -105,5 +117,4 @@ class Progress:
     def _read(self) -> dict[int, Activity | None]:
         """By pid."""
         pids = self._tree_pids() if self._tree_pids else [self._pid]
-        known = self.threads.slices
-        return {pid: read_activity(pid, known) for pid in pids}
+        return {pid: read_activity(pid, self._seen.get(pid)) for pid in pids}

@@ -38,10 +38,10 @@ class DeadlockWatch:
         self._policy = policy
         self._mention = mention
         self._threshold_ns = policy.progress_threshold_ns
-        self._known: set[tuple[int, bool]] = set()
-        """The threads that waited at one of the looks; True: even for as long as is suspicious."""
-        self._unchanged: set[tuple[int, bool]] = set()
-        """Those that waited at the last look, and ever since."""
+        self._known: set[int] = set()
+        """The threads that waited at one of the looks."""
+        self._pending: list[tuple[Target, Progress, StuckThreads]] = []
+        """What the last look found among threads that had not waited for long enough."""
         self._looked_ns = 0
         self._tries_left = 0
         """Looks that follow soon: a thread that wakes and waits again may have run at the others."""
@@ -57,9 +57,11 @@ class DeadlockWatch:
         self._timers.call_every(self._policy.progress_interval_ns, now_ns, self._go_round)
 
     def _go_round(self, now_ns: int) -> None:
-        waiting: set[tuple[int, bool]] = set()
-        alive: set[int] = set()
+        waiting: set[int] = set()
+        fresh: set[int] = set()
+        """Those that did not wait yet when the last look began."""
         retrying: set[int] = set()
+        alive: set[int] = set()
         has_moved = False
         """Threads of a deadlock have run: only a look shows whether they wait again."""
         for target, progress in self._list_watched():
@@ -69,36 +71,33 @@ class DeadlockWatch:
                 has_moved |= bool(_list_moved(progress, found))
                 if not found & progress.deadlock.tids:
                     self._clear(target, progress, now_ns)
-            waiting.update((tid, False) for tid in found)
+            waiting |= found
+            fresh |= found - progress.threads.list_waiting(now_ns, now_ns - self._looked_ns)
             retrying |= progress.threads.list_retrying(now_ns, self._threshold_ns)
-            if self._policy.quiet_after_ns:
-                quiet = progress.threads.list_waiting(now_ns, self._policy.quiet_after_ns)
-                waiting.update((tid, True) for tid in quiet & found)
-        self._known = {one for one in self._known if one[0] in alive}
-        self._unchanged &= waiting
-        if self._looks.is_busy:
+        self._known = (self._known & alive) | (waiting - fresh)
+        if self._looks.is_busy or not (waiting or has_moved):
             return
-        is_in_doubt = has_moved and now_ns >= self._looked_ns + _TRY_AGAIN_NS
-        if is_in_doubt or (waiting and self._is_due(waiting, now_ns)):
-            if any((tid, False) not in self._known for tid in retrying):
+        if self._is_due(fresh, now_ns, has_moved=has_moved):
+            if retrying - self._known:
                 self._tries_left = _TRIES
-            self._look(waiting, now_ns)
+            self._look(waiting, now_ns, has_changed=bool(fresh))
 
-    def _is_due(self, waiting: set[tuple[int, bool]], now_ns: int) -> bool:
-        if not waiting <= self._known:
+    def _is_due(self, fresh: set[int], now_ns: int, *, has_moved: bool) -> bool:
+        if fresh - self._known or any(self._is_telling(*one, now_ns) for one in self._pending):
             return True
-        if self._tries_left and now_ns >= self._looked_ns + _TRY_AGAIN_NS:
-            self._tries_left -= 1
-            return True
-        has_changed = not waiting <= self._unchanged
-        return now_ns >= (self._looked_ns + _AGAIN_LEAST_NS if has_changed else self._again_ns)
+        if now_ns >= self._looked_ns + _TRY_AGAIN_NS:
+            if has_moved:
+                return True
+            if self._tries_left:
+                self._tries_left -= 1
+                return True
+        return now_ns >= (self._looked_ns + _AGAIN_LEAST_NS if fresh else self._again_ns)
 
-    def _look(self, waiting: set[tuple[int, bool]], now_ns: int) -> None:
-        has_changed = not waiting <= self._unchanged
+    def _look(self, waiting: set[int], now_ns: int, *, has_changed: bool) -> None:
         self._pause_ns = _AGAIN_LEAST_NS if has_changed else min(2 * self._pause_ns, _AGAIN_MOST_NS)
         self._looked_ns, self._again_ns = now_ns, now_ns + self._pause_ns
         self._known |= waiting
-        self._unchanged = set(waiting)
+        self._pending = []
         pids = [target.pid for target, _ in self._list_watched()][:_PROCESSES_MAX]
         self._looks.begin(pids, self._take)
 
@@ -108,21 +107,11 @@ class DeadlockWatch:
             return
         now_ns = self._clock.monotonic_ns()
         watched = {target.pid: (target, progress) for target, progress in self._list_watched()}
-        proven: set[int] = set()
+        proven = {tid for stuck in found if stuck.grade is Grade.PROVEN for tid in stuck.tids}
         for stuck in found:
             held = next((watched[pid] for pid in stuck.pids if pid in watched), None)
-            if stuck.grade is Grade.PROVEN:
-                proven |= stuck.tids
-            if held is None:
-                continue
-            target, progress = held
-            if not progress.threads.list_waiting(now_ns, self._threshold_ns) & stuck.tids:
-                continue
-            if stuck.grade is Grade.PROVEN:
-                progress.note_deadlock(stuck, now_ns)
-                self._targets.sample_at(target, now_ns)
-            else:
-                self._suspect(target, progress, stuck, now_ns)
+            if held is not None:
+                self._take_one(*held, stuck, now_ns)
         for target, progress in watched.values():
             if progress.deadlock is None or progress.deadlock.tids & proven:
                 continue
@@ -130,33 +119,50 @@ class DeadlockWatch:
             if _list_moved(progress, progress.threads.list_waiting(now_ns, self._threshold_ns)):
                 self._clear(target, progress, now_ns)
 
+    def _take_one(
+        self, target: Target, progress: Progress, stuck: StuckThreads, now_ns: int
+    ) -> None:
+        if not self._is_telling(target, progress, stuck, now_ns):
+            self._pending.append((target, progress, stuck))
+        elif stuck.grade is Grade.PROVEN:
+            progress.note_deadlock(stuck, now_ns)
+            self._targets.sample_at(target, now_ns)
+        elif len(self._mentioned) < _MENTIONED_MAX:
+            self._mentioned.add(stuck.tids)
+            for_s = self._least_ns(stuck) / SECOND_NS
+            fact = derived(FactCode.QUIET, _SOURCE, text=stuck.text, for_s=for_s)
+            target.note(fact)
+            self._mention(target, fact)
+
     def _clear(self, target: Target, progress: Progress, now_ns: int) -> None:
         """What it was stuck in is over."""
         progress.note_deadlock(None, now_ns)
         self._targets.sample_at(target, now_ns)
 
-    def _suspect(
+    def _is_telling(
         self, target: Target, progress: Progress, stuck: StuckThreads, now_ns: int
-    ) -> None:
+    ) -> bool:
+        """It has lasted for long enough, and is not known yet."""
+        threads = progress.threads
+        if not target.is_alive or not threads.list_waiting(now_ns, self._threshold_ns) & stuck.tids:
+            return False
+        if stuck.grade is Grade.PROVEN:
+            return True
         after_ns = self._policy.quiet_after_ns
         if not after_ns or stuck.tids in self._mentioned:
-            return
+            return False
         if stuck.grade is Grade.ASSUMED:
-            after_ns = 0  # how long it lasts makes it no more suspicious
-        elif stuck.grade is Grade.LOCK:
-            if not progress.threads.list_waiting(now_ns, after_ns) >= stuck.tids:
-                return
-        elif stuck.grade is Grade.UNOWNED:
-            has_lasted = progress.threads.list_waiting(now_ns, after_ns) >= stuck.tids
-            if not has_lasted or progress.threads.is_still(now_ns, after_ns):
-                return
-        elif not all(other.threads.is_still(now_ns, after_ns) for _, other in self._list_watched()):
-            return
-        if len(self._mentioned) < _MENTIONED_MAX:
-            self._mentioned.add(stuck.tids)
-            fact = derived(FactCode.QUIET, _SOURCE, text=stuck.text, for_s=after_ns / SECOND_NS)
-            target.note(fact)
-            self._mention(target, fact)
+            return True
+        if stuck.grade in (Grade.LOCK, Grade.UNOWNED):
+            has_lasted = threads.list_waiting(now_ns, after_ns) >= stuck.tids
+            return has_lasted and (
+                stuck.grade is Grade.LOCK or not threads.is_still(now_ns, after_ns)
+            )
+        return all(other.threads.is_still(now_ns, after_ns) for _, other in self._list_watched())
+
+    def _least_ns(self, stuck: StuckThreads) -> int:
+        """For how long it lasts before it is mentioned; of some that makes it no more suspicious."""
+        return 0 if stuck.grade is Grade.ASSUMED else self._policy.quiet_after_ns
 
     def _note_failure(self) -> None:
         """In the accounts of those that stood still; once."""

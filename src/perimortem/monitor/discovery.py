@@ -30,8 +30,8 @@ from perimortem.recorder import RecorderFile, recorder_path
 from perimortem.recorder.sweep import read_name
 
 _GENERATIONS_MAX = 64
-_SKIPPED_MAX = 10
-_RENEWED_EVERY = 5
+_SKIPPED_MAX = 30
+_RENEWED_EVERY = 15
 """Scans after which the names of all members are read again, not only those of young ones."""
 _YOUNG_NS = 10_000_000_000
 
@@ -213,21 +213,17 @@ class Discovery:
         info = met.info
         if not info.command_line and recorded_name:
             info = replace(info, name=recorded_name)
+        policy = self._settings.policy
+        progress = Progress(process.pid, now_ns, interval_ns=policy.progress_interval_ns)
+        state = ProcessStateBeat(process, now_ns, judges_stops=False, is_still=progress.is_still)
         self._tree.add_member(
             Target(
                 info,
                 exit_watch,
                 RecorderLink(self._settings.run_dir, process),
-                TargetWatch(self._settings.policy, now_ns),
+                TargetWatch(policy, now_ns),
                 now_ns,
-                sources=[
-                    ProcessStateBeat(process, now_ns, judges_stops=False),
-                    Progress(
-                        process.pid,
-                        now_ns,
-                        interval_ns=self._settings.policy.progress_interval_ns,
-                    ),
-                ],
+                sources=[progress, state],
                 parent_pid=parent_pid,
                 is_met_dead=is_met_dead,
                 is_command=False,

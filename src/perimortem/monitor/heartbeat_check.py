@@ -94,7 +94,9 @@ class HeartbeatCheck:
         if not target.process.command_line:  # it could not be read in time
             target.rename(self._reader.renew_process_info(target.process))
         crowd = 1 if target.is_command else len(self._observe_due_ns) // _OBSERVED_PER_S
-        self._observe_due_ns[target.ref] = now_ns + OBSERVE_INTERVAL_NS * max(1, crowd)
+        # Together with others: a monitor that wakes seldom costs less.
+        turn_ns = now_ns - now_ns % OBSERVE_INTERVAL_NS
+        self._observe_due_ns[target.ref] = turn_ns + OBSERVE_INTERVAL_NS * max(1, crowd)
 
     def _find_recorder(self, target: Target) -> int | None:
         """Delay before searching for its recorder again; None if it is open or lost."""

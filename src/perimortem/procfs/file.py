@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -22,10 +23,15 @@ def read_file(path: str | Path, size: int = -1) -> bytes:
 def read_record(path: str) -> bytes:
     """A file of one record, as one read(2) gives it: at most 4096 bytes."""
     try:
-        with open(path, "rb", buffering=0) as file:
-            return file.read(_RECORD_MAX)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return b""
+    try:
+        return os.read(fd, _RECORD_MAX)
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
 
 
 def read_text(path: str | Path, size: int = -1) -> str:

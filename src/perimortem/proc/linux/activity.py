@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 assert sys.platform == "linux"
 
@@ -28,25 +26,40 @@ class Activity:
     """By thread (tid): how often it has been scheduled."""
     run_ns: dict[int, int]
     """Likewise: for how long it has run."""
+    records: dict[int, bytes]
+    """Likewise: both, as the kernel wrote them (/proc/PID/task/TID/schedstat)."""
 
 
-def read_activity(pid: int, known: Mapping[int, int] = MappingProxyType({})) -> Activity | None:
-    """CPU time and timeslices of every thread; None if it is gone.
+def read_activity(pid: int, last: Activity | None = None) -> Activity | None:
+    """CPU time and timeslices of every thread, but for the agent's; None if it is gone.
 
-    ``known``: the slices of threads that are not the agent's, as last read."""
+    ``last``: what was read of it before, which is returned if no thread has run since."""
+    if last is not None and _is_unchanged(pid, last):
+        return last
     slices = {}
     run_ns = {}
+    records = {}
     for tid in list_threads(pid):
         base = f"/proc/{pid}/task/{tid}"
-        ran = read_record(f"{base}/schedstat")  # run time, wait time, timeslices
-        count = parse_slices(ran, pid, tid) or 0
-        has_run = known.get(tid) != count
+        record = read_record(f"{base}/schedstat")
+        count = parse_slices(record, pid, tid) or 0
+        has_run = last is None or last.slices.get(tid) != count
         if has_run and tid != pid and read_record(f"{base}/comm") == AGENT_THREAD:
             continue
         slices[tid] = count
-        first = ran.partition(b" ")[0]
+        first = record.partition(b" ")[0]
         run_ns[tid] = int(first) if first.isdigit() else 0
-    return Activity(slices, run_ns) if slices else None
+        if not record.startswith(b"0 "):  # else they are not counted
+            records[tid] = record
+    return Activity(slices, run_ns, records) if slices else None
+
+
+def _is_unchanged(pid: int, last: Activity) -> bool:
+    """Only a thread that runs can create another one."""
+    return len(last.records) == len(last.slices) and all(
+        read_record(f"/proc/{pid}/task/{tid}/schedstat") == record
+        for tid, record in last.records.items()
+    )
 
 
 def read_retry(pid: int, tid: int) -> bytes | None:

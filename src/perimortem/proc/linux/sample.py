@@ -30,23 +30,25 @@ class Sample:
     stats: dict[str, int | float | None]
 
 
-def take_sample(process: ProcessRef) -> Sample | None:
-    """None if it is gone, or has ended and was not reaped yet."""
+def take_sample(process: ProcessRef, last: Sample | None = None) -> Sample | None:
+    """None if it is gone, or has ended and was not reaped yet.
+
+    ``last``: the sample before it, whose threads are taken if it seems to have run none since."""
     facts = read_stat(process.pid)
     if facts is None or facts.start_time_ticks != process.start_time_ticks:
         return None
     if facts.is_dead:
         return None
-    return Sample(
-        is_held=facts.state in _STOPPED or is_frozen(f"/proc/{process.pid}", facts.state),
-        tids=frozenset(list_threads(process.pid)),
-        stats={
-            "rss_bytes": facts.resident_pages * _PAGE_BYTES,
-            "cpu_s": round((facts.user_ticks + facts.kernel_ticks) / _TICKS_PER_S, 2),
-            "threads": facts.thread_count,
-            "fds": _count_descriptors(process.pid),
-        },
-    )
+    stats = {
+        "rss_bytes": facts.resident_pages * _PAGE_BYTES,
+        "cpu_s": round(facts.cpu_ticks / _TICKS_PER_S, 2),
+        "threads": facts.thread_count,
+        "fds": _count_descriptors(process.pid),
+    }
+    is_held = facts.state in _STOPPED or is_frozen(f"/proc/{process.pid}", facts.state)
+    if last is not None and all(stats[key] == last.stats[key] for key in ("cpu_s", "threads")):
+        return Sample(is_held, last.tids, stats)
+    return Sample(is_held, frozenset(list_threads(process.pid)), stats)
 
 
 def is_stopped(process: ProcessRef) -> bool:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 assert sys.platform == "win32"
 
@@ -31,11 +29,11 @@ class Activity:
         return {}
 
 
-def read_activity(pid: int, known: Mapping[int, int] = MappingProxyType({})) -> Activity | None:
+def read_activity(pid: int, last: Activity | None = None) -> Activity | None:
     """CPU time, context switches of every thread, and I/O; None if it is gone.
 
     An agent's own thread counts as well: beside it, progress is what the program's heartbeats say."""
-    del known
+    del last
     entry = list_processes_now().get(pid)
     if entry is None:
         return None
