@@ -397,7 +397,8 @@ def test_a_dead_process_does_not_beat():
 def test_a_process_that_did_not_run_has_the_sample_of_before():
     """Until one of its threads has run."""
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         process.stdin.write(b"x")
         process.stdin.flush()
         process.stdout.read(1)

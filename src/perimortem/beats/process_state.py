@@ -57,15 +57,13 @@ class ProcessStateBeat:
         return self._events
 
     def observe(self, now_ns: int) -> None:
-        is_recent = now_ns < self._sampled_ns + _STILL_MAX_NS
-        if self._is_still is not None and self._is_still(now_ns) and is_recent:
-            sample = self._sample
-        else:
-            sample = take_sample(self._process, self._sample)
+        is_recent = self._sample is not None and now_ns < self._sampled_ns + _STILL_MAX_NS
+        if not is_recent or self._is_still is None or not self._is_still(now_ns):
+            self._sample = take_sample(self._process, self._sample)
             self._sampled_ns = now_ns
+        sample = self._sample
         if sample is None:
             return
-        self._sample = sample
         if not sample.is_held:
             self._beat_ns = now_ns
         if len(self.tids) < _THREADS_MAX:
