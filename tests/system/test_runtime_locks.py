@@ -14,9 +14,14 @@ pytestmark = pytest.mark.system
 
 JAVA = """
 import java.util.concurrent.CyclicBarrier;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.locks.Lock;
+import java.util.concurrent.locks.ReentrantLock;
+import java.util.concurrent.locks.ReentrantReadWriteLock;
 
 public class Locks {
     static final Object A = new Object(), B = new Object();
+    static final Lock C = new ReentrantLock(true), D = new ReentrantReadWriteLock().writeLock();
     static int count;
 
     public static void main(String[] arguments) throws Exception {
@@ -24,6 +29,10 @@ public class Locks {
         if (arguments[0].equals("circle")) {
             new Thread(() -> cross(A, B, both), "left").start();
             new Thread(() -> cross(B, A, both), "right").start();
+        } else if (arguments[0].equals("locks")) {
+            new Thread(() -> cross(C, D, both), "left").start();
+            new Thread(() -> cross(D, C, both), "right").start();
+            new Thread(() -> { try { new CountDownLatch(1).await(); } catch (Exception e) {} }).start();
         } else {
             for (int i = 0; i < 4; i++) new Thread(Locks::contend, "worker").start();
         }
@@ -38,8 +47,20 @@ public class Locks {
         }
     }
 
+    static void cross(Lock first, Lock second, CyclicBarrier both) {
+        first.lock();
+        try { both.await(); } catch (Exception e) { System.exit(8); }
+        second.lock();
+        System.exit(9);
+    }
+
     static void contend() {
         while (true) {
+            C.lock();
+            D.lock();
+            count++;
+            D.unlock();
+            C.unlock();
             synchronized (A) { count++; }
             synchronized (B) { count++; }
             synchronized (A) { synchronized (B) { count++; } }
@@ -136,7 +157,7 @@ def java(tmp_path_factory):
     folder = tmp_path_factory.mktemp("java")
     (folder / "Locks.java").write_text(JAVA)
     subprocess.run(["javac", "-d", folder, folder / "Locks.java"], check=True, timeout=100)
-    return lambda kind: ["java", "-Xmx64m", "-cp", str(folder), "Locks", kind]
+    return lambda kind, *options: ["java", "-Xmx64m", *options, "-cp", str(folder), "Locks", kind]
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +213,36 @@ def test_monitors_that_are_passed_on(begin, look, java):
     process = begin(java("contend"))
     assert process.stdout.readline() == b"ready\n"
     for _ in range(10):
-        assert look(process.pid)["deadlocks"] == []
+        document = look(process.pid)
+        assert (document["deadlocks"], document["suspected"]) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("-XX:+UseSerialGC", "-XX:-UseCompressedOops", "-XX:-UseCompressedClassPointers"),
+        ("-XX:+UseParallelGC", "-XX:HeapBaseMinAddress=64g"),
+        ("-XX:+UseZGC",),
+    ],
+)
+def test_two_locks_of_java_beside_a_thread_that_works(begin, look, java, options):
+    process = begin(java("locks", *options))
+    assert process.stdout.readline() == b"ready\n"
+    found = {}
+
+    def is_found():
+        found.update(look(process.pid))
+        return found["suspected"]
+
+    await_true(is_found, 60)
+    (suspected,) = found["suspected"]
+    stuck = find_places(found, suspected["circle"])
+    assert sorted(thread["name"] for thread in stuck) == ["left", "right"]
+    first, second = sorted(stuck, key=lambda thread: thread["text"])
+    assert first["text"].startswith("ReentrantLock 0x")
+    assert first["text"].endswith(f", held by {second['tid']} ({second['name']})")
+    assert second["text"].startswith("ReentrantReadWriteLock 0x")
 
 
 def test_run_reports_a_deadlock_of_java(perimortem, java):

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perimortem.analysis.hotspot import read_hotspot
+from perimortem.analysis.java_locks import JavaLock, find_java_locks
 from perimortem.analysis.java_monitors import JavaMonitor, find_java_monitors
 from perimortem.analysis.rust_locks import LOCK_FUNCTION, name_lock
 
@@ -88,7 +90,8 @@ def build(pending, owners, fields=FIELDS, stride=48):
 
 
 def find(memory):
-    return find_java_monitors(memory.read, memory.variables.get)
+    hotspot = read_hotspot(memory.read, memory.variables.get)
+    return find_java_monitors(hotspot) if hotspot is not None else {}
 
 
 def test_two_threads_that_wait_for_each_other_and_one_that_does_not():
@@ -103,7 +106,7 @@ def test_an_owner_that_is_an_address_on_its_stack():
 
 def test_a_library_that_does_not_describe_itself():
     memory, _ = build([1, 0], [(0, False), (1, False)])
-    assert find_java_monitors(memory.read, {}.get) == {}
+    assert read_hotspot(memory.read, {}.get) is None
 
 
 @pytest.mark.parametrize("missing", FIELDS)
@@ -127,6 +130,155 @@ def test_any_memory_is_read_without_harm(chosen):
     for thread, monitor in find(memory).items():
         assert isinstance(thread, int)
         assert isinstance(monitor, JavaMonitor)
+
+
+HEAP_FIELDS = {
+    **{key: at for key, at in FIELDS.items() if "onitor" not in "".join(key)},
+    ("JavaThread", "_threadObj"): 40,
+    ("Klass", "_name"): 0,
+    ("Klass", "_super"): 8,
+    ("InstanceKlass", "_constants"): 16,
+    ("InstanceKlass", "_fields"): 24,
+    ("InstanceKlass", "_java_fields_count"): 32,
+    ("Array<u2>", "_data"): 4,
+    ("Symbol", "_length"): 0,
+    ("Symbol", "_body"): 2,
+    ("oopDesc", "_metadata._klass"): 8,
+    ("oopDesc", "_metadata._compressed_klass"): 8,
+    ("CompressedOops", "_narrow_oop._base"): "zero",
+    ("CompressedOops", "_narrow_oop._shift"): "shift",
+    ("CompressedKlassPointers", "_narrow_klass._base"): "zero",
+    ("CompressedKlassPointers", "_narrow_klass._shift"): "shift",
+    ("JVMFlag", "flags"): "flags",
+    ("JVMFlag", "numFlags"): "flag count",
+    ("JVMFlag", "_name"): 0,
+    ("JVMFlag", "_addr"): 8,
+}
+CONSTANTS = {
+    "FieldInfo::field_slots": 6, "FieldInfo::name_index_offset": 1, "FIELDINFO_TAG_SIZE": 2,
+    "FieldInfo::low_packed_offset": 4, "FieldInfo::high_packed_offset": 5,
+}  # fmt: skip
+SIZES = {"ConstantPool": 24, "JVMFlag": 16}
+SHIFT = 3
+NAMES = ("java/lang/Thread", "java/util/concurrent/locks/AbstractOwnableSynchronizer")
+
+
+class Heap:
+    """A machine with two threads, the first of which waits for a lock that the second one owns."""
+
+    def __init__(self, *, is_compressed, fields=None, constants=None, sizes=None):
+        self.memory, self.is_compressed = Memory(), is_compressed
+        add = self.memory.add
+        threads = [add(bytes(64)) for _ in range(2)]
+        thread = self.add_class("java/lang/Thread", 0, {"parkBlocker": 16, "eetop": 24})
+        ownable = self.add_class(NAMES[1], 0, {"exclusiveOwnerThread": 16})
+        fair = self.add_class("java/util/concurrent/locks/ReentrantLock$FairSync", ownable, {})
+        objects = [self.add_object(thread) for _ in threads]
+        self.lock = self.add_object(fair)
+        for number, address in enumerate(threads):
+            self.memory.word(address + 8, add(struct.pack("<Q", 100 + number)))
+            self.memory.word(address + 40, add(struct.pack("<Q", objects[number])))
+            self.memory.word(objects[number] + 24, address)
+        self.refer(objects[0] + 16, self.lock)
+        self.refer(self.lock + 16, objects[1])
+        listed = add(bytes(32))
+        struct.pack_into("<I", self.memory.bytes, listed + 4, 2)
+        self.memory.word(listed + 16, add(struct.pack("<2Q", *threads)))
+        flag = add(bytes([is_compressed]))
+        names = [self.text(n) for n in ("Other", "UseCompressedOops", "UseCompressedClassPointers")]
+        statics = {
+            "static": listed, "zero": 0, "shift": SHIFT, "flag count": 3,
+            "flags": add(b"".join(struct.pack("<2Q", name, flag) for name in names)),
+        }  # fmt: skip
+        statics = {name: add(struct.pack("<Q", value)) for name, value in statics.items()}
+        rows = [
+            (
+                self.text(kind),
+                self.text(name),
+                0 if value in statics else value,
+                statics.get(value, 0),
+            )
+            for (kind, name), value in (HEAP_FIELDS if fields is None else fields).items()
+        ]
+        self.export("Struct", rows, "TypeName", "FieldName", "Offset", "Address")
+        for table, column, chosen in (
+            ("IntConstant", "Name", CONSTANTS if constants is None else constants),
+            ("Type", "TypeName", SIZES if sizes is None else sizes),
+        ):
+            rows = [(self.text(name), value) for name, value in chosen.items()]
+            self.export(table, rows, column, "Value" if table == "IntConstant" else "Size")
+
+    def export(self, table, rows, *columns):
+        raw = b"".join(struct.pack(f"<{len(columns)}Q", *row) for row in rows)
+        width = 8 * len(columns)
+        self.memory.export(f"gHotSpotVM{table}s", self.memory.add(raw + bytes(width)))
+        self.memory.export(f"gHotSpotVM{table}EntryArrayStride", width)
+        for number, column in enumerate(columns):
+            self.memory.export(f"gHotSpotVM{table}Entry{column}Offset", 8 * number)
+
+    def text(self, text):
+        return self.memory.add(text.encode() + b"\0")
+
+    def symbol(self, text):
+        return self.memory.add(struct.pack("<H", len(text)) + text.encode())
+
+    def add_class(self, name, parent, fields):
+        pool = self.memory.add(
+            bytes(24) + struct.pack("<2Q", *map(self.symbol, [*fields, "", ""][:2]))
+        )
+        raw = bytes(4)
+        for index, offset in enumerate(fields.values()):
+            raw += struct.pack("<6H", 0, index, 0, 0, offset << 2 | 1, 0)
+        words = (self.symbol(name), parent, pool, self.memory.add(raw), len(fields))
+        return self.memory.add(struct.pack("<5Q", *words))
+
+    def add_object(self, kind):
+        address = self.memory.add(bytes(32))
+        if self.is_compressed:
+            struct.pack_into("<I", self.memory.bytes, address + 8, kind >> SHIFT)
+        else:
+            self.memory.word(address + 8, kind)
+        return address
+
+    def refer(self, place, address):
+        if self.is_compressed:
+            struct.pack_into("<I", self.memory.bytes, place, address >> SHIFT)
+        else:
+            self.memory.word(place, address)
+
+    def find(self):
+        hotspot = read_hotspot(self.memory.read, self.memory.variables.get)
+        return find_java_locks(hotspot) if hotspot is not None else {}
+
+
+@pytest.mark.parametrize("is_compressed", [True, False])
+def test_a_lock_of_java_names_its_owner(is_compressed):
+    heap = Heap(is_compressed=is_compressed)
+    assert heap.find() == {100: JavaLock("ReentrantLock", heap.lock, 101)}
+
+
+@pytest.mark.parametrize("missing", HEAP_FIELDS)
+def test_a_field_of_the_heap_that_is_not_described(missing):
+    """Of the two forms of a class pointer a machine needs one."""
+    fields = {key: value for key, value in HEAP_FIELDS.items() if key != missing}
+    is_unused = missing == ("oopDesc", "_metadata._klass")
+    assert bool(Heap(is_compressed=True, fields=fields).find()) is is_unused
+
+
+@pytest.mark.parametrize("missing", CONSTANTS)
+def test_a_constant_that_is_not_described(missing):
+    """As from JDK 21 on."""
+    constants = {key: value for key, value in CONSTANTS.items() if key != missing}
+    assert Heap(is_compressed=True, constants=constants).find() == {}
+
+
+@given(st.dictionaries(st.integers(0, 0x1FFF), st.integers(0, (1 << 64) - 1), max_size=40))
+def test_any_heap_is_read_without_harm(chosen):
+    heap = Heap(is_compressed=True)
+    for at, value in chosen.items():
+        heap.memory.word(at * 8, value)
+    for tid, lock in heap.find().items():
+        assert tid != lock.owner_tid or lock.name
 
 
 @pytest.mark.parametrize(

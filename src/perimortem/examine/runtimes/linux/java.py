@@ -1,9 +1,8 @@
-"""Waits for monitors of Java (``synchronized``): read without stopping anything."""
+"""Waits for locks of Java, ``synchronized`` and others: read without stopping anything."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -18,43 +17,62 @@ _LIBRARY = "libjvm.so"
 
 
 def find_java_waits(memory: LiveMemory, threads: dict[int, GraphThread]) -> dict[int, GraphThread]:
-    """The threads that wait for a monitor whose owner is known."""
-    waits = _read_waits(memory, threads) if memory.has_file(_LIBRARY) else {}
-    return {
-        tid: _add_monitor(threads[tid], monitor, owner, threads)
-        for tid, (monitor, owner) in waits.items()
-        if (wait := threads[tid].wait) is not None and wait.key[:1] == ("futex",)
-    }
+    """The threads that wait for a monitor or a lock whose owner is known."""
+    if not memory.has_file(_LIBRARY):
+        return {}
+    # The monitor loads this module, and leaves the work to a child.
+    from perimortem.analysis.hotspot import read_hotspot
+    from perimortem.analysis.java_locks import find_java_locks
+    from perimortem.analysis.java_monitors import find_java_monitors
+
+    hotspot = read_hotspot(memory.read, partial(_find_variable, memory))
+    if hotspot is None:
+        return {}
+    tids = local_tids(memory.pid, threads)
+    found = {}
+    for number, monitor in find_java_monitors(hotspot).items():
+        owner = tids.get(monitor.owner_tid or 0)
+        if number in tids and owner is not None and owner != tids[number]:
+            thread = threads[tids[number]]
+            found[thread.tid] = _add_monitor(thread, monitor.address, threads[owner])
+    for number, lock in find_java_locks(hotspot).items():
+        owner = tids.get(lock.owner_tid)
+        if number in tids and owner is not None and owner != tids[number]:
+            thread = threads[tids[number]]
+            found[thread.tid] = _add_lock(thread, f"{lock.name} {lock.address:#x}", threads[owner])
+    return found
 
 
-def _add_monitor(
-    thread: GraphThread, monitor: int, owner: int, threads: dict[int, GraphThread]
-) -> GraphThread:
-    """A thread that has run since the graph was drawn may wait for something else by now."""
-    if read_slices(thread.pid, thread.tid) != thread.slices:
+def _add_monitor(thread: GraphThread, monitor: int, owner: GraphThread) -> GraphThread:
+    if _has_moved_on(thread):
         return thread
     wait = Wait(
         WaitsFor.LOCK,
-        f"Java monitor {monitor:#x}, held by {owner} ({threads[owner].name})",
-        ("java-monitor", monitor, owner),
-        frozenset({owner}),
+        f"Java monitor {monitor:#x}, held by {owner.tid} ({owner.name})",
+        ("java-monitor", monitor, owner.tid),
+        frozenset({owner.tid}),
         retries=True,
     )
     return replace(thread, wait=wait)
 
 
-def _read_waits(memory: LiveMemory, tids: Iterable[int]) -> dict[int, tuple[int, int]]:
-    """(monitor, thread that owns it), by waiting thread (tid)."""
-    # The monitor loads this module, and leaves the work to a child.
-    from perimortem.analysis.java_monitors import find_java_monitors
+def _add_lock(thread: GraphThread, lock: str, owner: GraphThread) -> GraphThread:
+    """Assumed, as another thread may interrupt the wait for some of these locks."""
+    if thread.wait is None or _has_moved_on(thread):
+        return thread
+    wait = replace(
+        thread.wait,
+        text=f"{lock}, held by {owner.tid} ({owner.name})",
+        key=(*thread.wait.key, "java-lock", owner.tid),
+        assumed_holder=owner.tid,
+    )
+    return replace(thread, wait=wait)
 
-    found = find_java_monitors(memory.read, partial(_find_variable, memory))
-    numbers = local_tids(memory.pid, tids) if found else {}
-    return {
-        numbers[number]: (monitor.address, numbers[monitor.owner_tid])
-        for number, monitor in found.items()
-        if number in numbers and monitor.owner_tid in numbers and monitor.owner_tid != number
-    }
+
+def _has_moved_on(thread: GraphThread) -> bool:
+    """A thread that has run since the graph was drawn may wait for something else by now."""
+    is_futex = thread.wait is not None and thread.wait.key[:1] == ("futex",)
+    return not is_futex or read_slices(thread.pid, thread.tid) != thread.slices
 
 
 def _find_variable(memory: LiveMemory, name: str) -> int | None:
