@@ -7,7 +7,7 @@ import pytest
 from perimortem.beats.progress import Progress
 from perimortem.hangs.policy import WatchPolicy
 from perimortem.model.fact import FactCode
-from perimortem.model.stuck import Grade, StuckThreads
+from perimortem.model.stuck import Grade, LookAnswer, StuckTasks, StuckThreads
 from perimortem.monitor.deadlock_watch import DeadlockWatch
 from perimortem.testing.manual_clock import ManualClock
 
@@ -33,9 +33,9 @@ class Looks:
         self.asked.append(pids)
         self.done = done
 
-    def answer(self, *found):
+    def answer(self, *found, tasks=()):
         done, self.done = self.done, None
-        done(list(found))
+        done(LookAnswer(found, tasks, 0))
 
     def fail(self):
         done, self.done = self.done, None
@@ -349,3 +349,33 @@ def test_that_a_look_misses_a_thread_that_was_just_awake_ends_no_deadlock(rig):
         if rig.looks.is_busy:
             rig.looks.answer()
     assert target.progress.deadlock is not None
+
+
+def waiting_tasks(*keys):
+    text = f"{len(keys)} goroutines wait in main.work for sync.Mutex.Lock"
+    return StuckTasks(7, text, "main.work for sync.Mutex.Lock", frozenset(keys))
+
+
+def test_a_goroutine_that_waits_for_a_lock_is_mentioned_once_if_that_lasts(rig):
+    rig.add(7, {7: 0, 8: 0})
+    rig.run_for(12, runs={7})
+    rig.looks.answer(tasks=(waiting_tasks((1, 5)),))
+    rig.run_for(50, runs={7})
+    if rig.looks.is_busy:
+        rig.looks.answer(tasks=(waiting_tasks((1, 5), (2, 5)),))
+    assert not rig.mentioned
+    rig.run_for(15, runs={7})
+    rig.looks.answer(tasks=(waiting_tasks((1, 5), (2, 5)),))
+    rig.run_for(300, runs={7})
+    if rig.looks.is_busy:
+        rig.looks.answer(tasks=(waiting_tasks((1, 5), (2, 5)),))
+    assert rig.mentioned == [(7, "2 goroutines wait in main.work for sync.Mutex.Lock", 60)]
+
+
+def test_a_goroutine_that_has_run_in_between_only_found_its_lock_taken_again(rig):
+    rig.add(7, {7: 0, 8: 0})
+    for number in range(100):
+        rig.run_for(5, runs={7})
+        if rig.looks.is_busy:
+            rig.looks.answer(tasks=(waiting_tasks((1, number)),))
+    assert not rig.mentioned

@@ -30,6 +30,20 @@ class WaitingThread(Document, frozen=True):
     """Nothing will ever end it."""
 
 
+class WaitingTasks(Document, frozen=True):
+    """What a runtime runs on threads of its choice, such as goroutines of Go: those that wait alike."""
+
+    text: str
+    """ "goroutines 7, 9 wait in main.cross for sync.Mutex.Lock"."""
+    names: list[str]
+    """ "goroutine 7"; the first of very many."""
+    count: int
+    waits_for: str
+    """As the runtime says it."""
+    place: str
+    """The function in which they wait; empty if that is not known."""
+
+
 class WaitingProcess(Document, frozen=True):
     """One process that was looked at."""
 
@@ -38,6 +52,8 @@ class WaitingProcess(Document, frozen=True):
     name: str
     command_line: list[str]
     threads: list[WaitingThread]
+    tasks: list[WaitingTasks]
+    """Only those that wait; most of them first."""
 
 
 class Deadlock(Document, frozen=True):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from perimortem.analysis.liveness import find_deadlocks, is_same
 from perimortem.analysis.suspicions import Suspicion, find_suspicions
 from perimortem.examine.runtimes import add_runtime_locks, add_runtime_places
-from perimortem.model.wait_graph import Deadlock, WaitGraph
+from perimortem.model.wait_graph import Deadlock, GraphTask, WaitGraph
 from perimortem.waiting import collect_graph
 
 _BETWEEN_LOOKS_S = 0.1
@@ -24,14 +24,17 @@ class ExaminedWaits:
     graph: WaitGraph
     deadlocks: tuple[Deadlock, ...]
     suspicions: tuple[Suspicion, ...]
+    tasks: tuple[GraphTask, ...]
+    """Those that wait for a lock."""
 
 
 def examine_waits(pids: Iterable[int]) -> ExaminedWaits:
     """Looks twice, 0.1 s apart, if anything seems stuck. Raises PerimortemError where it cannot look."""
     until_s = time.monotonic() + _PATIENCE_S
     first, deadlocks, suspicions = _look(pids, until_s)
-    if not deadlocks and not suspicions:
-        return ExaminedWaits(first, (), ())
+    tasks = {(task.pid, task.key) for task in first.tasks if task.waits_for_lock}
+    if not deadlocks and not suspicions and not tasks:
+        return ExaminedWaits(first, (), (), ())
     time.sleep(_BETWEEN_LOOKS_S)
     second, found, suspected = _look(first.processes, until_s)
 
@@ -51,7 +54,12 @@ def examine_waits(pids: Iterable[int]) -> ExaminedWaits:
         if (c := confirm(one, suspected_before.get((grade, one.circle)))) is not None
     ]
     stuck = {tid for deadlock in (*sure, *(one for _, one in unsure)) for tid in deadlock.circle}
-    return ExaminedWaits(add_runtime_places(second, stuck, until_s), tuple(sure), tuple(unsure))
+    return ExaminedWaits(
+        add_runtime_places(second, stuck, until_s),
+        tuple(sure),
+        tuple(unsure),
+        tuple(task for task in second.tasks if (task.pid, task.key) in tasks),
+    )
 
 
 def _look(pids: Iterable[int], until_s: float) -> tuple[WaitGraph, list[Deadlock], list[Suspicion]]:

@@ -54,9 +54,23 @@ class StuckThreads:
 
 
 @dataclass(frozen=True)
+class StuckTasks:
+    """Goroutines, or what else a runtime runs on threads of its choice, that wait for a lock alike."""
+
+    pid: int
+    text: str
+    """ "goroutines 7, 9 wait in main.cross for sync.Mutex.Lock"."""
+    what: str
+    """The same without their numbers: "main.cross for sync.Mutex.Lock"."""
+    keys: frozenset[tuple[int, ...]]
+    """Of each one; equal as long as it has not run."""
+
+
+@dataclass(frozen=True)
 class LookAnswer:
     """Of one look at what processes wait for."""
 
     found: tuple[StuckThreads, ...]
+    tasks: tuple[StuckTasks, ...]
     cpu_ns: int
     """The time of a processor that it took."""

@@ -79,6 +79,23 @@ class GraphThread:
 
 
 @dataclass(frozen=True)
+class GraphTask:
+    """What a runtime runs on threads of its choice, such as a goroutine: one that waits."""
+
+    pid: int
+    name: str
+    """ "goroutine 7"."""
+    text: str
+    """What it waits for, as its runtime says it: "sync.Mutex.Lock"."""
+    place: str
+    """The function in which it waits; empty if that is not known."""
+    waits_for_lock: bool
+    """Whose holder is not known."""
+    key: tuple[int, ...]
+    """Equal as long as it has not run."""
+
+
+@dataclass(frozen=True)
 class GraphProcess:
     """One process of a graph."""
 
@@ -101,6 +118,7 @@ class WaitGraph:
     threads: dict[int, GraphThread]
     notes: tuple[str, ...] = ()
     """What could not be read."""
+    tasks: tuple[GraphTask, ...] = ()
 
 
 @dataclass(frozen=True)

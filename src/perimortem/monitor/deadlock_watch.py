@@ -11,10 +11,11 @@ from collections.abc import Callable
 from perimortem.beats.progress import Progress
 from perimortem.hangs.policy import SECOND_NS, WatchPolicy
 from perimortem.model.fact import Fact, FactCode, derived
-from perimortem.model.stuck import Grade, StuckThreads
+from perimortem.model.stuck import Grade, LookAnswer, StuckThreads
 from perimortem.monitor.base import Base
 from perimortem.monitor.looks import PATIENCE_S
 from perimortem.monitor.target import Target
+from perimortem.monitor.task_watch import TaskWatch
 
 _AGAIN_LEAST_NS = 30 * SECOND_NS
 _AGAIN_MOST_NS = 600 * SECOND_NS
@@ -49,6 +50,7 @@ class DeadlockWatch:
         self._pause_ns = _AGAIN_LEAST_NS
         self._timers = base.timers
         self._mentioned: set[frozenset[int]] = set()
+        self._tasks = TaskWatch(policy.quiet_after_ns, self._mention_tasks)
         self._has_failed = False
 
     def begin(self) -> None:
@@ -85,6 +87,9 @@ class DeadlockWatch:
     def _is_due(self, fresh: set[int], now_ns: int, *, has_moved: bool) -> bool:
         if fresh - self._known or any(self._is_telling(*one, now_ns) for one in self._pending):
             return True
+        tasks_due_ns = self._tasks.due_ns()
+        if tasks_due_ns is not None and now_ns >= tasks_due_ns:
+            return True
         if now_ns >= self._looked_ns + _TRY_AGAIN_NS:
             if has_moved:
                 return True
@@ -101,11 +106,13 @@ class DeadlockWatch:
         pids = [target.pid for target, _ in self._list_watched()][:_PROCESSES_MAX]
         self._looks.begin(pids, self._take)
 
-    def _take(self, found: list[StuckThreads] | None) -> None:
-        if found is None:
+    def _take(self, answer: LookAnswer | None) -> None:
+        if answer is None:
             self._note_failure()
             return
         now_ns = self._clock.monotonic_ns()
+        found = answer.found
+        self._tasks.take(answer.tasks, self._looked_ns)
         watched = {target.pid: (target, progress) for target, progress in self._list_watched()}
         proven = {tid for stuck in found if stuck.grade is Grade.PROVEN for tid in stuck.tids}
         for stuck in found:
@@ -129,10 +136,17 @@ class DeadlockWatch:
             self._targets.sample_at(target, now_ns)
         elif len(self._mentioned) < _MENTIONED_MAX:
             self._mentioned.add(stuck.tids)
-            for_s = self._least_ns(stuck) / SECOND_NS
-            fact = derived(FactCode.QUIET, _SOURCE, text=stuck.text, for_s=for_s)
-            target.note(fact)
-            self._mention(target, fact)
+            self._say(target, stuck.text, self._least_ns(stuck))
+
+    def _mention_tasks(self, pid: int, text: str) -> None:
+        target = next((target for target, _ in self._list_watched() if target.pid == pid), None)
+        if target is not None:
+            self._say(target, text, self._policy.quiet_after_ns)
+
+    def _say(self, target: Target, text: str, for_ns: int) -> None:
+        fact = derived(FactCode.QUIET, _SOURCE, text=text, for_s=for_ns / SECOND_NS)
+        target.note(fact)
+        self._mention(target, fact)
 
     def _clear(self, target: Target, progress: Progress, now_ns: int) -> None:
         """What it was stuck in is over."""

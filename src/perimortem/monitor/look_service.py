@@ -12,31 +12,38 @@ import msgspec
 
 from perimortem.errors import PerimortemError
 from perimortem.examine.waits import examine_waits
-from perimortem.model.stuck import Grade, LookAnswer, StuckThread, StuckThreads
+from perimortem.model.stuck import Grade, LookAnswer, StuckTasks, StuckThread, StuckThreads
 from perimortem.model.wait_graph import Deadlock, WaitGraph, WaitsFor
-from perimortem.report.waits import describe_circle, describe_suspicion
+from perimortem.report.waits import (
+    describe_circle,
+    describe_suspicion,
+    describe_tasks,
+    group_tasks,
+)
 
 _DESCRIBED_MAX = 64
 _SUSPICIONS_MAX = 64
 """Of one look; the monitor compares each with what its threads did."""
+_TASKS_MAX = 1000
+"""Of one place."""
 
 
 def serve(_settings: object, lines: Iterator[bytes], send: Callable[[bytes], None]) -> None:
     for line in lines:
         pids = msgspec.json.decode(line, type=list[int])
         began_ns = time.process_time_ns()
-        found = _find(pids)
-        answer = LookAnswer(tuple(found), time.process_time_ns() - began_ns)
+        found, tasks = _find(pids)
+        answer = LookAnswer(tuple(found), tuple(tasks), time.process_time_ns() - began_ns)
         send(msgspec.json.encode(answer) + b"\n")
 
 
-def _find(pids: list[int]) -> list[StuckThreads]:
+def _find(pids: list[int]) -> tuple[list[StuckThreads], list[StuckTasks]]:
     try:
         found = examine_waits(pids)
     except PerimortemError:
-        return []
+        return [], []
     graph = found.graph
-    return [
+    threads = [
         *(
             _make(graph, Grade.PROVEN, deadlock, describe_circle(graph, deadlock))
             for deadlock in found.deadlocks
@@ -46,6 +53,16 @@ def _find(pids: list[int]) -> list[StuckThreads]:
             for grade, deadlock in found.suspicions[:_SUSPICIONS_MAX]
         ),
     ]
+    tasks = [
+        StuckTasks(
+            group[0].pid,
+            describe_tasks(group),
+            f"{group[0].place} for {group[0].text}",
+            frozenset(task.key for task in group[:_TASKS_MAX]),
+        )
+        for group in group_tasks(found.tasks)[:_SUSPICIONS_MAX]
+    ]
+    return threads, tasks
 
 
 def _make(graph: WaitGraph, grade: Grade, deadlock: Deadlock, text: str) -> StuckThreads:

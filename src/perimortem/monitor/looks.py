@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import msgspec
 
-from perimortem.model.stuck import LookAnswer, StuckThreads
+from perimortem.model.stuck import LookAnswer
 from perimortem.monitor.timers import Timers
 from perimortem.system import Leaving, Selector, Service
 
@@ -19,8 +19,8 @@ _ANSWER_MAX = 4 << 20
 _SHARE = 20
 """Looks take one part in so many of a processor at most."""
 
-Done = Callable[[list[StuckThreads] | None], None]
-"""done(the threads that do not continue), once for each look; None: there was no answer"""
+Done = Callable[[LookAnswer | None], None]
+"""done(what does not continue), once for each look; None: there was no answer"""
 
 
 class Looks:
@@ -76,14 +76,14 @@ class Looks:
             answer = msgspec.json.decode(line, type=LookAnswer)
             self._not_before_ns = self._now_ns() + _SHARE * answer.cpu_ns
             self._timers.disarm(self)
-            self._answer(list(answer.found))
+            self._answer(answer)
 
     def _give_up(self) -> None:
         self._not_before_ns = self._now_ns() + _PAUSE_NS
         self._drop()
         self._answer(None)
 
-    def _answer(self, found: list[StuckThreads] | None) -> None:
+    def _answer(self, found: LookAnswer | None) -> None:
         done, self._done = self._done, None
         if done is not None:
             done(found)

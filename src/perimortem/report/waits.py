@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 
 from perimortem.analysis.suspicions import Suspicion
@@ -10,6 +11,7 @@ from perimortem.model.stuck import Grade
 from perimortem.model.wait_graph import (
     Deadlock,
     GraphProcess,
+    GraphTask,
     GraphThread,
     Wait,
     WaitGraph,
@@ -91,6 +93,25 @@ def describe_suspicion(graph: WaitGraph, grade: Grade, deadlock: Deadlock) -> st
     return said + (f"; {more} more wait{'s' * (more == 1)} for it" if more else "")
 
 
+def group_tasks(tasks: Iterable[GraphTask]) -> list[list[GraphTask]]:
+    """Those of one process that wait alike, the largest group first."""
+    groups: dict[tuple[int, str, str], list[GraphTask]] = defaultdict(list)
+    for task in tasks:
+        groups[task.pid, task.place, task.text].append(task)
+    return sorted(groups.values(), key=len, reverse=True)
+
+
+def describe_tasks(tasks: list[GraphTask]) -> str:
+    """ "goroutines 7, 9 wait in main.cross for sync.Mutex.Lock"; they wait alike."""
+    kind, _, _ = tasks[0].name.rpartition(" ")
+    numbers = [task.name.rpartition(" ")[2] for task in tasks]
+    more = len(numbers) - _SAID_MAX
+    said = ", ".join(numbers[:_SAID_MAX]) + (f" and {more} more" if more > 0 else "")
+    head = f"{kind}s {said} wait" if len(tasks) > 1 else f"{tasks[0].name} waits"
+    at = f" in {tasks[0].place}" if tasks[0].place else ""
+    return f"{head}{at} for {tasks[0].text}"
+
+
 def _find_holder(graph: WaitGraph, wait: Wait) -> GraphThread | None:
     """Of a lock; None if it is not known."""
     known = wait.assumed_holder
@@ -126,6 +147,16 @@ def _render_process(
         name=process.info.name,
         command_line=list(process.info.command_line),
         threads=[_render_thread(thread, thread.tid in stuck) for thread in threads],
+        tasks=[
+            documents.WaitingTasks(
+                text=describe_tasks(group),
+                names=[task.name for task in group[:_WAKERS_MAX]],
+                count=len(group),
+                waits_for=group[0].text,
+                place=group[0].place,
+            )
+            for group in group_tasks(task for task in graph.tasks if task.pid == pid)
+        ],
     )
 
 
@@ -169,6 +200,10 @@ def render_waits_text(document: documents.Waits) -> str:
         more = len(process.threads) - _SHOWN
         if more > 0:
             lines.append(f"  and {more} more threads: --json lists all")
+        lines += [f"  {tasks.text}" for tasks in process.tasks[:_SHOWN]]
+        more = len(process.tasks) - _SHOWN
+        if more > 0:
+            lines.append(f"  and {more} more groups of them: --json lists all")
     lines += [f"  note    {note}" for note in document.notes]
     return "\n".join(lines) + "\n"
 

@@ -5,14 +5,21 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Callable
 from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
 
 assert sys.platform == "linux"
 
 from perimortem.binary.regions import find_region
-from perimortem.examine.runtimes.linux.mapped_file import find_export, list_functions
+from perimortem.examine.runtimes.linux.mapped_file import derive, find_export, list_functions
 from perimortem.model.snapshot import Region
 from perimortem.procfs.file import read_file
+
+if TYPE_CHECKING:
+    from perimortem.binary.elf_image import ElfImage
+
+_T = TypeVar("_T")
 
 
 class LiveMemory:
@@ -50,6 +57,10 @@ class LiveMemory:
         """Does it lie in a file whose name begins so?"""
         region = find_region(self.regions, address)
         return region is not None and os.path.basename(region.path).startswith(file_name)
+
+    def derive(self, region: Region, make: Callable[[ElfImage], _T]) -> _T | None:
+        """What ``make`` makes of the file that is mapped there; None if it cannot be read."""
+        return derive(self.pid, region, make)
 
     def find_symbol(self, file_name: str, name: str) -> range | None:
         """Where an exported variable lies, of a module whose file name begins with ``file_name``."""

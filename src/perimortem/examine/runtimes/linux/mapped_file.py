@@ -5,15 +5,21 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 assert sys.platform == "linux"
 
 from perimortem.errors import MalformedInput
 from perimortem.model.snapshot import Region
+
+if TYPE_CHECKING:
+    from perimortem.binary.elf_image import ElfImage
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,13 @@ def list_functions(
     """(offset from where the file is mapped, size in bytes, mangled name) of those that match."""
     with _open(pid, region) as file:
         return _list_functions(file, pattern) if file is not None else ()
+
+
+def derive(pid: int, region: Region, make: Callable[[ElfImage], _T]) -> _T | None:
+    """What ``make`` makes of the file; None if it cannot be read."""
+    with _open(pid, region) as file:
+        made: _T | None = _derive(file, make) if file is not None else None
+        return made
 
 
 @contextmanager
@@ -84,6 +97,16 @@ def _list_functions(file: _File, pattern: re.Pattern[bytes]) -> tuple[tuple[int,
         return tuple((at - base, size, n) for at, size, n in find_elf_functions(image, pattern))
     except MalformedInput:
         return ()
+
+
+@lru_cache(maxsize=64)
+def _derive(file: _File, make: Callable[[ElfImage], Any]) -> Any:
+    from perimortem.binary.elf_image import ElfImage
+
+    try:
+        return make(ElfImage(partial(_read_part, file.fd)))
+    except MalformedInput:
+        return None
 
 
 def _read_part(fd: int, offset: int, size: int) -> bytes:
