@@ -34,11 +34,46 @@ public class Main {
   }
 }
 """
+_LOCKS_JAVA = """
+import java.util.concurrent.*;
+import java.util.concurrent.locks.*;
+public class Main {
+  static final Lock first = new ReentrantLock(true), second = new ReentrantLock();
+  public static void main(String[] a) throws Exception {
+    for (int i = 0; i < 4; i++) new Thread(Main::pass).start();
+    BlockingQueue<String> queue = new ArrayBlockingQueue<>(4);
+    for (int i = 0; i < 3; i++)
+      new Thread(() -> { try { queue.take(); } catch (Exception e) {} }).start();
+  }
+  static void pass() {
+    while (true) {
+      first.lock();
+      second.lock();
+      try { Thread.sleep(20); } catch (Exception e) {}
+      second.unlock();
+      first.unlock();
+    }
+  }
+}
+"""
 _HTTP_GO = """
 package main
 import "net"
 import "net/http"
 func main() { l, _ := net.Listen("tcp", "127.0.0.1:0"); http.Serve(l, nil) }
+"""
+_MUTEX_GO = """
+package main
+import ("sync"; "time")
+func main() {
+  var both sync.Mutex
+  for i := 0; i < 6; i++ {
+    go func() { for { both.Lock(); time.Sleep(20 * time.Millisecond); both.Unlock() } }()
+  }
+  work := make(chan int)
+  for i := 0; i < 3; i++ { go func() { for range work {} }() }
+  select {}
+}
 """
 _SIGNALS_GO = """
 package main
@@ -185,6 +220,38 @@ PROGRAMS = {
         "    await server.serve_forever()\n"
         "asyncio.run(main())"
     ),
+    "uvicorn": Resting(
+        "exec uvicorn --uds web.sock main:app",
+        ("uvicorn",),
+        _write("main.py", "async def app(scope, receive, send):\n    await receive()"),
+    ),
+    "gunicorn": Resting(
+        "exec gunicorn --workers 2 --threads 3 --bind unix:web.sock main:app",
+        ("gunicorn",),
+        _write("main.py", "def app(environ, start_response):\n    return []"),
+    ),
+    "jupyter server": Resting(
+        "exec jupyter-server --no-browser --allow-root --sock=$PWD/web.sock --ServerApp.token=",
+        ("jupyter-server",),
+    ),
+    "celery worker": Resting(
+        "exec celery -A main worker --pool=prefork --concurrency=2",
+        ("celery",),
+        _write(
+            "main.py",
+            "import celery\napp = celery.Celery(broker='filesystem://')\n"
+            "here = {'data_folder_in': '.', 'data_folder_out': '.', 'control_folder': '.'}\n"
+            "app.conf.broker_transport_options = here",
+        ),
+    ),
+    "memcached": Resting("exec memcached -u root -s m.sock", ("memcached",)),
+    "sshd": Resting(
+        "exec /usr/sbin/sshd -D -e -f config",
+        ("sshd", "ssh-keygen"),
+        "mkdir -p /run/sshd; ssh-keygen -q -t ed25519 -N '' -f key; "
+        "printf 'Port %d\\nListenAddress 127.0.0.1\\nHostKey %s/key\\nPidFile none\\n' "
+        '"$(shuf -i 40000-60000 -n 1)" "$PWD" > config',
+    ),
     "threading server": _python(
         "import socketserver\n"
         "h = socketserver.StreamRequestHandler\n"
@@ -266,7 +333,9 @@ PROGRAMS = {
     ),
     "java pool": _java(_POOL_JAVA),
     "java monitor": _java(_MONITOR_JAVA),
+    "java locks": _java(_LOCKS_JAVA),
     "go pool": _go(_POOL_GO),
+    "go mutexes": _go(_MUTEX_GO),
     "rust channel": _rust(_PARK_RUST),
     "openmp after its loop": _c(_OPENMP, "-fopenmp"),
     "conditions, and a thread for signals": _c(_CONDITION),
