@@ -258,15 +258,56 @@ def test_the_out_of_memory_killer(perimortem):
         report = json.loads(report_path.read_text())
         assert report["verdict"] == "oom-kill", (report["evidence"], result.stderr)
         assert "counted one out-of-memory kill" in evidence(report)
-        assert "limit 256 MiB" in evidence(report)
+        assert "limit 256 MiB, 256 MiB used at most" in evidence(report)
         result = subprocess.run(
             ["sh", "-c", f"{inside.replace(' -q', '')} {report_path} -- sh -c \"({target}); exit 3\""],
             env=perimortem.env, capture_output=True, text=True, timeout=100,
         )  # fmt: skip
-        assert "was killed by the kernel: out of memory" in result.stderr, result.stderr
+        said = " ".join(result.stderr.split())
+        assert "was killed by the kernel: out of memory (its memory cgroup /perimortem" in said
+        assert "limit 256 MiB, 256 MiB used at most)" in said, said
     finally:
         await_true(lambda: not (group / "cgroup.procs").read_text().strip())
         group.rmdir()
+
+
+GROWS = "import sys\nprint('on', flush=True)\nsys.stdin.readline()\nbytearray(1 << 30)"
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not (MEMORY / "memory.oom_control").exists(),
+    reason="no memory cgroup (version 1) to use",
+)
+def test_the_out_of_memory_killer_after_the_monitor(perimortem):
+    """As with memory.oom.group, which kills both: the next start finds the kill in the kernel's log."""
+    group = MEMORY / f"perimortem-test-{os.getpid()}"
+    group.mkdir()
+    try:
+        (group / "memory.limit_in_bytes").write_text(str(256 << 20))
+        monitor = perimortem.start(
+            "run", "--", "sh", "-c",
+            f'echo $$ > {group}/cgroup.procs; exec {sys.executable} -c "{GROWS}"',
+            stdin=subprocess.PIPE,
+        )  # fmt: skip
+        assert monitor.stdout.readline() == "on\n"
+        monitor.kill()
+        monitor.wait()
+        monitor.stdin.write("\n")
+        monitor.stdin.flush()
+        assert monitor.stdout.read() == ""
+        await_true(lambda: not (group / "cgroup.procs").read_text().strip())
+    finally:
+        group.rmdir()
+
+    def is_reported():
+        perimortem.call("run", "-q", "--", "true")
+        return json.loads(perimortem.call("list", "--json").stdout)
+
+    await_true(is_reported)
+    (row,) = json.loads(perimortem.call("list", "--json").stdout)
+    report = json.loads(perimortem.call("show", "--json", row["number"]).stdout)
+    assert report["verdict"] == "oom-kill", report["evidence"]
+    assert "Killed process" in evidence(report)
 
 
 GENERATED = "signal_generate: sig={} errno=0 code={} comm={} pid=42 grp=1 res=0"

@@ -168,3 +168,18 @@ def test_a_program_is_looked_at_while_it_runs(reader, tmp_path):
         process.wait()
     assert reader.leaves_by_own_system_call(str(program)) is False
     assert reader.leaves_by_own_system_call(f"{program} (deleted)") is None
+
+
+def test_an_answer_that_has_come_counts_also_if_no_time_is_left_to_wait(tmp_path):
+    clock = ManualClock(SECOND_NS)
+    reader = ProcessReader(clock)
+    program = tmp_path / "program"
+    shutil.copy("/bin/sleep", program)
+    with subprocess.Popen([program, "60"]) as process:
+        reader.warm_up()
+        reader.look_at_program(process.pid, str(program))
+        reader._credit_ns = 0  # and the clock, which refills it, stands still
+        await_true(lambda: reader.leaves_by_own_system_call(str(program)) is False)
+        process.kill()
+    reader.close()
+    await_true(lambda: not reader.pids())

@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import await_true, find_python
+from conftest import await_true, find_python, read_line_with
 
 pytestmark = pytest.mark.system
 
@@ -295,6 +295,56 @@ def test_the_gil_is_passed_on(begin, look):
         document = look(process.pid)
         assert (document["deadlocks"], document["suspected"]) == ([], [])
         time.sleep(0.1)
+
+
+NODE = """
+const { Worker, isMainThread, workerData } = require('worker_threads');
+if (isMainThread) {
+  const shared = new Int32Array(new SharedArrayBuffer(16));
+  new Worker(__filename, { workerData: shared });
+  Atomics.wait(shared, 2, 0);   // until the worker is up
+  require('fs').writeSync(1, 'ready\\n');
+  Atomics.wait(shared, 0, 0);   // for the worker, which waits for us
+} else {
+  Atomics.store(workerData, 2, 1);
+  Atomics.notify(workerData, 2);
+  Atomics.wait(workerData, 1, 0);
+  Atomics.store(workerData, 0, 1);
+  Atomics.notify(workerData, 0);
+}
+"""
+NODE_RESTS = """
+const { Worker, isMainThread, workerData } = require('worker_threads');
+if (isMainThread) {
+  const shared = new Int32Array(new SharedArrayBuffer(4));
+  new Worker(__filename, { workerData: shared });
+  setTimeout(() => process.exit(0), 12000);
+} else {
+  Atomics.wait(workerData, 0, 0);
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node to run such programs")
+def test_the_main_thread_of_node_waits_for_a_worker_that_waits_for_it(perimortem, tmp_path):
+    (tmp_path / "main.js").write_text(NODE)
+    monitor = perimortem.start(
+        "run", "--threshold", "3", "--quiet-after", "4", "--no-stacks",
+        "--", "node", tmp_path / "main.js", stderr=subprocess.PIPE,
+    )  # fmt: skip
+    said = read_line_with(monitor.stderr, "quiet for 4")
+    assert "waits for Atomics.wait, which other threads of the process can end" in said
+    monitor.terminate()
+    monitor.communicate(timeout=60)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node to run such programs")
+def test_a_worker_of_node_may_rest_so(perimortem, tmp_path):
+    (tmp_path / "main.js").write_text(NODE_RESTS)
+    options = ("--threshold", "3", "--quiet-after", "4", "--no-stacks")
+    result = perimortem.call("run", *options, "--", "node", tmp_path / "main.js")
+    assert result.returncode == 0
+    assert "quiet" not in result.stderr
 
 
 OPENMP = """

@@ -83,6 +83,25 @@ def test_the_place_is_in_the_program_and_what_it_called_is_added():
     assert find_place(stack(1)) == ""
 
 
+def test_what_a_program_called_of_a_library_is_its_place():
+    """Where the library itself waits differs from rank to rank."""
+    begin = frame("_start", python=False, module="solver")
+    main = frame("main", "/src/solver.c", 40, python=False, module="solver")
+    barrier = frame("PMPI_Barrier", python=False, module="libmpi.so.40")
+    inside = [frame(name, python=False, module="libmpi.so.40") for name in ("recv", "progress")]
+    places = {find_place(stack(1, part, barrier, main, begin)) for part in inside}
+    assert places == {"main at solver.c:40, in PMPI_Barrier"}
+    step = SourceLine("/src/step.c", 9, "step")
+    inlined = msgspec.structs.replace(main, inlined=[step])
+    assert find_place(stack(1, inlined, begin)) == "step at step.c:9"
+
+
+def test_an_interpreter_is_not_the_program():
+    begin = frame("_start", python=False, module="python3.11")
+    library = frame("take_gil", python=False, module="libpython3.11.so")
+    assert find_place(stack(1, library, begin)) == "take_gil in libpython3.11.so"
+
+
 def test_a_process_without_stacks_says_why():
     broken = StackedProcess(7, 1, "x", "", {}, "", "process 7 belongs to another user")
     assert "x[7]: process 7 belongs to another user" in render_tree_stacks(

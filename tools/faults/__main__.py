@@ -7,6 +7,7 @@ import sys
 assert sys.platform == "linux"
 
 import argparse
+import signal
 import time
 from pathlib import Path
 
@@ -52,6 +53,8 @@ SHORT_S = {
 
 
 def main() -> int:
+    # A shell ignores it for what runs in the background, and then no program here would be ended by it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser(prog="python -m tools.faults", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(ROWS))
     parser.add_argument("--short", action="store_true", help="the short form, at most 2 minutes")

@@ -52,8 +52,8 @@ def _find_held(graph: WaitGraph, stuck: Collection[int]) -> list[Suspicion]:
     found = []
     for tids in waiting.values():
         wait = graph.threads[tids[0]].wait
-        is_owned = wait is not None and len(wait.wakers) == 1
-        grade = Grade.LOCK if is_owned else Grade.UNOWNED
+        is_odd = wait is not None and (len(wait.wakers) == 1 or wait.never_rests)
+        grade = Grade.LOCK if is_odd else Grade.UNOWNED
         found.append((grade, Deadlock((tids[0],), tuple(tids[1:]))))
     return found
 

@@ -219,6 +219,8 @@ class TreeProcess(Document, frozen=True):
     ended_at: Time | None
     id: int | None
     """Its own incident, where it has one."""
+    why: str = ""
+    """Of one that was killed as memory ran out: what its memory cgroup counted, with limit and use."""
 
 
 class Followers(Document, frozen=True):

@@ -13,7 +13,7 @@ if sys.platform == "win32":
         open_gone_watch,
         remember_ends,
     )
-    from perimortem.exits.windows.system_log import open_system_log
+    from perimortem.exits.windows.system_log import find_past_kill, open_system_log
 else:
     from perimortem.exits.linux.completion import complete_exit
     from perimortem.exits.linux.sources import (
@@ -21,11 +21,12 @@ else:
         open_gone_watch,
         remember_ends,
     )
-    from perimortem.exits.linux.system_log import open_system_log
+    from perimortem.exits.linux.system_log import find_past_kill, open_system_log
 
 __all__ = [
     "ExitWatch",
     "complete_exit",
+    "find_past_kill",
     "open_exit_watch",
     "open_gone_watch",
     "open_system_log",

@@ -17,6 +17,8 @@ _NAMED = {
     "PYTEST_XDIST_WORKER": "worker",
 }
 """Which name a process, the most telling first."""
+TITLE = "title"
+"""A label that is not in the environment: what the process calls itself (``process.find_title``)."""
 LABELS = (
     *_NAMED,
     "WORLD_SIZE",

@@ -14,7 +14,7 @@ class Grade(StrEnum):
     ASSUMED = "assumed"
     """They wait for each other; that one of them holds a lock is read from its stack."""
     LOCK = "lock"
-    """They wait for a lock whose holder goes on."""
+    """They wait for a lock whose holder goes on, or as no program rests."""
     UNOWNED = "unowned"
     """They wait for a lock that does not note its holder: suspicious only if others run meanwhile."""
     RESTS = "rests"

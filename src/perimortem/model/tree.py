@@ -35,6 +35,8 @@ class TreeProcess:
     """Because of --on-hang."""
     is_met_dead: bool = False
     """It had ended before we could hold it."""
+    why: str = ""
+    """Of one that was killed as memory ran out: what its memory cgroup counted, with limit and use."""
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,8 @@ class Wait:
     """It wakes by itself, and waits again: that the thread has run is no sign that it goes on."""
     is_interruptible: bool = False
     """A handler of the program's own may end it, although it waits for a lock (in Python)."""
+    never_rests: bool = False
+    """No program rests like this: it is suspicious by itself, if it lasts."""
     assumed_holder: int | None = None
     """The thread that holds the lock, as far as its stack shows: it may have released it."""
 

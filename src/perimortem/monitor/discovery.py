@@ -17,8 +17,8 @@ from perimortem.beats.progress import Progress
 from perimortem.errors import MalformedInput, PerimortemError, ProcessGone
 from perimortem.exits.sources import ExitWatch, open_exit_watch, open_gone_watch
 from perimortem.hangs.target import TargetWatch
-from perimortem.model.labels import LABELS
-from perimortem.model.process import ProcessRef
+from perimortem.model.labels import LABELS, TITLE
+from perimortem.model.process import ProcessRef, find_title
 from perimortem.monitor.base import Base
 from perimortem.monitor.recorder_link import RecorderLink
 from perimortem.monitor.settings import Settings
@@ -115,7 +115,23 @@ class Discovery:
         if not member.process.command_line:  # it could not be read in time
             for name, value in self._reader.read_variables(member.pid, LABELS).items():
                 member.label(name, value)
-        member.rename(self._reader.renew_process_info(member.process))
+        if not find_title(member.process.command_line):
+            member.rename(self._reader.renew_process_info(member.process))
+            return
+        # It may still have that of its parent, and it may change.
+        found = self._reader.collect_process_info(member.ref)
+        if found.command_line:
+            member.rename(replace(found, started_at_ns=member.process.started_at_ns))
+        self._note_title(member)
+
+    def _note_title(self, member: Target) -> None:
+        title = find_title(member.process.command_line)
+        parent_pid = member.parent_pid
+        if not title or parent_pid is None:
+            return
+        copied = find_title(self._read_command_line(parent_pid))
+        if title != copied and read_stat(parent_pid) is not None:
+            member.label(TITLE, title)
 
     def list_orphans(self) -> list[int]:
         """Processes that may be members that lost their parent."""
@@ -216,20 +232,20 @@ class Discovery:
         policy = self._settings.policy
         progress = Progress(process.pid, now_ns, interval_ns=policy.progress_interval_ns)
         state = ProcessStateBeat(process, now_ns, judges_stops=False, is_still=progress.is_still)
-        self._tree.add_member(
-            Target(
-                info,
-                exit_watch,
-                RecorderLink(self._settings.run_dir, process),
-                TargetWatch(policy, now_ns),
-                now_ns,
-                sources=[progress, state],
-                parent_pid=parent_pid,
-                is_met_dead=is_met_dead,
-                is_command=False,
-                labels=met.variables,
-            )
+        member = Target(
+            info,
+            exit_watch,
+            RecorderLink(self._settings.run_dir, process),
+            TargetWatch(policy, now_ns),
+            now_ns,
+            sources=[progress, state],
+            parent_pid=parent_pid,
+            is_met_dead=is_met_dead,
+            is_command=False,
+            labels=met.variables,
         )
+        self._tree.add_member(member)
+        self._note_title(member)
         return True
 
     def _is_clone(self, pid: int) -> bool:

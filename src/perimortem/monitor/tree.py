@@ -11,9 +11,11 @@ from pathlib import PurePath
 
 from perimortem.analysis.first_death import VIOLENT, find_first_death
 from perimortem.model.exits import ExitSource
+from perimortem.model.fact import FactCode
 from perimortem.model.incident import Incident
 from perimortem.model.process import ProcessRef
 from perimortem.model.tree import Tree, TreeProcess
+from perimortem.model.verdict import Verdict
 from perimortem.monitor.dump_jobs import WORKER
 from perimortem.monitor.target import Target
 from perimortem.monitor.targets import Targets
@@ -168,4 +170,12 @@ def describe_process(target: Target, incident: Incident) -> TreeProcess:
         is_reaped_by_us=incident.exit.source is ExitSource.WAITID,
         is_ended_by_us=target.is_ended_by_policy,
         is_met_dead=target.is_met_dead,
+        why=_find_why(incident),
     )
+
+
+def _find_why(incident: Incident) -> str:
+    if incident.verdict is not Verdict.OOM_KILL:
+        return ""
+    facts = (fact for fact in incident.evidence if fact.code is FactCode.CGROUP_OOM)
+    return next((str(fact.values["text"]) for fact in facts), "")

@@ -19,7 +19,7 @@ from perimortem.clock import SystemClock
 from perimortem.documents.base import encode
 from perimortem.documents.report import Report
 from perimortem.errors import MalformedInput
-from perimortem.exits.sources import open_gone_watch
+from perimortem.exits.sources import find_past_kill, open_gone_watch
 from perimortem.hangs.target import TargetWatch
 from perimortem.minidump.format import StreamType
 from perimortem.minidump.reader import MinidumpFile
@@ -110,7 +110,8 @@ def _report(
     target = _restore_target(process, link, recording, owner_pid, settings)
     try:
         wall = WallClock.read(clock)
-        collected = Collected(recording, SystemLogFindings(), host, wall, monitor_pid)
+        findings = _find_kill(process, link, recording)
+        collected = Collected(recording, findings, host, wall, monitor_pid)
         incident = derive_incident(target, collected)
         report = render_document(incident, redact=settings.redact)
         kept = keeper.keep_unfinished(prepare_report(report))
@@ -130,6 +131,13 @@ def _needs_report(recording: Recording, owner_pid: int, booted_ns: int) -> bool:
     # Of forked children there may be thousands; and the end of the system ends everything.
     is_watched = owner_pid != 0 and not recording.is_forked
     return recording.is_silent and is_watched and recording.created_at_ns > booted_ns
+
+
+def _find_kill(process: ProcessRef, link: RecorderLink, recording: Recording) -> SystemLogFindings:
+    """With memory.oom.group the monitor is killed together with what it watches."""
+    if not recording.is_silent or not link.name:
+        return SystemLogFindings()
+    return find_past_kill(process, link.name)
 
 
 def _restore_target(

@@ -300,6 +300,7 @@ def _render_process(process: TreeProcess) -> documents.TreeProcess:
         started_at=format_rfc3339(process.started_at_ns),
         ended_at=_time(process.ended_at_ns),
         id=process.number,
+        why=process.why,
     )
 
 

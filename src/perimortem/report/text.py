@@ -21,7 +21,7 @@ from perimortem.documents.report import (
     TreeProcess,
 )
 from perimortem.model.fact import FactCode
-from perimortem.model.labels import name_part
+from perimortem.model.labels import TITLE, name_part
 from perimortem.report.examination.text import describe_innermost, describe_trust, render_frames
 from perimortem.report.units import (
     describe_pause,
@@ -210,10 +210,10 @@ _STATS: dict[str, Callable[[float], str]] = {
 
 
 def name_process(process: TreeProcess | TargetProcess) -> str:
-    """ "rank 3 (python[4711])": by its label if it has one."""
+    """ "rank 3 (python[4711])", "postgres: walwriter (postgres[12])": by its labels if it has one."""
     name = f"{printable(process.name)}[{process.pid}]"
-    part = name_part(process.labels)
-    return f"{part} ({name})" if part else name
+    said = [text for text in (name_part(process.labels), process.labels.get(TITLE)) if text]
+    return f"{', '.join(said)} ({name})" if said else name
 
 
 def _first(first: FirstDeath) -> str:
@@ -262,7 +262,9 @@ def _others(report: Report, *, full: bool) -> list[str]:
 
 def _describe_end(process: TreeProcess) -> str:
     if process.verdict == "oom-kill":
-        return "was killed by the kernel: out of memory"
+        return "was killed by the kernel: out of memory" + (
+            f" ({process.why})" if process.why else ""
+        )
     return _shorten(process.exit)
 
 

@@ -24,6 +24,8 @@ _WAITS = (
     "kernelbase",
 )
 """Modules in which a thread waits for what others asked for."""
+_BEGIN = "_start"
+_INTERPRETERS = ("python", "libpython", "java", "node", "perl", "ruby")
 _LIBRARIES = ("/lib/python", "/site-packages/", "/dist-packages/", "<frozen ")
 
 
@@ -51,21 +53,41 @@ def combine_stacks(
 
 
 def find_place(stack: ThreadStack) -> str:
-    """ "step at train.py:11": the innermost function of the program itself, as far as that is known."""
+    """ "step at train.py:11, in PMPI_Barrier": the innermost function of the program itself, as far as
+    that is known, and what it called of a library."""
     python = [frame for frame in stack.frames if frame.language == "python"]
-    own = [frame for frame in python if not _is_library(frame)]
+    if python:
+        own = [frame for frame in python if not _is_library(frame)]
+        place = _shorten((own or python)[0])
+        return f"{place}, in {_shorten(python[0])}" if own and own[0] is not python[0] else place
+    inner = _find_own(stack)
+    if inner is not None:
+        place, called = _shorten(stack.frames[inner]), stack.frames[inner - 1] if inner else None
+        return f"{place}, in {called.function}" if called and called.function else place
     native = [frame for frame in stack.frames if not (frame.module or "").startswith(_WAITS)]
-    shown = own or python or native or stack.frames
-    if not shown:
-        return ""
-    place = _shorten(shown[0])
-    return f"{place}, in {_shorten(python[0])}" if own and own[0] is not python[0] else place
+    shown = native or stack.frames
+    return _shorten(shown[0]) if shown else ""
+
+
+def _find_own(stack: ThreadStack) -> int | None:
+    """The number of the innermost frame of the program, in a thread that began in it; None also for an
+    interpreter."""
+    modules = [frame.module or "" for frame in stack.frames]
+    if not modules or stack.frames[-1].function != _BEGIN:
+        return None
+    if any(module.startswith(_INTERPRETERS) for module in modules):
+        return None
+    return modules.index(modules[-1])
 
 
 def _shorten(frame: Frame) -> str:
-    if frame.function is None or frame.source is None:
+    inner = frame.inlined[0] if frame.inlined else None
+    function, source = frame.function, frame.source
+    if inner is not None and inner.function:
+        function, source = inner.function, inner
+    if function is None or source is None:
         return describe_frame(frame)
-    return f"{frame.function} at {PurePath(frame.source.file).name}:{frame.source.line}"
+    return f"{function} at {PurePath(source.file).name}:{source.line}"
 
 
 def _is_library(frame: Frame) -> bool:

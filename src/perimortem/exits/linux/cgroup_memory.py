@@ -24,6 +24,8 @@ class _Group:
     name: str
     counter: Path
     limit: Path
+    peak: Path
+    """Since Linux 5.19 in version 2."""
 
 
 class CgroupMemory:
@@ -42,7 +44,10 @@ class CgroupMemory:
         kills = "one out-of-memory kill" if count == 1 else f"{count} out-of-memory kills"
         limit = _read_number(self._group.limit)
         bound = f", limit {limit >> 20} MiB" if limit is not None and limit < _UNLIMITED else ""
-        return f"its memory cgroup {self._group.name} counted {kills} while it was watched{bound}"
+        peak = _read_number(self._group.peak)
+        used = f", {peak >> 20} MiB used at most" if peak is not None else ""
+        name = self._group.name
+        return f"its memory cgroup {name} counted {kills} while it was watched{bound}{used}"
 
     def _count(self) -> int | None:
         if self._group is None:
@@ -60,11 +65,18 @@ def _find_group(pid: int) -> _Group | None:
         below = group.path.lstrip("/")
         if "memory" in group.controllers:
             base = MEMORY_ROOT_1 / below
-            return _Group(name, base / "memory.oom_control", base / "memory.limit_in_bytes")
+            return _Group(
+                name,
+                base / "memory.oom_control",
+                base / "memory.limit_in_bytes",
+                base / "memory.max_usage_in_bytes",
+            )
         for root in ROOTS_2 if not group.controllers else ():
             if (root / below / "memory.events").exists():
                 base = root / below
-                return _Group(name, base / "memory.events", base / "memory.max")
+                return _Group(
+                    name, base / "memory.events", base / "memory.max", base / "memory.peak"
+                )
     return None
 
 

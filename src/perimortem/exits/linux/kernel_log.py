@@ -25,10 +25,29 @@ from perimortem.text import printable
 _RECORDS_MAX = 10_000
 _AUDIT_ARCH = {"x86_64": "c000003e", "aarch64": "c00000b7"}.get(os.uname().machine)
 _KMSG = os.makedev(1, 11)
+_NAME_MAX = 15
+"""TASK_COMM_LEN without its zero byte."""
 
 
 # show_signal_msg() in arch/x86/mm/fault.c, and do_trap's unhandled_signal in kernel/traps.c.
 _FAULT = re.compile(r"(?: |: ).*?(segfault at|general protection fault|trap |bad frame)")
+
+
+def find_past_kill(pid: int, name: str, since_s: float) -> str | None:
+    """The line of an out-of-memory kill of this process, if the log still has one.
+
+    ``name``: as the log has it; ``since_s``: when the process began, in the log's time."""
+    try:
+        fd = _open_log()
+    except OSError:
+        return None
+    wanted = f"Killed process {pid} ({name[:_NAME_MAX]})"
+    try:
+        records = (record for record in _read_records(fd) if record is not None)
+        found = (line for at_s, line in records if at_s >= since_s and wanted in line)
+        return next((printable(line.strip()) for line in found), None)
+    finally:
+        os.close(fd)
 
 
 class KernelLog:
@@ -36,10 +55,7 @@ class KernelLog:
 
     def __init__(self) -> None:
         """Raises OSError if the log cannot be read."""
-        self._fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        if os.fstat(self._fd).st_rdev != _KMSG:
-            os.close(self._fd)
-            raise OSError(errno.ENODEV, "/dev/kmsg is another device here")
+        self._fd = _open_log()
         os.lseek(self._fd, 0, os.SEEK_END)
         self._lines: deque[str] = deque(maxlen=_RECORDS_MAX)
         self._gap_until_s = 0.0
@@ -60,26 +76,44 @@ class KernelLog:
 
     def _drain(self) -> None:
         is_after_gap = False
-        while True:
-            try:
-                record = os.read(self._fd, 8192)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno != errno.EPIPE:
-                    return
+        for record in _read_records(self._fd):
+            if record is None:
                 is_after_gap = True
                 continue
-            if not record:
-                return
-            head, _, text = record.partition(b";")
+            at_s, line = record
             if is_after_gap:
-                self._gap_until_s = _read_time(head)
+                self._gap_until_s = at_s
                 is_after_gap = False
-            self._lines.append(text.split(b"\n", 1)[0].decode("utf-8", "replace"))
+            self._lines.append(line)
 
     def close(self) -> None:
         os.close(self._fd)
+
+
+def _open_log() -> int:
+    fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if os.fstat(fd).st_rdev != _KMSG:
+        os.close(fd)
+        raise OSError(errno.ENODEV, "/dev/kmsg is another device here")
+    return fd
+
+
+def _read_records(fd: int) -> Iterator[tuple[float, str] | None]:
+    """(seconds in the log's time, line) of each up to the newest; None where some were overwritten."""
+    while True:
+        try:
+            record = os.read(fd, 8192)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno != errno.EPIPE:
+                return
+            yield None
+            continue
+        if not record:
+            return
+        head, _, text = record.partition(b";")
+        yield _read_time(head), text.split(b"\n", 1)[0].decode("utf-8", "replace")
 
 
 def _read_time(head: bytes) -> float:

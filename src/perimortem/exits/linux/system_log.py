@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -10,11 +11,14 @@ from dataclasses import replace
 
 assert sys.platform == "linux"
 
+from perimortem.exits.linux import kernel_log
 from perimortem.exits.linux.kernel_log import KernelLog
 from perimortem.exits.linux.signal_trace import SignalTrace
+from perimortem.model.process import ProcessRef
 from perimortem.model.system_log import SystemLogFindings
 
 _PATIENCE_S = 5.0
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class Witness:
@@ -58,6 +62,15 @@ class Witness:
             self._log.close()
         if self._trace is not None:
             self._trace.close()
+
+
+def find_past_kill(process: ProcessRef, name: str) -> SystemLogFindings:
+    """Of a process that ended unseen: whether memory ran out, as far as the log reaches back."""
+    slept_s = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+    began_s = (
+        process.start_time_ticks / _TICKS_PER_S - slept_s
+    )  # the log's time stands still asleep
+    return SystemLogFindings(oom_kill=kernel_log.find_past_kill(process.pid, name, began_s))
 
 
 def open_system_log() -> Witness:

@@ -140,6 +140,8 @@ class ProcessReader:
         if executable is None:
             return None
         if executable not in self._leaves:
+            self._take_answers()
+        if executable not in self._leaves:
             leaves: bool | None
             leaves = self._ask(executable, bool | None, "leaves_by_own_system_call", executable)
             if executable not in self._leaves:
@@ -221,13 +223,9 @@ class ProcessReader:
     def _await_answer(self, question: _Question, due_ns: int) -> bytes | None:
         """Answers to earlier questions come first, and too late. None: not in time."""
         while self._service is not None:
-            while b"\n" in self._received:
-                line, _, self._received = self._received.partition(b"\n")
-                answered = self._questions.popleft()
-                if answered is question:
-                    return line
-                if answered.keep is not None:
-                    answered.keep(line)
+            line = self._sort_answers(question)
+            if line is not None:
+                return line
             now_ns = self._clock.monotonic_ns()
             if now_ns < due_ns:
                 self._receive(self._service, due_ns - now_ns)
@@ -236,6 +234,22 @@ class ProcessReader:
                 self.starved_ns += self._clock.monotonic_ns() - now_ns
             else:
                 return None
+        return None
+
+    def _take_answers(self) -> None:
+        """Those that have come: without waiting for any."""
+        while self._service is not None and self._receive(self._service, 0):
+            self._sort_answers(None)
+
+    def _sort_answers(self, question: _Question | None) -> bytes | None:
+        """The answer to it, if it has come; earlier ones are kept where they are wanted."""
+        while b"\n" in self._received:
+            line, _, self._received = self._received.partition(b"\n")
+            answered = self._questions.popleft()
+            if answered is question:
+                return line
+            if answered.keep is not None:
+                answered.keep(line)
         return None
 
     def _receive(self, service: Service, timeout_ns: int) -> bool:

@@ -13,11 +13,12 @@ from perimortem.examine.runtimes.linux.gil import find_gil
 from perimortem.examine.runtimes.linux.go import find_goroutines
 from perimortem.examine.runtimes.linux.java import find_java_waits
 from perimortem.examine.runtimes.linux.live_memory import LiveMemory
+from perimortem.examine.runtimes.linux.node import find_node_waits
 from perimortem.examine.runtimes.linux.python import add_python_places, find_python_waits
 from perimortem.examine.runtimes.linux.rust import find_rust_waits
 from perimortem.model.wait_graph import GraphTask, GraphThread, WaitGraph
 
-_FINDERS = (find_python_waits, find_java_waits, find_rust_waits)
+_FINDERS = (find_python_waits, find_java_waits, find_rust_waits, find_node_waits)
 """finder(memory, the threads of one process by tid): those whose waits are better known then."""
 
 
