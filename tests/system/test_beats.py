@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -405,6 +406,19 @@ def test_a_dead_process_does_not_beat():
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         source.observe(3)
         assert source.heartbeats()[0].beat_ns == 2
+
+
+def test_a_thread_that_took_the_place_of_another_is_seen():
+    """With as many threads as before, and no processor time that counts."""
+    source = ProcessStateBeat(find_process(os.getpid()), 1)
+    for now_ns in (2, 3, 4):
+        leave = threading.Event()
+        thread = threading.Thread(target=leave.wait)
+        thread.start()
+        source.observe(now_ns)
+        assert thread.native_id in source.tids
+        leave.set()
+        thread.join()
 
 
 def test_a_process_that_did_not_run_has_the_sample_of_before():

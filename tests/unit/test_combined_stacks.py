@@ -121,4 +121,7 @@ def test_titles():
     assert find_title(("postgres: walwriter", "", "")) == "postgres: walwriter"
     assert find_title(("python3", "train.py")) == ""
     assert find_title(("/opt/My Program/run",)) == ""
+    assert find_title(("./my server",)) == find_title(("bin/start job",)) == ""
+    assert find_title(("C:\\Program Files\\App\\app.exe",)) == ""
+    assert find_title(("sshd: root@pts/0",)) == "sshd: root@pts/0"
     assert find_title(()) == ""

@@ -95,6 +95,35 @@ def test_a_runtime_that_does_not_describe_a_field(missing):
         list_goroutines(memory.read, runtime, name_function)
 
 
+def test_a_process_that_has_just_ended_has_none():
+    _, runtime = build((7, WAITING, 2, 0x300, [0x300]))
+    assert list_goroutines(lambda _address, _size: b"", runtime, name_function) == []
+
+
+def test_a_table_of_reasons_whose_size_is_a_lie():
+    memory, runtime = build((7, WAITING, 2, 0x300, [0x300]))
+    reasons = range(runtime.reasons.start, runtime.reasons.start + (1 << 64))
+    runtime = GoRuntime(runtime.all_goroutines, reasons, GOROUTINE, REGISTERS)
+    (found,) = list_goroutines(memory.read, runtime, name_function)
+    assert found.reason == "sync.Mutex.Lock"
+
+
+@pytest.mark.parametrize("offset", [-1, 1 << 20, 1 << 63])
+def test_an_offset_that_cannot_be(offset):
+    memory, runtime = build((7, WAITING, 2, 0x300, [0x300]))
+    fields = GOROUTINE | {"waitreason": offset}
+    runtime = GoRuntime(runtime.all_goroutines, runtime.reasons, fields, REGISTERS)
+    with pytest.raises(KeyError):
+        list_goroutines(memory.read, runtime, name_function)
+
+
+def test_a_name_is_one_line_of_text():
+    memory, runtime = build((7, WAITING, 2, 0x300, [0x300]))
+    (found,) = list_goroutines(memory.read, runtime, lambda _address: "a\nDEADLOCK\x1b[1m" * 99)
+    assert found.function.isprintable()
+    assert len(found.function) <= 200
+
+
 @given(st.dictionaries(st.integers(0, 0x7FF), st.integers(0, (1 << 64) - 1), max_size=40))
 def test_any_memory_is_read_without_harm(chosen):
     memory, runtime = build((7, WAITING, 2, 0x300, [0x100, 0x200, 0x300]))

@@ -272,6 +272,12 @@ def test_a_constant_that_is_not_described(missing):
     assert Heap(is_compressed=True, constants=constants).find() == {}
 
 
+@pytest.mark.parametrize("slots", [0, 65, 0xFFFFFFFF])
+def test_a_number_of_slots_that_cannot_be(slots):
+    constants = CONSTANTS | {"FieldInfo::field_slots": slots}
+    assert Heap(is_compressed=True, constants=constants).find() == {}
+
+
 @given(st.dictionaries(st.integers(0, 0x1FFF), st.integers(0, (1 << 64) - 1), max_size=40))
 def test_any_heap_is_read_without_harm(chosen):
     heap = Heap(is_compressed=True)

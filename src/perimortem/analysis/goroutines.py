@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from perimortem.model.snapshot import ReadMemory
+from perimortem.text import printable
 
 _WAITING = 4
 _SCANNED = 0x1000
@@ -23,6 +24,7 @@ _GOROUTINES_MAX = 20_000
 _FRAMES_MAX = 32
 _REASONS_MAX = 256
 _REASON_MAX = 64
+_FUNCTION_MAX = 200
 _SIZE_MAX = 4096
 _GLUE = ("runtime.", "sync.", "internal/", "os/signal.", "golang.org/x/sync/")
 """Where a goroutine waits is the function that called these."""
@@ -85,18 +87,22 @@ class _Reader:
         self._sp_at, self._pc_at, self._bp_at = (
             saved + runtime.registers[name] for name in ("sp", "pc", "bp")
         )
-        self._size = 8 + max(
+        places = (
             self._status_at, self._number_at, self._reason_at, self._since_at, self._runs_at,
             self._start_at, self._sp_at, self._pc_at, self._bp_at,
         )  # fmt: skip
+        if min(places) < 0 or max(places) >= _SIZE_MAX:
+            raise KeyError("an offset that cannot be")
+        self._size = 8 + max(places)
         self._reasons = list(self._read_reasons())
 
     def list_addresses(self) -> Iterator[int]:
-        first, count = self._read_words(self._runtime.all_goroutines, 2)
-        yield from self._read_words(first, min(count, _GOROUTINES_MAX))
+        listed = self._read_words(self._runtime.all_goroutines, 2)
+        if len(listed) == 2:  # else it has just ended, or executed another program
+            yield from self._read_words(listed[0], min(listed[1], _GOROUTINES_MAX))
 
     def read_one(self, address: int) -> Goroutine | None:
-        raw = self._read(address, self._size) if self._size <= _SIZE_MAX else b""
+        raw = self._read(address, self._size)
         if len(raw) < self._size:
             return None
 
@@ -111,10 +117,10 @@ class _Reader:
             return None
         callers = self._list_callers(word(self._bp_at))
         named = (name for caller in callers if (name := self._name(caller - 1)) is not None)
-        function = next((name for name in named if not name.startswith(_GLUE)), "")
+        function = printable(next((name for name in named if not name.startswith(_GLUE)), ""))
         number, stack = word(self._number_at), word(self._sp_at)
         key = (number, stack, reason, raw[self._runs_at], word(self._since_at))
-        return Goroutine(number, self._reasons[reason], function, key)
+        return Goroutine(number, self._reasons[reason], function[:_FUNCTION_MAX], key)
 
     def _list_callers(self, frame: int) -> Iterator[int]:
         for _ in range(_FRAMES_MAX):
@@ -128,9 +134,12 @@ class _Reader:
 
     def _read_reasons(self) -> Iterator[str]:
         place = self._runtime.reasons
-        words = self._read_words(place.start, 2 * min(len(place) // 16, _REASONS_MAX))
-        for at, size in zip(words[::2], words[1::2], strict=True):
-            yield self._read(at, min(size, _REASON_MAX)).decode("utf-8", "replace")
+        words = self._read_words(
+            place.start, 2 * min((place.stop - place.start) // 16, _REASONS_MAX)
+        )
+        for at, size in zip(words[::2], words[1::2], strict=False):
+            text = self._read(at, min(size, _REASON_MAX)).decode("utf-8", "replace")
+            yield printable(text)[:_REASON_MAX]
 
     def _read_words(self, address: int, count: int) -> tuple[int, ...]:
         raw = self._read(address, 8 * count)

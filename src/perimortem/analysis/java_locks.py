@@ -23,6 +23,7 @@ _OWNABLE = "java/util/concurrent/locks/AbstractOwnableSynchronizer"
 _THREAD = "java/lang/Thread"
 _SUPERS_MAX = 64
 _FIELDS_MAX = 4096
+_SLOTS_MAX = 64
 _FLAGS_MAX = 10_000
 _NAME_MAX = 256
 
@@ -119,6 +120,8 @@ class _Heap:
         names = pool + vm.sizes["ConstantPool"]
         count = vm.read_number(kind + vm.fields["InstanceKlass", "_java_fields_count"], 2)
         first = vm.read_word(kind + vm.fields["InstanceKlass", "_fields"])
+        if not 0 < slots <= _SLOTS_MAX:
+            return
         size = 2 * slots * min(count, _FIELDS_MAX)
         raw = vm.read(first + vm.fields["Array<u2>", "_data"], size)
         if max(name_at, low_at, high_at) >= slots or len(raw) < size or tag_bits > 8:

@@ -59,7 +59,7 @@ class ProcessStateBeat:
     def observe(self, now_ns: int) -> None:
         is_recent = self._sample is not None and now_ns < self._sampled_ns + _STILL_MAX_NS
         if not is_recent or self._is_still is None or not self._is_still(now_ns):
-            self._sample = take_sample(self._process, self._sample)
+            self._sample = take_sample(self._process)
             self._sampled_ns = now_ns
         sample = self._sample
         if sample is None:

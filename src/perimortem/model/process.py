@@ -36,6 +36,7 @@ def find_title(command_line: Sequence[str]) -> str:
 
     Empty if it looks like a command line: several arguments, or one without a space, or a path."""
     command_line = [argument for argument in command_line if argument]
-    if len(command_line) != 1 or " " not in command_line[0] or command_line[0].startswith("/"):
+    first, space, _ = command_line[0].partition(" ") if len(command_line) == 1 else ("", "", "")
+    if not space or "/" in first or "\\" in first:
         return ""
     return command_line[0].strip()[:_TITLE_MAX]

@@ -58,12 +58,12 @@ class StuckTasks:
     """Goroutines, or what else a runtime runs on threads of its choice, that wait for a lock alike."""
 
     pid: int
+    place: str
+    """ "main.cross": the function in which they wait; empty if that is not known."""
     text: str
-    """ "goroutines 7, 9 wait in main.cross for sync.Mutex.Lock"."""
-    what: str
-    """The same without their numbers: "main.cross for sync.Mutex.Lock"."""
-    keys: frozenset[tuple[int, ...]]
-    """Of each one; equal as long as it has not run."""
+    """ "sync.Mutex.Lock"."""
+    tasks: tuple[tuple[str, tuple[int, ...]], ...]
+    """("goroutine 7", what is equal as long as it has not run) of each."""
 
 
 @dataclass(frozen=True)

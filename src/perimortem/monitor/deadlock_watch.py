@@ -76,10 +76,11 @@ class DeadlockWatch:
             waiting |= found
             fresh |= found - progress.threads.list_waiting(now_ns, now_ns - self._looked_ns)
             retrying |= progress.threads.list_retrying(now_ns, self._threshold_ns)
-        self._known = (self._known & alive) | (waiting - fresh)
+        # A look may have missed those that wake only to wait again.
+        self._known = (self._known & alive) | (waiting - fresh - retrying)
         if self._looks.is_busy or not (waiting or has_moved):
             return
-        if self._is_due(fresh, now_ns, has_moved=has_moved):
+        if self._is_due(fresh | (retrying - self._known), now_ns, has_moved=has_moved):
             if retrying - self._known:
                 self._tries_left = _TRIES
             self._look(waiting, now_ns, has_changed=bool(fresh))

@@ -57,6 +57,8 @@ class Discovery:
         self._helper_pids = helper_pids
         self._list_orphans = list_orphans
         self._known: set[ProcessRef] = set()
+        self._copied: dict[ProcessRef, str] = {}
+        """The title of its parent when a member with a title was first seen."""
         self._scanned_to: int | None = None
         """The newest process of the system when the last scan began."""
         self._skipped = 0
@@ -117,21 +119,22 @@ class Discovery:
                 member.label(name, value)
         if not find_title(member.process.command_line):
             member.rename(self._reader.renew_process_info(member.process))
-            return
-        # It may still have that of its parent, and it may change.
-        found = self._reader.collect_process_info(member.ref)
-        if found.command_line:
-            member.rename(replace(found, started_at_ns=member.process.started_at_ns))
+        else:  # it may still have that of its parent, and it may change
+            found = self._reader.collect_process_info(member.ref)
+            if found.command_line:
+                member.rename(replace(found, started_at_ns=member.process.started_at_ns))
         self._note_title(member)
 
     def _note_title(self, member: Target) -> None:
+        """A forked child has the title of its parent until it sets its own, or for ever."""
         title = find_title(member.process.command_line)
-        parent_pid = member.parent_pid
-        if not title or parent_pid is None:
-            return
-        copied = find_title(self._read_command_line(parent_pid))
-        if title != copied and read_stat(parent_pid) is not None:
+        if title and member.ref not in self._copied:
+            parent_pid = member.parent_pid or 0
+            self._copied[member.ref] = find_title(self._read_command_line(parent_pid))
+        if title and title != self._copied[member.ref]:
             member.label(TITLE, title)
+        else:
+            member.unlabel(TITLE)
 
     def list_orphans(self) -> list[int]:
         """Processes that may be members that lost their parent."""
@@ -272,3 +275,6 @@ class Discovery:
         """A (pid, start time) pair never recurs, so long-gone processes can be forgotten."""
         if len(self._known) > 8 * LIVING_MAX:
             self._known = {target.ref for target in self._tree.living.values()}
+        self._copied = {
+            ref: title for ref, title in self._copied.items() if ref.pid in self._tree.living
+        }

@@ -17,7 +17,6 @@ from perimortem.model.wait_graph import Deadlock, WaitGraph, WaitsFor
 from perimortem.report.waits import (
     describe_circle,
     describe_suspicion,
-    describe_tasks,
     group_tasks,
 )
 
@@ -56,9 +55,9 @@ def _find(pids: list[int]) -> tuple[list[StuckThreads], list[StuckTasks]]:
     tasks = [
         StuckTasks(
             group[0].pid,
-            describe_tasks(group),
-            f"{group[0].place} for {group[0].text}",
-            frozenset(task.key for task in group[:_TASKS_MAX]),
+            group[0].place,
+            group[0].text,
+            tuple((task.name, task.key) for task in group[:_TASKS_MAX]),
         )
         for group in group_tasks(found.tasks)[:_SUSPICIONS_MAX]
     ]

@@ -256,6 +256,10 @@ class Target:
     def label(self, name: str, value: str) -> None:
         self.labels[name] = value
 
+    def unlabel(self, name: str) -> None:
+        """No effect if it has no such label."""
+        self.labels.pop(name, None)
+
     def note(self, fact: Fact) -> None:
         """Adds one piece of evidence."""
         self._changes += 1

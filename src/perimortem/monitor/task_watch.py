@@ -1,18 +1,22 @@
 """How long have tasks of a runtime, such as goroutines, waited for a lock? That is mentioned, once.
 
-They have no thread whose time the system counts: what two looks find in the same state has not run in
-between.
+They have no thread whose time the system counts. What a look finds in the same state as before has
+probably not run in between: a goroutine counts its runs in a byte, so that one look in 256 is wrong. So
+several must agree, and only what they agree on is mentioned.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from perimortem.model.stuck import StuckTasks
 
+_LOOKS_LEAST = 4
+"""Of a million healthy tasks one in 16 would be taken for stuck by chance."""
 _TASKS_MAX = 10_000
 _MENTIONED_MAX = 1000
+_PAUSE_MOST_NS = 600_000_000_000
 
 Mention = Callable[[int, str], None]
 """mention(pid, text)"""
@@ -20,9 +24,13 @@ Mention = Callable[[int, str], None]
 
 @dataclass(frozen=True)
 class _Seen:
+    """One task that looks have found in the same state."""
+
     since_ns: int
-    place: tuple[int, str]
-    """The process (pid), and what is mentioned once."""
+    looks: int
+    name: str
+    place: tuple[int, str, str]
+    """The process (pid), where, and for what: mentioned once."""
 
 
 class TaskWatch:
@@ -33,39 +41,58 @@ class TaskWatch:
         self._after_ns = after_ns
         self._mention = mention
         self._seen: dict[tuple[int, tuple[int, ...]], _Seen] = {}
-        self._mentioned: set[tuple[int, str]] = set()
+        self._mentioned: set[tuple[int, str, str]] = set()
+        self._looked_ns = 0
+        self._pause_ns = after_ns // (_LOOKS_LEAST - 1)
 
     def take(self, found: Iterable[StuckTasks], now_ns: int) -> None:
         """All that a look has found, which began at this time."""
         if not self._after_ns:
             return
-        seen: dict[tuple[int, tuple[int, ...]], _Seen] = {}
-        for tasks in found:
-            place = (tasks.pid, tasks.what)
-            for key in list(tasks.keys)[: _TASKS_MAX - len(seen)]:
-                known = self._seen.get((tasks.pid, key))
-                seen[tasks.pid, key] = known or _Seen(now_ns, place)
-            has_lasted = any(
-                now_ns - one.since_ns >= self._after_ns
-                for one in seen.values()
-                if one.place == place
-            )
-            if (
-                has_lasted
-                and place not in self._mentioned
-                and len(self._mentioned) < _MENTIONED_MAX
-            ):
+        had_some = self.due_ns() is not None
+        self._seen = self._compare(found, now_ns)
+        self._looked_ns = now_ns
+        if any(one.looks > 1 for one in self._list_candidates()):
+            self._pause_ns = self._after_ns // (_LOOKS_LEAST - 1)
+        elif had_some:  # where locks are only passed on, there are others at each look
+            self._pause_ns = min(2 * self._pause_ns, _PAUSE_MOST_NS)
+        lasting = [
+            one
+            for one in self._list_candidates()
+            if one.looks >= _LOOKS_LEAST and now_ns - one.since_ns >= self._after_ns
+        ]
+        for place in dict.fromkeys(one.place for one in lasting):
+            if len(self._mentioned) < _MENTIONED_MAX:
                 self._mentioned.add(place)
-                self._mention(tasks.pid, tasks.text)
-        self._seen = seen
+                names = [one.name for one in lasting if one.place == place]
+                pid, where, what = place
+                self._mention(pid, _describe(names, where, what))
 
     def due_ns(self) -> int | None:
         """When another look may find that one has waited for long enough; None if there is none."""
-        return min(
-            (
-                one.since_ns + self._after_ns
-                for one in self._seen.values()
-                if one.place not in self._mentioned
-            ),
-            default=None,
-        )
+        has_candidates = len(self._mentioned) < _MENTIONED_MAX and self._list_candidates()
+        return self._looked_ns + self._pause_ns if has_candidates else None
+
+    def _list_candidates(self) -> list[_Seen]:
+        return [one for one in self._seen.values() if one.place not in self._mentioned]
+
+    def _compare(
+        self, found: Iterable[StuckTasks], now_ns: int
+    ) -> dict[tuple[int, tuple[int, ...]], _Seen]:
+        seen: dict[tuple[int, tuple[int, ...]], _Seen] = {}
+        for tasks in found:
+            place = (tasks.pid, tasks.place, tasks.text)
+            for name, key in tasks.tasks[: _TASKS_MAX - len(seen)]:
+                known = self._seen.get((tasks.pid, key))
+                seen[tasks.pid, key] = (
+                    replace(known, looks=known.looks + 1)
+                    if known is not None
+                    else _Seen(now_ns, 1, name, place)
+                )
+        return seen
+
+
+def _describe(names: list[str], place: str, what: str) -> str:
+    from perimortem.report.waits import describe_tasks  # few programs have such
+
+    return describe_tasks(names, place, what)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from perimortem.analysis.suspicions import Suspicion
 from perimortem.documents import waits as documents
@@ -101,15 +101,14 @@ def group_tasks(tasks: Iterable[GraphTask]) -> list[list[GraphTask]]:
     return sorted(groups.values(), key=len, reverse=True)
 
 
-def describe_tasks(tasks: list[GraphTask]) -> str:
-    """ "goroutines 7, 9 wait in main.cross for sync.Mutex.Lock"; they wait alike."""
-    kind, _, _ = tasks[0].name.rpartition(" ")
-    numbers = [task.name.rpartition(" ")[2] for task in tasks]
+def describe_tasks(names: Sequence[str], place: str, what: str) -> str:
+    """ "goroutines 7, 9 wait in main.cross for sync.Mutex.Lock"; ``names``: "goroutine 7"."""
+    kind, _, _ = names[0].rpartition(" ")
+    numbers = [name.rpartition(" ")[2] for name in names]
     more = len(numbers) - _SAID_MAX
     said = ", ".join(numbers[:_SAID_MAX]) + (f" and {more} more" if more > 0 else "")
-    head = f"{kind}s {said} wait" if len(tasks) > 1 else f"{tasks[0].name} waits"
-    at = f" in {tasks[0].place}" if tasks[0].place else ""
-    return f"{head}{at} for {tasks[0].text}"
+    head = f"{kind}s {said} wait" if len(names) > 1 else f"{names[0]} waits"
+    return f"{head}{f' in {place}' if place else ''} for {what}"
 
 
 def _find_holder(graph: WaitGraph, wait: Wait) -> GraphThread | None:
@@ -149,7 +148,7 @@ def _render_process(
         threads=[_render_thread(thread, thread.tid in stuck) for thread in threads],
         tasks=[
             documents.WaitingTasks(
-                text=describe_tasks(group),
+                text=describe_tasks([t.name for t in group], group[0].place, group[0].text),
                 names=[task.name for task in group[:_WAKERS_MAX]],
                 count=len(group),
                 waits_for=group[0].text,

@@ -30,10 +30,8 @@ class Sample:
     stats: dict[str, int | float | None]
 
 
-def take_sample(process: ProcessRef, last: Sample | None = None) -> Sample | None:
-    """None if it is gone, or has ended and was not reaped yet.
-
-    ``last``: the sample before it, whose threads are taken if it seems to have run none since."""
+def take_sample(process: ProcessRef) -> Sample | None:
+    """None if it is gone, or has ended and was not reaped yet."""
     facts = read_stat(process.pid)
     if facts is None or facts.start_time_ticks != process.start_time_ticks:
         return None
@@ -46,8 +44,6 @@ def take_sample(process: ProcessRef, last: Sample | None = None) -> Sample | Non
         "fds": _count_descriptors(process.pid),
     }
     is_held = facts.state in _STOPPED or is_frozen(f"/proc/{process.pid}", facts.state)
-    if last is not None and all(stats[key] == last.stats[key] for key in ("cpu_s", "threads")):
-        return Sample(is_held, last.tids, stats)
     return Sample(is_held, frozenset(list_threads(process.pid)), stats)
 
 

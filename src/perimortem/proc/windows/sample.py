@@ -29,9 +29,8 @@ class Sample:
     stats: dict[str, int | float | None]
 
 
-def take_sample(process: ProcessRef, last: Sample | None = None) -> Sample | None:
-    """None if it is gone, or has just ended. ``last``: the sample before it."""
-    del last
+def take_sample(process: ProcessRef) -> Sample | None:
+    """None if it is gone, or has just ended."""
     entry = list_processes_now().get(process.pid)
     if entry is None or entry.create_time != process.start_time_ticks or not entry.threads:
         return None

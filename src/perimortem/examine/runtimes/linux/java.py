@@ -39,7 +39,7 @@ def find_java_waits(memory: LiveMemory, threads: dict[int, GraphThread]) -> dict
         owner = tids.get(lock.owner_tid)
         if number in tids and owner is not None and owner != tids[number]:
             thread = threads[tids[number]]
-            found[thread.tid] = _add_lock(thread, f"{lock.name} {lock.address:#x}", threads[owner])
+            found[thread.tid] = _add_lock(thread, lock.name, threads[owner])
     return found
 
 
@@ -57,12 +57,13 @@ def _add_monitor(thread: GraphThread, monitor: int, owner: GraphThread) -> Graph
 
 
 def _add_lock(thread: GraphThread, lock: str, owner: GraphThread) -> GraphThread:
-    """Assumed, as another thread may interrupt the wait for some of these locks."""
+    """Assumed, as another thread may interrupt the wait for some of these locks. It is not named by its
+    address, which a collector may change at any time."""
     if thread.wait is None or _has_moved_on(thread):
         return thread
     wait = replace(
         thread.wait,
-        text=f"{lock}, held by {owner.tid} ({owner.name})",
+        text=f"a {lock}, held by {owner.tid} ({owner.name})",
         key=(*thread.wait.key, "java-lock", owner.tid),
         assumed_holder=owner.tid,
     )

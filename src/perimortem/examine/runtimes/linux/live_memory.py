@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from perimortem.binary.elf_image import ElfImage
 
 _T = TypeVar("_T")
+_READ_MAX = 64 << 20
+"""At once: what the memory of a process says of sizes may be a lie."""
 
 
 class LiveMemory:
@@ -45,8 +47,8 @@ class LiveMemory:
     def read(self, address: int, size: int) -> bytes:
         """Fewer bytes if it cannot be read."""
         try:
-            return os.pread(self._fd, size, address)
-        except (OSError, OverflowError):
+            return os.pread(self._fd, min(size, _READ_MAX), address)
+        except (OSError, OverflowError, ValueError):
             return b""
 
     def has_file(self, file_name: str) -> bool:

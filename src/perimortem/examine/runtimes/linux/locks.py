@@ -58,6 +58,6 @@ def _find_waits(
                 threads = {**threads, **find(memory, threads)}
             threads = {**threads, **find_gil(memory, threads, until_s)}
             tasks = find_goroutines(memory)
-    except OSError:
-        pass  # it is gone, or may not be read: its threads keep the waits that the kernel shows
+    except Exception:  # noqa: BLE001 - it is gone, may not be read, or is made to mislead its readers
+        pass  # its threads keep the waits that the kernel shows, and those of others are read
     return threads, tasks
