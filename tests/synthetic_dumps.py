@@ -220,7 +220,7 @@ SYNTHETIC = {
     ),
     "crashpad-macos": _macos(),
     "windows-write": _windows(
-        "unmapped", "write of 4 bytes to 0x45", 4, ACCESS_VIOLATION, (WRITE, 0x45000045),
+        "other", "the dump does not say what is mapped there", 4, ACCESS_VIOLATION, (WRITE, 0x45000045),
         eax=0x45000045,
     ),
     "windows-null-read": _windows(

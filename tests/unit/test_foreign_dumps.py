@@ -180,10 +180,10 @@ def test_crashpads_annotations():
     ]
 
 
-def test_a_dump_of_a_system_that_is_neither_linux_nor_windows():
+def test_a_dump_of_macos():
     assert list_streams("crashpad-macos")["SystemInfoStream"]["platform"] == "MAC_OS_X"
     snapshot = read_snapshot(open_dump(SYNTHETIC["crashpad-macos"].data))
-    assert snapshot.system.os is OperatingSystem.OTHER
+    assert snapshot.system.os is OperatingSystem.MACOS
 
 
 def test_everything_that_dbghelp_writes():

@@ -30,7 +30,7 @@ from perimortem.minidump.snapshot import read_snapshot
 from perimortem.minidump.writer import write_minidump
 from perimortem.model.dump import FULL, MINI, MinidumpType
 from perimortem.model.examination import Examination
-from perimortem.model.snapshot import Architecture
+from perimortem.model.snapshot import Architecture, Registers
 from perimortem.report.examination.document import render_examination
 from perimortem.report.examination.inventory import render_inventory
 from perimortem.report.examination.text import render_analysis, render_stacks
@@ -88,9 +88,9 @@ def examine(snapshot):
         (t.registers for t in snapshot.threads if crashed and t.tid == crashed.tid), None
     )
     reason = None
-    if registers is not None:
+    if crashed is not None:
         scene = CrashContext(
-            snapshot, crashed, registers, walker.modules.read,
+            snapshot, crashed, registers or Registers({}), walker.modules.read,
             decode=lambda code, address: None, find_symbol=lambda module, name: None,
             demangle=lambda name: name,
         )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from perimortem.analysis.crash_context import CrashContext
 from perimortem.model.reason import Access, AccessKind, Instruction, MemoryOperand
+from perimortem.model.snapshot import OperatingSystem
 
 _MASK = (1 << 64) - 1
 _CODE_MAX = 16
@@ -25,7 +26,7 @@ def derive_access(
 
     Without an instruction, only what the exception itself says.
     """
-    stated = _stated_kind(context)
+    stated = read_stated_kind(context)
     if instruction is None:
         return None if fault_address is None else Access(stated, fault_address)
     found = [
@@ -75,9 +76,11 @@ def is_canonical(address: int) -> bool:
     return address < 1 << 47 or address >= (1 << 64) - (1 << 47)
 
 
-def _stated_kind(context: CrashContext) -> AccessKind:
+def read_stated_kind(context: CrashContext) -> AccessKind:
+    """What the exception itself says of the access, as those of Windows do."""
     exception = context.snapshot.exception
-    if exception is None or not exception.parameters:
+    is_windows = context.snapshot.system.os is OperatingSystem.WINDOWS
+    if exception is None or not exception.parameters or not is_windows:
         return AccessKind.UNKNOWN
     return _WINDOWS_KINDS.get(exception.parameters[0], AccessKind.UNKNOWN)
 

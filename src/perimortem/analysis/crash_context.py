@@ -13,6 +13,7 @@ from perimortem.model.stack import ThreadStack
 
 NULL_MAX = 0x10000
 """Nothing is ever mapped this close to zero; an access there is to a field of a null pointer."""
+_NOT_KNOWN = "memory of which the dump says nothing"
 Decode = Callable[[bytes, int], Instruction | None]
 """decode(code, address): the first instruction; None without a disassembler, or if it is invalid."""
 FindSymbol = Callable[[Module, str], int | None]
@@ -38,7 +39,17 @@ class CrashContext:
         raw = self.read(address, 8)
         return int.from_bytes(raw, "little") if len(raw) == 8 else None
 
+    @property
+    def knows_maps(self) -> bool:
+        """Where there is no region, nothing is mapped; else that is not known."""
+        return bool(self.snapshot.regions) and self.snapshot.has_all_regions
+
     def find_region(self, address: int) -> Region | None:
+        """None also if the dump does not say what is mapped."""
+        return self.find_memory(address) if self.knows_maps else None
+
+    def find_memory(self, address: int) -> Region | None:
+        """Likewise, or memory that the dump has, whose rights are not known then."""
         return find_region(self.snapshot.regions, address)
 
     @property
@@ -55,12 +66,12 @@ class CrashContext:
 
     def describe_place(self, address: int) -> str:
         """ "the stack of thread 7", "data of libgpu.so", "the heap", "no mapping"."""
-        region = self.find_region(address)
+        region = self.find_memory(address)
         module = self.find_module(address)
         if region is None:
             if module is not None:
                 return f"{base_name(module.path)}"
-            return "no mapping"
+            return "no mapping" if self.knows_maps else _NOT_KNOWN
         if module is not None and region.path.startswith(("/", "[vdso")):
             what = "code" if region.executable else "data" if region.writable else "constants"
             return f"{what} of {base_name(module.path)}"
@@ -69,6 +80,8 @@ class CrashContext:
             pointer = general.get("rsp", general.get("sp", general.get("esp")))
             if pointer is not None and region.start <= pointer < region.end and region.writable:
                 return f"the stack of thread {thread.tid}"
+        if not self.knows_maps:
+            return base_name(module.path) if module is not None else _NOT_KNOWN
         if region.path == "[heap]":
             return "the heap"
         if region.path:
@@ -78,6 +91,9 @@ class CrashContext:
     def describe_mapping(self, address: int) -> Evidence:
         """The mapping of an address, as evidence."""
         region = self.find_region(address)
+        if region is None and not self.knows_maps:
+            text = f"the dump does not say what is mapped at {address:#x}"
+            return Evidence(text, "maps", Confidence.OBSERVED)
         if region is None:
             return Evidence(f"no mapping holds {address:#x}", "maps", Confidence.OBSERVED)
         name = region.path or "anonymous"

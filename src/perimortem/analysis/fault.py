@@ -74,7 +74,7 @@ def _classify_unmapped(
         return ReasonKind.NON_CANONICAL, f"{what}: {damage}", []
     if _has_null_base(context, access):
         return ReasonKind.NULL_POINTER, f"{what}: {_describe_null(access)}", []
-    if not context.snapshot.regions:
+    if not context.knows_maps:
         return ReasonKind.OTHER, f"{what}; the dump does not say what is mapped there", []
     text = f"{what}, where nothing is mapped: freed, or never allocated{_near(context, address)}"
     return ReasonKind.UNMAPPED, text, [context.describe_mapping(address)]

@@ -66,7 +66,7 @@ def _explain_misaligned(
 ) -> tuple[ReasonKind, str]:
     """The processor checks alignment first; if the memory is unmapped, that is the real cause."""
     region = context.find_region(access.address)
-    if region is None and context.snapshot.regions:
+    if region is None and context.knows_maps:
         kind, text, _ = classify_fault(context, access, 0)
         return kind, f"{text}; nor is it a multiple of {alignment}, as {name} needs"
     text = f"misaligned access: {name} to {access.address:#x}, no multiple of {alignment}"

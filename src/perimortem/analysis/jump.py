@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from perimortem.analysis.access import read_stated_kind
 from perimortem.analysis.crash_context import NULL_MAX, CrashContext
 from perimortem.analysis.poison import read_as_text
 from perimortem.model.evidence import Evidence
-from perimortem.model.reason import ReasonKind
+from perimortem.model.reason import AccessKind, ReasonKind
 from perimortem.model.snapshot import Architecture, Region
 from perimortem.model.stack import FrameTrust
 
@@ -16,6 +17,10 @@ def classify_jump(context: CrashContext, pc: int) -> tuple[ReasonKind, str, list
     is_called = caller is not None and caller.trust is FrameTrust.BAD_CALL
     by = f", called by {caller.function}" if caller and is_called and caller.function else ""
     region = context.find_region(pc)
+    is_refused = read_stated_kind(context) is AccessKind.EXECUTE
+    if region is None and is_refused and context.find_memory(pc) is not None:
+        how = f"jump to {pc:#x}, which is not code but {context.describe_place(pc)}{by}"
+        return ReasonKind.NOT_EXECUTABLE, how, [context.describe_mapping(pc)]
     if _came_by_return(context, pc):
         return _classify_return(context, pc, region)
     if pc < NULL_MAX and not is_called:
@@ -29,12 +34,16 @@ def classify_jump(context: CrashContext, pc: int) -> tuple[ReasonKind, str, list
     if region is None:
         text = read_as_text(pc)
         words = f", which reads '{text}'" if text else ""
-        how = f"jump to {pc:#x}{words}, where nothing is mapped{by}"
+        how = f"jump to {pc:#x}{words}, {_name_nowhere(context)}{by}"
         return ReasonKind.JUMP_TO_NOWHERE, how, [context.describe_mapping(pc)]
     if not region.executable:
         how = f"jump to {pc:#x}, which is not code but {context.describe_place(pc)}{by}"
         return ReasonKind.NOT_EXECUTABLE, how, [context.describe_mapping(pc)]
     return ReasonKind.OTHER, f"fault on the way to the instruction at {pc:#x}{by}", []
+
+
+def _name_nowhere(context: CrashContext) -> str:
+    return "where nothing is mapped" if context.knows_maps else "which is not known to be code"
 
 
 def _classify_return(
@@ -43,9 +52,7 @@ def _classify_return(
     text = read_as_text(pc)
     words = f", which reads '{text}'" if text else ""
     place = (
-        "where nothing is mapped"
-        if region is None
-        else f"not code but {context.describe_place(pc)}"
+        _name_nowhere(context) if region is None else f"not code but {context.describe_place(pc)}"
     )
     how = f"return to {pc:#x}{words}, {place}: the return address on the stack was overwritten"
     kind = ReasonKind.JUMP_TO_NOWHERE if region is None else ReasonKind.NOT_EXECUTABLE

@@ -10,49 +10,25 @@ from perimortem.analysis.access import (
     read_register,
 )
 from perimortem.analysis.crash_context import CrashContext
+from perimortem.analysis.exception_words import HAS_ADDRESS, SI_KERNEL, describe_exception
 from perimortem.analysis.fault import classify_fault
 from perimortem.analysis.general_protection import explain_general_protection
-from perimortem.exits import ntstatus
+from perimortem.exits import fuchsia, mach, ntstatus
 from perimortem.exits.signals import signal_name
 from perimortem.model.evidence import Confidence, Evidence
 from perimortem.model.reason import Access, AccessKind, Instruction, Reason, ReasonKind
 from perimortem.model.snapshot import ExceptionRecord, OperatingSystem
 
 _ILL, _TRAP, _ABRT, _BUS, _FPE, _SEGV, _SYS = 4, 5, 6, 7, 8, 11, 31
-_SI_KERNEL = 0x80
-_CODES = {
-    _SEGV: {1: "SEGV_MAPERR", 2: "SEGV_ACCERR", 3: "SEGV_BNDERR", 4: "SEGV_PKUERR"},
-    _BUS: {
-        1: "BUS_ADRALN",
-        2: "BUS_ADRERR",
-        3: "BUS_OBJERR",
-        4: "BUS_MCEERR_AR",
-        5: "BUS_MCEERR_AO",
-    },
-    _FPE: {
-        1: "FPE_INTDIV",
-        2: "FPE_INTOVF",
-        3: "FPE_FLTDIV",
-        4: "FPE_FLTOVF",
-        5: "FPE_FLTUND",
-        6: "FPE_FLTRES",
-        7: "FPE_FLTINV",
-        8: "FPE_FLTSUB",
-    },
-    _ILL: {1: "ILL_ILLOPC", 2: "ILL_ILLOPN", 5: "ILL_PRVOPC"},
-    _TRAP: {1: "TRAP_BRKPT", 2: "TRAP_TRACE"},
-    _SYS: {1: "SYS_SECCOMP"},
-}
-_SENT = {0: "SI_USER", 0xFFFFFFFA: "SI_TKILL", 0xFFFFFFFF: "SI_QUEUE", _SI_KERNEL: "SI_KERNEL"}
-_HAS_ADDRESS = (_BUS, _SEGV)
 _SI_TKILL = 0xFFFFFFFA
 _BUS_ADRERR, _MEMORY_FAILED = 2, (4, 5)
 _DEBUGGERS_TRAPS = (2, 3, 4)
 """TRAP_TRACE, TRAP_BRANCH, TRAP_HWBKPT."""
 _NAMELESS_FRAMES = 8
 _NO_CALL = (1 << 64) - 1
-_REQUESTED = 0xFFFFFFFF
-"""Breakpad's code for a dump that was only requested."""
+_REQUESTED = frozenset({0, 0xFFFFFFFF, 0x43507378, 0x0517A7ED})
+"""Codes of a dump that was only requested: of Crashpad, Breakpad, and Crashpad on macOS and Windows."""
+_NSEXCEPTION = "an uncaught NSException"
 _ACCESS_VIOLATION, _IN_PAGE_ERROR, _STACK_OVERFLOW = 0xC0000005, 0xC0000006, 0xC00000FD
 _CXX_EXCEPTION = 0xE06D7363
 _WINDOWS_KINDS = {
@@ -75,38 +51,24 @@ _FLOAT_CODES = {
     8: "subscript out of range",
 }
 _BREAKPOINT = b"\xcc"
+_DIVISIONS = ("div ", "idiv ", "sdiv ", "udiv ")
 _TRAPS = ("ud2", "ud1", "int3", "brk", "udf", "hlt")
 
 
 def derive_reason(context: CrashContext) -> Reason | None:
     """None for a dump without an exception: nothing crashed."""
     exception = context.snapshot.exception
-    if exception is None or exception.code in (0, _REQUESTED):
+    if exception is None or exception.code in _REQUESTED:
         return None
-    if context.snapshot.system.os is OperatingSystem.WINDOWS:
-        return _Deriving(context, exception, describe_windows(exception)).of_windows()
-    return _Deriving(context, exception, describe_signal(exception)).of_linux()
-
-
-def describe_signal(exception: ExceptionRecord) -> str:
-    """ "SIGSEGV (SEGV_MAPERR) at 0x10"."""
-    code = exception.flags & 0xFFFFFFFF
-    word = _CODES.get(exception.code, {}).get(code) or _SENT.get(code)
-    if not code and exception.code in _HAS_ADDRESS:
-        word = None  # SI_USER, or a writer that does not record it
-    text = signal_name(exception.code) + (f" ({word})" if word else "")
-    is_fault = exception.code in _HAS_ADDRESS and 0 < code < _SI_KERNEL
-    return text + (f" at {exception.address:#x}" if is_fault else "")
-
-
-def describe_windows(exception: ExceptionRecord) -> str:
-    """ "STATUS_ACCESS_VIOLATION (0xC0000005)"."""
-    name, _ = ntstatus.STATUSES.get(exception.code, ("exception", ""))
-    text = f"{name} ({exception.code:#010X})".replace("0X", "0x")
-    if exception.code == ntstatus.FAST_FAIL_STATUS and exception.parameters:
-        word, _ = ntstatus.FAST_FAIL_CODES.get(exception.parameters[0], ("", ""))
-        text += f", subcode {exception.parameters[0]}" + (f" {word}" if word else "")
-    return text
+    deriving = _Deriving(context, exception, describe_exception(context.snapshot, exception))
+    if not context.registers.general:
+        return deriving.by_words()
+    return {
+        OperatingSystem.LINUX: deriving.of_linux,
+        OperatingSystem.WINDOWS: deriving.of_windows,
+        OperatingSystem.MACOS: deriving.of_mach,
+        OperatingSystem.FUCHSIA: deriving.of_fuchsia,
+    }.get(context.snapshot.system.os, deriving.by_words)()
 
 
 class _Deriving:
@@ -119,9 +81,13 @@ class _Deriving:
             f"{words} in thread {exception.tid}", "exception", Confidence.OBSERVED
         )
 
+    def by_words(self) -> Reason:
+        """Without registers, or of a system that is not known: no more than what it says."""
+        return self._make(ReasonKind.OTHER, self._words)
+
     def of_linux(self) -> Reason:
         code, flags = self._exception.code, self._exception.flags & 0xFFFFFFFF
-        if flags == 0 and code in _HAS_ADDRESS:
+        if flags == 0 and code in HAS_ADDRESS:
             # Sent by another process; or a writer that omits si_code, and perhaps the address too.
             address = self._find_fault_address()
             if address is not None:
@@ -129,12 +95,18 @@ class _Deriving:
         is_sent = flags == 0 or flags > 0x7FFFFFFF
         if code == _ABRT and (self._is_own_signal(flags) or has_abort_reason(self._context)):
             return self._make_giving_up()
+        if not self._exception.has_flags:
+            return self._make_unknown()
         if is_sent:
             return self._make(ReasonKind.OTHER, f"{signal_name(code)} was sent to it")
-        if code == _SEGV or (code == _BUS and flags == _SI_KERNEL):
+        return self._make_raised(code, flags)
+
+    def _make_raised(self, code: int, flags: int) -> Reason:
+        """By the processor or the kernel."""
+        if code == _SEGV or (code == _BUS and flags == SI_KERNEL):
             # A general protection fault (SIGBUS if through rsp or rbp) has no address: use that of
             # the instruction's operand.
-            return self._make_fault(None if flags == _SI_KERNEL else self._exception.address)
+            return self._make_fault(None if flags == SI_KERNEL else self._exception.address)
         if code == _BUS:
             return self._make_bus(flags)
         if code == _FPE:
@@ -144,6 +116,45 @@ class _Deriving:
         if code == _SYS:
             return self._make_seccomp()
         return self._make(ReasonKind.OTHER, self._words)
+
+    def of_mach(self) -> Reason:
+        kind, code = self._exception.code, self._exception.flags & 0xFFFFFFFF
+        if kind == mach.BAD_ACCESS:
+            if code == mach.MISALIGNED:
+                return self._make(ReasonKind.MISALIGNED, "misaligned access")
+            is_known = code != mach.GENERAL_PROTECTION
+            return self._make_fault(self._exception.address if is_known else None)
+        if kind == mach.ARITHMETIC and code == mach.DIVISION and self._is_division():
+            return self._make_division()
+        if kind in (mach.BAD_INSTRUCTION, mach.BREAKPOINT):
+            return self._make_trap()
+        if kind == mach.SOFTWARE and code == mach.UNCAUGHT_NSEXCEPTION:
+            return self._make(ReasonKind.UNCAUGHT_EXCEPTION, _NSEXCEPTION)
+        if kind in (mach.CRASH, mach.SOFTWARE) and mach.to_signal(kind, code) == _ABRT:
+            return self._make_giving_up()
+        return self.by_words()
+
+    def of_fuchsia(self) -> Reason:
+        kind = self._exception.code
+        if kind == fuchsia.PAGE_FAULT:
+            return self._make_fault(self._exception.address)
+        if kind in (fuchsia.UNDEFINED_INSTRUCTION, fuchsia.SOFTWARE_BREAKPOINT):
+            return self._make_trap()
+        if kind == fuchsia.UNALIGNED:
+            return self._make(ReasonKind.MISALIGNED, "misaligned access")
+        return self.by_words()
+
+    def _make_unknown(self) -> Reason:
+        """Whether the processor raised the signal or a process sent it is not recorded: the instruction
+        decides, as far as it can."""
+        code = self._exception.code
+        if code == _FPE and self._is_division():
+            return self._make_division()
+        if code in (_ILL, _TRAP) and self._find_trap():
+            return self._make_trap()
+        name = signal_name(code)
+        text = f"{name}; whether it was raised by this code or sent is not recorded"
+        return self._make(ReasonKind.OTHER, text)
 
     def _is_own_signal(self, flags: int) -> bool:
         """For a stack without names; with names, they decide.
@@ -159,14 +170,14 @@ class _Deriving:
         """Where this instruction must fault: it is not code, or it accesses unmapped memory."""
         context = self._context
         region = context.find_region(self._pc)
-        if context.snapshot.regions and (region is None or not region.executable):
+        if context.knows_maps and (region is None or not region.executable):
             return self._pc
         access = derive_access(context, self._instruction, self._exception.address)
         if access is not None and access.expression is not None:
             return access.address
         for address in locate_operands(context, self._instruction):
             place = context.find_region(address)
-            if context.snapshot.regions and (place is None or not place.readable):
+            if context.knows_maps and (place is None or not place.readable):
                 return address
         return None
 
@@ -226,33 +237,67 @@ class _Deriving:
     def _make_division(self) -> Reason:
         text = "division by zero, or a quotient that does not fit"
         instruction = self._instruction
-        if instruction is not None and "div" in instruction.text:
-            divisor = instruction.text.rpartition(" ")[2]
-            value = read_register(self._context.registers.general, divisor)
+        if instruction is not None and self._is_division():
+            divisor, value = self._read_divisor(instruction)
             if value is not None:
                 text = "division by zero" if value == 0 else "division: the quotient does not fit"
-            text += f": {instruction.text}" + (f" ({divisor} = 0)" if value == 0 else "")
+            is_register = value == 0 and not instruction.operands
+            text += f": {instruction.text}" + (f" ({divisor} = 0)" if is_register else "")
         return self._make(ReasonKind.DIVISION, text)
+
+    def _is_division(self) -> bool:
+        return self._instruction is not None and self._instruction.text.startswith(_DIVISIONS)
+
+    def _read_divisor(self, instruction: Instruction) -> tuple[str, int | None]:
+        """(its name, its value); None if it is not known."""
+        name = instruction.text.partition(" ")[2].rpartition(", ")[2]
+        if not instruction.operands:
+            return name, read_register(self._context.registers.general, name)
+        size = instruction.operands[0].size
+        place = next(iter(locate_operands(self._context, instruction)), None)
+        data = self._context.read(place, size) if place is not None else b""
+        known = 0 < size == len(data)
+        return name, int.from_bytes(data, "little") if known else None
+
+    def _find_trap(self) -> bool:
+        """Is there, where it stopped, an instruction that traps, or none that the processor knows?
+
+        The address of int3 is that of the next instruction: then it is set right."""
+        if self._context.read(self._pc - 1, 1) == _BREAKPOINT:
+            self._pc -= 1
+            self._instruction = decode_instruction(self._context, self._pc)
+        code = self._context.read(self._pc, 1)
+        instruction = self._instruction
+        return bool(code) and (instruction is None or instruction.text.split(" ", 1)[0] in _TRAPS)
 
     def _make_trap(self) -> Reason:
         given_up = derive_abort_reason(self._context)
         if given_up.kind is not ReasonKind.ABORT:
             return self._make(given_up.kind, given_up.text, None, list(given_up.evidence))
-        if self._exception.code == _TRAP and self._exception.flags in _DEBUGGERS_TRAPS:
+        is_linux = self._context.snapshot.system.os is OperatingSystem.LINUX
+        if is_linux and self._is_breakpoint() and self._exception.flags in _DEBUGGERS_TRAPS:
             text = (
                 "a trap that a debugger has set (single step, hardware breakpoint), and none took"
             )
             return self._make(ReasonKind.TRAP, text)
-        if self._exception.code == _TRAP and self._context.read(self._pc - 1, 1) == _BREAKPOINT:
-            self._pc -= 1  # the reported address is that of the next instruction
-            self._instruction = decode_instruction(self._context, self._pc)
+        is_trap = self._is_breakpoint()
+        has_trap = self._find_trap() if is_trap else False
         name = self._instruction.text.split(" ", 1)[0] if self._instruction else ""
-        if name in _TRAPS or self._exception.code == _TRAP:
-            what = name or "a trap"
-            text = f"{what}: the program ended itself here (a failed check, unreachable code)"
+        if name in _TRAPS:
+            text = f"{name}: the program ended itself here (a failed check, unreachable code)"
+            return self._make(ReasonKind.TRAP, text)
+        if is_trap and not has_trap:
+            text = f"{self._words}: a breakpoint or a single step, as a debugger sets them"
             return self._make(ReasonKind.TRAP, text)
         text = f"illegal instruction at {self._pc:#x}, in {self._context.describe_place(self._pc)}"
         return self._make(ReasonKind.ILLEGAL_INSTRUCTION, text)
+
+    def _is_breakpoint(self) -> bool:
+        """Is it the exception of a breakpoint, and not that of an instruction that is not known?"""
+        return self._exception.code == {
+            OperatingSystem.MACOS: mach.BREAKPOINT,
+            OperatingSystem.FUCHSIA: fuchsia.SOFTWARE_BREAKPOINT,
+        }.get(self._context.snapshot.system.os, _TRAP)
 
     def _make_seccomp(self) -> Reason:
         general = self._context.registers.general

@@ -23,7 +23,7 @@ def is_stack_overflow(context: CrashContext, access: Access) -> bool:
     Or it left the stack in one step, for a frame larger than the rest: the caller's is still inside.
     """
     address, pointer = access.address, context.stack_pointer
-    if pointer is None or pointer - address > _PROBED_BYTES:
+    if pointer is None or pointer - address > _PROBED_BYTES or not context.knows_maps:
         return False
     inside = context.find_region(address)
     may_read = inside is not None and inside.readable and access.kind is not AccessKind.WRITE

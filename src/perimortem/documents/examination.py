@@ -149,6 +149,8 @@ class Examination(Document, frozen=True):
     missing: list[Missing]
     notes: list[str]
     paused_ms: float | None
+    exception_lost: bool = False
+    """The dump has an exception that cannot be read: why it was made is not known."""
     thread_count: Annotated[
         int | UnsetType,
         Meta(description="In an incident: how many threads there were; the dump has them all."),

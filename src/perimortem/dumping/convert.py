@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from perimortem.dumping.compressed import CompressedWriter
@@ -14,9 +15,15 @@ from perimortem.dumping.output import PlainFile
 from perimortem.elfcore.reader import render_maps
 from perimortem.elfcore.writer import write_core
 from perimortem.errors import CaptureFailed, MalformedInput, PerimortemError
+from perimortem.exits.translate import to_signal
 from perimortem.minidump.writer import write_minidump
 from perimortem.model.dump import FULL, MINI, DumpFormat, MinidumpType
-from perimortem.model.snapshot import Architecture, Snapshot
+from perimortem.model.snapshot import (
+    ORIGINAL_EXCEPTION,
+    Architecture,
+    OperatingSystem,
+    Snapshot,
+)
 
 _FULL_BYTES = 64 << 20
 """A dump with this much memory counts as a full one."""
@@ -86,10 +93,23 @@ def _write(fd: int, snapshot: Snapshot, target_format: DumpFormat, *, compress: 
     out = CompressedWriter(PlainFile(fd).write_at) if compress else PlainFile(fd)
     with closing(out):
         if target_format is DumpFormat.CORE:
-            write_core(snapshot, out)
+            write_core(_as_linux(snapshot), out)
         else:
             write_minidump(snapshot, _derive_types(snapshot), out)
         out.finish()
+
+
+def _as_linux(snapshot: Snapshot) -> Snapshot:
+    """With the signal that stands for its exception, which is kept in the record."""
+    system, exception = snapshot.system.os, snapshot.exception
+    if exception is None or system is OperatingSystem.LINUX:
+        return snapshot
+    original = {"system": str(system), **asdict(exception)}
+    return replace(
+        snapshot,
+        exception=to_signal(system, exception),
+        record={**(snapshot.record or {}), ORIGINAL_EXCEPTION: original},
+    )
 
 
 def _derive_types(snapshot: Snapshot) -> MinidumpType:

@@ -59,6 +59,8 @@ class CoreSignal:
     address: int
     sender_pid: int | None
     sender_uid: int | None
+    has_code: bool = True
+    """False: only the number was recorded."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def parse_notes(data: bytes, machine: int = EM_X86_64) -> CoreNotes:
     if not tids:
         raise MalformedInput("not a core that can be read", why="no thread is in it")
     if signal is None and current:  # qemu and others write no siginfo
-        signal = CoreSignal(current, 0, 0, None, None)
+        signal = CoreSignal(current, 0, 0, None, None, has_code=False)
     threads = (
         CoreThread(tid, Registers(registers, floating.get(index), extended.get(index)))
         for index, (tid, registers) in enumerate(zip(tids, general, strict=True))

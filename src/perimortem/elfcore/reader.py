@@ -36,10 +36,12 @@ from perimortem.elfcore.notes import (
 )
 from perimortem.errors import MalformedInput
 from perimortem.model.snapshot import (
+    ORIGINAL_EXCEPTION,
     Architecture,
     ExceptionRecord,
     Handle,
     Module,
+    OperatingSystem,
     Region,
     Registers,
     Snapshot,
@@ -50,6 +52,7 @@ from perimortem.text import printable
 
 _SEGMENTS_MAX = 1 << 21
 _FILES_MAX = 1 << 20
+_ADDRESS = (1 << 64) - 1
 _PAGE = 4096
 
 
@@ -81,6 +84,7 @@ class CoreFile:
         raw = self._read_notes()
         notes = parse_notes(raw, self.header.machine)
         record = _find_record(raw)
+        original = _dict(_dict(record.get("record")).get(ORIGINAL_EXCEPTION))
         memory = PieceMemory(self._read, bound_pieces(self._list_pieces(), self.size))
         auxv = parse_auxv(notes.auxv)
         names = _dict(record.get("region_names"))
@@ -112,7 +116,7 @@ class CoreFile:
             process_create_time_s=_number(record.get("process_create_time_s")),
             user_time_s=0,
             kernel_time_s=0,
-            system=_read_system(_dict(record.get("system")), self.header.machine),
+            system=_read_system(_dict(record.get("system")), self.header.machine, original),
             threads=threads,
             modules=derive_modules(regions, memory.read, executable)
             or _guess_program(notes, auxv, regions),
@@ -125,7 +129,7 @@ class CoreFile:
                 "cmdline": notes.command_line.replace(b" ", b"\0"),
             },
             content=memory,
-            exception=_read_exception(notes),
+            exception=_read_original(original, notes.threads[0].tid) or _read_exception(notes),
             dso_debug=dso[0] if dso else None,
             token=record["token"] if isinstance(record.get("token"), dict) else None,
             record=record["record"] if isinstance(record.get("record"), dict) else None,
@@ -295,10 +299,30 @@ def _read_exception(notes: CoreNotes) -> ExceptionRecord | None:
         signal.number & 0xFFFFFFFF,
         signal.si_code & 0xFFFFFFFF,
         signal.address,
+        has_flags=signal.has_code,
     )
 
 
-def _read_system(facts: dict[str, Any], machine: int) -> SystemFacts:
+def _read_original(original: dict[str, Any], tid: int) -> ExceptionRecord | None:
+    """Of a dump of another system that was converted; None if it was none."""
+    if _read_os(original) is OperatingSystem.LINUX:
+        return None
+    parameters = original.get("parameters")
+    return ExceptionRecord(
+        tid,
+        _number(original.get("code")),
+        _number(original.get("flags")),
+        _number(original.get("address"), _ADDRESS),
+        tuple(_number(p, _ADDRESS) for p in parameters) if isinstance(parameters, list) else (),
+    )
+
+
+def _read_os(original: dict[str, Any]) -> OperatingSystem:
+    name = original.get("system")
+    return next((os for os in OperatingSystem if os.value == name), OperatingSystem.LINUX)
+
+
+def _read_system(facts: dict[str, Any], machine: int, original: dict[str, Any]) -> SystemFacts:
     version = facts.get("os_version")
     numbers = [_number(n) for n in version][:3] if isinstance(version, list) else []
     major, minor, build = (*numbers, 0, 0, 0)[:3]
@@ -311,6 +335,7 @@ def _read_system(facts: dict[str, Any], machine: int) -> SystemFacts:
         cpu_family=_number(facts.get("cpu_family")),
         cpu_model=_number(facts.get("cpu_model")),
         cpu_stepping=_number(facts.get("cpu_stepping")),
+        os=_read_os(original),
     )
 
 
@@ -334,8 +359,8 @@ def _dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _number(value: Any) -> int:
-    return value & 0xFFFFFFFF if isinstance(value, int) else 0
+def _number(value: Any, mask: int = 0xFFFFFFFF) -> int:
+    return value & mask if isinstance(value, int) else 0
 
 
 def _texts(value: Any) -> list[str]:

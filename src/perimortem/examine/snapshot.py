@@ -16,7 +16,7 @@ from perimortem.examine.disassemble import decode_instruction
 from perimortem.examine.options import ExamineOptions
 from perimortem.model.examination import Examination
 from perimortem.model.python_stack import PythonThread
-from perimortem.model.snapshot import Snapshot
+from perimortem.model.snapshot import Registers, Snapshot
 from perimortem.model.stack import ThreadStack
 from perimortem.symbols.cache import SymbolCache, find_cache_dir
 from perimortem.symbols.demangle import demangle
@@ -64,13 +64,12 @@ def examine_snapshot(
     crashed = _find_crashed(snapshot, merged)
     reason = signature = None
     if crashed is not None:
-        context = _build_crash_context(snapshot, crashed, walker, symbols)
-        reason = derive_reason(context) if context is not None else None
+        reason = derive_reason(_build_crash_context(snapshot, crashed, walker, symbols))
         signature = derive_signature(crashed, reason)
     return Examination(
         snapshot=snapshot,
         stacks=merged,
-        crashed_tid=crashed.tid if crashed is not None else None,
+        crashed_tid=crashed.tid if crashed is not None and crashed in merged else None,
         reason=reason,
         signature=signature if reason is not None else None,
         waits=tuple(waits),
@@ -115,15 +114,15 @@ def _find_crashed(snapshot: Snapshot, stacks: tuple[ThreadStack, ...]) -> Thread
     if snapshot.exception is None:
         return None
     tid = snapshot.exception.tid
-    return next((stack for stack in stacks if stack.tid == tid), None)
+    found = next((stack for stack in stacks if stack.tid == tid), None)
+    return found or ThreadStack(tid, "", (), "the dump does not have this thread", False)
 
 
 def _build_crash_context(
     snapshot: Snapshot, crashed: ThreadStack, walker: StackWalker, symbols: Symbols
-) -> CrashContext | None:
-    registers = next(t.registers for t in snapshot.threads if t.tid == crashed.tid)
-    if registers is None:
-        return None
+) -> CrashContext:
+    known = (t.registers for t in snapshot.threads if t.tid == crashed.tid)
+    registers = next(known, None) or Registers({})
     architecture = snapshot.system.architecture
     return CrashContext(
         snapshot=snapshot,

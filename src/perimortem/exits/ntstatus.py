@@ -50,6 +50,19 @@ STATUSES = {
     0xE06D7363: ("C++ exception", "an unhandled C++ exception"),
 }
 
+_SIGNALS = {
+    0x80000001: 11, 0xC0000005: 11, 0xC0000006: 11, 0xC00000FD: 11, 0x80000002: 7,
+    0xC000001D: 4, 0xC0000096: 4, 0xC000008C: 11, 0x80000003: 5, 0x80000004: 5, 0xC000013A: 2,
+    0xC0000094: 8, 0xC0000095: 8, **dict.fromkeys(range(0xC000008D, 0xC0000094), 8),
+}  # fmt: skip
+_SIGABRT = 6
+
+
+def to_signal(status: int) -> int:
+    """The signal of Linux that stands for an exception; SIGABRT for all by which a program gives up."""
+    return _SIGNALS.get(status, _SIGABRT)
+
+
 FAST_FAIL_STATUS = 0xC0000409
 STOP_REQUESTS = frozenset({0x40010004, 0x40010005, 0xC000013A})
 """Asked to end: Ctrl-C, its console or the session was closed."""

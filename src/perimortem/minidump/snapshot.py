@@ -34,11 +34,23 @@ _ARCHITECTURES: dict[int, Architecture] = {
     ProcessorArchitecture.ARM64_OLD: Architecture.AARCH64,
     ProcessorArchitecture.INTEL: Architecture.X86,
     ProcessorArchitecture.IA32_ON_WIN64: Architecture.X86,
+    ProcessorArchitecture.ARM: Architecture.ARM,
+    ProcessorArchitecture.MIPS: Architecture.MIPS,
+    ProcessorArchitecture.MIPS64: Architecture.MIPS64,
+    ProcessorArchitecture.PPC: Architecture.PPC,
+    ProcessorArchitecture.PPC64: Architecture.PPC64,
+    ProcessorArchitecture.RISCV: Architecture.RISCV,
+    ProcessorArchitecture.RISCV64: Architecture.RISCV64,
+    ProcessorArchitecture.SPARC: Architecture.SPARC,
+    ProcessorArchitecture.IA64: Architecture.IA64,
 }
 _SYSTEMS: dict[int, OperatingSystem] = {
     Platform.LINUX: OperatingSystem.LINUX,
     Platform.ANDROID: OperatingSystem.LINUX,
     Platform.WIN32_NT: OperatingSystem.WINDOWS,
+    Platform.MAC_OS_X: OperatingSystem.MACOS,
+    Platform.IOS: OperatingSystem.MACOS,
+    Platform.FUCHSIA: OperatingSystem.FUCHSIA,
 }
 _PAGE = 4096
 _TEXTS = {
@@ -85,7 +97,8 @@ class _Reading:
             for name, kind in _TEXTS.items()
             if (text := self._try(kind, dump.read_stream)) is not None
         }
-        regions = _cover(self._read_regions(files.get("maps", b"")), memory)
+        listed = self._read_regions(files.get("maps", b""))
+        regions = _cover(listed, memory)
         misc = self._try(StreamType.MiscInfoStream, dump.read_misc_info)
         exception = self._read_exception()
         threads = self._read_threads(system.architecture, exception)
@@ -104,6 +117,8 @@ class _Reading:
             files=files,
             content=memory,
             exception=exception[0] if exception else None,
+            has_all_regions=bool(listed),
+            exception_lost=exception is None and dump.find(StreamType.ExceptionStream) is not None,
             token=self._read_json(StreamType.TokenStream, 32),
             record=self._read_json(StreamType.PerimortemRecord, 0),
             soft_errors=[*self._soft_errors, *self._read_soft_errors()],
@@ -278,7 +293,15 @@ class _Reading:
         if facts is None:
             return None
         raw = facts.raw
-        record = ExceptionRecord(raw.thread_id, raw.code, raw.flags, raw.address, facts.parameters)
+        is_ours = self._dump.find(StreamType.PerimortemRecord) is not None
+        record = ExceptionRecord(
+            tid=raw.thread_id,
+            code=raw.code,
+            flags=raw.flags,
+            has_flags=raw.flags != 0 or is_ours,  # older writers leave si_code out
+            address=raw.address,
+            parameters=facts.parameters,
+        )
         return record, facts.context
 
     def _read_json(self, kind: StreamType, start: int) -> dict[str, Any] | None:

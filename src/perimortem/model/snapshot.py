@@ -17,6 +17,15 @@ class Architecture(StrEnum):
     X86_64 = "x86-64"
     AARCH64 = "aarch64"
     X86 = "x86"
+    ARM = "32-bit ARM"
+    MIPS = "MIPS"
+    MIPS64 = "64-bit MIPS"
+    PPC = "PowerPC"
+    PPC64 = "64-bit PowerPC"
+    RISCV = "32-bit RISC-V"
+    RISCV64 = "64-bit RISC-V"
+    SPARC = "SPARC"
+    IA64 = "Itanium"
     UNKNOWN = "unknown"
 
 
@@ -25,7 +34,11 @@ class OperatingSystem(StrEnum):
 
     LINUX = "linux"
     WINDOWS = "windows"
+    MACOS = "macos"
+    """And iOS: exceptions of Mach."""
+    FUCHSIA = "fuchsia"
     OTHER = "other"
+    """One whose exceptions are not known here, or that is not named."""
 
 
 @dataclass(frozen=True)
@@ -116,15 +129,23 @@ class MemoryRange:
 
 @dataclass(frozen=True)
 class ExceptionRecord:
-    """Why the dump was made: the signal and the crashing thread."""
+    """Why the dump was made, in the terms of its system: the signal and the crashing thread."""
 
     tid: int
     code: int
+    """A signal (Linux), an NTSTATUS (Windows), the type of a Mach exception (macOS) or of Fuchsia's."""
     flags: int = 0
+    """Linux: si_code; macOS: the first code of the exception."""
     address: int = 0
     """For a fault: the accessed address. On Windows: the instruction."""
     parameters: tuple[int, ...] = ()
     """On Windows: for an access violation the access (0 read, 1 write, 8 execute) and its address."""
+    has_flags: bool = True
+    """Linux: False if the writer may not have recorded si_code: then it is not known."""
+
+
+ORIGINAL_EXCEPTION = "original_exception"
+"""In the record of a dump that was converted to that of another system: its exception as it was."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +194,10 @@ class Snapshot:
     """The process's identity in the kernel: user and group ids, capabilities. None: not requested."""
     record: dict[str, Any] | None = None
     """The contents of the flight recorder: heartbeats, last events."""
+    has_all_regions: bool = True
+    """False: ``regions`` are only those of the memory that it has, and their rights are not known."""
+    exception_lost: bool = False
+    """It has an exception that cannot be read: why it was made is not known."""
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,8 @@ class DumpedProcess:
     """Beside the stacks."""
     exception: DumpedException | None = None
     is_64_bit: bool = True
+    processor: int | None = None
+    """PROCESSOR_ARCHITECTURE_* of a machine whose registers the builders do not know."""
     taken_at_s: int = 1_700_000_000
     created_at_s: int = 1_699_999_000
     os_version: tuple[int, int, int] = (0, 0, 0)

@@ -120,8 +120,9 @@ def build_exception(process: DumpedProcess, body: DumpBody) -> bytes:
     """Its context is the thread's own, or that at the exception."""
     exception = process.exception
     assert exception is not None
-    thread = next(thread for thread in process.threads if thread.tid == exception.tid)
-    context = build_context(exception.registers or thread.registers, is_64_bit=process.is_64_bit)
+    own = (thread.registers for thread in process.threads if thread.tid == exception.tid)
+    registers = exception.registers or next(own, {})
+    context = build_context(registers, is_64_bit=process.is_64_bit)
     parameters = (*exception.parameters, *bytes(_PARAMETERS - len(exception.parameters)))
     return struct.pack(
         "<IIIIQQII 15Q II", exception.tid, 0, exception.code, exception.flags, 0,
@@ -132,6 +133,8 @@ def build_exception(process: DumpedProcess, body: DumpBody) -> bytes:
 
 def build_system_info(process: DumpedProcess, body: DumpBody, *, platform: int) -> bytes:
     architecture = AMD64 if process.is_64_bit else INTEL
+    if process.processor is not None:
+        architecture = process.processor
     return struct.pack(
         "<HHHBB 5I HH 24s", architecture, 6, 0x5E03, process.processor_count, 1,
         *process.os_version, platform, body.place_string(process.os_text), 0, 0, b"GenuineIntel",

@@ -50,6 +50,7 @@ def render_examination(
         ],
         notes=list(examination.notes),
         paused_ms=examination.paused_ms,
+        exception_lost=snapshot.exception_lost,
     )
 
 

@@ -173,11 +173,8 @@ def render_analysis(document: Examination, *, name: str, running: Sequence[str] 
             _add(lines, "code", reason.instruction)
         if reason.message is not None and reason.message not in reason.text:
             _add(lines, "said", reason.message)
-    elif document.deadlocks:
-        _add_deadlocks(lines, "what", document)
     else:
-        for line in running or ("no crash: a dump of a running process",):
-            _add(lines, "what", line)
+        _add_no_reason(lines, document, running)
     if signature is not None:
         blamed = _blamed(document)
         if blamed is not None:
@@ -190,6 +187,8 @@ def render_analysis(document: Examination, *, name: str, running: Sequence[str] 
         lines += [_INDENT + line for line in render_frames(shown)]
         if not shown.whole:
             lines.append(f"{_INDENT}...: {shown.end}")
+    elif crashed is not None:
+        _add(lines, "stack", f"thread {_thread(document, crashed.tid)}: {crashed.end}")
     if reason is not None:
         _add_deadlocks(lines, "locks", document)
     for missing in document.missing:
@@ -198,6 +197,16 @@ def render_analysis(document: Examination, *, name: str, running: Sequence[str] 
         _add(lines, "note", note)
     _add(lines, "next", f"perimortem stack {name}")
     return "\n".join(lines) + "\n"
+
+
+def _add_no_reason(lines: list[str], document: Examination, running: Sequence[str]) -> None:
+    if document.deadlocks:
+        _add_deadlocks(lines, "what", document)
+    elif document.exception_lost:
+        _add(lines, "what", "not known: the dump has an exception, which is cut off or damaged")
+    else:
+        for line in running or ("no crash: a dump of a running process",):
+            _add(lines, "what", line)
 
 
 def _add_deadlocks(lines: list[str], label: str, document: Examination) -> None:
