@@ -263,3 +263,47 @@ def test_breakpads_dumps_of_x86_64_become_cores_and_others_are_refused(perimorte
         assert_core_is_the_same(perimortem, path, tmp_path / "out.core")
     else:
         assert_refused(perimortem, path, tmp_path / "out.core")
+
+
+NO_HEADERS = """
+int *where;
+__attribute__((noinline)) void store(void) { *where = 1; }
+int main(void) { store(); return 0; }
+"""
+TRAP = """
+int step(int value) { return value + 1; }
+int main(int count, char **arguments) { return step(count); }
+"""
+
+
+def write_core_by_gdb(folder, source, *commands):
+    (folder / "t.c").write_text(source)
+    subprocess.run(["cc", "-g", "-O1", "-fno-inline", "t.c", "-o", "t"], cwd=folder, check=True)
+    options = [option for command in commands for option in ("-ex", command)]
+    subprocess.run(
+        ["gdb", "-q", "-batch", "-nx", *options, "-ex", "generate-core-file t.core", "./t"],
+        cwd=folder, check=True, capture_output=True,
+    )  # fmt: skip
+    return folder / "t.core"
+
+
+@needs["gdb"]
+def test_a_core_without_the_headers_of_files_has_its_modules(perimortem, tmp_path):
+    """coredump_filter says which mappings are written; gdb leaves the others out altogether."""
+    keep = 'open("/proc/%d/coredump_filter" % gdb.selected_inferior().pid, "w").write("0x3")'
+    core = write_core_by_gdb(
+        tmp_path, NO_HEADERS, "set use-coredump-filter on", "break main", "run",
+        f"python {keep}", "delete", "continue",
+    )  # fmt: skip
+    document = json.loads(perimortem.call("analyze", "--json", core).stdout)
+    frames = document["threads"][0]["frames"]
+    assert [frame["function"] for frame in frames[:2]] == ["store", "main"]
+    assert frames[0]["module"] == "t"
+    assert any("nothing in the dump says whether the files" in note for note in document["notes"])
+
+
+@needs["gdb"]
+def test_a_stop_of_a_debugger_is_no_end_of_the_program(perimortem, tmp_path):
+    core = write_core_by_gdb(tmp_path, TRAP, "break step", "run")
+    document = json.loads(perimortem.call("analyze", "--json", core).stdout)
+    assert "a breakpoint or a single step, as a debugger sets them" in document["reason"]["text"]

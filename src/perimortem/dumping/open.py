@@ -9,7 +9,7 @@ from pathlib import Path
 
 from perimortem.binary.pieces import ReadAt
 from perimortem.dumping.compressed import CompressedReader
-from perimortem.elfcore.reader import CoreFile, is_core
+from perimortem.elfcore.reader import is_core, read_core
 from perimortem.errors import MalformedInput, PerimortemError
 from perimortem.minidump.reader import MinidumpFile
 from perimortem.minidump.snapshot import read_snapshot
@@ -51,7 +51,7 @@ def open_snapshot(
     """The process described by the dump. Raises PerimortemError naming the file."""
     with open_bytes(path, before_parsing) as (read, size):
         if is_core(read(0, 18)):
-            yield CoreFile(read, size).read_snapshot()
+            yield read_core(read, size)
         else:
             yield read_snapshot(MinidumpFile(read, size))
 

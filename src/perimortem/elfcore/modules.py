@@ -8,6 +8,7 @@ from perimortem.binary.elf import PT_LOAD, ElfFile, read_build_id, read_elf
 from perimortem.model.snapshot import Module, ReadMemory, Region
 
 _DELETED = " (deleted)"
+_LIBRARY = re.compile(r"\.so(?:\.[^/]*)?$")
 _VERSION = re.compile(r"\.so((?:\.\d{1,4}){1,4})$")
 
 
@@ -31,26 +32,29 @@ def derive_modules(
     modules = []
     for group in groups:
         if any(region.executable for region in group):
-            module = _read_module(group, read)
+            module = _read_module(group, read, executable)
             if module is not None:
                 modules.append(module)
     modules.sort(key=lambda module: module.path != executable)
     return tuple(modules)
 
 
-def _read_module(group: list[Region], read: ReadMemory) -> Module | None:
+def _read_module(group: list[Region], read: ReadMemory, executable: str | None) -> Module | None:
     base = group[0].start
 
     def read_image(offset: int, size: int) -> bytes:
         return read(base + offset, size)
 
     elf = read_elf(read_image)
+    path = group[0].path.removesuffix(_DELETED)
     if elf is None:
-        return None
+        # A core without the headers of files (coredump_filter): then their names say what they are.
+        is_named = group[0].path == executable or _LIBRARY.search(path)
+        if read_image(0, 4) or not is_named:
+            return None
+        return Module(base, group[-1].end - base, path, None, version=_version_of(path))
     # A program may map its own file once more, to read it: that is not part of the module.
     end = max(region.end for region in group if region.start < base + _span(elf))
-    path = group[0].path
-    path = path.removesuffix(_DELETED)
     return Module(
         base=base,
         size=end - base,

@@ -21,7 +21,6 @@ from perimortem.binary.elf import (
     ProgramHeader,
     SectionHeader,
     iterate_notes,
-    read_elf_class,
     read_header,
 )
 from perimortem.binary.pieces import Piece, PieceMemory, ReadAt, bound_pieces
@@ -34,6 +33,7 @@ from perimortem.elfcore.notes import (
     CoreNotes,
     parse_notes,
 )
+from perimortem.elfcore.other_machines import read_other_core
 from perimortem.errors import MalformedInput
 from perimortem.model.snapshot import (
     ORIGINAL_EXCEPTION,
@@ -58,7 +58,16 @@ _PAGE = 4096
 
 def is_core(head: bytes) -> bool:
     """By the first 18 bytes of a file."""
-    return read_elf_class(head) is not None and head[16:18] == struct.pack("<H", ET_CORE)
+    order = {1: "<H", 2: ">H"}.get(head[5]) if head[:4] == b"\x7fELF" and len(head) >= 18 else None
+    return order is not None and head[16:18] == struct.pack(order, ET_CORE)
+
+
+def read_core(read: ReadAt, size: int) -> Snapshot:
+    """A core of any machine. Raises :class:`MalformedInput`."""
+    header = read_header(read)
+    if header is not None and header.machine in MACHINES:
+        return CoreFile(read, size).read_snapshot()
+    return read_other_core(read, size)
 
 
 class CoreFile:
@@ -89,11 +98,12 @@ class CoreFile:
         auxv = parse_auxv(notes.auxv)
         names = _dict(record.get("region_names"))
         vdso_at = auxv.get(AT_SYSINFO_EHDR)
+        files = _parse_files(raw)
         regions = tuple(
             replace(region, path=_special_name(region, names, vdso_at))
             if not region.path
             else region
-            for region in self._derive_regions(_parse_files(raw))
+            for region in _add_files(list(self._derive_regions(files)), files)
         )
         dso = read_dso_debug(auxv, memory.read)
         executable = next((r.path for r in regions if r.path.startswith("/")), None)
@@ -265,6 +275,23 @@ def _parse_files(notes: bytes) -> list[Region]:
             Region(start, end, True, False, False, False, offset * page & (1 << 64) - 1, 1, name)
         )
     return found
+
+
+def _add_files(regions: list[Region], files: list[Region]) -> list[Region]:
+    """With the mappings of files that have no segment, in order.
+
+    gdb leaves those out that it does not write: code and constants."""
+    found = []
+    at = 0
+    for file in sorted(files, key=lambda file: file.start):
+        while at < len(regions) and regions[at].end <= file.start:
+            found.append(regions[at])
+            at += 1
+        last = max(found[-1].end if found else 0, 0)
+        is_free = at == len(regions) or regions[at].start >= file.end
+        if is_free and last <= file.start < file.end:
+            found.append(replace(file, executable=True))
+    return [*found, *regions[at:]]
 
 
 def _guess_program(

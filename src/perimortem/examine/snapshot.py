@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-from perimortem.analysis.crash_context import CrashContext
+from perimortem.analysis.crash_context import CrashContext, base_name
 from perimortem.analysis.python_locks import PythonLock, find_python_locks
 from perimortem.analysis.reason import derive_reason
 from perimortem.analysis.signature import derive_signature
@@ -16,7 +16,7 @@ from perimortem.examine.disassemble import decode_instruction
 from perimortem.examine.options import ExamineOptions
 from perimortem.model.examination import Examination
 from perimortem.model.python_stack import PythonThread
-from perimortem.model.snapshot import Registers, Snapshot
+from perimortem.model.snapshot import OperatingSystem, Registers, Snapshot
 from perimortem.model.stack import ThreadStack
 from perimortem.symbols.cache import SymbolCache, find_cache_dir
 from perimortem.symbols.demangle import demangle
@@ -24,6 +24,9 @@ from perimortem.symbols.files import FileFinder
 from perimortem.symbols.provider import Symbols
 from perimortem.unwind.merge_python import merge_python
 from perimortem.unwind.walk import StackWalker
+
+_NAMED_MAX = 5
+_FRAMES_MAX = 256
 
 
 def examine_snapshot(
@@ -75,9 +78,35 @@ def examine_snapshot(
         waits=tuple(waits),
         cycles=tuple(find_cycles(waits)),
         missing=tuple(sorted(symbols.missing.items())),
-        notes=(*notes, *snapshot.soft_errors),
+        notes=(*notes, *snapshot.soft_errors, *_list_unchecked(snapshot, merged, symbols.missing)),
         paused_ms=paused_ms,
     )
+
+
+def _list_unchecked(
+    snapshot: Snapshot, stacks: Iterable[ThreadStack], missing: Collection[str]
+) -> list[str]:
+    """Files that may be others than those of the process: nothing in the dump identifies them."""
+    used = {
+        frame.module.base: frame.module
+        for stack in stacks
+        for frame in stack.frames[:_FRAMES_MAX]
+        if frame.module is not None
+    }
+    unchecked = [
+        base_name(module.path)
+        for module in used.values()
+        if module.build_id is None
+        and module.debug_id is None
+        and module.path.startswith("/")
+        and module.path not in missing
+        and not snapshot.content.read(module.base, 4)
+    ]
+    if not unchecked or snapshot.system.os is not OperatingSystem.LINUX:
+        return []
+    more = len(unchecked) - _NAMED_MAX
+    names = ", ".join(unchecked[:_NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
+    return [f"nothing in the dump says whether the files found here are those it had: {names}"]
 
 
 def _without_sleepers(

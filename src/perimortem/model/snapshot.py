@@ -24,6 +24,7 @@ class Architecture(StrEnum):
     PPC64 = "64-bit PowerPC"
     RISCV = "32-bit RISC-V"
     RISCV64 = "64-bit RISC-V"
+    S390X = "s390x"
     SPARC = "SPARC"
     IA64 = "Itanium"
     UNKNOWN = "unknown"

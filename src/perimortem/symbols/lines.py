@@ -97,9 +97,9 @@ class _Symbolic:
         from symbolic.debuginfo import Archive
 
         self._cache: Any = None
-        if path.stat().st_size > _SIZE_OF_PDB_MAX:
-            return
         try:
+            if path.stat().st_size > _SIZE_OF_PDB_MAX:
+                return
             self._cache = next(iter(Archive.open(str(path)).iter_objects())).make_symcache()
         except Exception:  # noqa: BLE001 - errors of a file, a dozen kinds of them
             self._cache = None

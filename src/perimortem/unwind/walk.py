@@ -81,7 +81,8 @@ class StackWalker:
         frames: list[Frame] = []
         is_whole = False
         if machine is None:
-            known = " and ".join(str(known) for known in MACHINES)
+            *others, last = (str(known) for known in MACHINES)
+            known = f"{', '.join(others)} and {last}"
             end = f"stacks of {self._architecture} programs are not supported, only of {known}"
         elif thread.registers is None:
             end = "its registers are not known"
