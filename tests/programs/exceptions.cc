@@ -40,6 +40,10 @@ struct Derived : Base {
 
 static KEEP void check() { std::abort(); }
 
+struct File {
+  ~File() { throw std::runtime_error("close failed"); }
+};
+
 int main(int count, char **arguments) {
   std::map<std::string, std::function<void()>> kinds{
       {"plain", [] { throw Plain{7, "not a message"}; }},
@@ -68,6 +72,12 @@ int main(int count, char **arguments) {
          } catch (const std::exception &error) {
            sink = error.what()[0];
            check();
+         }
+       }},
+      {"out-of-destructor", [] {
+         try {
+           File file;
+         } catch (...) {
          }
        }},
       {"rethrow-nothing", [] { handle_bad_request(); throw; }},

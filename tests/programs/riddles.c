@@ -74,6 +74,9 @@ static KEEP void float_overflow(void) {
 }
 static KEEP void write_far(volatile char *base) { base[2000000] = 1; }
 static KEEP void far_field(void) { write_far(NULL); }
+/* The last element of an empty array. */
+static KEEP void read_below(volatile long *end) { sink = end[-1]; }
+static KEEP void below_null(void) { read_below(NULL); }
 /* Up to the end of the stack, over all that the kernel and the loader have put there. */
 static KEEP void overrun_stack(void) {
   char room[64];
@@ -145,7 +148,7 @@ static const struct {
     KIND(damaged_stack),     KIND(return_to_nowhere), KIND(return_to_letters),
     KIND(large_frame),       KIND(large_frame_and_call), KIND(large_frame_in_thread),
     KIND(overrun_to_guard),  KIND(float_overflow),    KIND(far_field),
-    KIND(kernel_address),    KIND(own_fatal_error),   KIND(fault_in_handler),
+    KIND(below_null),        KIND(kernel_address),    KIND(own_fatal_error),   KIND(fault_in_handler),
     KIND(abort_from_outside), KIND(sys_from_outside),
     KIND(return_to_null),     KIND(overrun_stack),     KIND(alignment_check),
     KIND(single_step),        KIND(leave_letters),     KIND(misaligned_pair),

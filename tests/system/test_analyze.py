@@ -82,6 +82,7 @@ RIDDLES = {
     "abort_from_thread": ("other", r"^SIGABRT was sent to it", "abort_from_thread"),
     "raise_abort": ("abort", r"^it raised SIGABRT by itself", "raise_abort"),
     "return_to_null": ("jump-to-nowhere", r"^jump or return to 0x0", "return_to_null"),
+    "below_null": ("null-pointer", r"read of 8 bytes .*: null pointer minus offset 0x8", "read_below"),
     "kernel_address": ("non-canonical", r"a kernel address", "kernel_address"),
     "own_fatal_error": ("abort", r"^it called abort\(\)$", "own_fatal_error"),
     "fault_in_handler": ("null-pointer", r"write of 1 byte to 0x20", "in_handler"),
@@ -113,6 +114,10 @@ EXCEPTIONS = {
     "handled-then-trap": (None, r"^ud2"),
     "handled-then-raise": (None, r"^it raised SIGABRT by itself$"),
     "abort-while-handling": (None, r"^it called abort\(\)$"),
+    "out-of-destructor": (
+        "std::runtime_error",
+        r": close failed; it left a function that is noexcept",
+    ),
     "rethrow-nothing": (None, r"active exception$"),
 }
 

@@ -16,6 +16,8 @@ from perimortem.model.evidence import Confidence, Evidence
 from perimortem.model.reason import ReasonKind
 from perimortem.text import printable
 
+_LEFT_NOEXCEPT = r"__gxx_personality_v0|__cxa_call_terminate"
+"""On the stack of an abort: the unwinder met a function that no exception may leave."""
 _RULES: tuple[tuple[re.Pattern[str], ReasonKind, str], ...] = tuple(
     (re.compile(pattern), kind, words)
     for pattern, kind, words in (
@@ -81,6 +83,11 @@ _RULES: tuple[tuple[re.Pattern[str], ReasonKind, str], ...] = tuple(
             ReasonKind.UNCAUGHT_EXCEPTION,
             "std::terminate was called",
         ),
+        (
+            _LEFT_NOEXCEPT,
+            ReasonKind.UNCAUGHT_EXCEPTION,
+            "std::terminate was called while an exception was thrown",
+        ),
     )
 )
 _ABORTING = re.compile(r"_*(GI_)?_*(abort|raise|gsignal|pthread_kill.*)")
@@ -145,6 +152,8 @@ def derive_abort_reason(context: CrashContext) -> GivingUp:
             text = "a C++ exception was rethrown without a handler, or without an active exception"
     if thrown is not None:
         text = f"uncaught C++ exception {thrown}" + (f": {what}" if what else "")
+        if any(re.fullmatch(_LEFT_NOEXCEPT, name) for name in names):
+            text += "; it left a function that is noexcept, as destructors are"
         message = message or what
         evidence.append(
             Evidence(f"an exception of type {thrown} is in flight", "memory", Confidence.DERIVED)

@@ -65,6 +65,9 @@ def _classify_unmapped(
     context: CrashContext, access: Access, what: str
 ) -> tuple[ReasonKind, str, list[Evidence]]:
     address = access.address
+    if address >= (1 << 64) - NULL_MAX and _has_null_base(context, access):
+        text = f"null pointer minus offset {(1 << 64) - address:#x}"
+        return ReasonKind.NULL_POINTER, f"{what}: {text}", []
     damage = _find_text(context, access)
     if damage is None and not is_canonical(address):
         damage = "not a valid address, a damaged pointer"
