@@ -212,9 +212,16 @@ def test_a_crash_reported_repeatedly_is_dumped_once(perimortem, monitor):
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout == "on\n", result.stderr
     assert len(list((perimortem.data_dir / "dumps").glob("*.dmp"))) == 1
-    await_true(lambda: json.loads(perimortem.call("list", "--json", "-a").stdout))
-    (incident,) = json.loads(perimortem.call("list", "--json", "-a").stdout)
-    shown = json.loads(perimortem.call("show", "--json", incident["number"]).stdout)
+    shown = {}
+
+    def has_ended():
+        """From its crash on it is in the store: at first without its end."""
+        for incident in json.loads(perimortem.call("list", "--json", "-a").stdout):
+            shown.update(json.loads(perimortem.call("show", "--json", incident["number"]).stdout))
+        return shown and shown["exit"]["code"] is not None
+
+    await_true(has_ended)
+    assert len(json.loads(perimortem.call("list", "--json", "-a").stdout)) == 1
     assert shown["exit"]["code"] == 0
     assert any("and it went on" in e["fact"] for e in shown["evidence"])
 
