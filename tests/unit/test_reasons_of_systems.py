@@ -24,6 +24,8 @@ from perimortem.symbols.files import ImageLibrary
 from perimortem.testing.crashpad_dump import build_crashpad_dump
 from perimortem.testing.dumped_process import DumpedException
 
+pytest.importorskip("capstone", reason="without it no instruction is read")
+
 LINUX, ANDROID, SOLARIS, FUCHSIA = 0x8201, 0x8203, 0x8202, 0x8206
 MAC_OS, IOS, WINDOWS = 0x8101, 0x8102, 2
 ARM, MIPS, PPC = 5, 1, 3
