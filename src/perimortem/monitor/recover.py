@@ -25,5 +25,5 @@ def recover(
         from perimortem.monitor.unreported import report_unreported  # mostly not needed
 
         yield from report_unreported(settings, keeper, monitor, reports_own=reports_own)
-        sweep_run_dir(settings.run_dir)
+        sweep_run_dir(settings.run_dir, monitor.pid)
     sweep_partials(settings.dumps_dir)

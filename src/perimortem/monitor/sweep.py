@@ -14,8 +14,11 @@ _PARTIAL_S = 3600
 """No worker needs a file for this long: it was left by a monitor that was killed. Arbitrary."""
 
 
-def sweep_run_dir(run_dir: Path) -> int:
-    """Remove recorders of processes that are gone and need no report; returns how many."""
+def sweep_run_dir(run_dir: Path, monitor_pid: int = 0) -> int:
+    """Remove recorders of processes that are gone and need no report; returns how many.
+
+    ``monitor_pid``: that this is done for. Its socket stays even if it was killed meanwhile: as long
+    as there is one, its programs go on to record for the next monitor."""
     alive: dict[int, int] = {}
     try:
         names = os.listdir(run_dir)
@@ -26,7 +29,7 @@ def sweep_run_dir(run_dir: Path) -> int:
         facts = read_stat(identity[0]) if identity else None
         if facts is not None and identity is not None:
             alive[identity[0]] = facts.start_time_ticks
-    _sweep_sockets(run_dir, names)
+    _sweep_sockets(run_dir, [name for name in names if name != f"{monitor_pid}.sock"])
     return sweep_recorders(run_dir, alive)
 
 
