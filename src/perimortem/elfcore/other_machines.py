@@ -81,7 +81,9 @@ def read_other_core(read: ReadAt, size: int) -> Snapshot:
     try:
         return _read(read, size)
     except struct.error as error:
-        raise MalformedInput("a core is truncated", why=str(error)) from error
+        raise MalformedInput(
+            "a core is truncated", why="it ends within its headers or notes"
+        ) from error
 
 
 def _read(read: ReadAt, size: int) -> Snapshot:
