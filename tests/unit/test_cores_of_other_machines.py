@@ -94,6 +94,9 @@ def test_reason_threads_and_files(machine, word, order, architecture):
         (0x10000, 0x4000, "/bin/server")
     ]
     found = examine_snapshot(snapshot, ExamineOptions(ImageLibrary(), with_lines=False))
+    if architecture is Architecture.ARM:  # the one whose stacks are walked
+        assert found.reason.text == "access to 0x10: null pointer plus offset"
+        return
     assert found.reason.text == "SIGSEGV (SEGV_MAPERR) at 0x10"
     assert f"stacks of {architecture} programs are not supported" in found.stacks[0].end
 

@@ -28,7 +28,7 @@ pytest.importorskip("capstone", reason="without it no instruction is read")
 
 LINUX, ANDROID, SOLARIS, FUCHSIA = 0x8201, 0x8203, 0x8202, 0x8206
 MAC_OS, IOS, WINDOWS = 0x8101, 0x8102, 2
-ARM, MIPS, PPC = 5, 1, 3
+ARM, MIPS, PPC, RISCV = 5, 1, 3, 0x8005
 IDIV_MEMORY = b"\xf7\x7d\xfc"  # idiv dword ptr [rbp - 4]
 IDIV_ECX, UD2, INT3, NOP = b"\xf7\xf9", b"\x0f\x0b", b"\xcc", b"\x90"
 ILL, TRAP, ABRT, BUS, FPE, SEGV, SYS = 4, 5, 6, 7, 8, 11, 31
@@ -107,7 +107,7 @@ def test_without_code_and_si_code_nothing_certain_is_left(code):
 
 
 @pytest.mark.parametrize(
-    ("processor", "name"), [(ARM, "32-bit ARM"), (MIPS, "MIPS"), (PPC, "PowerPC")]
+    ("processor", "name"), [(RISCV, "32-bit RISC-V"), (MIPS, "MIPS"), (PPC, "PowerPC")]
 )
 def test_a_machine_whose_stacks_are_not_walked_has_its_reason(processor, name):
     found = examine(ANDROID, SEGV, 1, processor=processor)

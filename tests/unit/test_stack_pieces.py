@@ -16,7 +16,7 @@ from perimortem.analysis.signature import derive_signature, normalise
 from perimortem.errors import MalformedInput
 from perimortem.examine.python_frames import NoPythonFrames, parse_pyspy
 from perimortem.model.python_stack import PythonFrame, PythonThread
-from perimortem.model.snapshot import Architecture, Module
+from perimortem.model.snapshot import Module
 from perimortem.model.stack import Frame, FrameTrust, Language, ThreadStack
 from perimortem.model.thread_sample import HangKind, ThreadActivity
 from perimortem.symbols.breakpad import BreakpadSymbols
@@ -29,7 +29,6 @@ from perimortem.unwind.dwarf.program import iterate_rows
 from perimortem.unwind.fold import find_folds
 from perimortem.unwind.machine import AARCH64, X86_64
 from perimortem.unwind.merge_python import merge_python
-from perimortem.unwind.signal_frame import is_trampoline
 
 LIBC = Module(0x7F0000000000, 0x200000, "/lib/libc.so.6", b"\1" * 20)
 ENGINE = Module(0x550000000000, 0x100000, "/opt/libengine.so", b"\2" * 20)
@@ -328,12 +327,6 @@ def test_calls_of_x86_64_are_known_by_their_bytes(code, is_call):
 )
 def test_calls_of_aarch64_are_known_by_their_word(word, is_call):
     assert (AARCH64.call.search(struct.pack("<I", word)) is not None) == is_call
-
-
-def test_trampolines_without_frame_information():
-    assert is_trampoline(Architecture.X86_64, bytes.fromhex("48c7c00f0000000f05"))
-    assert is_trampoline(Architecture.AARCH64, struct.pack("<II", 0xD2801168, 0xD4000001) + b"\0")
-    assert not is_trampoline(Architecture.X86_64, b"\x90" * 9)
 
 
 def test_patterns_and_text_in_pointers():

@@ -6,7 +6,6 @@ from perimortem.analysis.crash_context import CrashContext
 from perimortem.model.reason import Access, AccessKind, Instruction, MemoryOperand
 from perimortem.model.snapshot import OperatingSystem
 
-_MASK = (1 << 64) - 1
 _CODE_MAX = 16
 _WINDOWS_KINDS = {0: AccessKind.READ, 1: AccessKind.WRITE, 8: AccessKind.EXECUTE}
 _PUSHES = ("push", "call", "enter")
@@ -58,16 +57,17 @@ def _derive_implied(
 ) -> Access | None:
     """The stack, which instructions use implicitly."""
     name = instruction.text.split(" ", 1)[0]
-    register = "rbp" if name == "leave" else "rsp"
+    size = context.word_bytes
+    register = ("rbp" if name == "leave" else "rsp") if size == 8 else "esp"
     pointer = context.registers.general.get(register)
     if fault_address is None:
         if pointer is None or is_canonical(pointer) or not name.startswith((*_PUSHES, *_POPS)):
             return None
-        fault_address = pointer - 8 if name.startswith(_PUSHES) else pointer
-    if pointer is not None and name.startswith(_PUSHES) and 0 < pointer - fault_address <= 8:
-        return Access(AccessKind.WRITE, fault_address, 8, "the stack", ((register, pointer),))
-    if pointer is not None and name.startswith(_POPS) and 0 <= fault_address - pointer < 8:
-        return Access(AccessKind.READ, fault_address, 8, "the stack", ((register, pointer),))
+        fault_address = pointer - size if name.startswith(_PUSHES) else pointer
+    if pointer is not None and name.startswith(_PUSHES) and 0 < pointer - fault_address <= size:
+        return Access(AccessKind.WRITE, fault_address, size, "the stack", ((register, pointer),))
+    if pointer is not None and name.startswith(_POPS) and 0 <= fault_address - pointer < size:
+        return Access(AccessKind.READ, fault_address, size, "the stack", ((register, pointer),))
     return Access(stated, fault_address)
 
 
@@ -103,7 +103,7 @@ def _locate(context: CrashContext, instruction: Instruction, operand: MemoryOper
         if value is None:
             return None
         address += value * scale
-    return address & _MASK
+    return address & (1 << 8 * context.word_bytes) - 1
 
 
 def read_register(general: dict[str, int], register: str) -> int | None:

@@ -53,6 +53,11 @@ class CrashContext:
         return find_region(self.snapshot.regions, address)
 
     @property
+    def word_bytes(self) -> int:
+        """Of an address."""
+        return self.snapshot.system.architecture.word_bytes
+
+    @property
     def stack_pointer(self) -> int | None:
         general = self.registers.general
         return general.get("rsp", general.get("sp", general.get("esp")))

@@ -9,7 +9,7 @@ from perimortem.analysis.poison import find_pattern, read_as_text
 from perimortem.analysis.stack_overflow import describe_depth, is_stack_overflow
 from perimortem.model.evidence import Evidence
 from perimortem.model.reason import Access, AccessKind, ReasonKind
-from perimortem.model.snapshot import Architecture, Region
+from perimortem.model.snapshot import Region
 
 _NEAR = 1 << 20
 _KERNEL = 1 << 63
@@ -55,7 +55,7 @@ def describe_access(access: Access) -> str:
 
 def _has_null_base(context: CrashContext, access: Access) -> bool:
     """Only an offset, or an index that is not an address, was added to zero."""
-    is_small = context.snapshot.system.architecture is Architecture.X86
+    is_small = context.word_bytes == 4
     limit = NULL_MAX if is_small else _NO_ADDRESS
     values = [value for _, value in access.registers]
     return 0 in values and all(value < limit for value in values)
@@ -65,8 +65,9 @@ def _classify_unmapped(
     context: CrashContext, access: Access, what: str
 ) -> tuple[ReasonKind, str, list[Evidence]]:
     address = access.address
-    if address >= (1 << 64) - NULL_MAX and _has_null_base(context, access):
-        text = f"null pointer minus offset {(1 << 64) - address:#x}"
+    below_zero = (1 << 8 * context.word_bytes) - address
+    if below_zero <= NULL_MAX and _has_null_base(context, access):
+        text = f"null pointer minus offset {below_zero:#x}"
         return ReasonKind.NULL_POINTER, f"{what}: {text}", []
     damage = _find_text(context, access)
     if damage is None and not is_canonical(address):
@@ -97,7 +98,7 @@ def _describe_null(access: Access) -> str:
 
 def _find_text(context: CrashContext, access: Access) -> str | None:
     """On 64 bits only if it is not an address; 32 bits of letters may be one by chance."""
-    is_small = context.snapshot.system.architecture is Architecture.X86
+    is_small = context.word_bytes == 4
     if not is_small and is_canonical(access.address):
         return None
     for register, value in access.registers:

@@ -10,6 +10,9 @@ from perimortem.model.reason import AccessKind, ReasonKind
 from perimortem.model.snapshot import Architecture, Region
 from perimortem.model.stack import FrameTrust
 
+_WITH_LINK = (Architecture.AARCH64, Architecture.ARM)
+"""A call puts its return address into a register."""
+
 
 def classify_jump(context: CrashContext, pc: int) -> tuple[ReasonKind, str, list[Evidence]]:
     """(kind, one sentence, its evidence) for a fault at the current instruction."""
@@ -67,8 +70,7 @@ def _came_by_return(context: CrashContext, pc: int) -> bool:
     A zero proves nothing: memory that was never written is zero, too.
     """
     pointer = context.stack_pointer
-    width = 4 if context.snapshot.system.architecture is Architecture.X86 else 8
-    is_arm = context.snapshot.system.architecture is Architecture.AARCH64
-    if not pc or pointer is None or is_arm:
+    width = context.word_bytes
+    if not pc or pointer is None or context.snapshot.system.architecture in _WITH_LINK:
         return False
     return context.read(pointer - width, width) == pc.to_bytes(width, "little")

@@ -26,7 +26,7 @@ PF_X, PF_W, PF_R = 1, 2, 4
 DT_NULL, DT_NEEDED, DT_STRTAB, DT_STRSZ, DT_DEBUG, DT_FLAGS_1 = 0, 1, 5, 10, 21, 0x6FFFFFFB
 NT_GNU_BUILD_ID = 3
 NT_GO_BUILD_ID = 4
-EM_X86_64, EM_AARCH64 = 62, 183
+EM_386, EM_ARM, EM_X86_64, EM_AARCH64 = 3, 40, 62, 183
 
 PROGRAM_HEADERS_MAX = 512
 """Of an image; a core has one for each mapping."""
@@ -85,10 +85,12 @@ class SectionHeader(Record):
 
 @dataclass(frozen=True)
 class ElfFile:
-    """The head of a 64-bit little-endian ELF image."""
+    """The head of a little-endian ELF image."""
 
     header: ElfHeader
     program_headers: tuple[ProgramHeader, ...]
+    word_bytes: int = 8
+    """Of an address: 4 in an image of 32 bits."""
 
     def segments(self, kind: int) -> Iterator[ProgramHeader]:
         return (header for header in self.program_headers if header.type == kind)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
 from perimortem.binary.elf import (
+    EM_ARM,
     PF_W,
     PT_LOAD,
     ElfFile,
@@ -21,6 +22,13 @@ from perimortem.binary.elf import (
     read_build_id,
     read_elf,
 )
+from perimortem.binary.elf32 import (
+    SECTION_HEADER_BYTES,
+    Symbol,
+    list_section_headers,
+    list_symbols,
+    read_elf32,
+)
 from perimortem.errors import MalformedInput
 
 PT_GNU_EH_FRAME = 0x6474E550
@@ -28,6 +36,11 @@ SHT_NOBITS = 8
 _SHF_COMPRESSED = 0x800
 _T = TypeVar("_T")
 _ZLIB = 1
+_COMPRESSION_HEADERS = {8: struct.Struct("<I4xQ8x"), 4: struct.Struct("<II4x")}
+"""Elf64_Chdr and Elf32_Chdr: the method, and the size when unpacked."""
+_SYMBOL = struct.Struct("<IBBHQQ")
+"""Elf64_Sym."""
+_STT_FUNC = 2
 _SECTIONS_MAX = 65536
 _NAMES_MAX = 1 << 20
 _BYTES_MAX = 512 << 20
@@ -54,9 +67,9 @@ class ElfImage:
     def __init__(self, read: Read, *, in_memory: bool = False) -> None:
         """``read(offset, size)``; ``in_memory``: offsets count from the load base.
 
-        Raises MalformedInput when it is no 64-bit little-endian ELF image.
+        Raises MalformedInput when it is no little-endian ELF image.
         """
-        elf = read_elf(read)
+        elf = read_elf(read) or read_elf32(read)
         if elf is None:
             raise MalformedInput("not an ELF image that can be read")
         self.elf: ElfFile = elf
@@ -74,6 +87,11 @@ class ElfImage:
     @property
     def machine(self) -> int:
         return self.elf.header.machine
+
+    @property
+    def word_bytes(self) -> int:
+        """Of an address: 8, or 4 in an image of 32 bits."""
+        return self.elf.word_bytes
 
     @cached_property
     def build_id(self) -> bytes | None:
@@ -115,15 +133,17 @@ class ElfImage:
     def sections(self) -> tuple[Section, ...]:
         """Empty when there are none, or they make no sense."""
         header = self.elf.header
+        is_small = self.word_bytes == 4
+        row_bytes = SECTION_HEADER_BYTES if is_small else SectionHeader.size()
         if (
             self._in_memory
-            or header.section_header_size != SectionHeader.size()
+            or header.section_header_size != row_bytes
             or not header.section_headers_offset
             or header.section_header_count > _SECTIONS_MAX
         ):
             return ()
-        size = header.section_header_count * SectionHeader.size()
-        raw = list(SectionHeader.read_each(self.read(header.section_headers_offset, size)))
+        table = self.read(header.section_headers_offset, header.section_header_count * row_bytes)
+        raw = list(list_section_headers(table) if is_small else SectionHeader.read_each(table))
         if header.section_names_index >= len(raw):
             return ()
         names_in = raw[header.section_names_index]
@@ -152,13 +172,25 @@ class ElfImage:
         """The same by number."""
         return self._unpack_section(self.sections[index])
 
+    def list_symbols(self, table: bytes) -> Iterator[Symbol]:
+        """Of a symbol table; the functions of 32-bit ARM without the bit that says Thumb."""
+        if self.word_bytes == 8:
+            yield from _SYMBOL.iter_unpack(table[: len(table) // _SYMBOL.size * _SYMBOL.size])
+        elif self.machine != EM_ARM:
+            yield from list_symbols(table)
+        else:
+            for name, info, other, index, value, size in list_symbols(table):
+                is_thumb = info & 0xF == _STT_FUNC
+                yield name, info, other, index, value & ~1 if is_thumb else value, size
+
     def _unpack_section(self, section: Section) -> bytes:
         if section.type == SHT_NOBITS or section.size > _BYTES_MAX:
             return b""
         data = self.read(section.offset, section.size)
-        if section.flags & _SHF_COMPRESSED and len(data) >= 24:
-            kind, _, size = struct.unpack_from("<IIQ", data)
-            return _unpack(data[24:], size) if kind == _ZLIB else b""
+        head = _COMPRESSION_HEADERS[self.word_bytes]
+        if section.flags & _SHF_COMPRESSED and len(data) >= head.size:
+            kind, size = head.unpack_from(data)
+            return _unpack(data[head.size :], size) if kind == _ZLIB else b""
         if section.name.startswith(".zdebug_") and data[:4] == b"ZLIB":
             return _unpack(data[12:], int.from_bytes(data[4:12], "big"))
         return data

@@ -16,7 +16,7 @@ from perimortem.errors import MalformedInput
 MACHINE_AMD64, MACHINE_ARM64, MACHINE_I386 = 0x8664, 0xAA64, 0x14C
 EXPORT, EXCEPTION = 0, 3
 """Directories."""
-_PE32_PLUS = 0x20B
+_PE32, _PE32_PLUS = 0x10B, 0x20B
 _WRITABLE = 0x80000000
 """IMAGE_SCN_MEM_WRITE."""
 _DIRECTORIES_MAX, _SECTIONS_MAX, _EXPORTS_MAX = 16, 96, 1 << 17
@@ -46,7 +46,7 @@ class PeImage:
     preferred_base = 0
 
     def __init__(self, read: Read) -> None:
-        """Raises MalformedInput when it is no 64-bit PE image."""
+        """Raises MalformedInput when it is no PE image."""
         self.read = read
         head = read(0, 64)
         if len(head) < 64 or head[:2] != b"MZ":
@@ -59,14 +59,15 @@ class PeImage:
         self._symbols_at, self._symbol_count = struct.unpack_from("<II", head, 12)
         (optional_size,) = struct.unpack_from("<H", head, 20)
         (magic,) = struct.unpack_from("<H", head, 24)
-        if magic != _PE32_PLUS or count > _SECTIONS_MAX:
-            raise MalformedInput("not a 64-bit PE image")
+        if magic not in (_PE32, _PE32_PLUS) or count > _SECTIONS_MAX:
+            raise MalformedInput("not a PE image")
+        listed_at = 24 + (112 if magic == _PE32_PLUS else 96)
         (self.image_size,) = struct.unpack_from("<I", head, 24 + 56)
-        (directories,) = struct.unpack_from("<I", head, 24 + 108)
+        (directories,) = struct.unpack_from("<I", head, listed_at - 4)
         self._directories = [
-            struct.unpack_from("<II", head, 24 + 112 + 8 * index)
+            struct.unpack_from("<II", head, listed_at + 8 * index)
             for index in range(min(directories, _DIRECTORIES_MAX))
-            if 24 + 120 + 8 * index <= len(head)
+            if listed_at + 8 * index + 8 <= len(head)
         ]
         table = read(at + 24 + optional_size, 40 * count)
         self.sections = tuple(
@@ -82,6 +83,11 @@ class PeImage:
             for size, address, file_size, offset in (struct.unpack_from("<IIII", table, start + 8),)
             for flags in (int.from_bytes(table[start + 36 : start + 40], "little"),)
         )
+
+    @property
+    def has_exception_table(self) -> bool:
+        """Its functions are described as x64 Windows does."""
+        return bool(self.machine == MACHINE_AMD64)
 
     def read_address(self, address: int, size: int) -> bytes:
         """``size`` bytes at an RVA; fewer at the end of its section in the file."""

@@ -18,7 +18,7 @@ _STYLES = (
     (r"^ {10,}(?P<s>[^ #][^+]*?) at \S+:\d+", "cyan"),
     (r" at (?P<s>[^ ]+:\d+)", "green"),
     (r"(?P<s>\((?:inlined|Python)\))$", "dim"),
-    (r"(?P<s>\[found by search\])$", "yellow"),
+    (r"(?P<s>\[(?:found by search|by [a-z ]+)\])$", "yellow"),
     (r"^ *(?P<s>(?:thread \d+|\d+ threads: \d+)(?: \([^)]*\))?)(?=[,\[ ]|$)", "bold"),
     (r"(?P<s>\[crashed[^]]*\])", "bold red"),
     (r"(?P<s>deadlock of (?:\d+ threads|a thread with itself))", "bold red"),

@@ -12,7 +12,7 @@ from perimortem.dumping.compressed import CompressedWriter
 from perimortem.dumping.naming import partial_path, publish
 from perimortem.dumping.open import open_snapshot
 from perimortem.dumping.output import PlainFile
-from perimortem.elfcore.reader import render_maps
+from perimortem.elfcore.regions import render_maps
 from perimortem.elfcore.writer import write_core
 from perimortem.errors import CaptureFailed, MalformedInput, PerimortemError
 from perimortem.exits.translate import to_signal

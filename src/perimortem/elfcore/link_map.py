@@ -19,11 +19,11 @@ AT_SYSINFO_EHDR = 33
 _OBJECTS_MAX = 4096
 
 
-def parse_auxv(raw: bytes) -> dict[int, int]:
-    """/proc/PID/auxv as {AT_*: value}."""
-    return {
-        key: value for key, value in struct.iter_unpack("<QQ", raw[: len(raw) // 16 * 16]) if key
-    }
+def parse_auxv(raw: bytes, pair: str = "<QQ") -> dict[int, int]:
+    """/proc/PID/auxv as {AT_*: value}. ``pair``: two words, as struct has them."""
+    size = struct.calcsize(pair)
+    rows = struct.iter_unpack(pair, raw[: len(raw) // size * size])
+    return {key: value for key, value in rows if key}
 
 
 def read_dso_debug(

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 
 from perimortem.binary.elf import PT_LOAD, ElfFile, read_build_id, read_elf
+from perimortem.binary.elf32 import read_elf32
+from perimortem.elfcore.link_map import AT_PHDR
 from perimortem.model.snapshot import Module, ReadMemory, Region
 
 _DELETED = " (deleted)"
 _LIBRARY = re.compile(r"\.so(?:\.[^/]*)?$")
+_PAGE = 4096
 _VERSION = re.compile(r"\.so((?:\.\d{1,4}){1,4})$")
 
 
@@ -39,18 +42,33 @@ def derive_modules(
     return tuple(modules)
 
 
+def guess_program(
+    command_line: bytes, auxv: dict[int, int], regions: tuple[Region, ...]
+) -> tuple[Module, ...]:
+    """For cores without NT_FILE (qemu's): the program itself is where its headers are."""
+    headers_at = auxv.get(AT_PHDR, 0)
+    path = command_line.split(b" ", 1)[0].decode("utf-8", "backslashreplace")
+    start = end = headers_at & -_PAGE
+    for region in regions:
+        if region.start <= end < region.end:
+            end = region.end
+    return (Module(start, end - start, path, None),) if path and end > start else ()
+
+
 def _read_module(group: list[Region], read: ReadMemory, executable: str | None) -> Module | None:
     base = group[0].start
 
     def read_image(offset: int, size: int) -> bytes:
         return read(base + offset, size)
 
-    elf = read_elf(read_image)
+    elf = read_elf(read_image) or read_elf32(read_image)
     path = group[0].path.removesuffix(_DELETED)
     if elf is None:
         # A core without the headers of files (coredump_filter): then their names say what they are.
         is_named = group[0].path == executable or _LIBRARY.search(path)
-        if read_image(0, 4) or not is_named:
+        head = read_image(0, 4)
+        is_other = head == b"\x7fELF"  # of a byte order that is not read here
+        if not is_other and (head or not is_named):
             return None
         return Module(base, group[-1].end - base, path, None, version=_version_of(path))
     # A program may map its own file once more, to read it: that is not part of the module.

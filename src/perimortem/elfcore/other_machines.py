@@ -1,6 +1,6 @@
-"""Cores of machines whose stacks are not walked here: threads, the signal, files. Pure.
+"""32-bit and big-endian cores of Linux: threads, the signal, files. Pure.
 
-32-bit and big-endian cores of Linux. Of i386 the registers are read too, since its dumps are walked.
+Of i386 and little-endian ARM the registers are read too, since their stacks are walked here.
 
 Source: elf(5), core(5); linux/elfcore.h (struct elf_prstatus, elf_prpsinfo), asm/siginfo.h and
 asm/signal.h of each machine.
@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from perimortem.binary.elf import ET_CORE, PF_R, PF_W, PF_X, PT_LOAD, PT_NOTE
+from perimortem.binary.elf import ET_CORE, PT_LOAD, PT_NOTE, ProgramHeader
 from perimortem.binary.pieces import Piece, PieceMemory, ReadAt, bound_pieces
-from perimortem.elfcore.layout import NT_FILE, NT_PRPSINFO, NT_PRSTATUS, NT_SIGINFO
+from perimortem.elfcore.layout import NT_AUXV, NT_FILE, NT_PRPSINFO, NT_PRSTATUS, NT_SIGINFO
+from perimortem.elfcore.link_map import AT_SYSINFO_EHDR, parse_auxv
+from perimortem.elfcore.modules import derive_modules, guess_program
+from perimortem.elfcore.regions import derive_regions, parse_files
 from perimortem.errors import MalformedInput
 from perimortem.model.snapshot import (
     Architecture,
     ExceptionRecord,
-    Module,
     Region,
     Registers,
     Snapshot,
@@ -32,7 +34,6 @@ _MAGIC = b"\x7fELF"
 _SEGMENTS_MAX = 1 << 16
 _NOTES_MAX = 256 << 20
 _THREADS_MAX = 1 << 16
-_FILES_MAX = 1 << 16
 _I386, _MIPS, _MIPS_RS3, _SPARC, _SPARC64 = 3, 8, 10, 2, 43
 _ARCHITECTURES = {
     _I386: (Architecture.X86, Architecture.X86),
@@ -50,11 +51,14 @@ _ARCHITECTURES = {
 _OTHER_SIGNALS = {7: 0, 10: 7, 12: 31}
 """On MIPS and SPARC: SIGEMT, which others lack; SIGBUS; SIGSYS."""
 _CURRENT_SIGNAL_AT = 12
-_I386_REGISTERS = (
-    "ebx", "ecx", "edx", "esi", "edi", "ebp", "eax", "ds", "es", "fs", "gs", "orig_eax", "eip",
-    "cs", "eflags", "esp", "ss",
-)  # fmt: skip
-_I386_REGISTERS_AT = 72
+_REGISTERS = {
+    Architecture.X86: (
+        "ebx", "ecx", "edx", "esi", "edi", "ebp", "eax", "ds", "es", "fs", "gs", "orig_eax", "eip",
+        "cs", "eflags", "esp", "ss",
+    ),
+    Architecture.ARM: (*(f"r{number}" for number in range(13)), "sp", "lr", "pc", "cpsr"),
+}  # fmt: skip
+_REGISTERS_AT = 72
 
 
 @dataclass(frozen=True)
@@ -91,14 +95,16 @@ def _read(read: ReadAt, size: int) -> Snapshot:
     form = _read_form(head)
     segments = list(_list_segments(form, head, read))
     notes: list[tuple[int, bytes]] = []
-    for kind, _, offset, _, taken, _ in segments:
-        if kind == PT_NOTE and taken <= _NOTES_MAX:
-            notes += _list_notes(form, read(offset, taken))
-    pieces = [Piece(at, taken, offset) for kind, _, offset, at, taken, _ in segments
-              if kind == PT_LOAD and taken and offset + taken <= size]  # fmt: skip
+    for segment in segments:
+        if segment.type == PT_NOTE and segment.file_size <= _NOTES_MAX:
+            notes += _list_notes(form, read(segment.offset, segment.file_size))
+    pieces = [Piece(s.address, s.file_size, s.offset) for s in segments
+              if s.type == PT_LOAD and s.file_size and s.offset + s.file_size <= size]  # fmt: skip
     memory = PieceMemory(read, bound_pieces(pieces, size))
-    files = list(_list_files(form, notes))
-    pid, name = _read_process(form, notes)
+    auxv = parse_auxv(_find_note(notes, NT_AUXV), form.order + ("II" if form.word == 4 else "QQ"))
+    regions = _read_regions(form, segments, notes, auxv.get(AT_SYSINFO_EHDR))
+    pid, name, command_line = _read_process(form, notes)
+    program = next((region.path for region in regions if region.path.startswith("/")), None)
     threads, signal = _read_threads(form, notes, name)
     return Snapshot(
         pid=pid or threads[0].tid,
@@ -108,8 +114,9 @@ def _read(read: ReadAt, size: int) -> Snapshot:
         kernel_time_s=0,
         system=SystemFacts(form.architecture, "Linux", (0, 0, 0), 0),
         threads=threads,
-        modules=tuple(files),
-        regions=tuple(_list_regions(segments)),
+        modules=derive_modules(regions, memory.read, program)
+        or guess_program(command_line, auxv, regions),
+        regions=regions,
         memory=memory.ranges,
         handles=None,
         files={},
@@ -129,10 +136,7 @@ def _read_form(head: bytes) -> _Form:
     return _Form(order, words[head[4]], machine)
 
 
-def _list_segments(
-    form: _Form, head: bytes, read: ReadAt
-) -> Iterator[tuple[int, int, int, int, int, int]]:
-    """(type, flags, offset, address, size in the file, size in memory) of each program header."""
+def _list_segments(form: _Form, head: bytes, read: ReadAt) -> Iterator[ProgramHeader]:
     _, begin = form.unpack("WW", head, 24)
     entry, count = form.unpack("HH", head, 24 + 3 * form.word + 6)
     table = read(begin, entry * min(count, _SEGMENTS_MAX))
@@ -142,7 +146,7 @@ def _list_segments(
         else:
             kind, flags, offset, address, _, taken, wanted = form.unpack("II5Q", table, at)
         if address + wanted <= 1 << 8 * form.word:
-            yield kind, flags, offset, address, taken, wanted
+            yield ProgramHeader(kind, flags, offset, address, 0, taken, wanted, 0)
 
 
 def _list_notes(form: _Form, data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -153,7 +157,7 @@ def _list_notes(form: _Form, data: bytes) -> Iterator[tuple[int, bytes]]:
         start = at + 12 + (name_size + 3 & ~3)
         if start + size > len(data):
             return
-        if data[at + 12 : start].rstrip(b"\0") == b"CORE":
+        if data[at + 12 : at + 12 + name_size].rstrip(b"\0") == b"CORE":
             yield kind, data[start : start + size]
         at = start + (size + 3 & ~3)
 
@@ -177,16 +181,17 @@ def _read_threads(
 
 
 def _read_registers(form: _Form, content: bytes) -> Registers | None:
-    if form.architecture is not Architecture.X86 or form.order != "<":
+    names = _REGISTERS.get(form.architecture)
+    if names is None or form.order != "<":
         return None
-    values = form.unpack(f"{len(_I386_REGISTERS)}I", content, _I386_REGISTERS_AT)
-    return Registers(dict(zip(_I386_REGISTERS, values, strict=True)))
+    values = form.unpack(f"{len(names)}I", content, _REGISTERS_AT)
+    return Registers(dict(zip(names, values, strict=True)))
 
 
 def _read_exception(
     form: _Form, notes: list[tuple[int, bytes]], tid: int, signal: int
 ) -> ExceptionRecord | None:
-    info = next((content for kind, content in notes if kind == NT_SIGINFO), b"")
+    info = _find_note(notes, NT_SIGINFO)
     number, code, address = signal, 0, 0
     if len(info) >= 16 + form.word:
         number, second, third = form.unpack("Iii", info)
@@ -201,52 +206,33 @@ def _read_exception(
     )
 
 
-def _read_process(form: _Form, notes: list[tuple[int, bytes]]) -> tuple[int, str]:
-    """(pid, name); 0 and empty if they are not there. Some 32-bit machines have user ids of 16 bits."""
-    content = next((content for kind, content in notes if kind == NT_PRPSINFO), b"")
+def _read_process(form: _Form, notes: list[tuple[int, bytes]]) -> tuple[int, str, bytes]:
+    """(pid, name, command line); 0 and empty if they are not there.
+
+    Some 32-bit machines have user ids of 16 bits.
+    """
+    content = _find_note(notes, NT_PRPSINFO)
     places = {(8, 136): (24, 40), (4, 124): (12, 28), (4, 128): (16, 32)}
     pid_at, name_at = places.get((form.word, len(content)), (0, 0))
     if not pid_at:
-        return 0, ""
+        return 0, "", b""
     raw = content[name_at : name_at + 16].split(b"\0", 1)[0]
-    return form.unpack("I", content, pid_at)[0], printable(raw.decode("utf-8", "backslashreplace"))
+    name = printable(raw.decode("utf-8", "backslashreplace"))
+    return form.unpack("I", content, pid_at)[0], name, content[name_at + 16 :].split(b"\0", 1)[0]
 
 
-def _list_files(form: _Form, notes: list[tuple[int, bytes]]) -> Iterator[Module]:
-    """Each file of NT_FILE, from its first mapping to its last."""
-    content = next((content for kind, content in notes if kind == NT_FILE), b"")
-    if len(content) < 2 * form.word:
-        return
-    count, _ = form.unpack("WW", content)
-    rows_at, row = 2 * form.word, 3 * form.word
-    if count > _FILES_MAX or rows_at + count * row > len(content):
-        return
-    paths = content[rows_at + count * row :].split(b"\0")
-    found: dict[str, tuple[int, int]] = {}
-    for index, path in zip(range(count), paths, strict=False):
-        start, end, _ = form.unpack("WWW", content, rows_at + index * row)
-        name = printable(path.decode("utf-8", "backslashreplace"))
-        first, last = found.get(name, (start, end))
-        found[name] = min(first, start), max(last, end)
-    for name, (first, last) in found.items():
-        yield Module(first, last - first, name, None)
+def _read_regions(
+    form: _Form,
+    segments: list[ProgramHeader],
+    notes: list[tuple[int, bytes]],
+    vdso_at: int | None,
+) -> tuple[Region, ...]:
+    files = parse_files(_find_note(notes, NT_FILE), form.order + ("I" if form.word == 4 else "Q"))
+    return tuple(
+        replace(region, path="[vdso]") if region.start == vdso_at and not region.path else region
+        for region in derive_regions(segments, files)
+    )
 
 
-def _list_regions(segments: list[tuple[int, int, int, int, int, int]]) -> Iterator[Region]:
-    end = 0
-    loads = ((at, at + size, flags) for kind, flags, _, at, _, size in segments
-             if kind == PT_LOAD and size)  # fmt: skip
-    for start, stop, flags in sorted(loads):
-        if start >= end:
-            yield Region(
-                start,
-                stop,
-                readable=bool(flags & PF_R),
-                writable=bool(flags & PF_W),
-                executable=bool(flags & PF_X),
-                shared=False,
-                file_offset=0,
-                inode=0,
-                path="",
-            )
-            end = stop
+def _find_note(notes: list[tuple[int, bytes]], wanted: int) -> bytes:
+    return next((content for kind, content in notes if kind == wanted), b"")

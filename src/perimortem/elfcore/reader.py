@@ -11,9 +11,6 @@ from typing import Any
 from perimortem.binary.elf import (
     EM_X86_64,
     ET_CORE,
-    PF_R,
-    PF_W,
-    PF_X,
     PN_XNUM,
     PT_LOAD,
     PT_NOTE,
@@ -25,8 +22,8 @@ from perimortem.binary.elf import (
 )
 from perimortem.binary.pieces import Piece, PieceMemory, ReadAt, bound_pieces
 from perimortem.elfcore import layout
-from perimortem.elfcore.link_map import AT_PHDR, AT_SYSINFO_EHDR, parse_auxv, read_dso_debug
-from perimortem.elfcore.modules import derive_modules
+from perimortem.elfcore.link_map import AT_SYSINFO_EHDR, parse_auxv, read_dso_debug
+from perimortem.elfcore.modules import derive_modules, guess_program
 from perimortem.elfcore.notes import (
     HEAD_MAX,
     MACHINES,
@@ -34,13 +31,13 @@ from perimortem.elfcore.notes import (
     parse_notes,
 )
 from perimortem.elfcore.other_machines import read_other_core
+from perimortem.elfcore.regions import derive_regions, parse_files, render_maps
 from perimortem.errors import MalformedInput
 from perimortem.model.snapshot import (
     ORIGINAL_EXCEPTION,
     Architecture,
     ExceptionRecord,
     Handle,
-    Module,
     OperatingSystem,
     Region,
     Registers,
@@ -98,12 +95,12 @@ class CoreFile:
         auxv = parse_auxv(notes.auxv)
         names = _dict(record.get("region_names"))
         vdso_at = auxv.get(AT_SYSINFO_EHDR)
-        files = _parse_files(raw)
+        files = _read_files(raw)
         regions = tuple(
             replace(region, path=_special_name(region, names, vdso_at))
             if not region.path
             else region
-            for region in _add_files(list(self._derive_regions(files)), files)
+            for region in derive_regions(self.segments, files)
         )
         dso = read_dso_debug(auxv, memory.read)
         executable = next((r.path for r in regions if r.path.startswith("/")), None)
@@ -129,7 +126,7 @@ class CoreFile:
             system=_read_system(_dict(record.get("system")), self.header.machine, original),
             threads=threads,
             modules=derive_modules(regions, memory.read, executable)
-            or _guess_program(notes, auxv, regions),
+            or guess_program(notes.command_line, auxv, regions),
             regions=regions,
             memory=memory.ranges,
             handles=_read_handles(record.get("handles")),
@@ -181,58 +178,6 @@ class CoreFile:
                 f"{missing} bytes of memory are outside the file: it was truncated"
             )
 
-    def _derive_regions(self, files: list[Region]) -> Iterator[Region]:
-        """Mappings again: segments that continue each other were one."""
-        by_start = {file.start: file for file in files}
-        last: Region | None = None
-        current: Region | None = None
-        for segment in sorted(
-            (s for s in self.segments if s.type == PT_LOAD and s.memory_size),
-            key=lambda s: s.address,
-        ):
-            end = segment.address + segment.memory_size
-            if end > 1 << 64 or (last is not None and segment.address < last.end):
-                continue
-            current = by_start.get(segment.address, current)
-            is_mapped = current is not None and current.start <= segment.address < current.end
-            region = Region(
-                start=segment.address,
-                end=end,
-                readable=bool(segment.flags & PF_R),
-                writable=bool(segment.flags & PF_W),
-                executable=bool(segment.flags & PF_X),
-                shared=False,
-                file_offset=current.file_offset + segment.address - current.start
-                if is_mapped and current
-                else 0,
-                inode=1 if is_mapped else 0,
-                path=current.path if is_mapped and current else "",
-            )
-            if last is not None and _continues(last, region):
-                last = _join(last, region)
-                continue
-            if last is not None:
-                yield last
-            last = region
-        if last is not None:
-            yield last
-
-
-def render_maps(regions: tuple[Region, ...]) -> bytes:
-    """As /proc/PID/maps has it; devices are not known."""
-    lines = []
-    for region in regions:
-        rights = "".join(
-            letter if has else "-"
-            for letter, has in zip(
-                "rwx", (region.readable, region.writable, region.executable), strict=True
-            )
-        )
-        place = f"{region.start:x}-{region.end:x} {rights}{'s' if region.shared else 'p'}"
-        line = f"{place} {region.file_offset:08x} 00:00 {region.inode} {region.path}"
-        lines.append(line.rstrip(" "))
-    return "".join(line + "\n" for line in lines).encode("utf-8", "surrogateescape")
-
 
 def _special_name(region: Region, names: dict[str, Any], vdso_at: int | None) -> str:
     if region.start == vdso_at:
@@ -241,70 +186,9 @@ def _special_name(region: Region, names: dict[str, Any], vdso_at: int | None) ->
     return name if name.startswith("[") else ""
 
 
-def _continues(last: Region, region: Region) -> bool:
-    return (
-        last.end == region.start
-        and last.path == region.path
-        and (last.readable, last.writable, last.executable)
-        == (region.readable, region.writable, region.executable)
-        and (not region.path or region.file_offset == last.file_offset + last.size)
-    )
-
-
-def _join(last: Region, region: Region) -> Region:
-    return Region(
-        last.start, region.end, last.readable, last.writable, last.executable, last.shared,
-        last.file_offset, last.inode, last.path,
-    )  # fmt: skip
-
-
-def _parse_files(notes: bytes) -> list[Region]:
-    """NT_FILE: where which file is mapped."""
-    content = next((c for _, kind, c in iterate_notes(notes) if kind == layout.NT_FILE), b"")
-    if len(content) < 16:
-        return []
-    count, page = struct.unpack_from("<QQ", content)
-    if count > _FILES_MAX or 16 + 24 * count > len(content):
-        return []
-    paths = content[16 + 24 * count :].split(b"\0")
-    found = []
-    for index, path in zip(range(count), paths, strict=False):
-        start, end, offset = struct.unpack_from("<QQQ", content, 16 + 24 * index)
-        name = path.decode("utf-8", "backslashreplace")
-        found.append(
-            Region(start, end, True, False, False, False, offset * page & (1 << 64) - 1, 1, name)
-        )
-    return found
-
-
-def _add_files(regions: list[Region], files: list[Region]) -> list[Region]:
-    """With the mappings of files that have no segment, in order.
-
-    gdb leaves those out that it does not write: code and constants."""
-    found = []
-    at = 0
-    for file in sorted(files, key=lambda file: file.start):
-        while at < len(regions) and regions[at].end <= file.start:
-            found.append(regions[at])
-            at += 1
-        last = max(found[-1].end if found else 0, 0)
-        is_free = at == len(regions) or regions[at].start >= file.end
-        if is_free and last <= file.start < file.end:
-            found.append(replace(file, executable=True))
-    return [*found, *regions[at:]]
-
-
-def _guess_program(
-    notes: CoreNotes, auxv: dict[int, int], regions: tuple[Region, ...]
-) -> tuple[Module, ...]:
-    """For cores without NT_FILE (qemu's): the program itself is where its headers are."""
-    headers_at = auxv.get(AT_PHDR, 0)
-    path = notes.command_line.split(b" ", 1)[0].decode("utf-8", "backslashreplace")
-    start = end = headers_at & -_PAGE
-    for region in regions:
-        if region.start <= end < region.end:
-            end = region.end
-    return (Module(start, end - start, path, None),) if path and end > start else ()
+def _read_files(notes: bytes) -> list[Region]:
+    found = (content for _, kind, content in iterate_notes(notes) if kind == layout.NT_FILE)
+    return parse_files(next(found, b""), "<Q")
 
 
 def _find_record(notes: bytes) -> dict[str, Any]:

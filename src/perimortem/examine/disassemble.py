@@ -9,18 +9,20 @@ from perimortem.model.reason import Instruction, MemoryOperand
 from perimortem.model.snapshot import Architecture
 
 
-def decode_instruction(architecture: Architecture, code: bytes, address: int) -> Instruction | None:
+def decode_instruction(
+    architecture: Architecture, code: bytes, address: int, *, is_thumb: bool = False
+) -> Instruction | None:
     """The first instruction of ``code``; None without capstone, or if it is invalid."""
-    engine = _open_engine(architecture)
+    engine = _open_engine(architecture, is_thumb=is_thumb)
     found = next(engine.disasm(code, address, 1), None) if engine is not None else None
     if found is None:
         return None
     text = f"{found.mnemonic} {found.op_str}".strip()
-    return Instruction(address, text, found.size, tuple(_list_operands(found)))
+    return Instruction(address, text, found.size, tuple(_list_operands(found, architecture)))
 
 
 @lru_cache(maxsize=4)
-def _open_engine(architecture: Architecture) -> Any:
+def _open_engine(architecture: Architecture, *, is_thumb: bool) -> Any:
     try:
         import capstone
     except ImportError:
@@ -29,6 +31,10 @@ def _open_engine(architecture: Architecture) -> Any:
         Architecture.X86_64: (capstone.CS_ARCH_X86, capstone.CS_MODE_64),
         Architecture.X86: (capstone.CS_ARCH_X86, capstone.CS_MODE_32),
         Architecture.AARCH64: (capstone.CS_ARCH_ARM64, capstone.CS_MODE_ARM),
+        Architecture.ARM: (
+            capstone.CS_ARCH_ARM,
+            capstone.CS_MODE_THUMB if is_thumb else capstone.CS_MODE_ARM,
+        ),
     }.get(architecture)
     if known is None:
         return None
@@ -37,15 +43,18 @@ def _open_engine(architecture: Architecture) -> Any:
     return engine
 
 
-def _size_of_arm(found: Any) -> int:
+def _size_of_arm(found: Any, architecture: Architecture) -> int:
     """From the suffix of ldr and str, else from the register."""
+    name = found.mnemonic.removesuffix(".w")
     for ending, size in (("b", 1), ("h", 2), ("sw", 4)):
-        if found.mnemonic.endswith(ending):
+        if name.endswith(ending):
             return size
+    if architecture is Architecture.ARM:
+        return 8 if name.endswith("d") else 4
     return 4 if found.op_str.startswith(("w", "s")) else 8
 
 
-def _list_operands(found: Any) -> list[MemoryOperand]:
+def _list_operands(found: Any, architecture: Architecture) -> list[MemoryOperand]:
     import capstone
 
     operands = []
@@ -61,7 +70,7 @@ def _list_operands(found: Any) -> list[MemoryOperand]:
                 index=found.reg_name(memory.index) or None if memory.index else None,
                 scale=getattr(memory, "scale", 1),
                 displacement=memory.disp,
-                size=getattr(operand, "size", 0) or _size_of_arm(found),
+                size=getattr(operand, "size", 0) or _size_of_arm(found, architecture),
                 reads=bool(access & capstone.CS_AC_READ),
                 writes=bool(access & capstone.CS_AC_WRITE),
                 segment=found.reg_name(segment) if segment else None,

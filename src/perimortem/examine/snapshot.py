@@ -27,6 +27,8 @@ from perimortem.unwind.walk import StackWalker
 
 _NAMED_MAX = 5
 _FRAMES_MAX = 256
+_THUMB = 1 << 5
+"""In the status register of 32-bit ARM."""
 
 
 def examine_snapshot(
@@ -48,7 +50,7 @@ def examine_snapshot(
     symbols = Symbols(
         snapshot, finder, SymbolCache(find_cache_dir()), with_lines=options.with_lines
     )
-    walker = StackWalker(snapshot, symbols.find_image)
+    walker = StackWalker(snapshot, symbols.find_image, symbols.find_symbol_file)
     with _pause_collector():
         stacks = tuple(
             replace(stack, frames=tuple(symbols.name(frame) for frame in stack.frames))
@@ -158,7 +160,9 @@ def _build_crash_context(
         stack=crashed,
         registers=registers,
         read=walker.modules.read,
-        decode=lambda code, address: decode_instruction(architecture, code, address),
+        decode=lambda code, address: decode_instruction(
+            architecture, code, address, is_thumb=bool(registers.general.get("cpsr", 0) & _THUMB)
+        ),
         find_symbol=symbols.find_symbol,
         demangle=demangle,
     )

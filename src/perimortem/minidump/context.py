@@ -1,4 +1,4 @@
-"""Registers as the CONTEXT records of winnt.h: x86-64 both ways, aarch64 and x86 to be read."""
+"""Registers as the CONTEXT records of winnt.h: x86-64 both ways, aarch64, ARM and x86 to be read."""
 
 from __future__ import annotations
 
@@ -40,6 +40,8 @@ def read_registers(raw: bytes, architecture: Architecture) -> Registers | None:
     """None when it is no CONTEXT of that machine."""
     if architecture is Architecture.AARCH64:
         return _read_registers_arm64(raw)
+    if architecture is Architecture.ARM:
+        return _read_registers_arm(raw)
     if architecture is Architecture.X86:
         return _read_registers_x86(raw)
     return read_registers_amd64(raw) if architecture is Architecture.X86_64 else None
@@ -53,6 +55,17 @@ def _read_registers_x86(raw: bytes) -> Registers | None:
         return None
     values = struct.unpack_from("<11I", raw, layout.CONTEXT_X86_REGISTERS_OFFSET)
     return Registers(dict(zip(layout.CONTEXT_X86_REGISTERS, values, strict=True)))
+
+
+def _read_registers_arm(raw: bytes) -> Registers | None:
+    if len(raw) < layout.CONTEXT_ARM_HEAD:
+        return None
+    (flags,) = struct.unpack_from("<I", raw)
+    if not flags & layout.CONTEXT_ARM:
+        return None
+    *values, status = struct.unpack_from("<17I", raw, 4)
+    names = (*(f"r{number}" for number in range(13)), "sp", "lr", "pc")
+    return Registers(dict(zip(names, values, strict=True)) | {"cpsr": status})
 
 
 def _read_registers_arm64(raw: bytes) -> Registers | None:

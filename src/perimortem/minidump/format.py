@@ -474,6 +474,9 @@ CONTEXT_X86_REGISTERS = (
     "edi", "esi", "ebx", "edx", "ecx", "eax", "ebp", "eip", "cs", "eflags", "esp",
 )  # fmt: skip
 CONTEXT_X86_HEAD = CONTEXT_X86_REGISTERS_OFFSET + 4 * len(CONTEXT_X86_REGISTERS)
+CONTEXT_ARM = 0x40000000 | 0x200000
+"""Of Breakpad, and of Windows: the same up to the status."""
+CONTEXT_ARM_HEAD = 4 + 17 * 4
 CONTEXT_ARM64, CONTEXT_ARM64_OLD = 0x400000, 0x80000000
 CONTEXT_ARM64_HEAD = 8 + 33 * 8 + 4
 """Up to the program counter, and in the old one the status behind it."""

@@ -29,6 +29,23 @@ class Architecture(StrEnum):
     IA64 = "Itanium"
     UNKNOWN = "unknown"
 
+    @property
+    def word_bytes(self) -> int:
+        """Of an address; 8 where that is not known."""
+        return 4 if self in _OF_32_BITS else 8
+
+
+_OF_32_BITS = frozenset(
+    {
+        Architecture.X86,
+        Architecture.ARM,
+        Architecture.MIPS,
+        Architecture.PPC,
+        Architecture.RISCV,
+        Architecture.SPARC,
+    }
+)
+
 
 class OperatingSystem(StrEnum):
     """The system that defines the exception codes and the libraries."""

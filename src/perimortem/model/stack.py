@@ -18,6 +18,8 @@ class FrameTrust(StrEnum):
     """Call frame information of the compiler (.eh_frame, .debug_frame), or .pdata on Windows."""
     BAD_CALL = "bad-call"
     """The callee is not code: its return address is where the call put it."""
+    LINK_REGISTER = "link-register"
+    """The register that holds the return address of a function that calls nothing (ARM)."""
     FRAME_POINTER = "frame-pointer"
     """The chain of frame pointers, to an address after a call."""
     SCAN = "scan"

@@ -17,6 +17,14 @@ from perimortem.report.units import format_duration
 
 Values = Mapping[str, Any]
 
+HOW_FOUND = {
+    "bad-call": "by return address",
+    "link-register": "by link register",
+    "frame-pointer": "by frame pointer",
+    "scan": "found by search",
+}
+"""By the trust in a frame: how it was found without the compiler's frame information."""
+
 
 def describe_fact(code: FactCode, values: Values) -> str:
     """One sentence without a capital and a full stop, as lists show it."""

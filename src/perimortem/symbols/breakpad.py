@@ -36,6 +36,8 @@ class BreakpadSymbols:
             raise MalformedInput("not a Breakpad symbol file")
         self.identity, self.module_name = head[3], head[4].strip()
         self.code_id: str | None = None
+        self.stack_records: list[str] = []
+        """How to unwind: the STACK records, without that word."""
         self._files: dict[int, str] = {}
         self._origins: dict[int, str] = {}
         functions: list[_Function] = []
@@ -77,7 +79,9 @@ class BreakpadSymbols:
             words = rest.split()
             if words[:1] == ["CODE_ID"]:
                 self.code_id = words[1]
-        elif kind not in ("STACK", "MODULE"):
+        elif kind == "STACK":
+            self.stack_records.append(rest)
+        elif kind != "MODULE":
             address, size, line, file = row.split()
             functions[-1].lines.append((int(address, 16), int(size, 16), int(line), int(file)))
 

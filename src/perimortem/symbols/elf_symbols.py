@@ -1,14 +1,12 @@
-"""The functions in the symbol tables of an ELF file: .symtab, .dynsym (elf(5), Elf64_Sym). Pure."""
+"""The functions in the symbol tables of an ELF file: .symtab, .dynsym (elf(5)). Pure."""
 
 from __future__ import annotations
 
 import re
-import struct
 
 from perimortem.binary.elf_image import ElfImage
 from perimortem.symbols.table import SymbolTable, make_table
 
-_SYMBOL = struct.Struct("<IBBHQQ")
 _OBJECT, _FUNCTION, _INDIRECT_FUNCTION, _NO_TYPE = 1, 2, 10, 0
 FUNCTIONS = frozenset({_FUNCTION, _INDIRECT_FUNCTION})
 DATA = frozenset({_OBJECT})
@@ -34,8 +32,7 @@ def read_elf_symbols(
     code = {index for index, other in enumerate(image.sections) if other.flags & _EXECUTABLE}
     names = _Names(strings)
     best: dict[int, tuple[tuple[int, int, int, int], int, bytes]] = {}
-    whole = data[: len(data) // _SYMBOL.size * _SYMBOL.size]
-    for name_at, info, _, index, value, size in _SYMBOL.iter_unpack(whole):
+    for name_at, info, _, index, value, size in image.list_symbols(data):
         kind = info & 0xF
         if kind not in kinds and (kind != _NO_TYPE or index not in code or kinds is DATA):
             continue
@@ -46,7 +43,7 @@ def read_elf_symbols(
             home = image.sections[index]
             size = max(0, home.address + home.size - value)  # noqa: PLW2901
         text = names.find(name_at)
-        if not text or (kind == _NO_TYPE and text[:1] == b"$"):  # mapping symbols of aarch64
+        if not text or (kind == _NO_TYPE and text[:1] == b"$"):  # mapping symbols of ARM
             continue
         rank = (
             kind == _NO_TYPE,
@@ -102,9 +99,7 @@ def find_elf_object(image: ElfImage, section_name: str, name: str) -> tuple[int,
         return None
     strings = image.read_section_at(section.link)
     wanted = name.encode()
-    for name_at, _, _, index, value, size in _SYMBOL.iter_unpack(
-        data[: len(data) // _SYMBOL.size * _SYMBOL.size]
-    ):
+    for name_at, _, _, index, value, size in image.list_symbols(data):
         if index and value and strings.startswith(wanted, name_at):
             end = name_at + len(wanted)
             if strings[end : end + 1] in (b"\0", b"@"):
@@ -127,9 +122,8 @@ def find_elf_functions(image: ElfImage, pattern: re.Pattern[bytes]) -> list[tupl
             names[start] = strings[start:end]
     if not names:
         return []
-    whole = data[: len(data) // _SYMBOL.size * _SYMBOL.size]
     return [
         (value, size, names[name_at])
-        for name_at, info, _, _, value, size in _SYMBOL.iter_unpack(whole)
+        for name_at, info, _, _, value, size in image.list_symbols(data)
         if name_at in names and info & 0xF in FUNCTIONS
     ]

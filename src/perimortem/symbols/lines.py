@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any, Protocol
 
+from perimortem.binary.elf import EM_386, EM_AARCH64, EM_ARM, EM_X86_64
 from perimortem.binary.elf_image import ElfImage
 from perimortem.model.stack import SourceLine
 
@@ -59,9 +60,12 @@ class _Drgn:
     def __init__(self, path: Path, image: ElfImage) -> None:
         import drgn
 
-        architecture = (
-            drgn.Architecture.X86_64 if image.machine == 62 else drgn.Architecture.AARCH64
-        )
+        architecture = {
+            EM_386: drgn.Architecture.I386,
+            EM_ARM: drgn.Architecture.ARM,
+            EM_X86_64: drgn.Architecture.X86_64,
+            EM_AARCH64: drgn.Architecture.AARCH64,
+        }.get(image.machine, drgn.Architecture.UNKNOWN)
         program: Any = drgn.Program(drgn.Platform(architecture))
         module = program.extra_module(str(path), 0, create=True)
         self._moved = _SPACING - image.preferred_base

@@ -66,6 +66,10 @@ class Symbols:
         found = self._find_file(module)
         return found.image if found is not None else None
 
+    def find_symbol_file(self, module: Module) -> BreakpadSymbols | None:
+        """Its symbol file of Breakpad, which also says how to unwind its functions."""
+        return self._open_names(module).breakpad
+
     def name(self, frame: Frame) -> Frame:
         """``frame`` with its function, lines and inlined functions, as far as known."""
         if frame.module is None or frame.trust is FrameTrust.PYTHON:

@@ -3,63 +3,113 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Protocol
 
+from perimortem.binary.elf import EM_ARM
 from perimortem.binary.elf_image import ElfImage
 from perimortem.binary.pe_image import PeImage
 from perimortem.binary.regions import list_code
 from perimortem.model.snapshot import Module, Snapshot
 from perimortem.unwind.dwarf.table import UnwindTable
+from perimortem.unwind.exidx import ExceptionIndex
+from perimortem.unwind.frame_data import FrameData
+from perimortem.unwind.machine import Machine
 from perimortem.unwind.pdata import FunctionTable
+from perimortem.unwind.stack_records import StackRecords
 
 Image = ElfImage | PeImage
 FindImage = Callable[[Module], Image | None]
 """The file of a module, if available and identical; the provider knows why not."""
 
 
-@dataclass
+class SymbolFile(Protocol):
+    """A symbol file, as far as unwinding needs it."""
+
+    @property
+    def stack_records(self) -> Sequence[str]:
+        """Its STACK records, each without that word."""
+        ...
+
+    def find(self, address: int) -> object | None:
+        """The function around an address that is relative to the module's base."""
+        ...
+
+
+FindSymbolFile = Callable[[Module], SymbolFile | None]
+"""The symbol file of a module, if there is one."""
+
+
 class MappedModule:
     """A module with its unwind data, opened on first use."""
 
-    module: Module
-    _find_image: FindImage
-    _image: Image | None = field(default=None, init=False)
-    _is_open: bool = field(default=False, init=False)
-    _functions: FunctionTable | None = field(default=None, init=False)
+    def __init__(
+        self,
+        module: Module,
+        find_image: FindImage,
+        find_symbol_file: FindSymbolFile,
+        machine: Machine | None,
+    ) -> None:
+        self.module = module
+        self._find_image, self._find_symbol_file = find_image, find_symbol_file
+        self._machine = machine
 
-    @property
+    @cached_property
     def image(self) -> Image | None:
-        if not self._is_open:
-            self._image = self._find_image(self.module)
-            self._is_open = True
-        return self._image
+        return self._find_image(self.module)
 
-    @property
+    @cached_property
     def bias(self) -> int:
         """The difference between load addresses and the image's own."""
         image = self.image
         return self.module.base - (image.preferred_base if image is not None else 0)
 
-    @property
+    @cached_property
     def table(self) -> UnwindTable | None:
         """For an ELF image."""
         return self.image.derive(UnwindTable) if isinstance(self.image, ElfImage) else None
 
-    @property
-    def functions(self) -> FunctionTable | None:
-        """For a PE image."""
-        if self._functions is None and isinstance(self.image, PeImage):
-            self._functions = FunctionTable(self.image)
-        return self._functions
+    @cached_property
+    def frame_data(self) -> tuple[FrameData, ...]:
+        """Other descriptions of its functions: of its image, and of its symbol file."""
+        found: list[FrameData] = []
+        image = self.image
+        if isinstance(image, PeImage) and image.has_exception_table:
+            found.append(FunctionTable(image))
+        elif isinstance(image, ElfImage) and image.machine == EM_ARM:
+            found.append(image.derive(ExceptionIndex))
+        symbols = self.symbol_file
+        if symbols is not None and symbols.stack_records and self._machine is not None:
+            found.append(StackRecords(symbols.stack_records, self._machine))
+        return tuple(found)
+
+    @cached_property
+    def symbol_file(self) -> SymbolFile | None:
+        return self._find_symbol_file(self.module)
+
+    def may_be_function(self, address: int) -> bool:
+        """False if its symbol file knows no function there."""
+        symbols = self.symbol_file
+        return symbols is None or symbols.find(address - self.module.base) is not None
 
 
 class ModuleMap:
     """The modules of a snapshot by address."""
 
-    def __init__(self, snapshot: Snapshot, find_image: FindImage) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        find_image: FindImage,
+        find_symbol_file: FindSymbolFile,
+        machine: Machine | None,
+    ) -> None:
         self._modules = sorted(
-            (MappedModule(module, find_image) for module in snapshot.modules if module.size > 0),
+            (
+                MappedModule(module, find_image, find_symbol_file, machine)
+                for module in snapshot.modules
+                if module.size > 0
+            ),
             key=lambda mapped: mapped.module.base,
         )
         self._starts = [mapped.module.base for mapped in self._modules]

@@ -10,10 +10,10 @@ from __future__ import annotations
 import struct
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable
 
 from perimortem.binary.pe_image import EXCEPTION, PeImage
 from perimortem.errors import MalformedInput
+from perimortem.unwind.frame_data import ReadWord, Step
 
 RAX, RSP, RBP = 0, 7, 6
 _DWARF_OF_WINDOWS = (0, 2, 1, 3, 7, 6, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15)
@@ -41,33 +41,28 @@ class FunctionTable:
             return None
         return self._starts[index], self._infos[index]
 
-    def unwind(
-        self, address: int, registers: dict[int, int], read_word: Callable[[int], int]
-    ) -> tuple[dict[int, int], int]:
-        """(registers of the caller by DWARF numbers, return address).
-
-        Raises MalformedInput, or LookupError for unknown memory.
-        """
+    def unwind(self, address: int, registers: dict[int, int], read_word: ReadWord) -> Step:
+        """See :class:`FrameData`."""
         found = self.find(address)
         caller = dict(registers)
         if found is None:  # a function that changes nothing needs no entry
             caller[RSP] = registers[RSP] + 8 & _MASK
-            return caller, read_word(registers[RSP])
+            return Step(caller, read_word(registers[RSP]))
         start, info = found
         offset = address - start
         for _ in range(_CHAIN_MAX):
             is_machine, chained = self._undo(info, offset, caller, read_word)
             if is_machine:
-                return caller, caller.pop(-1)
+                return Step(caller, caller.pop(-1))
             if chained is None:
                 stack_pointer = caller[RSP]
                 caller[RSP] = stack_pointer + 8 & _MASK
-                return caller, read_word(stack_pointer)
+                return Step(caller, read_word(stack_pointer))
             info, offset = chained, 1 << 32  # all of its codes count
         raise MalformedInput("unwind information without end")
 
     def _undo(
-        self, at: int, offset: int, registers: dict[int, int], read_word: Callable[[int], int]
+        self, at: int, offset: int, registers: dict[int, int], read_word: ReadWord
     ) -> tuple[bool, int | None]:
         """Undo one prologue; (a machine frame was found, the info that this one continues)."""
         head = self._image.read_address(at, 4)
@@ -112,7 +107,7 @@ def _undo_code(
     values: bytes,
     frame: int,
     registers: dict[int, int],
-    read_word: Callable[[int], int],
+    read_word: ReadWord,
 ) -> None:
     if operation == _PUSH:
         stack_pointer = registers[RSP]

@@ -12,9 +12,9 @@ from perimortem.documents.examination import (
     ThreadStack,
     Wait,
 )
+from perimortem.report.sentences import HOW_FOUND
 
 _INDENT = " " * 10
-_OF_LITTLE_TRUST = {"scan": "  [found by search]"}
 _LIBRARIES = ("std::", "__gnu_cxx::", "core::", "alloc::", "boost::")
 _AGENT = "perimortem"
 """Marks a thread that explains nothing."""
@@ -108,8 +108,9 @@ def describe_innermost(frame: Frame) -> str:
 
 
 def describe_trust(frame: Frame) -> str:
-    """ "  [found by search]"; empty for a trustworthy frame."""
-    return _OF_LITTLE_TRUST.get(frame.trust, "")
+    """ "  [found by search]"; empty for a frame that is certain."""
+    how = HOW_FOUND.get(frame.trust)
+    return f"  [{how}]" if how else ""
 
 
 def describe_frame(frame: Frame) -> str:

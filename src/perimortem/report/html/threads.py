@@ -6,9 +6,9 @@ from perimortem.documents.examination import Examination, Fold, Frame, ReasonEvi
 from perimortem.documents.report import Evidence, Report
 from perimortem.report.examination.text import group_threads
 from perimortem.report.html.element import Markup, element, join
+from perimortem.report.sentences import HOW_FOUND
 
 _OPEN_MAX = 1
-_GUESSED = {"scan": "found by search", "frame-pointer": "by frame pointer"}
 
 
 def render_threads(examination: Examination) -> Markup:
@@ -119,7 +119,7 @@ def _render_frame(frame: Frame) -> list[Markup]:
     if not place and frame.module is not None:
         offset = frame.offset if frame.function else frame.module_offset
         place = f"{frame.module}" + (f"+{offset}" if not frame.function else f", +{offset}")
-    guessed = _GUESSED.get(frame.trust)
+    guessed = HOW_FOUND.get(frame.trust)
     rows.append(
         element(
             "li",

@@ -19,7 +19,9 @@ from perimortem.unwind.dwarf.encoding import (
 _CIE_OF_DEBUG_FRAME = 0xFFFFFFFF
 _LONG_FORM = 0xFFFFFFFF
 _ADDRESS = 0x00
-"""DW_EH_PE_absptr."""
+"""DW_EH_PE_absptr: as long as an address is."""
+_ADDRESS_OF_FOUR_BYTES = 0x03
+"""DW_EH_PE_udata4."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,11 @@ class FunctionEntry:
 class EntrySection:
     """.eh_frame or .debug_frame: ``data``, found at ``address`` in memory."""
 
-    def __init__(self, data: bytes, address: int, *, is_debug_frame: bool) -> None:
+    def __init__(
+        self, data: bytes, address: int, *, is_debug_frame: bool, word_bytes: int = 8
+    ) -> None:
         self.data, self.address = data, address
+        self._absolute = _ADDRESS if word_bytes == 8 else _ADDRESS_OF_FOUR_BYTES
         self._is_debug = is_debug_frame
         self._commons: dict[int, CommonEntry] = {}
 
@@ -121,7 +126,7 @@ class EntrySection:
             return_register, at = data[at], at + 1
         else:
             return_register, at = read_uleb128(data, at)
-        encoding, is_signal = _ADDRESS, False
+        encoding, is_signal = self._absolute, False
         has_augmentation = augmentation.startswith(b"z")
         if has_augmentation:
             length, at = read_uleb128(data, at)
@@ -133,15 +138,19 @@ class EntrySection:
         )  # fmt: skip
 
     def _read_augmentation(self, letters: bytes, at: int) -> tuple[int, bool]:
-        encoding, is_signal = _ADDRESS, False
+        encoding, is_signal = self._absolute, False
         for letter in letters:
             if letter == ord("R"):
-                encoding, at = self.data[at], at + 1
+                encoding, at = self._size_address(self.data[at]), at + 1
             elif letter == ord("L"):
                 at += 1
             elif letter == ord("P"):
-                kind = self.data[at]
+                kind = self._size_address(self.data[at])
                 _, at = read_encoded(self.data, at + 1, kind, self.address + at + 1)
             elif letter == ord("S"):
                 is_signal = True
-        return (_ADDRESS if encoding == OMITTED else encoding), is_signal
+        return (self._absolute if encoding == OMITTED else encoding), is_signal
+
+    def _size_address(self, encoding: int) -> int:
+        """The same encoding, with the size of an address said."""
+        return encoding if encoding == OMITTED or encoding & 0x0F else encoding | self._absolute

@@ -113,7 +113,7 @@ def _open_sorted(image: ElfImage) -> _Index | None:
     content = image.read_address(pointer, size)
     if not content:
         return None
-    entries = EntrySection(content, pointer, is_debug_frame=False)
+    entries = EntrySection(content, pointer, is_debug_frame=False, word_bytes=image.word_bytes)
     return _Index(entries, table[0::2], table[1::2], address, address - pointer)
 
 
@@ -122,7 +122,12 @@ def _open_plain(image: ElfImage, name: str) -> _Index | None:
     data = image.read_section(name)
     if found is None or not data:
         return None
-    section = EntrySection(data, found.address, is_debug_frame=name == ".debug_frame")
+    section = EntrySection(
+        data,
+        found.address,
+        is_debug_frame=name == ".debug_frame",
+        word_bytes=image.word_bytes,
+    )
     starts: list[tuple[int, int]] = []
     at = 0
     while at + 4 <= len(data):
