@@ -147,7 +147,11 @@ test-deps: ## Install what the tests compare with (needs root; CI)
 	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
 	  gcc g++ make cmake ninja-build pkg-config python3-venv gdb lldb elfutils debuginfod binutils libc6-dbg \
 	  redis-server nginx-light ripgrep gron chromium qemu-user gcc-aarch64-linux-gnu \
-	  libc6-dev-arm64-cross gdb-multiarch less vim-tiny procps util-linux zstd strace
+	  libc6-dev-arm64-cross gdb-multiarch less vim-tiny procps util-linux zstd strace clang lld
+	# Compilers for 32 bits; by version, since the packages without one exclude each other.
+	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+	  $$(gcc -dumpversion | sed 's/\..*//; s/.*/gcc-&-multilib gcc-&-arm-linux-gnueabihf/') \
+	  libc6-dev-armhf-cross || echo "no compilers for 32 bits here: their tests are skipped"
 
 wine-deps: ## Install Wine and the cross compiler (needs root; CI)
 	apt-get update

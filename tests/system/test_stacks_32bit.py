@@ -13,7 +13,12 @@ from conftest import ROOT
 from test_stacks import GDB_SCRIPT, walk
 
 pytestmark = pytest.mark.system
-I386 = {"O0": ("-O0",), "O2": ("-O2",), "omit": ("-O2", "-fomit-frame-pointer"), "static": ("-static",)}
+I386 = {
+    "O0": ("-O0",),
+    "O2": ("-O2",),
+    "omit": ("-O2", "-fomit-frame-pointer"),
+    "static": ("-static",),
+}
 ARM = {"O0": ("-O0",), "O2": ("-O2",), "arm": ("-O2", "-marm")}
 CRASHES = ("crash", "call-null", "overflow")
 

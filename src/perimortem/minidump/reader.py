@@ -49,6 +49,7 @@ from perimortem.minidump.format import (
     TokenListHeader,
     UnloadedModule,
 )
+from perimortem.text import printable
 
 STREAMS_MAX = 65536
 STREAM_BYTES_MAX = 256 << 20
@@ -124,6 +125,8 @@ class ModuleFacts:
     name: str
     build_id: str | None
     elf_build_id: bytes | None
+    debug_file: str
+    """The PDB that it names, or empty."""
     """The same as bytes, of an ELF file."""
 
 
@@ -225,8 +228,8 @@ class MinidumpFile:
 
     def describe_module(self, raw: RawModule, rva: int) -> ModuleFacts:
         """``rva``: the offset of its record."""
-        build_id, elf_build_id = self._read_identity(raw)
-        return ModuleFacts(raw, rva, self.read_string(raw.name_rva), build_id, elf_build_id)
+        name = self.read_string(raw.name_rva)
+        return ModuleFacts(raw, rva, name, *self._read_identity(raw))
 
     def read_memory_list(self, entry: StreamEntry) -> RecordList[MemoryDescriptor]:
         return self._read_list(entry, MemoryDescriptor)
@@ -390,19 +393,21 @@ class MinidumpFile:
                 f"{entry.name} is damaged", why=f"its entries have {size} bytes, not {least}"
             )
 
-    def _read_identity(self, module: RawModule) -> tuple[str | None, bytes | None]:
-        """Build-id (ELF), or GUID and age (PDB), in hex, as symbol servers write them; and as bytes."""
+    def _read_identity(self, module: RawModule) -> tuple[str | None, bytes | None, str]:
+        """Build-id (ELF), or GUID and age (PDB), in hex, as symbol servers write them; the build-id as
+        bytes; the name of the PDB."""
         if module.cv_size < 8 or module.cv_rva + module.cv_size > self.size:
-            return None, None
+            return None, None, ""
         data = self._read(module.cv_rva, min(module.cv_size, 4096))
         if len(data) < 8:
-            return None, None
+            return None, None, ""
         (signature,) = struct.unpack_from("<I", data)
         if signature == CV_SIGNATURE_ELF:
-            return data[4:].hex(), data[4:]
+            return data[4:].hex(), data[4:], ""
         if signature == CV_SIGNATURE_PDB70 and len(data) >= 24:
             first, second, third = struct.unpack_from("<IHH", data, 4)
             (age,) = struct.unpack_from("<I", data, 20)
             guid = f"{first:08X}{second:04X}{third:04X}{data[12:20].hex().upper()}"
-            return f"{guid}{age:x}", None
-        return None, None
+            name = data[24:].split(b"\0", 1)[0].decode("utf-8", "backslashreplace")
+            return f"{guid}{age:x}", None, printable(name)
+        return None, None, ""

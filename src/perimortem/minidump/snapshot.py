@@ -268,6 +268,7 @@ class _Reading:
                 m.elf_build_id,
                 timestamp=m.raw.time_date_stamp,
                 debug_id=m.build_id if m.elf_build_id is None else None,
+                debug_file=m.debug_file,
             )
             for m in modules
         )

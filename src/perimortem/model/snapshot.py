@@ -122,6 +122,8 @@ class Module:
     """For a PE file, which is identified by this together with its size."""
     debug_id: str | None = None
     """Shared with its debug information: a GUID and an age, in hex."""
+    debug_file: str = ""
+    """The path of that, on the machine that linked it, if the module names it."""
 
 
 @dataclass(frozen=True)

@@ -149,30 +149,54 @@ class FileFinder:
             mismatch = mismatch or reason
         return mismatch or "its file does not exist here"
 
-    def find_debug(self, build_id: bytes) -> ImageFile | None:
+    def find_debug(self, module: Module, build_id: bytes) -> ImageFile | None:
         """A file with the separate debug information."""
-        name = _build_id_name(build_id) + ".debug"
-        for directory in (*self._dirs, _DEBUG_ROOT):
-            for path in (
-                directory / ".build-id" / name,
-                directory / "usr/lib/debug/.build-id" / name,
-            ):
-                found = self._open_if(path, build_id)
-                if found is not None:
-                    return found
+        for path in self._list_debug_files(module, build_id):
+            found = self._open_if(path, build_id)
+            if found is not None:
+                return found
         fetched = self._fetch(build_id) if self._fetch is not None else None
         return self._open_if(fetched, build_id) if fetched is not None else None
 
-    def find_breakpad(self, module: Module) -> Iterator[Path]:
-        """DIR/name/IDENTITY/name.sym, as in symbol servers, and DIR/name.sym."""
+    def find_symbol_files(self, module: Module) -> Iterator[Path]:
+        """Files of Breakpad (.sym), PDBs and dSYMs that may be of it: NAME/IDENTITY/FILE, as symbol
+        servers have them, or by name alone; a PDB also next to its program."""
         name = _base_name(module.path)
         stem = name.removesuffix(".pdb").removesuffix(".dll").removesuffix(".exe")
-        for directory in self._dirs:
-            for file in dict.fromkeys((name, stem, stem + ".pdb")):
+        pdb = _base_name(module.debug_file) or stem + ".pdb"
+        is_named = all(part not in ("", ".", "..") for part in (name, stem, pdb))
+        for directory in self._dirs if is_named else ():
+            for file in dict.fromkeys((name, stem, pdb)):
                 if (directory / file).is_dir():
                     yield from sorted((directory / file).glob("*/*.sym"))
             for file in dict.fromkeys((name, stem)):
                 yield directory / f"{file}.sym"
+            if module.debug_id is not None:
+                yield directory / pdb / module.debug_id / pdb
+                yield directory / pdb
+                for app in (f"{name}.dSYM", f"{name}.app.dSYM"):
+                    yield directory / app / "Contents/Resources/DWARF" / name
+        if module.debug_id is not None and is_named and os.name == "nt":
+            yield Path(module.path).with_name(pdb)
+            yield Path(module.debug_file)
+
+    def _list_debug_files(self, module: Module, build_id: bytes) -> Iterator[Path]:
+        by_id = _build_id_name(build_id) + ".debug"
+        name = _base_name(module.path)
+        is_named = name not in ("", ".", "..")
+        for directory in (*self._dirs, _DEBUG_ROOT):
+            yield directory / ".build-id" / by_id
+            yield directory / "usr/lib/debug/.build-id" / by_id
+            yield directory / f"{build_id.hex()}.debug"
+            yield directory / "buildid" / build_id.hex() / "debuginfo"
+            if is_named:
+                yield directory / f"{name}.debug"
+                yield directory / ".debug" / f"{name}.debug"
+        if module.path.startswith("/") and is_named:
+            there = self._root / module.path.lstrip("/")
+            yield there.with_name(f"{name}.debug")
+            yield there.parent / ".debug" / f"{name}.debug"
+            yield _DEBUG_ROOT / f"{module.path.lstrip('/')}.debug"
 
     def _open_if(self, path: Path, build_id: bytes) -> ImageFile | None:
         try:
@@ -189,7 +213,11 @@ class FileFinder:
                 by_id = directory / ".build-id" / _build_id_name(module.build_id)
                 yield by_id
                 yield by_id.with_name(by_id.name + ".debug")
+                yield directory / module.build_id.hex()
+                yield directory / "buildid" / module.build_id.hex() / "executable"
             if name not in ("", ".", ".."):
+                if module.timestamp:
+                    yield directory / name / f"{module.timestamp:08X}{module.size:x}" / name
                 yield directory / name
             if module.path.startswith("/"):
                 yield directory / module.path.lstrip("/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import stat
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from perimortem.model.snapshot import Module, Snapshot
 from perimortem.model.stack import Frame, FrameTrust, SourceLine
 from perimortem.symbols.breakpad import BreakpadSymbols
 from perimortem.symbols.cache import SymbolCache
+from perimortem.symbols.debug_file import DebugFile
 from perimortem.symbols.demangle import demangle
 from perimortem.symbols.elf_symbols import (
     find_elf_symbol,
@@ -36,7 +38,7 @@ class _Names:
     file: ImageFile | None
     debug: ImageFile | None = None
     table: SymbolTable | None = None
-    breakpad: BreakpadSymbols | None = None
+    symbol_file: BreakpadSymbols | DebugFile | None = None
     lines: LineFinder | None = None
     found: dict[int, tuple[str | None, int, tuple[SourceLine, ...]]] = field(default_factory=dict)
 
@@ -66,9 +68,9 @@ class Symbols:
         found = self._find_file(module)
         return found.image if found is not None else None
 
-    def find_symbol_file(self, module: Module) -> BreakpadSymbols | None:
-        """Its symbol file of Breakpad, which also says how to unwind its functions."""
-        return self._open_names(module).breakpad
+    def find_symbol_file(self, module: Module) -> BreakpadSymbols | DebugFile | None:
+        """Its symbol file, if there is one; such a file also says how to unwind its functions."""
+        return self._open_names(module).symbol_file
 
     def name(self, frame: Frame) -> Frame:
         """``frame`` with its function, lines and inlined functions, as far as known."""
@@ -164,8 +166,12 @@ class Symbols:
     ) -> tuple[str | None, int, tuple[SourceLine, ...]]:
         lines: tuple[SourceLine, ...] = ()
         found: Function | None = None
-        if names.breakpad is not None:
-            found, lines = names.breakpad.find(address), names.breakpad.find_lines(address)
+        if names.symbol_file is not None:
+            base = self._base(module)
+            lines = names.symbol_file.find_lines(address - base)
+            function = names.symbol_file.find(address - base)
+            if function is not None:
+                found = function._replace(start=function.start + base)
         if found is None and names.table is not None:
             found = names.table.find(address)
         if not lines and names.lines is not None:
@@ -202,7 +208,7 @@ class Symbols:
 
     def _load_names(self, module: Module) -> _Names:
         names = _Names(self._find_file(module))
-        names.breakpad = self._load_breakpad(module)
+        names.symbol_file = self._load_symbol_file(module)
         image = names.file.image if names.file is not None else None
         if isinstance(image, PeImage):
             names.table = make_table(
@@ -216,14 +222,14 @@ class Symbols:
         if image.find_section(".symtab") is not None:
             names.table = self._load_table(names.file, "symtab", image)
         if build_id is not None and (not names.table or not _has_lines(image)):
-            names.debug = self._finder.find_debug(build_id)
+            names.debug = self._finder.find_debug(module, build_id)
         if names.debug is not None and isinstance(names.debug.image, ElfImage):
             with_lines = names.debug
             if not names.table:
                 names.table = self._load_table(names.debug, "debug", names.debug.image)
         if not names.table:
             names.table = _read_packed(image) or image.derive(read_elf_exports)
-            if names.breakpad is None and module.path != VDSO:
+            if names.symbol_file is None and module.path != VDSO:
                 self.missing.setdefault(
                     module.path,
                     "stripped, so that only exported names are known; install its debug symbol package "
@@ -237,20 +243,34 @@ class Symbols:
         path = file.path if file is not None else Path(VDSO)
         return self._cache.load(image.build_id, path, kind, lambda: image.derive(read_elf_symbols))
 
-    def _load_breakpad(self, module: Module) -> BreakpadSymbols | None:
+    def _load_symbol_file(self, module: Module) -> BreakpadSymbols | DebugFile | None:
         wanted = module.debug_id or (derive_debug_id(module.build_id) if module.build_id else None)
-        for path in self._finder.find_breakpad(module):
+        for path in self._finder.find_symbol_files(module):
             try:
-                with open(path, encoding="utf-8", errors="backslashreplace") as file:
-                    found = BreakpadSymbols(file)
+                found = _open_symbol_file(path, wanted)
             except (OSError, MalformedInput):
                 continue
+            except ImportError:
+                self.missing[module.path] = f"{path} cannot be read: symbolic is not installed"
+                continue
             if wanted is None or found.identity.upper() == wanted.upper():
+                if found.stack_records:  # nothing is missing without the file itself
+                    self.missing.pop(module.path, None)
                 return found
             self.missing[module.path] = (
                 f"{path} is of another version: it is for {found.identity}, the module is {wanted}"
             )
         return None
+
+
+def _open_symbol_file(path: Path, wanted: str | None) -> BreakpadSymbols | DebugFile:
+    """Raises OSError, MalformedInput, ImportError."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise MalformedInput(f"{path} is not a regular file")
+    if path.suffix != ".sym":
+        return DebugFile(path, wanted)
+    with open(path, encoding="utf-8", errors="backslashreplace") as file:
+        return BreakpadSymbols(file)
 
 
 def _has_lines(image: ElfImage) -> bool:

@@ -36,7 +36,7 @@ class StackWalker:
     ) -> None:
         """``find_image``: the file of a module, or None; ``find_symbol_file``: likewise."""
         architecture = snapshot.system.architecture
-        machine = MACHINES.get(architecture)
+        self.machine = machine = MACHINES.get(architecture)
         self.modules = ModuleMap(snapshot, find_image, find_symbol_file, machine)
         self._snapshot = snapshot
         self._stacks = None
