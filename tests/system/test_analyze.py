@@ -202,11 +202,11 @@ def test_several_dumps_at_once(perimortem, programs):
 def test_without_optional_libraries_less_is_reported_and_nothing_fails(
     perimortem, programs, tmp_path
 ):
-    """capstone, drgn, symbolic and the demanglers are not there."""
+    """capstone, drgn, symbolic, pyelftools and the demanglers are not there."""
     path = perimortem.report(programs / "faults", "null-field")["dumps"][0]["path"]
     hidden = tmp_path / "hidden"
     hidden.mkdir()
-    for name in ("capstone", "drgn", "symbolic", "rust_demangler"):
+    for name in ("capstone", "drgn", "symbolic", "elftools", "rust_demangler"):
         (hidden / f"{name}.py").write_text(f"raise ImportError('no {name}')")
     perimortem.environment["PYTHONPATH"] = str(hidden)
     document = json.loads(perimortem.call("analyze", "--json", path).stdout)
@@ -215,6 +215,11 @@ def test_without_optional_libraries_less_is_reported_and_nothing_fails(
     assert document["signature"]["blamed_function"] == "write_field"
     crashed = next(t for t in document["threads"] if t["crashed"])
     assert crashed["frames"][0]["source"] is None
+    assert any("perimortem[lines]" in missing["text"] for missing in document["missing"])
+    (hidden / "elftools.py").unlink()  # which is enough for lines
+    document = json.loads(perimortem.call("analyze", "--json", path).stdout)
+    crashed = next(t for t in document["threads"] if t["crashed"])
+    assert crashed["frames"][0]["source"]["file"].endswith("faults.c")
 
 
 def test_no_crash_is_no_crash(perimortem, start, tmp_path):

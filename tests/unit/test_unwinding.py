@@ -120,7 +120,7 @@ STACK WIN 4 3000 100 3 0 0 0 0 0 1 $eip $ebp 4 + ^ = $esp $ebp 8 + = $ebp $ebp ^
 
 
 def test_stack_win_of_a_symbol_file():
-    """inner has 12 bytes of its own and 8 of arguments, which it removes; outer has 4, and keeps ebp."""
+    """inner has 12 bytes of locals and registers and removes 8 of arguments; outer has 4."""
     frame = STACK + 4 * 9
     registers = {"eip": BASE + 0x1010, "esp": STACK, "ebp": frame, "ebx": 5}
     stack = [1, 2, 3, BASE + 0x2050, 11, 12, 4, BASE + 0x3020, 21, 0, 0, 0, 0]
@@ -210,7 +210,7 @@ def bl(frm, to):
     [(0x2050, (0x2050, "link-register")), (0x1008, (0x3050, "frame-pointer"))],
 )
 def test_a_leaf_of_aarch64_has_its_return_address_in_the_link_register(link, expected):
-    """A function that has called something has an address of its own there."""
+    """A function that has called something has an address in itself there."""
     registers = {"pc": BASE + 0x1010, "sp": STACK, "x29": STACK + 16, "x30": BASE + link}
     stack = [9, 9, STACK + 40, BASE + 0x3050, 0, 0, 0]
     code = dict([bl(0x2050, 0x1000), bl(0x3050, 0x2000), bl(0x1008, 0x4000)])

@@ -19,6 +19,7 @@ _COMMANDS = {
     "dump": "Write a dump of a running process; it runs on.",
     "stack": "Show the stacks of a dump or a running process.",
     "analyze": "Say why a process crashed, from its dump.",
+    "debug": "Open a debugger on a dump, at the right thread and frame.",
     "waits": "Show what threads wait for, across processes, and their deadlocks.",
     "chain": "Follow reporters that report reporters to the first fault.",
     "inspect": "List what is in a minidump.",
@@ -36,6 +37,7 @@ _ALIASES = {"dumpdebug": "inspect"}
 _OTHER_WORDS = {
     "attach": "watch",
     "exec": "run",
+    "gdb": "debug",
     "info": "show",
     "log": "show",
     "logs": "list",

@@ -1,4 +1,4 @@
-"""Disassemble one machine instruction, with its operands, by capstone (perimortem[lines])."""
+"""Disassemble one machine instruction, with its operands, by capstone."""
 
 from __future__ import annotations
 

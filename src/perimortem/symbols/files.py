@@ -65,11 +65,10 @@ class ImageLibrary:
         return found
 
     def open_lines(self, file: ImageFile) -> LineFinder | None:
-        """Files and lines of an image; the reader takes long to open, too."""
-        if file.path not in self._lines:
-            image = file.image if isinstance(file.image, ElfImage) else None
-            self._lines[file.path] = open_lines(file.path, image)
-        return self._lines[file.path]
+        """Files and lines of an ELF image; the reader takes long to open, too. Raises NoLines."""
+        if file.path not in self._lines and isinstance(file.image, ElfImage):
+            self._lines[file.path] = open_lines(file.path, file.image)
+        return self._lines.get(file.path)
 
     def close(self) -> None:
         """Closes all; the images then know only what they have read."""

@@ -23,7 +23,7 @@ from perimortem.symbols.elf_symbols import (
     read_elf_variables,
 )
 from perimortem.symbols.files import FileFinder, Image, ImageFile, derive_debug_id
-from perimortem.symbols.lines import LineFinder
+from perimortem.symbols.lines import LineFinder, NoLines
 from perimortem.symbols.table import Function, SymbolTable, make_table
 from perimortem.symbols.vdso import find_vdso
 
@@ -236,7 +236,10 @@ class Symbols:
                     "(-dbg, -dbgsym, -debuginfo), or use --symbols DIR or --debuginfod",
                 )
         if self._with_lines and with_lines is not None and module.path != VDSO:
-            names.lines = self._finder.library.open_lines(with_lines)
+            try:
+                names.lines = self._finder.library.open_lines(with_lines)
+            except NoLines as error:
+                self.missing.setdefault(module.path, str(error))
         return names
 
     def _load_table(self, file: ImageFile | None, kind: str, image: ElfImage) -> SymbolTable:

@@ -3,8 +3,8 @@
 The link register, or the return address where the call put it; the chain of frame pointers; a search of
 the stack for what looks like a return address.
 
-Folklore: a function without a frame of its own leaves the frame pointer to its caller, or to a caller of
-that one: then the chain of frame pointers skips frames, which the search finds.
+Folklore: a function that makes no frame leaves the frame pointer to its caller, or to a caller of that:
+then the chain of frame pointers skips frames, which the search finds.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class CallTraces:
     def _find_by_link(self, registers: dict[int, int], pc: int) -> Caller | None:
         """A function that calls nothing keeps its return address in the link register.
 
-        One that has called something has an address of its own there, after that call.
+        One that has called something has an address in itself there, after that call.
         """
         machine = self._machine
         if machine.link is None or machine.link not in registers:

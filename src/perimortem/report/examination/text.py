@@ -196,7 +196,8 @@ def render_analysis(document: Examination, *, name: str, running: Sequence[str] 
         _add(lines, "missing", f"{missing.module}: {missing.text}")
     for note in document.notes:
         _add(lines, "note", note)
-    _add(lines, "next", f"perimortem stack {name}")
+    debug = "" if name.isdecimal() else f" · perimortem debug {name}"
+    _add(lines, "next", f"perimortem stack {name}{debug}")
     return "\n".join(lines) + "\n"
 
 

@@ -184,8 +184,9 @@ def _check_core_pattern() -> Check:
 def _check_stack_tools() -> Check:
     helpers = {
         "pystack": "Python frames: pip install 'perimortem[stacks]'",
-        "drgn": "files and lines: pip install 'perimortem[lines]'",
-        "capstone": "disassembly: pip install 'perimortem[lines]'",
+        "drgn": "files and lines sooner: pip install 'perimortem[lines]'",
+        "symbolic": "PDBs, and lines of Rust sooner: pip install 'perimortem[lines]'",
+        "capstone": "disassembly: pip install capstone",
     }
     missing = [remedy for name, remedy in helpers.items() if importlib.util.find_spec(name) is None]
     there = [name for name in helpers if importlib.util.find_spec(name) is not None]
