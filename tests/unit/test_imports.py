@@ -73,7 +73,7 @@ def test_the_commands_load_few_of_our_own_modules(tmp_path, monkeypatch):
         ("--help",): 5,
         ("explain", "137"): 26,
         ("list",): 30,
-        ("run", "-q", "--no-stacks", "--", "true"): 271,  # two of them redact, after its end
+        ("run", "-q", "--no-stacks", "--", "true"): 273,  # two of them redact, after its end
     }
     for arguments, limit in limits.items():
         loaded = list_modules(arguments, tmp_path, monkeypatch)

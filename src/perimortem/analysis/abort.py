@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from perimortem.analysis.crash_context import CrashContext, base_name
+from perimortem.analysis.heap_abort import describe_heap_abort
+from perimortem.analysis.terminate import describe_terminate
 from perimortem.model.evidence import Confidence, Evidence
 from perimortem.model.reason import ReasonKind
 from perimortem.text import printable
@@ -40,6 +42,12 @@ _RULES: tuple[tuple[re.Pattern[str], ReasonKind, str], ...] = tuple(
             r"_*(GI_)?_*assert(_perror)?_fail(_base)?|_*assert|_wassert|g_assertion_message.*",
             ReasonKind.ASSERTION,
             "an assertion failed",
+        ),
+        (
+            r"std::(__glibcxx_assert_fail|__replacement_assert|__1::__libcpp_verbose_abort).*"
+            r"|__libcpp_verbose_abort",
+            ReasonKind.ASSERTION,
+            "an assertion of the C++ library failed",
         ),
         (
             r"__cxa_pure_virtual|_purecall",
@@ -144,12 +152,18 @@ def derive_abort_reason(context: CrashContext) -> GivingUp:
     if message is not None:
         evidence.append(Evidence(f"abort message: {message}", "__abort_msg", Confidence.OBSERVED))
         kind, text = _refine(kind, text, message)
+    if kind is ReasonKind.HEAP_CORRUPTION and message is not None:
+        heap = describe_heap_abort(context, message)
+        text = heap.text
+        evidence += [heap.evidence] if heap.evidence is not None else []
     thrown, what = None, None
     if kind is ReasonKind.UNCAUGHT_EXCEPTION and any(_THROWING.match(name) for name in names):
         thrown, what = find_thrown(context)
         text = "uncaught C++ exception; its type is not in the dump"
         if thrown is None and any(_RETHROWING.match(name) for name in names):
             text = "a C++ exception was rethrown without a handler, or without an active exception"
+    elif kind is ReasonKind.UNCAUGHT_EXCEPTION:
+        text = describe_terminate(context.stack.frames)
     if thrown is not None:
         text = f"uncaught C++ exception {thrown}" + (f": {what}" if what else "")
         if any(re.fullmatch(_LEFT_NOEXCEPT, name) for name in names):

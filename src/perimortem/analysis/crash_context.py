@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from perimortem.binary.regions import find_region
 from perimortem.model.evidence import Confidence, Evidence
@@ -19,6 +19,7 @@ Decode = Callable[[bytes, int], Instruction | None]
 FindSymbol = Callable[[Module, str], int | None]
 """The address of a symbol of a module, by its name."""
 Demangle = Callable[[str], str]
+NameData = Callable[[int], str | None]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,10 @@ class CrashContext:
     decode: Decode
     find_symbol: FindSymbol
     demangle: Demangle
+    name_data: NameData = lambda _: None
+    """The variable at an address, with the offset in it."""
+    frame_registers: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
+    """By the stack pointer of a frame of the crashed thread: its registers, as far as known."""
 
     def read_word(self, address: int) -> int | None:
         """A pointer, or another value of eight bytes."""

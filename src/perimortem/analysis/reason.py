@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from perimortem.analysis.abort import derive_abort_reason, has_abort_reason
 from perimortem.analysis.access import (
     decode_instruction,
@@ -13,6 +15,7 @@ from perimortem.analysis.crash_context import CrashContext
 from perimortem.analysis.exception_words import HAS_ADDRESS, SI_KERNEL, describe_exception
 from perimortem.analysis.fault import classify_fault
 from perimortem.analysis.general_protection import explain_general_protection
+from perimortem.analysis.handled_fault import find_handled_fault
 from perimortem.exits import fuchsia, mach, ntstatus
 from perimortem.exits.signals import signal_name
 from perimortem.model.evidence import Confidence, Evidence
@@ -93,13 +96,32 @@ class _Deriving:
             if address is not None:
                 return self._make_fault(address)
         is_sent = flags == 0 or flags > 0x7FFFFFFF
-        if code == _ABRT and (self._is_own_signal(flags) or has_abort_reason(self._context)):
+        is_abort = code == _ABRT and (self._is_own_signal(flags) or has_abort_reason(self._context))
+        if is_abort or flags == _SI_TKILL:
+            handled = self._make_handled("called abort()" if is_abort else "raised it again")
+            if handled is not None:
+                return handled
+        if is_abort:
             return self._make_giving_up()
         if not self._exception.has_flags:
             return self._make_unknown()
         if is_sent:
             return self._make(ReasonKind.OTHER, f"{signal_name(code)} was sent to it")
         return self._make_raised(code, flags)
+
+    def _make_handled(self, then: str) -> Reason | None:
+        """If a signal handler has ended it: why that was called."""
+        handled = find_handled_fault(self._context)
+        reason = derive_reason(handled.context) if handled is not None else None
+        if handled is None or reason is None:
+            return None
+        return replace(
+            reason,
+            text=f"{reason.text}; {handled.words} then {then}",
+            exception=f"{reason.exception}, then {self._words}",
+            first_frame=handled.first_frame,
+            evidence=(self._observed, *reason.evidence),
+        )
 
     def _make_raised(self, code: int, flags: int) -> Reason:
         """By the processor or the kernel."""

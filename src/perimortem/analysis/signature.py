@@ -48,6 +48,8 @@ _SYSTEM_MODULES = re.compile(
     r"msvcp.*\.dll",
     re.IGNORECASE,
 )
+_LIBRARY = re.compile(r"(std|__gnu_cxx|core|alloc)::")
+"""Code of a standard library, which templates put into the program: its caller is to blame."""
 _OF_BAD_PC = (ReasonKind.JUMP_TO_NOWHERE, ReasonKind.NOT_EXECUTABLE)
 _HASH = re.compile(r"::h[0-9a-f]{16}\b")
 _CLONE = re.compile(r"\.(constprop|isra|part|cold|lto_priv|llvm|clone)\b.*$")
@@ -70,7 +72,7 @@ def derive_signature(stack: ThreadStack, reason: Reason | None) -> Signature:
         name = normalise(frame)
         if _SKIPPED.fullmatch(name):
             continue
-        if blamed is None and not _is_of_system(frame):
+        if blamed is None and not _is_of_system(frame) and not _LIBRARY.match(name):
             blamed = index
         if first_named is None:
             first_named = index
@@ -78,9 +80,10 @@ def derive_signature(stack: ThreadStack, reason: Reason | None) -> Signature:
         if len(parts) >= _FRAMES_MAX or not (_UNSPECIFIC.fullmatch(name) or _is_of_system(frame)):
             break
     if blamed is None:
-        blamed = next(
-            (i for i, f in frames if not f.is_signal and not _is_of_system(f)), first_named
-        )
+        own = [(i, f) for i, f in frames if not f.is_signal and not _is_of_system(f)]
+        blamed = next((i for i, f in own if not _LIBRARY.match(normalise(f))), None)
+        if blamed is None:
+            blamed = own[0][0] if own else first_named
     head = [str(reason.kind)] if reason is not None and reason.kind in _IN_SIGNATURE else []
     text = " | ".join([*head, *parts]) or "no frames"
     found = stack.frames[blamed] if blamed is not None else None
@@ -160,7 +163,9 @@ def _collapse(name: str, opening: str, closing: str) -> str:
 
 def _without_bad_pc(frames: tuple[Frame, ...], reason: Reason | None) -> list[tuple[int, Frame]]:
     """A jump to nowhere is the fault of the frame that jumped."""
-    numbered = list(enumerate(frames[:_FRAMES_LOOKED_AT]))
+    first = reason.first_frame if reason is not None else 0
+    numbered = list(enumerate(frames[:_FRAMES_LOOKED_AT]))[first:]
+    frames = frames[first:]
     is_bad = reason is not None and reason.kind in _OF_BAD_PC and frames and _is_nowhere(frames[0])
     is_bad = is_bad or (len(frames) > 1 and frames[1].trust is FrameTrust.BAD_CALL)
     return numbered[1:] if is_bad else numbered

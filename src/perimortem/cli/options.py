@@ -196,6 +196,7 @@ def collect_flags(parameters: dict[str, Any]) -> dict[str, Any]:
         "follow": False if parameters.get("no_follow") else parameters.get("follow") or None,
         "capture-exit": parameters.get("capture_exit") or None,
         "pty": parameters.get("pty") or None,
+        "keep-output": parameters.get("keep_output") or None,
         "wait": parameters.get("wait"),
         "propagate-signal": parameters.get("propagate_signal") or None,
         "redact": False if parameters.get("no_redact") else None,

@@ -35,6 +35,7 @@ def build_settings(resolved: Resolved) -> Settings:
         follow=resolved["follow"],
         beat_from=resolved["beat-from"],
         force_pty=resolved["pty"],
+        keeps_output=resolved["keep-output"],
         on_hang=OnHang(resolved["on-hang"]),
         captures_exit=resolved["capture-exit"],
         wait_for_all=resolved["wait"] == "all",

@@ -229,6 +229,12 @@ KEYS: dict[str, Key] = {
             read_flag,
             "dump the command as it exits, for any cause (run)",
         ),
+        Key(
+            "keep-output",
+            False,
+            read_flag,
+            "keep the end of the command's standard error, also if it is no file (run)",
+        ),
         Key("pty", False, read_flag, "give the command a pseudo-terminal for its output (run)"),
         Key("wait", "command", choice_of("command", "all"), "until when `run` watches"),
         Key("propagate-signal", False, read_flag, "die by the signal that ended the command (run)"),

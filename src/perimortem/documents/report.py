@@ -12,6 +12,7 @@ from perimortem.model.dump import Pause
 from perimortem.model.evidence import Confidence
 from perimortem.model.exits import ExitKind, ExitSource
 from perimortem.model.fact import FactCode
+from perimortem.model.last_words import SaidKind
 from perimortem.model.thread_sample import HangKind
 from perimortem.model.verdict import Verdict
 from perimortem.model.who import How, WhoKind
@@ -237,6 +238,21 @@ class FirstDeath(TreeProcess, frozen=True, kw_only=True):
     within_ms: float
 
 
+class LastWords(Document, frozen=True):
+    """The end of its standard error."""
+
+    text: str
+    source: str
+    kind: SaidKind | None
+    """Of the last message in it that is known; null: there is none."""
+    said: str | None
+    """That message, in one line."""
+    place: str | None
+    """The source file and line that it names."""
+    file: str | None
+    """A file that it says was written (hs_err of a JVM)."""
+
+
 class Report(Document, frozen=True):
     """One incident."""
 
@@ -270,5 +286,7 @@ class Report(Document, frozen=True):
     unwatched_count: int
     soft_errors: list[str]
     """What was done less than asked, and why."""
+    last_words: LastWords | None = None
+    """Null if it could not be seen (--keep-output), or nothing was printed."""
     uid: str | None = None
     """The same for all reports of one incident, everywhere; null in reports of earlier versions."""

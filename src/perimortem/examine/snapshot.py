@@ -27,6 +27,7 @@ from perimortem.unwind.walk import StackWalker
 
 _NAMED_MAX = 5
 _FRAMES_MAX = 256
+_REGISTERS_OF_FRAMES = 64
 _THUMB = 1 << 5
 """In the status register of 32-bit ARM."""
 
@@ -152,8 +153,8 @@ def _find_crashed(snapshot: Snapshot, stacks: tuple[ThreadStack, ...]) -> Thread
 def _build_crash_context(
     snapshot: Snapshot, crashed: ThreadStack, walker: StackWalker, symbols: Symbols
 ) -> CrashContext:
-    known = (t.registers for t in snapshot.threads if t.tid == crashed.tid)
-    registers = next(known, None) or Registers({})
+    thread = next((t for t in snapshot.threads if t.tid == crashed.tid), None)
+    registers = (thread.registers if thread is not None else None) or Registers({})
     architecture = snapshot.system.architecture
     return CrashContext(
         snapshot=snapshot,
@@ -165,4 +166,6 @@ def _build_crash_context(
         ),
         find_symbol=symbols.find_symbol,
         demangle=demangle,
+        name_data=symbols.name_data,
+        frame_registers=walker.list_registers(thread, _REGISTERS_OF_FRAMES) if thread else {},
     )

@@ -84,6 +84,8 @@ def describe_exit(end: Exit) -> str:
     """One phrase: "exited with status 3", "killed by SIGSEGV (segmentation fault ...)"."""
     if end.kind is ExitKind.EXITED and end.code is not None:
         phrase = f"exited with status {_show_code(end.code)}"
+        if end.error is not None:
+            return f"{phrase}: {end.error}"
         is_of_linux = end.source not in _WINDOWS_SOURCES
         meaning = (CONVENTIONS if is_of_linux else _CONVENTIONS_OF_WINDOWS).get(end.code)
         if is_of_linux and end.code > 128 and end.code - 128 in NAMES:

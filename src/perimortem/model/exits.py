@@ -60,4 +60,4 @@ class Exit:
     subcode: int | None = None
     """Of a fast-fail, if the system's own report has it."""
     error: str | None = None
-    """Why it was not started (kind NOT_STARTED)."""
+    """Why it was not started (kind NOT_STARTED), or what the dynamic linker lacked for it."""

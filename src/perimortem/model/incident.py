@@ -10,6 +10,7 @@ from perimortem.model.dump import DumpResult
 from perimortem.model.exits import Exit
 from perimortem.model.fact import Fact
 from perimortem.model.hang import Hang
+from perimortem.model.last_words import LastWords
 from perimortem.model.process import ProcessInfo
 from perimortem.model.recording import Event
 from perimortem.model.stuck import StuckThreads
@@ -98,6 +99,8 @@ class Incident:
     """The fault that ended it, as its crash handler reported it."""
     examination: Examination | None = None
     """The crash as examined from its dump."""
+    last_words: LastWords | None = None
+    """The end of its standard error, where it could be seen."""
     number: int | None = None
     """Its number in the store, once stored."""
     uid: str | None = None

@@ -101,6 +101,8 @@ class Reason:
     message: str | None = None
     """The message of the program, its library or runtime when it aborted."""
     thrown_type: str | None = None
+    first_frame: int = 0
+    """Of the crashed thread's stack: the frames within it are those of a handler of the fault."""
     evidence: tuple[Evidence, ...] = ()
 
 

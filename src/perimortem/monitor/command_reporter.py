@@ -8,10 +8,11 @@ from pathlib import Path
 
 from perimortem.analysis.first_death import VIOLENT
 from perimortem.model.incident import Incident
+from perimortem.model.last_words import SaidKind
 from perimortem.model.process import ProcessRef
 from perimortem.model.verdict import Verdict
 from perimortem.monitor.base import Base
-from perimortem.monitor.conclude import Concluder
+from perimortem.monitor.conclude import Concluder, derive_link_failure
 from perimortem.monitor.discovery import Discovery
 from perimortem.monitor.dumps import Dumps, Taken
 from perimortem.monitor.engine import Engine
@@ -167,8 +168,13 @@ class CommandReporter:
     def _complete_root(self, root: Target, incident: Incident) -> Incident:
         if incident.verdict is Verdict.CLEAN_EXIT and self._exit_dump is not None:
             incident = self._drop_exit_dump(root, incident)
-        errors = (*incident.soft_errors, *self._command.heartbeats.soft_errors())
-        return replace(incident, soft_errors=errors)
+        heartbeats = self._command.heartbeats
+        errors = (*incident.soft_errors, *heartbeats.soft_errors())
+        is_bad = incident.verdict is not Verdict.CLEAN_EXIT
+        words = heartbeats.read_last_words() if is_bad else None
+        incident = replace(incident, soft_errors=errors, last_words=words)
+        missing = self._command.find_link_failure(incident.exit) if _may_lack(incident) else None
+        return incident if missing is None else derive_link_failure(incident, missing)
 
     def _report_root(self, root: Target, incident: Incident) -> None:
         self._incident = incident
@@ -204,3 +210,12 @@ class CommandReporter:
         assert self._exit_dump is not None
         self._store.forget_dump(self._exit_dump)
         return replace(incident, dumps=())
+
+
+def _may_lack(incident: Incident) -> bool:
+    """It failed without a word, as a program does that the dynamic linker ends."""
+    if incident.verdict not in (Verdict.SILENT_CRASH, Verdict.FAILED_EXIT):
+        return False
+    said = incident.last_words.said if incident.last_words is not None else None
+    is_linker = said is not None and said.kind is SaidKind.LINKER
+    return is_linker or incident.silent is not False

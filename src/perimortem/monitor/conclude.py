@@ -18,7 +18,7 @@ from perimortem.exits.sources import complete_exit
 from perimortem.model.crash import Crash
 from perimortem.model.evidence import Confidence
 from perimortem.model.exits import Exit, ExitKind, ExitSource, Sender
-from perimortem.model.fact import Fact, FactCode, observed
+from perimortem.model.fact import Fact, FactCode, derived, observed
 from perimortem.model.incident import Host, Incident, LastHeartbeat, WatchedHang
 from perimortem.model.process import ProcessInfo
 from perimortem.model.recording import Event, Recording
@@ -219,6 +219,19 @@ def derive_launch_failure(
         who=Who(WhoKind.NOBODY, How.NOT_STARTED, Confidence.OBSERVED, "exec"),
         soft_errors=(),
         uid=uid,
+    )
+
+
+def derive_link_failure(incident: Incident, why: str) -> Incident:
+    """The same end, of a program that the dynamic linker gave up."""
+    source = "dynamic linker"
+    return replace(
+        incident,
+        verdict=Verdict.LAUNCH_FAILED,
+        silent=None,
+        exit=replace(incident.exit, error=why),
+        who=Who(WhoKind.NOBODY, How.NOT_STARTED, Confidence.DERIVED, source),
+        evidence=(*incident.evidence, derived(FactCode.NOT_STARTED, source, why=why)),
     )
 
 

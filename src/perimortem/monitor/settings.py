@@ -41,6 +41,8 @@ class Settings:
     beat_from: tuple[str, ...] = ()
     """Additional heartbeats: "progress" (strict), "sd-notify", "output", "file:PATH"."""
     force_pty: bool = False
+    keeps_output: bool = False
+    """Keep the end of the command's standard error, even if we have to be in between for that."""
     on_hang: OnHang = OnHang.REPORT
     captures_exit: bool = False
     """Trace the command until it exits, and dump it then."""

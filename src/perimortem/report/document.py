@@ -17,6 +17,7 @@ from perimortem.model.crash import Crash
 from perimortem.model.dump import DumpResult
 from perimortem.model.exits import Exit, Sender
 from perimortem.model.incident import Incident, LastHeartbeat, WatchedHang
+from perimortem.model.last_words import LastWords
 from perimortem.model.recording import Event
 from perimortem.model.stuck import StuckThreads
 from perimortem.model.thread_sample import HangKind, ThreadActivity
@@ -88,7 +89,20 @@ def _render(incident: Incident) -> documents.Report:
         process_count=max(1, incident.tree.process_count),
         unwatched_count=incident.tree.unwatched_count,
         soft_errors=list(incident.soft_errors),
+        last_words=None if incident.last_words is None else _render_words(incident.last_words),
         uid=incident.uid,
+    )
+
+
+def _render_words(words: LastWords) -> documents.LastWords:
+    said = words.said
+    return documents.LastWords(
+        text=words.text,
+        source=words.source,
+        kind=said.kind if said is not None else None,
+        said=said.text if said is not None else None,
+        place=said.place if said is not None else None,
+        file=said.file if said is not None else None,
     )
 
 

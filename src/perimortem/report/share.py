@@ -193,6 +193,12 @@ class _Reducer:
         tail = _DUMP_TAIL.search(dump.path or "")
         return {"path": dump.path and "dump" + (tail[0] if tail else "")}
 
+    def last_words(self, words: reports.LastWords) -> dict[str, Any]:
+        """A program may print anything."""
+        place = words.place and self._text(words.place)
+        said = None if words.said is None else REMOVED
+        return {"text": REMOVED, "source": words.source, "said": said, "place": place, "file": None}
+
     def evidence(self, evidence: reports.Evidence) -> dict[str, Any]:
         kept: dict[str, Any] = {"source": evidence.source}
         if evidence.code == FactCode.RULE:  # all of it is ours
@@ -275,6 +281,7 @@ _SPECIAL: dict[type, Callable[[_Reducer, Any], dict[str, Any]]] = {
     reports.StuckThread: _Reducer.stuck,
     reports.Dump: _Reducer.dump,
     reports.Evidence: _Reducer.evidence,
+    reports.LastWords: _Reducer.last_words,
     reports.Who: _Reducer.who,
     examinations.Examination: _Reducer.examination,
     examinations.Reason: _Reducer.reason,

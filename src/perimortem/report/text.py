@@ -38,6 +38,23 @@ _STACK_LINES_MAX = 60
 _FRAMES_SHOWN = 3
 _BEFORE_MAIN = ("__libc_start_call_main", "__libc_start_main", "_start", "start_thread", "clone3")
 _TREE_LINES_MAX = 12
+_SAID = {
+    "go-panic": "Go panic",
+    "go-fatal-error": "Go, fatal error",
+    "rust-panic": "Rust panic",
+    "node-fatal-error": "Node.js, fatal error",
+    "node-error": "Node.js",
+    "python-error": "Python",
+    "python-fatal-error": "Python, fatal error",
+    "cpp-exception": "C++ exception",
+    "dotnet-exception": ".NET exception",
+    "sanitizer": "sanitizer",
+    "jvm-fatal-error": "Java VM",
+    "dynamic-linker": "dynamic linker",
+    "assertion": "assertion",
+    "heap-check": "heap check",
+}
+"""By the kind of its last message on standard error."""
 _UNREMARKABLE = ("clean-exit", "failed-exit", "stopped", "unknown", None)
 
 
@@ -69,6 +86,9 @@ def render_account(report: Report, *, full: bool = False, with_stacks: bool = Tr
     examination = report.examination
     if examination is not None and examination.reason is not None:
         _add(lines, "why", examination.reason.text)
+    said = describe_said(report)
+    if said:
+        _add(lines, "said", said)
     for line in _where(report):
         _add(lines, "where", line)
     if report.exit.kind != "running":
@@ -83,6 +103,9 @@ def render_account(report: Report, *, full: bool = False, with_stacks: bool = Tr
     ):
         for text in texts:
             _add(lines, label, text)
+    if full and report.last_words is not None:
+        _add(lines, "stderr", f"its end, from {report.last_words.source}:")
+        lines += [f"{_INDENT}{line}" for line in report.last_words.text.splitlines()]
     for hang in report.hangs if with_stacks else ():
         lines += _stacks(hang, full=full)
     if full and examination is not None:
@@ -94,6 +117,19 @@ def render_account(report: Report, *, full: bool = False, with_stacks: bool = Tr
     if report.id is not None and not full:
         _add(lines, "next", f"perimortem show {report.id}" + _inspect_hint(report))
     return "\n".join(lines) + "\n" if lines else ""
+
+
+def describe_said(report: Report) -> str:
+    """ "Go panic: index out of range, main.go:12"; empty if it said nothing that is known."""
+    words = report.last_words
+    if words is None or words.kind is None or words.said is None:
+        return ""
+    reason = report.examination.reason if report.examination is not None else None
+    if reason is not None and words.said in reason.text:
+        return ""
+    text = f"{_SAID[words.kind]}: {words.said}"
+    text += f", at {words.place}" if words.place else ""
+    return text + (f"; it has written {words.file}" if words.file else "")
 
 
 def _find_hung(report: Report) -> str:

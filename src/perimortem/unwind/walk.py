@@ -9,6 +9,7 @@ alternate signal stacks.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from perimortem.model.snapshot import Registers, Snapshot, Thread
 from perimortem.model.stack import Frame, FrameTrust, ThreadStack
@@ -69,6 +70,21 @@ class StackWalker:
                 end = str(reason)
         return ThreadStack(thread.tid, thread.name, tuple(frames), end, is_whole)
 
+    def list_registers(self, thread: Thread, limit: int) -> dict[int, dict[str, int]]:
+        """By the stack pointer of a frame: its registers, as far as they could be recovered."""
+        if self._stacks is None or thread.registers is None:
+            return {}
+        kept: list[dict[int, int]] = []
+        with suppress(Outermost, Lost):
+            self._stacks.follow(thread.registers, [], limit, kept)
+        names = {number: name for name, number in self._stacks.machine.numbers.items()}
+        return {
+            registers[self._stacks.machine.sp]: {
+                names[number]: value for number, value in registers.items() if number in names
+            }
+            for registers in kept
+        }
+
 
 class _MachineStacks:
     """Stacks of a machine that is known here."""
@@ -76,20 +92,28 @@ class _MachineStacks:
     def __init__(
         self, machine: Machine, modules: ModuleMap, places: Places, snapshot: Snapshot
     ) -> None:
-        self._machine, self._modules, self._places = machine, modules, places
+        self.machine, self._modules, self._places = machine, modules, places
         words = Words(snapshot.content.read, machine.word_bytes)
         self._stepper = Stepper(machine, modules, words)
 
-    def follow(self, known: Registers, frames: list[Frame]) -> None:
-        """Fills ``frames``; raises Outermost or Lost at the end."""
-        machine = self._machine
+    def follow(
+        self,
+        known: Registers,
+        frames: list[Frame],
+        limit: int = FRAMES_MAX,
+        kept: list[dict[int, int]] | None = None,
+    ) -> None:
+        """Fills ``frames``, and ``kept`` with their registers; raises Outermost or Lost at the end."""
+        machine = self.machine
         general = known.general
         registers = {n: general[name] for name, n in machine.numbers.items() if name in general}
         pc_number, sp_number = machine.pc, machine.sp
         if pc_number not in registers or sp_number not in registers:
             raise Lost("its registers are not known")
         trust, is_exact, scanned = FrameTrust.CONTEXT, True, 0
-        while len(frames) < FRAMES_MAX:
+        while len(frames) < limit:
+            if kept is not None:
+                kept.append(registers)
             pc, stack_pointer = registers[pc_number], registers[sp_number]
             place = self._places.find(pc, is_exact=is_exact)
             module = place.mapped.module if place.mapped is not None else None
@@ -104,7 +128,7 @@ class _MachineStacks:
 
     def _check(self, registers: dict[int, int], caller: Caller, frame: Frame, depth: int) -> None:
         """Raises where walking a damaged or exhausted stack would not terminate."""
-        machine = self._machine
+        machine = self.machine
         pc = caller.registers[machine.pc]
         if not pc and not caller.is_exact:
             raise Outermost("the outermost function")

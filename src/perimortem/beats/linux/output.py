@@ -31,23 +31,27 @@ _CHUNK_BYTES = 65536
 _LINE_MAX = 4096
 _LAST_READ_NS = 200_000_000
 _KEPT = 20
+_KEPT_BYTES = 64 << 10
+"""Of the end of standard error."""
 _BUFFERED = "its output is a pipe, which many programs buffer: beats may come late (--pty)"
 _WINDOW = struct.Struct("4H")
 
 
 class Output:
-    """Both streams of one child. Give ``stdout`` and ``stderr`` to it, then call :meth:`begin`."""
+    """The streams of one child. Give ``stdout`` and ``stderr`` to it, then call :meth:`begin`."""
 
-    def __init__(self, now_ns: int, *, force_pty: bool) -> None:
+    def __init__(self, now_ns: int, *, force_pty: bool, only_stderr: bool = False) -> None:
+        """``only_stderr``: the other one is left alone, and ``stdout`` is None."""
         self.name = "output"
         self.warning = ""
         self.blind_spot = "intended silence; work that prints nothing"
         self._beat_ns = now_ns
         self._beaten = False
         self._events: deque[Event] = deque(maxlen=_KEPT)
-        self._streams = [self._open(1, force_pty=force_pty), self._open(2, force_pty=force_pty)]
-        self.stdout = self._streams[0].child_fd
-        self.stderr = self._streams[1].child_fd
+        wanted = (2,) if only_stderr else (1, 2)
+        self._streams = [self._open(fd, force_pty=force_pty) for fd in wanted]
+        self.stdout = None if only_stderr else self._streams[0].child_fd
+        self.stderr = self._streams[-1].child_fd
 
     def begin(self) -> None:
         """After the child was started: our copies of its ends are closed, and copying begins."""
@@ -73,6 +77,10 @@ class Output:
             if stream.thread.ident is not None:
                 stream.thread.join(timeout_s)
         return not any(stream.thread.is_alive() for stream in self._streams)
+
+    def read_end(self) -> bytes:
+        """The last bytes of standard error."""
+        return bytes(self._streams[-1].kept[-_KEPT_BYTES:])
 
     def heartbeats(self) -> tuple[Heartbeat, ...]:
         return (Heartbeat("output", self._beat_ns, self._beaten, None, 0, False),)
@@ -142,6 +150,8 @@ class _Stream:
         self._wake_read_fd, self.wake_fd = os.pipe()
         self._output = output
         self._line = bytearray()
+        self.kept = bytearray()
+        """The end of what was copied."""
         self._skips = False
         self._left_bytes = 0
         self._over_at_ns: int | None = None
@@ -175,6 +185,9 @@ class _Stream:
         self._left_bytes -= len(chunk)
         self._output.beat()
         self._split(chunk)
+        self.kept += chunk
+        if len(self.kept) > 2 * _KEPT_BYTES:
+            del self.kept[:-_KEPT_BYTES]
         return _write_all(self.our_fd, chunk)
 
     def _is_over(self) -> bool:

@@ -67,6 +67,12 @@ not found."""
     help="Linux: dump the command as it exits, memory intact, even on SIGKILL and _exit. It is "
     "traced the whole time: TracerPid shows it, and neither debuggers nor hang dumps can attach.",
 )
+@click.option(
+    "--keep-output",
+    is_flag=True,
+    help="Linux: keep the last 4 KiB of the command's standard error with its report; a pipe or a "
+    "pseudo-terminal takes its place. If it is a file, or with --pty, that is done anyway.",
+)
 @click.option("--pty", is_flag=True, help="Give the command a pseudo-terminal for its output.")
 @click.option(
     "--propagate-signal",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from perimortem.documents.examination import (
@@ -15,6 +16,8 @@ from perimortem.documents.examination import (
 from perimortem.report.sentences import HOW_FOUND
 
 _INDENT = " " * 10
+_SYSTEM_SOURCE = re.compile(r"/include/(?:[^/]+/)?c\+\+/|^/rustc/|^/usr/include/")
+"""Where a function lies whose name does not say that it is a library's."""
 _LIBRARIES = ("std::", "__gnu_cxx::", "core::", "alloc::", "boost::")
 _AGENT = "perimortem"
 """Marks a thread that explains nothing."""
@@ -101,7 +104,8 @@ def _render_frame(frame: Frame, width: int) -> list[str]:
 def describe_innermost(frame: Frame) -> str:
     """Its place in the source: in the innermost inlined function, unless that belongs to a library."""
     for line in frame.inlined:
-        if line.function and not line.function.startswith(_LIBRARIES):
+        is_library = line.function is None or line.function.startswith(_LIBRARIES)
+        if not is_library and not _SYSTEM_SOURCE.search(line.file):
             place = f"{line.function} at {line.file}:{line.line}"
             return f"{place}, inlined into {frame.function}"
     return describe_frame(frame)

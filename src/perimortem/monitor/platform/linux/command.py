@@ -10,6 +10,7 @@ from contextlib import ExitStack
 
 assert sys.platform == "linux"
 
+from perimortem.model.exits import Exit, ExitKind
 from perimortem.model.process import ProcessRef
 from perimortem.monitor.platform.linux.heartbeats import Heartbeats
 from perimortem.monitor.platform.linux.launch import (
@@ -74,6 +75,17 @@ class Command:
         # We reap it: nothing is left for Popen to wait for.
         self._stack.callback(setattr, launched.popen, "returncode", 0)
         return launched.process
+
+    def find_link_failure(self, end: Exit) -> str | None:
+        """Why the dynamic linker ended it, if it did: something that the program needs is missing."""
+        if end.kind is not ExitKind.EXITED:
+            return None
+        from perimortem.monitor.platform.linux.link_check import find_unresolved  # rarely
+
+        try:
+            return find_unresolved(self.program, end.code)
+        except OSError:
+            return None
 
     def close(self) -> None:
         if self._settings.follow:

@@ -11,9 +11,11 @@ assert sys.platform == "linux"
 from perimortem.beats.file_age import list_files
 from perimortem.beats.linux.notify_socket import NotifySocket, SdNotifyBeat
 from perimortem.beats.linux.output import Output
+from perimortem.beats.linux.stderr_file import StderrFile
 from perimortem.beats.process_state import ProcessStateBeat
 from perimortem.beats.progress import Progress
 from perimortem.beats.source import BeatSource
+from perimortem.model.last_words import LastWords
 from perimortem.model.process import ProcessRef
 from perimortem.monitor.settings import Settings
 from perimortem.proc import read_stat
@@ -47,10 +49,12 @@ class Heartbeats:
             self.socket = NotifySocket(above)
             threshold_ns = _given_watchdog_ns()
             self._notified = SdNotifyBeat(now_ns, threshold_ns, is_expected="sd-notify" in wanted)
-        if "output" in wanted or settings.force_pty:
-            self._output = Output(now_ns, force_pty=settings.force_pty)
-            self.stdout, self.stderr = self._output.stdout, self._output.stderr
         self._judges_output = "output" in wanted
+        is_between = self._judges_output or settings.force_pty
+        self._stderr_file = StderrFile()
+        if is_between or settings.keeps_output:
+            self._output = Output(now_ns, force_pty=settings.force_pty, only_stderr=not is_between)
+            self.stdout, self.stderr = self._output.stdout, self._output.stderr
 
     def extend(self, environment: dict[str, str]) -> dict[str, str]:
         """The environment variables that the command needs to reach us."""
@@ -107,6 +111,14 @@ class Heartbeats:
         if self._output is not None:
             self._output.finish(_LAST_WORDS_S)
 
+    def read_last_words(self) -> LastWords | None:
+        """What the command and its children printed last on standard error, where that can be seen."""
+        from perimortem.analysis.last_words import read_last_words  # not for the start
+
+        if self._output is not None:
+            return read_last_words(self._output.read_end(), "stderr, through perimortem")
+        return read_last_words(self._stderr_file.read(), "the file that stderr is")
+
     def finish(self, timeout_s: float) -> bool:
         """Whether all its output has been written."""
         return self._output is None or self._output.finish(timeout_s)
@@ -118,6 +130,7 @@ class Heartbeats:
 
     def close(self) -> None:
         self.finish(0)
+        self._stderr_file.close()
         if self.socket is not None:
             self.socket.close()
 

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 assert sys.platform == "win32"
 
+from perimortem.model.exits import Exit
 from perimortem.model.process import ProcessRef
 from perimortem.monitor.platform.windows.console import Console
 from perimortem.monitor.platform.windows.create_process import create_process, find_program
@@ -58,6 +59,10 @@ class Command:
         self._stack.callback(popen._handle.Close)  # type: ignore[attr-defined]
         self._stack.callback(setattr, popen, "returncode", 0)
         return process
+
+    def find_link_failure(self, end: Exit) -> str | None:
+        """The exit code says so itself (0xC0000135, 0xC0000139)."""
+        return None
 
     def close(self) -> None:
         self._stack.close()

@@ -13,6 +13,7 @@ from perimortem.beats.progress import Progress
 from perimortem.beats.source import BeatSource
 from perimortem.beats.windows.window import Window
 from perimortem.errors import UsageError
+from perimortem.model.last_words import LastWords
 from perimortem.model.process import ProcessRef
 from perimortem.monitor.settings import Settings
 from perimortem.reading import ProcessReader
@@ -36,6 +37,8 @@ class Heartbeats:
                 raise UsageError(f"--beat-from {name} is not available", why=_MISSING[name])
         if settings.force_pty:
             raise UsageError("--pty is not available", why="not on Windows yet")
+        if settings.keeps_output:
+            raise UsageError("--keep-output is not available", why="not on Windows yet")
 
     def begin(
         self,
@@ -51,6 +54,10 @@ class Heartbeats:
         if "window" in self._wanted:
             sources.append(Window(tree_pids, now_ns))
         return [*sources, *list_files(self._wanted, now_ns, reader.read_change)]
+
+    def read_last_words(self) -> LastWords | None:
+        """It cannot be seen here."""
+        return None
 
     def take_last_words(self, now_ns: int, tree: set[int]) -> None:
         """The command has ended: no output is in transit here."""
