@@ -16,6 +16,7 @@ from perimortem.analysis.exception_words import HAS_ADDRESS, SI_KERNEL, describe
 from perimortem.analysis.fault import classify_fault
 from perimortem.analysis.general_protection import explain_general_protection
 from perimortem.analysis.handled_fault import find_handled_fault
+from perimortem.analysis.signal_safety import describe_reentry
 from perimortem.exits import fuchsia, mach, ntstatus
 from perimortem.exits.signals import signal_name
 from perimortem.model.evidence import Confidence, Evidence
@@ -53,6 +54,8 @@ _FLOAT_CODES = {
     7: "invalid operation",
     8: "subscript out of range",
 }
+_ILLEGAL_SHOWN = 8
+"""Bytes."""
 _BREAKPOINT = b"\xcc"
 _DIVISIONS = ("div ", "idiv ", "sdiv ", "udiv ")
 _TRAPS = ("ud2", "ud1", "int3", "brk", "udf", "hlt")
@@ -66,12 +69,14 @@ def derive_reason(context: CrashContext) -> Reason | None:
     deriving = _Deriving(context, exception, describe_exception(context.snapshot, exception))
     if not context.registers.general:
         return deriving.by_words()
-    return {
+    reason = {
         OperatingSystem.LINUX: deriving.of_linux,
         OperatingSystem.WINDOWS: deriving.of_windows,
         OperatingSystem.MACOS: deriving.of_mach,
         OperatingSystem.FUCHSIA: deriving.of_fuchsia,
     }.get(context.snapshot.system.os, deriving.by_words)()
+    reentry = describe_reentry(context.stack.frames)
+    return reason if reentry is None else replace(reason, text=f"{reentry}; {reason.text}")
 
 
 class _Deriving:
@@ -311,8 +316,20 @@ class _Deriving:
         if is_trap and not has_trap:
             text = f"{self._words}: a breakpoint or a single step, as a debugger sets them"
             return self._make(ReasonKind.TRAP, text)
-        text = f"illegal instruction at {self._pc:#x}, in {self._context.describe_place(self._pc)}"
-        return self._make(ReasonKind.ILLEGAL_INSTRUCTION, text)
+        return self._make(ReasonKind.ILLEGAL_INSTRUCTION, self._describe_illegal())
+
+    def _describe_illegal(self) -> str:
+        """One that this processor does not have, or bytes that are none."""
+        instruction, place = self._instruction, self._context.describe_place(self._pc)
+        size = instruction.size if instruction is not None else _ILLEGAL_SHOWN
+        raw = self._context.read(self._pc, size).hex(" ")
+        if instruction is None:
+            shown = f": {raw} is none that is known here" if raw else ""
+            return f"illegal instruction at {self._pc:#x}, in {place}{shown}"
+        if instruction.feature is None:
+            return f"illegal instruction {instruction.text} ({raw}), in {place}: it is refused here"
+        needs = f"it needs {instruction.feature}, which this processor or system does not offer"
+        return f"illegal instruction {instruction.text} ({raw}), in {place}: {needs}"
 
     def _is_breakpoint(self) -> bool:
         """Is it the exception of a breakpoint, and not that of an instruction that is not known?"""

@@ -15,6 +15,8 @@ _THREAD = {
     "operator=": "assigned to",
 }
 _CLASSES = ("std::thread", "std::jthread")
+_FILES = ("/std_thread.h", "/thread", "/__thread/thread.h")
+"""Where they are written, in libstdc++ and libc++."""
 _JOINABLE = "without join() or detach(): it was still joinable"
 _LOOKED_AT = 24
 
@@ -22,7 +24,7 @@ _LOOKED_AT = 24
 def describe_terminate(frames: Sequence[Frame]) -> str:
     """From the stack of its thread."""
     is_inside = False
-    for name in _list_functions(frames[:_LOOKED_AT]):
+    for name, file in _list_functions(frames[:_LOOKED_AT]):
         plain = _without_arguments(name)
         if _TERMINATE.fullmatch(plain):
             is_inside = is_inside or "terminate" in plain
@@ -31,20 +33,21 @@ def describe_terminate(frames: Sequence[Frame]) -> str:
             continue
         head, _, method = plain.rpartition("::")
         # An inlined function may be without its class.
-        if (head in _CLASSES and method in _THREAD) or (head == "" and method == "~thread"):
+        is_thread = head in _CLASSES or (head == "" and file.endswith(_FILES))
+        if is_thread and method in _THREAD:
             return f"a std::thread was {_THREAD[method]} {_JOINABLE}"
         return f"std::terminate was called by {plain}, without an exception"
     return "std::terminate was called"
 
 
-def _list_functions(frames: Sequence[Frame]) -> Iterator[str]:
-    """The innermost first, with those that were inlined."""
+def _list_functions(frames: Sequence[Frame]) -> Iterator[tuple[str, str]]:
+    """(name, source file) of each, the innermost first, with those that were inlined."""
     for frame in frames:
         for line in frame.inlined:
             if line.function:
-                yield line.function
+                yield line.function, line.file
         if frame.function:
-            yield frame.function
+            yield frame.function, frame.source.file if frame.source is not None else ""
 
 
 def _without_arguments(name: str) -> str:

@@ -18,7 +18,24 @@ def decode_instruction(
     if found is None:
         return None
     text = f"{found.mnemonic} {found.op_str}".strip()
-    return Instruction(address, text, found.size, tuple(_list_operands(found, architecture)))
+    return Instruction(
+        address, text, found.size, tuple(_list_operands(found, architecture)), _find_feature(found)
+    )
+
+
+_FEATURES = {
+    "avx512": "AVX-512", "avx2": "AVX2", "avx": "AVX", "fma4": "FMA4", "fma": "FMA", "xop": "XOP",
+    "tbm": "TBM", "bmi": "BMI1", "bmi2": "BMI2", "sse4a": "SSE4a", "sse42": "SSE4.2",
+    "sse41": "SSE4.1", "ssse3": "SSSE3", "sha": "SHA", "aes": "AES", "pclmul": "PCLMULQDQ",
+    "adx": "ADX", "rtm": "RTM", "sve": "SVE", "crypto": "cryptographic extension", "crc": "CRC32",
+}  # fmt: skip
+"""By group of capstone; the first that applies."""
+
+
+def _find_feature(found: Any) -> str | None:
+    groups = {found.group_name(group) for group in found.groups}
+    wide = next((name for name in groups if name.startswith("avx512")), None)
+    return next((text for name, text in _FEATURES.items() if name in groups or name == wide), None)
 
 
 @lru_cache(maxsize=4)

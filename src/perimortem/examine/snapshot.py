@@ -10,6 +10,7 @@ from dataclasses import replace
 from perimortem.analysis.crash_context import CrashContext, base_name
 from perimortem.analysis.python_locks import PythonLock, find_python_locks
 from perimortem.analysis.reason import derive_reason
+from perimortem.analysis.signal_safety import describe_reentry
 from perimortem.analysis.signature import derive_signature
 from perimortem.analysis.waits import derive_waits, find_cycles
 from perimortem.examine.disassemble import decode_instruction
@@ -66,7 +67,7 @@ def examine_snapshot(
     waits = derive_waits(
         snapshot, stacks, walker.modules.read, symbols.name_data, gil_holder, python_locks
     )
-    merged = merge_python(stacks, threads)
+    merged = tuple(_note_reentry(stack) for stack in merge_python(stacks, threads))
     crashed = _find_crashed(snapshot, merged)
     reason = signature = None
     if crashed is not None:
@@ -84,6 +85,11 @@ def examine_snapshot(
         notes=(*notes, *snapshot.soft_errors, *_list_unchecked(snapshot, merged, symbols.missing)),
         paused_ms=paused_ms,
     )
+
+
+def _note_reentry(stack: ThreadStack) -> ThreadStack:
+    note = describe_reentry(stack.frames[:_FRAMES_MAX])
+    return stack if note is None else replace(stack, notes=(*stack.notes, note))
 
 
 def _list_unchecked(

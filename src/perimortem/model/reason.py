@@ -73,6 +73,8 @@ class Instruction:
     text: str
     size: int
     operands: tuple[MemoryOperand, ...]
+    feature: str | None = None
+    """What a processor needs to have it ("AVX-512"), if not every one has."""
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ class CommandReporter:
         if target is self._root:
             return self._complete_root(target, incident), True
         is_stored = target.is_recorded or self._tree.deserves_incident(target, incident)
-        return incident, is_stored
+        return add_jvm_report(incident), is_stored
 
     def report_end(self, target: Target, incident: Incident) -> None:
         self._has_ended_by_policy |= target.is_ended_by_policy
@@ -172,7 +172,7 @@ class CommandReporter:
         errors = (*incident.soft_errors, *heartbeats.soft_errors())
         is_bad = incident.verdict is not Verdict.CLEAN_EXIT
         words = heartbeats.read_last_words() if is_bad else None
-        incident = replace(incident, soft_errors=errors, last_words=words)
+        incident = add_jvm_report(replace(incident, soft_errors=errors, last_words=words))
         missing = self._command.find_link_failure(incident.exit) if _may_lack(incident) else None
         return incident if missing is None else derive_link_failure(incident, missing)
 
@@ -210,6 +210,17 @@ class CommandReporter:
         assert self._exit_dump is not None
         self._store.forget_dump(self._exit_dump)
         return replace(incident, dumps=())
+
+
+def add_jvm_report(incident: Incident) -> Incident:
+    """With the error file of a Java VM, if it crashed and has said nothing else."""
+    is_mute = incident.last_words is None or incident.last_words.said is None
+    if incident.verdict is not Verdict.CRASH or incident.target is None or not is_mute:
+        return incident
+    from perimortem.monitor.jvm_report import read_jvm_report  # rarely
+
+    words = read_jvm_report(incident.target.ref.pid)
+    return incident if words is None else replace(incident, last_words=words)
 
 
 def _may_lack(incident: Incident) -> bool:

@@ -1,0 +1,176 @@
+"""The cause behind an end: the block of a heap check, the destructor that terminated, the fault that a
+handler handled. And what is left of a sentence when its evidence is taken away.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from perimortem.dumping.open import open_snapshot
+from perimortem.examine.options import ExamineOptions
+from perimortem.examine.snapshot import examine_snapshot
+from perimortem.model.snapshot import ExceptionRecord, Registers
+from perimortem.symbols.files import ImageLibrary
+from perimortem.testing.plain_memory import PlainMemory
+
+pytestmark = pytest.mark.system
+CAUSES = {
+    "free-variable": (
+        "heap-corruption",
+        r"^free\(\): invalid pointer: 0x\w+ was freed, which malloc never gave: it is in the variable "
+        r"field\+0x8 \(data of causes\)$",
+        "free_variable",
+    ),
+    "free-inside": ("heap-corruption", r"free\(\): invalid pointer", "free_again"),
+    "overrun-earlier": (
+        "heap-corruption",
+        r"the size of the block at 0x\w+ is the text 'AAAAAAAA'.*: one before it was overrun; "
+        r"the damage is older than this call$",
+        "clean_up",
+    ),
+    "free-twice": (
+        "heap-corruption",
+        r"^free\(\): double free detected in tcache 2: the block of 104 bytes at 0x\w+ was freed; "
+        r"it had been freed before$",
+        "free_again",
+    ),
+    "free-twice-large": (
+        "heap-corruption",
+        r"^double free or corruption \(!prev\): the block of 3000 bytes at 0x\w+ was freed; it had been "
+        r"freed before, or was overwritten$",
+        "free_again",
+    ),
+    "thread-destroyed": (
+        "uncaught-exception",
+        r"^a std::thread was destroyed without join",
+        "main",
+    ),
+    "thread-assigned": (
+        "uncaught-exception",
+        r"^a std::thread was assigned to without join",
+        "main",
+    ),
+    "terminate": ("uncaught-exception", r"^std::terminate was called by main, without", "main"),
+    "library-assertion": ("assertion", r"^an assertion of the C\+\+ library failed", "read_past"),
+    "missing-instruction": (
+        "illegal-instruction",
+        r"^illegal instruction vfmaddpd .* \(c4 e3 f1 69 c2 30\), in code of causes: it needs FMA4",
+        "main",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CAUSES)
+def test_the_cause_is_named(perimortem, programs, kind):
+    expected, words, blamed = CAUSES[kind]
+    examination = perimortem.report(programs / "causes", kind)["examination"]
+    reason = examination["reason"]
+    assert re.search(words, reason["text"]), reason
+    assert reason["kind"] == expected
+    assert examination["signature"]["blamed_function"].split("(")[0] == blamed
+
+
+@pytest.fixture
+def dump(perimortem, programs):
+    def take(kind):
+        return Path(perimortem.report(programs / "causes", kind)["dumps"][0]["path"])
+
+    return take
+
+
+def examine_without(path, change):
+    """The reason that is left if ``change`` has taken something out of the snapshot."""
+    with open_snapshot(path) as snapshot, ImageLibrary() as library:
+        return examine_snapshot(change(snapshot), ExamineOptions(library)).reason.text
+
+
+def without_heap(snapshot):
+    heap = [r for r in snapshot.regions if r.writable and not r.path.startswith("[stack")]
+    read = snapshot.content.read
+
+    def read_less(address, size):
+        return b"" if any(r.start <= address < r.end for r in heap) else read(address, size)
+
+    return replace(snapshot, content=PlainMemory(read_less))
+
+
+def without_stack(snapshot):
+    """Only what the registers say is left."""
+    pointers = [t.registers.general["rsp"] for t in snapshot.threads]
+    stacks = [r for r in snapshot.regions if any(r.start <= p < r.end for p in pointers)]
+    read = snapshot.content.read
+
+    def read_less(address, size):
+        return b"" if any(r.start <= address < r.end for r in stacks) else read(address, size)
+
+    return replace(snapshot, content=PlainMemory(read_less))
+
+
+def without_registers(snapshot):
+    return replace(
+        snapshot, threads=tuple(replace(t, registers=Registers({})) for t in snapshot.threads)
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "gone"),
+    [
+        ("free-variable", without_heap, "never gave"),
+        ("overrun-earlier", without_heap, "overrun"),
+        ("free-twice", without_heap, "104 bytes"),
+        ("free-twice-large", without_heap, "3000 bytes"),
+        ("thread-destroyed", without_stack, "std::thread"),
+        ("terminate", without_stack, "main"),
+        ("library-assertion", without_stack, "assertion"),
+        ("missing-instruction", without_registers, "FMA4"),
+    ],
+)
+def test_without_its_evidence_a_sentence_goes(dump, kind, change, gone):
+    path = dump(kind)
+    assert gone in examine_without(path, lambda snapshot: snapshot)
+    assert gone not in examine_without(path, change)
+
+
+HANDLERS = {
+    "handler-aborts": (
+        (6, 0xFFFFFFFA),
+        "its handler of SIGSEGV, give_up(int), then called abort()",
+    ),
+    "handler-raises": (
+        (11, 0xFFFFFFFA),
+        "its handler of SIGSEGV, raise_again(int), then raised it again",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", HANDLERS)
+def test_the_fault_that_a_handler_handled(programs, tmp_path, kind):
+    """Without our own handler, which is called first: by a core that gdb takes in raise()."""
+    (number, code), words = HANDLERS[kind]
+    core = tmp_path / "handled.core"
+    subprocess.run(
+        ["gdb", "-nx", "-batch", "-ex", "set breakpoint pending on", "-ex", "break raise",
+         "-ex", "handle SIGSEGV nostop pass", "-ex", "run", "-ex", f"gcore {core}",
+         "--args", programs / "causes", kind],
+        capture_output=True, check=True, timeout=100,
+    )  # fmt: skip
+
+    def as_signal(snapshot):
+        record = ExceptionRecord(snapshot.threads[0].tid, number, code)
+        return replace(snapshot, exception=record)
+
+    with open_snapshot(core) as snapshot, ImageLibrary() as library:
+        found = examine_snapshot(as_signal(snapshot), ExamineOptions(library))
+    assert found.reason.text.startswith(
+        "write of 4 bytes to 0x0 through rdi (rdi = 0x0): null pointer"
+    )
+    assert found.reason.text.endswith(words)
+    assert found.signature.blamed_function.startswith("write_null(")
+    assert found.reason.kind == "null-pointer"
+    left = examine_without(core, lambda snapshot: without_stack(as_signal(snapshot)))
+    assert "null pointer" not in left
