@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from perimortem.dumping.open import open_bytes, open_snapshot
@@ -13,7 +13,7 @@ from perimortem.elfcore.reader import is_core
 from perimortem.errors import PerimortemError
 from perimortem.examine.options import ExamineOptions
 from perimortem.examine.python_frames import NoPythonFrames, read_core
-from perimortem.examine.snapshot import examine_snapshot
+from perimortem.examine.snapshot import examine_snapshot, find_interpreter
 from perimortem.model.dump import DumpFormat
 from perimortem.model.examination import Examination
 from perimortem.model.python_stack import PythonThread
@@ -30,36 +30,28 @@ def examine_dump(path: Path, options: ExamineOptions) -> Iterator[Examination]:
     """Raises PerimortemError naming the file; the memory of the dump can be read in the body."""
     with open_snapshot(path, options.before_parsing) as snapshot:
         threads: list[PythonThread] = []
-        notes: list[str] = []
-        if options.with_python and find_interpreter(snapshot) is not None:
-            try:
+        is_full = _is_full(snapshot)
+        if is_full and options.with_python and find_interpreter(snapshot) is not None:
+            with suppress(NoPythonFrames):
                 threads = _read_python(path, snapshot)
-            except NoPythonFrames as error:
-                notes.append(f"no Python frames: {error}")
-        yield examine_snapshot(snapshot, options, threads, notes=notes)
-
-
-def find_interpreter(snapshot: Snapshot) -> str | None:
-    """The program, if it is Python or embeds it."""
-    for module in snapshot.modules:
-        name = module.path.replace("\\", "/").rsplit("/", 1)[-1]
-        if name.startswith(("libpython", "python")):
-            return snapshot.modules[0].path
-    return None
+        # Holders of locks are told apart by all values of all threads.
+        yield examine_snapshot(snapshot, options, threads, None if is_full else {})
 
 
 def _read_python(path: Path, snapshot: Snapshot) -> list[PythonThread]:
     if snapshot.system.os is not OperatingSystem.LINUX or os.name == "nt":
         raise NoPythonFrames("they are read from Linux dumps, and only on Linux")
-    writable = sum(r.size for r in snapshot.regions if r.writable and r.readable and not r.shared)
     taken = sum(memory.size for memory in snapshot.memory)
-    if taken < _FULL_SHARE * writable:
-        raise NoPythonFrames("the dump does not have all memory (--type full does)")
     executable = Path(snapshot.modules[0].path)
     if not executable.is_file():
         raise NoPythonFrames(f"{executable} does not exist here")
     with _as_core(path, snapshot, taken) as core:
         return read_core(core, executable)
+
+
+def _is_full(snapshot: Snapshot) -> bool:
+    writable = sum(r.size for r in snapshot.regions if r.writable and r.readable and not r.shared)
+    return sum(memory.size for memory in snapshot.memory) >= _FULL_SHARE * writable
 
 
 @contextmanager

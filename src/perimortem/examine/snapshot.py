@@ -15,6 +15,8 @@ from perimortem.analysis.signature import derive_signature
 from perimortem.analysis.waits import derive_waits, find_cycles
 from perimortem.examine.disassemble import decode_instruction
 from perimortem.examine.options import ExamineOptions
+from perimortem.examine.own_python import add_holder, read_own
+from perimortem.examine.python_frames import NoPythonFrames
 from perimortem.model.examination import Examination
 from perimortem.model.python_stack import PythonThread
 from perimortem.model.snapshot import OperatingSystem, Registers, Snapshot
@@ -26,6 +28,7 @@ from perimortem.symbols.provider import Symbols
 from perimortem.unwind.merge_python import merge_python
 from perimortem.unwind.walk import StackWalker
 
+NO_PYTHON = "no Python frames"
 _NAMED_MAX = 5
 _FRAMES_MAX = 256
 _REGISTERS_OF_FRAMES = 64
@@ -41,8 +44,9 @@ def examine_snapshot(
     notes: Iterable[str] = (),
     paused_ms: float | None = None,
 ) -> Examination:
-    """``python``: the interpreter's own frames, if they could be read; ``python_locks``: its locks,
-    found while all of its memory could be read. None: search for them here."""
+    """``python``: the interpreter's own frames, as far as another reader has them; ``python_locks``: its
+    locks, found while all of its memory could be read. None: search for them here. ``paused_ms``: of a
+    live process, of which nothing more can be read."""
     finder = FileFinder(
         options.library,
         options.root,
@@ -59,6 +63,15 @@ def examine_snapshot(
             for stack in walker.walk_all()
         )
     threads = list(python)
+    notes = list(notes)
+    is_live = paused_ms is not None
+    if options.with_python and not is_live and find_interpreter(snapshot) is not None:
+        try:
+            threads = add_holder(read_own(snapshot, walker.modules.read), threads)
+            notes = [note for note in notes if not note.startswith(NO_PYTHON)]
+        except NoPythonFrames as error:
+            if not threads and not any(note.startswith(NO_PYTHON) for note in notes):
+                notes.append(f"{NO_PYTHON}: {error}")
     if python_locks is None and threads:
         read = walker.modules.read
         python_locks = find_python_locks(snapshot.threads, snapshot.regions, read)
@@ -85,6 +98,15 @@ def examine_snapshot(
         notes=(*notes, *snapshot.soft_errors, *_list_unchecked(snapshot, merged, symbols.missing)),
         paused_ms=paused_ms,
     )
+
+
+def find_interpreter(snapshot: Snapshot) -> str | None:
+    """The program, if it is Python or embeds it."""
+    for module in snapshot.modules:
+        name = module.path.replace("\\", "/").rsplit("/", 1)[-1]
+        if name.startswith(("libpython", "python")):
+            return snapshot.modules[0].path
+    return None
 
 
 def _note_reentry(stack: ThreadStack) -> ThreadStack:

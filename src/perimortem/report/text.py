@@ -22,7 +22,12 @@ from perimortem.documents.report import (
 )
 from perimortem.model.fact import FactCode
 from perimortem.model.labels import TITLE, name_part
-from perimortem.report.examination.text import describe_innermost, describe_trust, render_frames
+from perimortem.report.examination.text import (
+    describe_frame,
+    describe_innermost,
+    describe_trust,
+    render_frames,
+)
 from perimortem.report.units import (
     describe_pause,
     format_count,
@@ -91,6 +96,8 @@ def render_account(report: Report, *, full: bool = False, with_stacks: bool = Tr
         _add(lines, "said", said)
     for line in _where(report):
         _add(lines, "where", line)
+    for line in describe_python(report):
+        _add(lines, "python", line)
     if report.exit.kind != "running":
         _add(lines, "who", describe_who(report))
     for label, texts in (
@@ -181,6 +188,17 @@ def _where(report: Report) -> list[str]:
     return [place + describe_trust(frames[0])] + [
         f"#{frame.number} {describe_innermost(frame)}" for frame in sure[:_FRAMES_SHOWN]
     ]
+
+
+def describe_python(report: Report) -> list[str]:
+    """The lines of Python that the crashed thread was in, the innermost first; not the place itself."""
+    examination = report.examination
+    crashed = next((t for t in examination.threads if t.crashed), None) if examination else None
+    if crashed is None:
+        return []
+    shown = " ".join(_where(report))
+    texts = (describe_frame(frame) for frame in crashed.frames if frame.language == "python")
+    return [text for text in texts if text not in shown][:_FRAMES_SHOWN]
 
 
 def _what(report: Report) -> str:

@@ -64,7 +64,7 @@ def choose_memory(
     threads: Iterable[Thread],
     regions: tuple[Region, ...],
     modules: tuple[Module, ...],
-    linker: list[MemoryRange],
+    known: list[MemoryRange],
     read: ReadMemory,
     iter_changed: IterChanged,
     soft_errors: list[str],
@@ -72,21 +72,21 @@ def choose_memory(
     *,
     crashing_tid: int | None = None,
 ) -> Choice:
-    """``linker``: the dynamic linker's own list, without which debuggers find no library.
+    """``known``: the dynamic linker's list, without which debuggers find no library; Python's frames.
 
     ``secret``: never taken (the environment, at the end of the first stack). ``crashing_tid``: the
     thread that crashed, of which more is taken: its whole stack, and what its last calls worked on.
     """
     types = options.types
     if types & MinidumpType.FILTER_MODULE_PATHS:
-        linker = []  # it holds the names of all libraries
+        known = []  # it holds the names of all libraries
     if types & MinidumpType.WITH_FULL_MEMORY:
         reason_to_omit = _omission(options)
         full = _choose_full(regions, modules, reason_to_omit, iter_changed, soft_errors)
         return Choice(_without(_merge(list(full)), secret), [])
     with_optional = not types & MinidumpType.WITHOUT_OPTIONAL_DATA
     # By importance: what exceeds the budget is at the end.
-    chosen = list(linker)
+    chosen = list(known)
     if with_optional or types & MinidumpType.WITH_MODULE_HEADERS:
         chosen += [MemoryRange(module.base, _PAGE) for module in modules]
     threads = list(threads)

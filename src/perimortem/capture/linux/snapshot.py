@@ -59,6 +59,7 @@ from perimortem.model.process import ProcessRef
 from perimortem.model.snapshot import (
     Architecture,
     MemoryRange,
+    Module,
     ReadMemory,
     Region,
     Registers,
@@ -77,6 +78,12 @@ _UNKNOWN_HERE = {
     MinidumpType.WITH_UNLOADED_MODULES: "Linux keeps no list of libraries that were unloaded",
     MinidumpType.WITH_IPT_TRACE: "processor traces are recorded by perf",
 }
+_WITHOUT_PYTHON = (
+    MinidumpType.FILTER_MEMORY
+    | MinidumpType.FILTER_MODULE_PATHS
+    | MinidumpType.WITHOUT_OPTIONAL_DATA
+    | MinidumpType.FILTER_TRIAGE
+)
 _FILETIME_EPOCH_S = 11_644_473_600
 """1601-01-01 to 1970-01-01."""
 
@@ -290,7 +297,8 @@ class _Taking:
             )
 
         choice = choose_memory(
-            self._options, threads, regions, modules, dso[1] if dso else [],
+            self._options, threads, regions, modules,
+            [*(dso[1] if dso else []), *self._choose_python(modules, threads, memory, crashing_tid)],
             memory.read, memory.iter_changed, self._soft_errors, _find_environment(pid),
             crashing_tid=crashing_tid,
         )  # fmt: skip
@@ -313,6 +321,22 @@ class _Taking:
             is_alive=lambda: bool(read_file(f"/proc/{memory.pid}/task/{memory.tid}/maps")),
             soft_errors=self._soft_errors,
         )
+
+    def _choose_python(
+        self,
+        modules: tuple[Module, ...],
+        threads: tuple[Thread, ...],
+        memory: LiveMemory,
+        crashing_tid: int | None,
+    ) -> list[MemoryRange]:
+        """A full dump has it anyway; one without data should not have the names of source files."""
+        if self._options.types & (_WITHOUT_PYTHON | MinidumpType.WITH_FULL_MEMORY):
+            return []
+        if not any("python" in module.path for module in modules):
+            return []
+        from perimortem.capture.linux.python_memory import choose_python  # for Python alone
+
+        return choose_python(modules, threads, memory.read, crashing_tid)
 
     def _clone_target(self, registers: dict[int, Registers | None]) -> None:
         """Then release the target; or do without the bulk of memory: with ``--pause snapshot`` the

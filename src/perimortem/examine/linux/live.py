@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,9 +37,9 @@ def capture_process(
     # The monitor imports this module and leaves the work to an examiner.
     from perimortem.analysis.python_locks import find_python_locks
     from perimortem.capture.linux.snapshot import capture
-    from perimortem.examine.dump_file import find_interpreter
+    from perimortem.examine.own_python import add_holder, read_own
     from perimortem.examine.python_frames import NoPythonFrames, read_live
-    from perimortem.examine.snapshot import examine_snapshot
+    from perimortem.examine.snapshot import NO_PYTHON, examine_snapshot, find_interpreter
 
     threads: list[PythonThread] = []
     notes: list[str] = []
@@ -48,10 +48,15 @@ def capture_process(
     def while_stopped(snapshot: Snapshot, read: ReadMemory) -> None:
         if options.with_python and find_interpreter(snapshot) is not None:
             locks.update(find_python_locks(snapshot.threads, snapshot.regions, read))
+            own: list[PythonThread] = []
+            with suppress(NoPythonFrames):
+                own = read_own(snapshot, read)
             try:
-                threads.extend(read_live(process.pid))
+                threads.extend(add_holder(own, read_live(process.pid)))
             except NoPythonFrames as error:
-                notes.append(f"no Python frames: {error}")
+                threads.extend(own)
+                if not own:
+                    notes.append(f"{NO_PYTHON}: {error}")
 
     with (
         _open_root(process.pid) as root,
