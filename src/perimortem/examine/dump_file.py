@@ -34,7 +34,7 @@ def examine_dump(path: Path, options: ExamineOptions) -> Iterator[Examination]:
         if is_full and options.with_python and find_interpreter(snapshot) is not None:
             with suppress(NoPythonFrames):
                 threads = _read_python(path, snapshot)
-        # Holders of locks are told apart by all values of all threads.
+        # Holders of locks are found by looking at all values of all threads.
         yield examine_snapshot(snapshot, options, threads, None if is_full else {})
 
 
