@@ -389,7 +389,7 @@ def test_breakpad_symbols_for_a_stripped_program(perimortem, start, programs, tm
     shutil.copy(programs / "stacks-stripped", copy)
     folder.mkdir()
     notes = subprocess.run(["readelf", "-n", copy], capture_output=True, text=True).stdout
-    from perimortem.symbols.files import derive_debug_id
+    from perimortem.symbols.wanted import derive_debug_id
 
     identity = derive_debug_id(bytes.fromhex(notes.partition("Build ID: ")[2].split()[0]))
     program = start([str(copy), "mutual", "4"])

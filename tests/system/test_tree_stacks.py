@@ -116,6 +116,6 @@ def test_all_ranks_of_a_job_hang(perimortem, tmp_path):
     script = tmp_path / "train.py"
     script.write_text(BEATING)
     printed = perimortem.call("run", "--", sys.executable, script).stderr
-    said = "all ranks hang: rank 0, 2: barrier at train.py:4, in wait at threading.py:"
+    said = "all ranks hang: rank 0, 2: barrier at train.py:4, in Condition.wait at threading.py:"
     assert said in printed, printed
     assert "; rank 1: load at train.py:5: look at rank 1 first" in printed

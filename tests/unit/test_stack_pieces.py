@@ -21,8 +21,8 @@ from perimortem.model.stack import Frame, FrameTrust, Language, ThreadStack
 from perimortem.model.thread_sample import HangKind, ThreadActivity
 from perimortem.symbols.breakpad import BreakpadSymbols
 from perimortem.symbols.demangle import demangle
-from perimortem.symbols.files import derive_debug_id
 from perimortem.symbols.table import SymbolTable, make_table
+from perimortem.symbols.wanted import derive_debug_id
 from perimortem.unwind.dwarf.entries import EntrySection
 from perimortem.unwind.dwarf.expression import evaluate
 from perimortem.unwind.dwarf.program import iterate_rows

@@ -29,7 +29,7 @@ def stacks(
     """The stacks of all threads of a dump, or of the running process with the pid ``what``.
 
     A process stands for some milliseconds and runs on. ``symbol_dirs``: searched first for programs,
-    libraries, .debug and .sym files. Raises PerimortemError.
+    libraries, .debug and .sym files; URLs of symbol servers as well. Raises PerimortemError.
 
     >>> [frame.function for frame in perimortem.stacks(4711)[0].frames]
     ['pause', 'main', ...]
@@ -74,28 +74,35 @@ def _examine(
 
 @contextmanager
 def open_options(
-    symbol_dirs: tuple[Path, ...],
+    symbols: tuple[Path | str, ...],
     *,
     debuginfod: bool = False,
     lines: bool,
     python: bool,
     before_parsing: Callable[[], None] = lambda: None,
 ) -> Iterator[ExamineOptions]:
-    """The options, shared by any number of examinations."""
+    """The options, shared by any number of examinations. ``symbols``: folders, and URLs as text."""
     from perimortem.examine.options import ExamineOptions
     from perimortem.symbols.files import ImageLibrary
 
     with ExitStack() as stack:
         library = stack.enter_context(ImageLibrary())
         fetch = None
-        if debuginfod:
+        urls = tuple(place for place in symbols if isinstance(place, str))
+        symbol_dirs = tuple(place for place in symbols if isinstance(place, Path))
+        if debuginfod or urls:
             from perimortem.symbols.fetcher import Fetcher
 
-            fetcher = Fetcher()
+            fetcher = Fetcher(urls, debuginfod=debuginfod)
             stack.callback(fetcher.close)
             fetch = fetcher.fetch
         yield ExamineOptions(
-            library, symbol_dirs, fetch, lines, python, before_parsing=before_parsing
+            library,
+            symbol_dirs,
+            fetch,
+            with_lines=lines,
+            with_python=python,
+            before_parsing=before_parsing,
         )
 
 

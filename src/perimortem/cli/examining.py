@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from perimortem.cli.param_type import ParamType
+
 if TYPE_CHECKING:
     from perimortem.documents.examination import Examination as ExaminationDocument
     from perimortem.documents.inventory import Inventory
@@ -16,17 +18,33 @@ if TYPE_CHECKING:
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
+class SymbolPlace(ParamType[Any]):
+    """A folder, or the URL of a symbol server as text."""
+
+    name = "DIR|URL"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Path | str:
+        if isinstance(value, Path):
+            return value
+        if value.startswith(("http://", "https://")):
+            return str(value)
+        path = Path(value)
+        if not path.is_dir():
+            self.fail(f"'{value}' is no directory, and no URL with http:// or https://", param, ctx)
+        return path
+
+
 def symbol_options(function: _F) -> _F:
     """Where names come from."""
     options = (
         click.option(
             "--symbols",
             "symbol_dirs",
-            type=click.Path(path_type=Path, file_okay=False, exists=True),
+            type=SymbolPlace(),
             multiple=True,
-            metavar="DIR",
-            help="Search this directory first for programs, libraries, .debug files (by build-id) and "
-            "Breakpad .sym files. May be repeated.",
+            metavar="DIR|URL",
+            help="Search this directory first for programs, libraries and debug symbols, in any usual "
+            "layout; or ask this symbol server (debuginfod, Microsoft's, Breakpad's). May be repeated.",
         ),
         click.option(
             "--debuginfod",

@@ -19,6 +19,7 @@ _COMMANDS = {
     "dump": "Write a dump of a running process; it runs on.",
     "stack": "Show the stacks of a dump or a running process.",
     "analyze": "Say why a process crashed, from its dump.",
+    "symbols": "Check which debug symbols a dump needs, and make symbol files.",
     "debug": "Open a debugger on a dump, at the right thread and frame.",
     "waits": "Show what threads wait for, across processes, and their deadlocks.",
     "chain": "Follow reporters that report reporters to the first fault.",

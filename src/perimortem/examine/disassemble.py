@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
+from perimortem.binary.elf import EM_386, EM_AARCH64, EM_ARM, EM_X86_64
 from perimortem.model.reason import Instruction, MemoryOperand
 from perimortem.model.snapshot import Architecture
 
@@ -58,6 +60,27 @@ def _open_engine(architecture: Architecture, *, is_thumb: bool) -> Any:
     engine = capstone.Cs(*known)
     engine.detail = True
     return engine
+
+
+def list_instructions(machine: int, code: bytes, address: int) -> Iterator[int]:
+    """The address after each instruction of ``code``, by e_machine; what is none is passed over."""
+    architecture = {
+        EM_X86_64: Architecture.X86_64,
+        EM_386: Architecture.X86,
+        EM_AARCH64: Architecture.AARCH64,
+        EM_ARM: Architecture.ARM,
+    }.get(machine)
+    engine = _open_engine(architecture, is_thumb=False) if architecture is not None else None
+    if engine is None:
+        return
+    at, end = address, address + len(code)
+    while at < end:
+        for _, size, _, _ in engine.disasm_lite(code[at - address :], at):
+            at += size
+            yield at
+        if at < end:
+            at += 1
+            yield at
 
 
 def _size_of_arm(found: Any, architecture: Architecture) -> int:

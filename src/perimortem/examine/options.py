@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from perimortem.symbols.files import Fetch, ImageLibrary
+from perimortem.symbols.files import ImageLibrary
+from perimortem.symbols.tried import Fetch, SearchLog
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,9 @@ class ExamineOptions:
     library: ImageLibrary
     symbol_dirs: tuple[Path, ...] = ()
     fetch: Fetch | None = None
-    """Asks a symbol server for debug information."""
+    """Asks symbol servers."""
+    log: SearchLog | None = None
+    """Of the search for files."""
     with_lines: bool = True
     with_python: bool = True
     root: Path = Path("/")

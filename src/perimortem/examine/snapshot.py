@@ -52,6 +52,7 @@ def examine_snapshot(
         options.root,
         options.symbol_dirs,
         fetch=options.fetch,
+        log=options.log,
     )
     symbols = Symbols(
         snapshot, finder, SymbolCache(find_cache_dir()), with_lines=options.with_lines

@@ -2,15 +2,14 @@
 
 A module is searched for in DIR of --symbols (by build-id, by name, as a root directory), then at its
 path in the process (for a live process: in its own root). Debug information: in the file
-itself, DIR/.build-id, /usr/lib/debug/.build-id, and by debuginfod-find if requested.
+itself, DIR/.build-id, /usr/lib/debug/.build-id; and what symbol servers have, if they are asked.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -20,11 +19,11 @@ from perimortem.binary.pe_image import PeImage
 from perimortem.errors import MalformedInput
 from perimortem.model.snapshot import Module
 from perimortem.symbols.lines import LineFinder, open_lines
+from perimortem.symbols.tried import FOUND, NOT_THERE, Fetch, SearchLog
+from perimortem.symbols.wanted import Wanted, base_name, derive_debug_id
 
 _DEBUG_ROOT = Path("/usr/lib/debug")
 Image = ElfImage | PeImage
-Fetch = Callable[[bytes], Path | None]
-"""fetch(build-id): a file with the debug information; None: there is none."""
 
 
 @dataclass(frozen=True)
@@ -121,11 +120,13 @@ class FileFinder:
         symbol_dirs: tuple[Path, ...] = (),
         *,
         fetch: Fetch | None = None,
+        log: SearchLog | None = None,
     ) -> None:
         """``root``: prepended to the paths of modules: "/", or the root directory of a process;
-        ``fetch``: asks a symbol server for debug information."""
+        ``fetch``: asks symbol servers; ``log``: of what is tried."""
         self.library = library
         self._root, self._dirs, self._fetch = root, symbol_dirs, fetch
+        self._log = log if log is not None else SearchLog()
 
     def find_module(self, module: Module, head: bytes) -> ImageFile | str:
         """The file, or a text that says why there is none.
@@ -134,15 +135,18 @@ class FileFinder:
         if a module has none.
         """
         mismatch = ""
-        for path in self._list_candidates(module):
+        for path in self._list_with_fetched(module, Wanted.PROGRAM, self._list_candidates(module)):
             try:
                 found = self.library.open(path)
             except MalformedInput as error:
                 mismatch = mismatch or str(error)
+                self._log.note(module, Wanted.PROGRAM, path, str(error))
                 continue
             except (OSError, ValueError):
+                self._log.note(module, Wanted.PROGRAM, path, NOT_THERE)
                 continue
             reason = _describe_mismatch(found, module, head)
+            self._log.note(module, Wanted.PROGRAM, path, reason or FOUND)
             if not reason:
                 return found
             mismatch = mismatch or reason
@@ -150,19 +154,43 @@ class FileFinder:
 
     def find_debug(self, module: Module, build_id: bytes) -> ImageFile | None:
         """A file with the separate debug information."""
-        for path in self._list_debug_files(module, build_id):
+        places = self._list_debug_files(module, build_id)
+        for path in self._list_with_fetched(module, Wanted.DEBUG, places):
             found = self._open_if(path, build_id)
+            outcome = FOUND if found is not None else NOT_THERE
+            if found is None and path.exists():
+                outcome = "another version, or no ELF file"
+            self._log.note(module, Wanted.DEBUG, path, outcome)
             if found is not None:
                 return found
-        fetched = self._fetch(build_id) if self._fetch is not None else None
-        return self._open_if(fetched, build_id) if fetched is not None else None
+        return None
+
+    def _list_with_fetched(
+        self, module: Module, wanted: Wanted, places: Iterator[Path]
+    ) -> Iterator[Path]:
+        """Last what the servers have: they are asked when nothing else was of use."""
+        yield from places
+        if self._fetch is None:
+            return
+        fetched = self._fetch(module, wanted)
+        for tried in fetched.tried:
+            self._log.note(module, wanted, tried.place, tried.outcome)
+        if fetched.path is not None:
+            yield fetched.path
 
     def find_symbol_files(self, module: Module) -> Iterator[Path]:
         """Files of Breakpad (.sym), PDBs and dSYMs that may be of it: NAME/IDENTITY/FILE, as symbol
         servers have them, or by name alone; a PDB also next to its program."""
-        name = _base_name(module.path)
+        places = self._list_symbol_files(module)
+        return self._list_with_fetched(module, Wanted.SYMBOLS, places)
+
+    def note_symbol_file(self, module: Module, path: Path, outcome: str) -> None:
+        self._log.note(module, Wanted.SYMBOLS, path, outcome)
+
+    def _list_symbol_files(self, module: Module) -> Iterator[Path]:
+        name = base_name(module.path)
         stem = name.removesuffix(".pdb").removesuffix(".dll").removesuffix(".exe")
-        pdb = _base_name(module.debug_file) or stem + ".pdb"
+        pdb = base_name(module.debug_file) or stem + ".pdb"
         is_named = all(part not in ("", ".", "..") for part in (name, stem, pdb))
         for directory in self._dirs if is_named else ():
             for file in dict.fromkeys((name, stem, pdb)):
@@ -181,7 +209,7 @@ class FileFinder:
 
     def _list_debug_files(self, module: Module, build_id: bytes) -> Iterator[Path]:
         by_id = _build_id_name(build_id) + ".debug"
-        name = _base_name(module.path)
+        name = base_name(module.path)
         is_named = name not in ("", ".", "..")
         for directory in (*self._dirs, _DEBUG_ROOT):
             yield directory / ".build-id" / by_id
@@ -206,7 +234,7 @@ class FileFinder:
         return found if is_same else None
 
     def _list_candidates(self, module: Module) -> Iterator[Path]:
-        name = _base_name(module.path)
+        name = base_name(module.path)
         for directory in self._dirs:
             if module.build_id is not None:
                 by_id = directory / ".build-id" / _build_id_name(module.build_id)
@@ -248,17 +276,6 @@ def _describe_mismatch(found: ImageFile, module: Module, head: bytes) -> str:
     )
 
 
-def derive_debug_id(build_id: bytes) -> str:
-    """The identity that Breakpad makes of a build-id: its first 16 bytes as a GUID, and the age 0."""
-    first, second, third = struct.unpack("<IHH", build_id[:8].ljust(8, b"\0"))
-    rest = build_id[8:16].ljust(8, b"\0").hex().upper()
-    return f"{first:08X}{second:04X}{third:04X}{rest}0"
-
-
 def _build_id_name(build_id: bytes) -> str:
     text = build_id.hex()
     return f"{text[:2]}/{text[2:]}"
-
-
-def _base_name(path: str) -> str:
-    return path.replace("\\", "/").rsplit("/", 1)[-1]

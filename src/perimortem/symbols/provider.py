@@ -22,10 +22,12 @@ from perimortem.symbols.elf_symbols import (
     read_elf_symbols,
     read_elf_variables,
 )
-from perimortem.symbols.files import FileFinder, Image, ImageFile, derive_debug_id
+from perimortem.symbols.files import FileFinder, Image, ImageFile
 from perimortem.symbols.lines import LineFinder, NoLines
 from perimortem.symbols.table import Function, SymbolTable, make_table
+from perimortem.symbols.tried import FOUND, NOT_THERE
 from perimortem.symbols.vdso import find_vdso
+from perimortem.symbols.wanted import derive_debug_id
 
 _PACKED_MAX = 64 << 20
 VDSO = "linux-gate.so"
@@ -41,6 +43,17 @@ class _Names:
     symbol_file: BreakpadSymbols | DebugFile | None = None
     lines: LineFinder | None = None
     found: dict[int, tuple[str | None, int, tuple[SourceLine, ...]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModuleSymbols:
+    """What was found for one module."""
+
+    program: Path | None
+    debug: Path | None
+    names: str
+    """Where they come from."""
+    has_lines: bool
 
 
 class Symbols:
@@ -71,6 +84,27 @@ class Symbols:
     def find_symbol_file(self, module: Module) -> BreakpadSymbols | DebugFile | None:
         """Its symbol file, if there is one; such a file also says how to unwind its functions."""
         return self._open_names(module).symbol_file
+
+    def describe(self, module: Module) -> ModuleSymbols:
+        """Where its names and lines come from; everything is opened for that."""
+        names = self._open_names(module)
+        if names.symbol_file is not None:
+            source = "a symbol file"
+        elif names.debug is not None and names.table:
+            source = f"{names.debug.path}"
+        elif names.file is not None and names.table:
+            is_whole = isinstance(names.file.image, ElfImage) and names.file.image.find_section(
+                ".symtab"
+            )
+            source = f"{names.file.path}" if is_whole else f"{names.file.path}, exported names only"
+        else:
+            source = "none"
+        return ModuleSymbols(
+            names.file.path if names.file is not None else None,
+            names.debug.path if names.debug is not None else None,
+            source,
+            has_lines=names.lines is not None or names.symbol_file is not None,
+        )
 
     def name(self, frame: Frame) -> Frame:
         """``frame`` with its function, lines and inlined functions, as far as known."""
@@ -251,12 +285,21 @@ class Symbols:
         for path in self._finder.find_symbol_files(module):
             try:
                 found = _open_symbol_file(path, wanted)
-            except (OSError, MalformedInput):
+            except OSError:
+                self._finder.note_symbol_file(module, path, NOT_THERE)
+                continue
+            except MalformedInput as error:
+                self._finder.note_symbol_file(module, path, str(error))
                 continue
             except ImportError:
-                self.missing[module.path] = f"{path} cannot be read: symbolic is not installed"
+                reason = f"{path} cannot be read: symbolic is not installed"
+                self.missing[module.path] = reason
+                self._finder.note_symbol_file(module, path, "symbolic is not installed")
                 continue
-            if wanted is None or found.identity.upper() == wanted.upper():
+            is_same = wanted is None or found.identity.upper() == wanted.upper()
+            outcome = FOUND if is_same else f"another version, of {found.identity}"
+            self._finder.note_symbol_file(module, path, outcome)
+            if is_same:
                 if found.stack_records:  # nothing is missing without the file itself
                     self.missing.pop(module.path, None)
                 return found

@@ -6,7 +6,7 @@ import struct
 import sys
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from perimortem.errors import MalformedInput
@@ -46,6 +46,13 @@ class SymbolTable:
         first = self._ends[index - 1] if index else 0
         name = self._names[first : self._ends[index]]
         return Function(start, size, name.decode("utf-8", "backslashreplace"))
+
+    def __iter__(self) -> Iterator[Function]:
+        """In order of address."""
+        first = 0
+        for start, size, end in zip(self._starts, self._sizes, self._ends, strict=True):
+            yield Function(start, size, self._names[first:end].decode("utf-8", "backslashreplace"))
+            first = end
 
     def to_bytes(self) -> bytes:
         """As :meth:`from_bytes` takes it."""

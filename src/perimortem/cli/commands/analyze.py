@@ -36,7 +36,7 @@ Examples:
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 def command(
     files: tuple[str, ...],
-    symbol_dirs: tuple[Path, ...],
+    symbol_dirs: tuple[Path | str, ...],
     debuginfod: bool,
     no_lines: bool,
     no_python: bool,

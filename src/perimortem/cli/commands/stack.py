@@ -42,7 +42,7 @@ Examples:
 def command(
     what: str,
     *,
-    symbol_dirs: tuple[Path, ...],
+    symbol_dirs: tuple[Path | str, ...],
     debuginfod: bool,
     no_lines: bool,
     no_python: bool,
@@ -73,7 +73,8 @@ def command(
     if tree:
         if twice or tid is not None:
             raise click.UsageError("--tree goes with neither --twice nor --thread")
-        options = [part for folder in symbol_dirs for part in ("--symbols", str(folder.absolute()))]
+        places = (p.absolute() if isinstance(p, Path) else p for p in symbol_dirs)
+        options = [part for place in places for part in ("--symbols", str(place))]
         flags = {"--debuginfod": debuginfod, "--no-lines": no_lines, "--no-python": no_python}
         options += [name for name, is_set in {**flags, "--no-redact": not redact}.items() if is_set]
         _show_tree(what, rank, options, full=full, redact=redact, as_json=as_json)

@@ -1,0 +1,109 @@
+"""``perimortem symbols check|dump``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from perimortem.cli.examining import SymbolPlace
+from perimortem.cli.options import json_option
+
+if TYPE_CHECKING:
+    from perimortem.cli.confined import BeforeParsing
+
+EXAMPLES = """\b
+Examples:
+  perimortem symbols check server.dmp
+  perimortem symbols check server.dmp --symbols ./build --symbols https://debuginfod.debian.net
+  perimortem symbols dump ./server -o ./symbols"""
+
+
+@click.group("symbols", epilog=EXAMPLES)
+def command() -> None:
+    """Debug symbols: what a dump needs and where it was looked for, and symbol files of programs."""
+
+
+@command.command("check")
+@click.option(
+    "--symbols",
+    "places",
+    type=SymbolPlace(),
+    multiple=True,
+    metavar="DIR|URL",
+    help="Search here, too: a directory in any usual layout, or a symbol server. May be repeated.",
+)
+@click.option("--debuginfod", is_flag=True, help="Ask debuginfod-find, too ($DEBUGINFOD_URLS).")
+@click.option("--tried", "with_tried", is_flag=True, help="Show each place that was looked at.")
+@json_option
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+def check(
+    file: Path,
+    places: tuple[Path | str, ...],
+    debuginfod: bool,
+    with_tried: bool,
+    as_json: bool,
+) -> int:
+    """Say for each module of the dump FILE what was looked for, where, and what was found."""
+    from dataclasses import replace
+
+    from perimortem.api.examining import open_options
+    from perimortem.api.symbols import check_symbols
+    from perimortem.cli.confined import examine_confined
+    from perimortem.cli.output import echo_document
+    from perimortem.cli.terminal_text import echo_text
+    from perimortem.report.symbols import render_symbols
+    from perimortem.symbols.tried import SearchLog
+
+    def run(before_parsing: BeforeParsing) -> int:
+        log = SearchLog(is_kept=True)
+        with open_options(
+            places, debuginfod=debuginfod, lines=True, python=False, before_parsing=before_parsing
+        ) as options:
+            document = check_symbols(file, replace(options, log=log), log)
+        if as_json:
+            echo_document(document)
+        else:
+            echo_text(render_symbols(document, with_tried=with_tried))
+        return 0
+
+    return examine_confined(run, file, reads_ours=bool(places))
+
+
+@command.command("dump")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write DIR/NAME/IDENTITY/NAME.sym, as symbol servers have it, instead of standard output.",
+)
+@click.argument(
+    "binaries",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+)
+def dump(binaries: tuple[Path, ...], output: Path | None) -> int:
+    """Make Breakpad symbol files of ELF programs and libraries: functions, lines, frame data."""
+    from perimortem.api.symbols import list_symbol_file
+    from perimortem.cli.output import write_whole
+    from perimortem.errors import PerimortemError
+
+    if output is None and len(binaries) > 1:
+        raise click.UsageError("several files need --output DIR")
+    for binary in binaries:
+        lines = list(list_symbol_file(binary))
+        if output is None:
+            click.echo("\n".join(lines))
+            continue
+        identity = lines[0].split(" ")[3]
+        path = output / binary.name / identity / f"{binary.name}.sym"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PerimortemError(f"cannot write {path}", why=error.strerror or "") from error
+        write_whole(path, "\n".join(lines) + "\n")
+        click.echo(path)
+    return 0
