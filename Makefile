@@ -18,7 +18,7 @@ OWN    = -m pip install --quiet --no-index --no-deps --no-build-isolation .
 NATIVE  = $(shell $(BIN)/python -c "from perimortem.agent.library import find_library; print(find_library().parent)")
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-windows fast-tests check bench curve fuzz faults faults-short coverage docs lock man sanitize sbom dist test-lowest test-deps wine-deps programs soak clean
+.PHONY: help run test test-windows fast-tests check bench curve fuzz faults faults-short coverage docs lock man sanitize sbom dist test-lowest test-deps wine-deps oracles programs soak clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -152,6 +152,10 @@ test-deps: ## Install what the tests compare with (needs root; CI)
 	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
 	  $$(gcc -dumpversion | sed 's/\..*//; s/.*/gcc-&-multilib gcc-&-arm-linux-gnueabihf/') \
 	  libc6-dev-armhf-cross || echo "no compilers for 32 bits here: their tests are skipped"
+
+oracles: ## Build what the tests compare dumps with, where cargo is
+	if command -v cargo > /dev/null; then cargo install --quiet --locked minidump-stackwalk@0.27.0; \
+	else echo "there is no cargo: the tests against minidump-stackwalk are skipped"; fi
 
 wine-deps: ## Install Wine and the cross compiler (needs root; CI)
 	apt-get update

@@ -170,9 +170,19 @@ class CommandReporter:
             incident = self._drop_exit_dump(root, incident)
         heartbeats = self._command.heartbeats
         errors = (*incident.soft_errors, *heartbeats.soft_errors())
-        is_bad = incident.verdict is not Verdict.CLEAN_EXIT
-        words = heartbeats.read_last_words() if is_bad else None
-        incident = add_jvm_report(replace(incident, soft_errors=errors, last_words=words))
+        incident = replace(incident, soft_errors=errors)
+        if incident.verdict is Verdict.CLEAN_EXIT:
+            return incident
+        try:
+            return self._look_behind(incident)
+        except (OSError, ImportError) as error:  # no descriptor is left, for instance
+            why = f"what it printed last was not read: {error}"
+            return replace(incident, soft_errors=(*errors, why))
+
+    def _look_behind(self, incident: Incident) -> Incident:
+        """With what it said, or what the dynamic linker lacked for it."""
+        words = self._command.heartbeats.read_last_words()
+        incident = add_jvm_report(replace(incident, last_words=words))
         missing = self._command.find_link_failure(incident.exit) if _may_lack(incident) else None
         return incident if missing is None else derive_link_failure(incident, missing)
 
@@ -217,9 +227,12 @@ def add_jvm_report(incident: Incident) -> Incident:
     is_mute = incident.last_words is None or incident.last_words.said is None
     if incident.verdict is not Verdict.CRASH or incident.target is None or not is_mute:
         return incident
-    from perimortem.monitor.jvm_report import read_jvm_report  # rarely
+    try:
+        from perimortem.monitor.jvm_report import read_jvm_report  # rarely
 
-    words = read_jvm_report(incident.target.ref.pid)
+        words = read_jvm_report(incident.target.ref.pid)
+    except (OSError, ImportError):  # no descriptor is left, for instance
+        return incident
     return incident if words is None else replace(incident, last_words=words)
 
 
