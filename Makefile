@@ -154,7 +154,8 @@ test-deps: ## Install what the tests compare with (needs root; CI)
 	  libc6-dev-armhf-cross || echo "no compilers for 32 bits here: their tests are skipped"
 
 oracles: ## Build what the tests compare dumps with, where cargo is
-	if command -v cargo > /dev/null; then cargo install --quiet --locked minidump-stackwalk@0.27.0; \
+	if [ -x "$$HOME/.cargo/bin/minidump-stackwalk" ]; then :; \
+	elif command -v cargo > /dev/null; then cargo install --quiet --locked minidump-stackwalk@0.27.0; \
 	else echo "there is no cargo: the tests against minidump-stackwalk are skipped"; fi
 
 wine-deps: ## Install Wine and the cross compiler (needs root; CI)
