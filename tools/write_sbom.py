@@ -149,6 +149,13 @@ def describe_requirement(requirement: Requirement) -> dict[str, Any]:
     return described
 
 
+def describe_requirements(texts: list[str]) -> list[dict[str, Any]]:
+    """Each package once: one that is needed on some machines may be in an extra for others."""
+    described = [describe_requirement(Requirement(text)) for text in texts]
+    described.sort(key=lambda one: one["scope"] == "required")
+    return sorted({one["bom-ref"]: one for one in described}.values(), key=lambda one: one["name"])
+
+
 def make_document(folder: Path) -> dict[str, Any]:
     """Of all artefacts in ``folder``. Raises SystemExit if the wheel or the sdist is missing."""
     wheels = sorted(folder.glob(f"{NAME}-*.whl"))
@@ -158,9 +165,7 @@ def make_document(folder: Path) -> dict[str, Any]:
     facts = read_metadata(wheels[0])
     own = f"pkg:pypi/{NAME}@{facts['Version']}"
     artefacts = [describe_artefact(path) for path in (*wheels, *sdists)]
-    needed = [
-        describe_requirement(Requirement(text)) for text in facts.get_all("Requires-Dist") or []
-    ]
+    needed = describe_requirements(facts.get_all("Requires-Dist") or [])
     newest = max(path.stat().st_mtime for path in (*wheels, *sdists))
     digests = "".join(artefact["hashes"][0]["content"] for artefact in artefacts)
     return {

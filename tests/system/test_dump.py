@@ -143,16 +143,65 @@ def test_a_dead_leader_and_unreadable_memory_are_not_taken_for_the_end(start, tm
     assert any(f"{8 << 20} bytes at" in error for error in result.soft_errors)
 
 
-def test_a_vfork_parent_is_dumped_without_its_registers(start, perimortem, tmp_path):
+@pytest.mark.parametrize("form", ["minidump", "core"])
+def test_a_vfork_parent_is_dumped_with_what_its_call_shows(start, perimortem, tmp_path, form):
     program = start("vfork_parent", stdin=subprocess.PIPE)
     await_true(lambda: program.state == "D")
-    result = json.loads(
-        perimortem.call("dump", program.pid, "--json", "-o", tmp_path / "d.dmp").stdout
-    )
+    dump = tmp_path / "dump"
+    options = ("--format", form, "--json", "-o", dump)
+    result = json.loads(perimortem.call("dump", program.pid, *options).stdout)
     assert any("did not stop within 100 ms" in error for error in result["soft_errors"])
     assert result["thread_count"] == 2
+    account = json.loads(perimortem.call("analyze", "--json", dump).stdout)
+    names = [thread["frames"][0]["function"] for thread in account["threads"]]
+    assert any("vfork" in (name or "") for name in names), names
     program.popen.stdin.close()
     await_true(lambda: program.state == "S")
+
+
+def test_a_core_without_registers_is_read(start, perimortem, tmp_path):
+    """Of a thread that runs, and may not be stopped."""
+    program = start([sys.executable, "-c", "print(flush=True)\nwhile True: pass"])
+    dump = tmp_path / "d.core"
+    options = ("--pause", "none", "--format", "core", "-o", dump)
+    assert perimortem.call("dump", program.pid, *options).returncode == 0
+    account = json.loads(perimortem.call("analyze", "--json", dump).stdout)
+    (thread,) = account["threads"]
+    assert thread["tid"] == program.pid
+    assert {frame["trust"] for frame in thread["frames"]} == {"python"}, "there is no register"
+    assert Path(account["program"]).name.startswith("python")
+
+
+BUSY = """
+import os, time
+os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+print(flush=True)
+end = time.monotonic() + 0.6
+while time.monotonic() < end: pass
+"""
+
+
+@pytest.mark.exclusive
+def test_a_thread_without_a_processor_is_waited_for(start, tmp_path):
+    """On a busy machine a thread stops only after others have run."""
+    if os.geteuid() or len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("only root may keep a processor to itself, and one must be left")
+    ours, theirs, *_ = sorted(os.sched_getaffinity(0))
+    program = start("stacks-O2", "rest")
+    os.sched_setaffinity(program.pid, {theirs})
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {ours})
+    try:
+        with PtraceStop(program.pid):  # what the first one imports is not waited for
+            pass
+        start(["taskset", "-c", str(theirs), sys.executable, "-c", BUSY])
+        with PtraceStop(program.pid) as stop:
+            registers = stop.read_registers()
+    finally:
+        os.sched_setaffinity(0, before)
+    assert stop.soft_errors == []
+    assert [found is not None for found in registers.values()] == [True]
+    assert stop.paused_ns > 150_000_000, "the processor was free"
 
 
 def test_a_reused_pid_is_refused(start, tmp_path):

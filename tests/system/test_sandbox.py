@@ -228,7 +228,7 @@ def test_debug_information_is_fetched_by_another_process(perimortem, programs, t
     if shutil.which("objcopy") is None:
         pytest.skip("objcopy is not installed")
     stripped = tmp_path / "crash_null"
-    debug = tmp_path / "crash_null.debug"
+    debug = tmp_path / "elsewhere"  # beside the program and named after it, it would be found
     subprocess.run(["objcopy", "--only-keep-debug", programs / "crash_null", debug], check=True)
     subprocess.run(["strip", "-o", stripped, programs / "crash_null"], check=True)
     find = tmp_path / "bin" / "debuginfod-find"

@@ -40,7 +40,6 @@ from perimortem.model.snapshot import (
     Handle,
     OperatingSystem,
     Region,
-    Registers,
     Snapshot,
     SystemFacts,
     Thread,
@@ -109,11 +108,8 @@ class CoreFile:
             Thread(
                 thread.tid,
                 printable(str(thread_names.get(str(thread.tid), notes.name if not index else ""))),
-                Registers(
-                    thread.registers.general,
-                    thread.registers.floating_point,
-                    thread.registers.extended,
-                ),
+                # All zero stands for unknown: no thread runs without a stack and a code segment.
+                thread.registers if any(thread.registers.general.values()) else None,
             )
             for index, thread in enumerate(notes.threads)
         )

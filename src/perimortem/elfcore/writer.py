@@ -27,9 +27,9 @@ from perimortem.binary.elf import (
     ProgramHeader,
     SectionHeader,
 )
-from perimortem.binary.user_regs import pack_registers
+from perimortem.binary.user_regs import X86_64_REGISTERS, pack_registers
 from perimortem.elfcore import layout
-from perimortem.model.snapshot import MemoryRange, Region, Snapshot, Thread
+from perimortem.model.snapshot import MemoryRange, Region, Registers, Snapshot, Thread
 
 _PAGE = 4096
 _UNKNOWN_STATES = "RSDTZW"
@@ -124,21 +124,21 @@ def _write_notes(snapshot: Snapshot) -> bytes:
     exception = snapshot.exception
     crashed = exception.tid if exception else None
     ordered = sorted(snapshot.threads, key=lambda thread: thread.tid != crashed)
-    with_registers = [thread for thread in ordered if thread.registers is not None]
+    # A debugger wants a thread: one whose registers are unknown stands there with zeros.
+    written = [thread for thread in ordered if thread.registers is not None] or ordered[:1]
     notes = []
-    for index, thread in enumerate(with_registers):
-        notes.append(_note(layout.NT_PRSTATUS, _write_status(snapshot, thread)))
+    for index, thread in enumerate(written):
+        registers = thread.registers or Registers(dict.fromkeys(X86_64_REGISTERS, 0))
+        notes.append(_note(layout.NT_PRSTATUS, _write_status(snapshot, thread, registers)))
         if index == 0:
             notes.append(_note(layout.NT_PRPSINFO, _write_process_info(snapshot)))
             notes.append(_note(layout.NT_SIGINFO, _write_siginfo(snapshot)))
             notes.append(_note(layout.NT_AUXV, snapshot.files.get("auxv", b"")))
             notes.append(_note(layout.NT_FILE, _write_files(snapshot.regions)))
-        assert thread.registers is not None
-        floating = thread.registers.floating_point
-        if floating is not None:
-            notes.append(_note(layout.NT_FPREGSET, floating[:_FPREGS_BYTES]))
-        if thread.registers.extended:
-            notes.append(_note(layout.NT_X86_XSTATE, thread.registers.extended, owner=b"LINUX\0"))
+        if registers.floating_point is not None:
+            notes.append(_note(layout.NT_FPREGSET, registers.floating_point[:_FPREGS_BYTES]))
+        if registers.extended:
+            notes.append(_note(layout.NT_X86_XSTATE, registers.extended, owner=b"LINUX\0"))
     record = json.dumps(_collect_record(snapshot)).encode("ascii")
     notes.append(_note(layout.NOTE_RECORD, record, owner=layout.OWNER))
     return b"".join(notes)
@@ -150,8 +150,7 @@ def _note(kind: int, content: bytes, *, owner: bytes = b"CORE\0") -> bytes:
     return head + content + bytes(-len(content) % 4)
 
 
-def _write_status(snapshot: Snapshot, thread: Thread) -> bytes:
-    assert thread.registers is not None
+def _write_status(snapshot: Snapshot, thread: Thread, registers: Registers) -> bytes:
     exception = snapshot.exception
     code = exception.code & 0x7F if exception and exception.tid == thread.tid else 0
     user, kernel = thread.user_time_100ns, thread.kernel_time_100ns
@@ -163,12 +162,8 @@ def _write_status(snapshot: Snapshot, thread: Thread) -> bytes:
         kernel_s=kernel // 10_000_000, kernel_us=kernel // 10 % 1_000_000,
         children_user_s=0, children_user_us=0, children_kernel_s=0, children_kernel_us=0,
     )  # fmt: skip
-    has_floating = thread.registers.floating_point is not None
-    return (
-        head.to_bytes()
-        + pack_registers(thread.registers.general)
-        + struct.pack("<ii", has_floating, 0)
-    )
+    has_floating = registers.floating_point is not None
+    return head.to_bytes() + pack_registers(registers.general) + struct.pack("<ii", has_floating, 0)
 
 
 def _write_process_info(snapshot: Snapshot) -> bytes:

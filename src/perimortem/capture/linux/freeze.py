@@ -2,9 +2,9 @@
 
 PTRACE_SEIZE and PTRACE_INTERRUPT send no signal that the program could see. A stop may be ours
 (PTRACE_EVENT_STOP) or a signal on its way to the thread: that signal is kept and handed back at the
-detach. A thread that does not stop in time (vfork parent, uninterruptible sleep) is left out, with a
-soft error; it can be detached only once it stops, or when its tracer exits: one reason why dumps are
-taken by a separate process, which exits right after.
+detach. A thread that does not stop in time (vfork parent, uninterruptible sleep) is left in its call,
+with a soft error; it can be detached only once it stops, or when its tracer exits: one reason why dumps
+are taken by a separate process, which exits right after.
 """
 
 from __future__ import annotations
@@ -24,10 +24,13 @@ from perimortem.capture.linux.threads import read_registers
 from perimortem.capture.linux.unstopped import read_call_registers
 from perimortem.errors import ProcessGone
 from perimortem.model.snapshot import Registers
+from perimortem.procfs.stat import read_thread_stat
 from perimortem.procfs.threads import has_thread_ended, list_threads
 
 STOP_DEADLINE_S = 0.1
-"""How long the stops may take together; a longer uninterruptible sleep goes without registers."""
+"""How long the stops may take together: a longer uninterruptible sleep is not waited for."""
+_RUN_DEADLINE_S = 2.0
+"""The same for threads that stop as soon as they are given a processor. Arbitrary."""
 _LATE_DEADLINE_S = 0.3
 """How long we wait, after the others run on, for threads that stop late. Arbitrary."""
 _POLL_S = 0.0002
@@ -156,16 +159,34 @@ class PtraceStop:
         waiting = list(tids)
         while waiting:
             waiting = [tid for tid in waiting if not self._has_stopped(tid)]
-            if waiting and time.monotonic() > deadline:
+            late = time.monotonic() - deadline
+            if waiting and late > 0 and (late > _RUN_DEADLINE_S or not self._will_run(waiting)):
                 for tid in waiting:
-                    self.running.append(tid)
-                    self.soft_errors.append(
-                        f"thread {tid} did not stop within {STOP_DEADLINE_S * 1e3:.0f} ms "
-                        "(in an uninterruptible sleep or a vfork): its registers are missing"
-                    )
+                    self._leave(tid)
                 return
             if waiting:
                 time.sleep(_POLL_S)
+
+    def _will_run(self, tids: list[int]) -> bool:
+        """Whether one of them waits for a processor: on a busy machine, that takes its time."""
+        states = (read_thread_stat(self.pid, tid) for tid in tids)
+        return any(facts is not None and facts.state == "R" for facts in states)
+
+    def _leave(self, tid: int) -> None:
+        """It has not stopped: what its call shows of it is all that there is."""
+        facts = read_thread_stat(self.pid, tid)
+        registers = read_call_registers(self.pid, tid)
+        self._spared[tid] = registers
+        self.running.append(tid)
+        is_asleep = facts is not None and facts.state == "D"
+        why = "in an uninterruptible sleep or a vfork" if is_asleep else "why is unknown"
+        there = (
+            "only the registers of its system call are there"
+            if registers
+            else "it has no registers"
+        )
+        waited = f"{STOP_DEADLINE_S * 1e3:.0f} ms"
+        self.soft_errors.append(f"thread {tid} did not stop within {waited} ({why}): {there}")
 
     def _has_stopped(self, tid: int) -> bool:
         """True if the thread needs no more waiting for: stopped, or gone."""
