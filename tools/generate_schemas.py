@@ -14,6 +14,7 @@ import msgspec
 from perimortem.documents.dump_listing import DumpListing
 from perimortem.documents.examination import Examination
 from perimortem.documents.report import Report
+from perimortem.documents.symbols import FoundFiles, SymbolCheck
 from perimortem.documents.tree_stacks import TreeStacks
 from perimortem.documents.waits import Waits
 
@@ -21,6 +22,8 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 TYPES = {
     "dump.schema.json": (DumpListing, "`perimortem inspect --json`"),
     "report.schema.json": (Report, "The report of `perimortem run --report`, `show --json`"),
+    "symbol-check.schema.json": (SymbolCheck, "`perimortem symbols check --json`"),
+    "found-files.schema.json": (FoundFiles, "`perimortem symbols find --json`"),
     "tree-stacks.schema.json": (TreeStacks, "`perimortem stack --tree --json`"),
     "waits.schema.json": (Waits, "`perimortem waits --json`"),
     "examination.schema.json": (Examination, "`perimortem analyze --json`, `stack --json`"),

@@ -14,7 +14,9 @@ import threading
 from itertools import takewhile
 from pathlib import Path
 
+import jsonschema
 import pytest
+from conftest import ROOT
 from test_minidump_stackwalk import _TOOL
 from test_pdb import check_frames, windows_program  # noqa: F401 - a fixture
 
@@ -88,6 +90,13 @@ def read_module(dump, index=0):
         return snapshot.modules[index]
 
 
+def validate(text, schema):
+    """The document in ``text``, which is as docs/ says."""
+    document = json.loads(text)
+    jsonschema.validate(document, json.loads((ROOT / f"docs/{schema}.schema.json").read_text()))
+    return document
+
+
 def analyze(perimortem, dump, *options):
     result = perimortem.call("analyze", "--json", dump, *options)
     assert result.returncode == 0, result.stderr
@@ -116,6 +125,65 @@ def test_debuginfod(perimortem, server, stripped):
     server.asked.clear()
     analyze(perimortem, dump, "--symbols", server.url)
     assert not [path for path in server.asked if module.build_id.hex() in path]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_debug_information_is_not_the_program(perimortem, tmp_path, is_there):
+    """Its sections of code and of frames are empty: those of the program are used, if it is there."""
+    source, program = tmp_path / "crash.c", tmp_path / "crash"
+    source.write_text(
+        "__attribute__((noinline)) "
+        "void strike(volatile int *p, int n) { char b[n]; b[0] = 1; *p = *b; }\n"
+        "int main(int argc, char **argv) { strike(0, argc + 100); return 1; }\n"
+    )
+    subprocess.run(["gcc", "-g", "-O2", "-no-pie", source, "-o", program], check=True, timeout=60)
+    build_id = perimortem.call("symbols", "find", "--json", program, "--symbols", tmp_path).stdout
+    build_id = json.loads(build_id)["build_id"]
+    folder = tmp_path / "symbols" / ".build-id" / build_id[:2]
+    folder.mkdir(parents=True)
+    debug = folder / f"{build_id[2:]}.debug"
+    subprocess.run(["objcopy", "--only-keep-debug", program, debug], check=True, timeout=60)
+    subprocess.run(["strip", "-s", program], check=True, timeout=60)
+    dump = perimortem.report(program)["dumps"][0]["path"]
+    if not is_there:
+        program.unlink()
+    document = analyze(perimortem, dump, "--symbols", folder.parent.parent)
+    frames = document["threads"][0]["frames"]
+    assert [frame["function"] for frame in frames[:2]] == ["strike", "main"]
+    assert [frame["source"]["line"] for frame in frames[:2]] == [1, 2]
+    assert (frames[1]["trust"] == "cfi") is is_there
+    checked = perimortem.call("symbols", "check", "--json", dump, "--symbols", folder.parent.parent)
+    validate(checked.stdout, "symbol-check")
+    module = next(m for m in json.loads(checked.stdout)["modules"] if m["module"] == str(program))
+    assert module["program"] == (str(program) if is_there else None)
+    assert (module["debug"], module["has_lines"]) == (str(debug), True)
+    assert (module["missing"] is None) is is_there
+
+
+def test_symbols_find(perimortem, server, stripped, tmp_path):
+    """By build-id or by file; a status of 1 says that there is nothing."""
+    dump, program, debug = stripped
+    module = read_module(dump)
+    place(server, next(list_keys(module, Wanted.DEBUG)), debug)
+    build_id = module.build_id.hex()
+    for what in (build_id, build_id.upper(), program):
+        found = perimortem.call("symbols", "find", "--json", what, "--symbols", server.url)
+        document = validate(found.stdout, "found-files")
+        assert (found.returncode, document["program"], document["build_id"]) == (0, None, build_id)
+        assert Path(document["debug"]).read_bytes() == debug.read_bytes()
+    place(server, next(list_keys(module, Wanted.PROGRAM)), program)
+    found = perimortem.call("symbols", "find", build_id, "--symbols", server.url)
+    file = next(line for line in found.stdout.splitlines() if line.startswith("  file "))
+    assert Path(file.split()[1]).read_bytes() == program.read_bytes()
+    nothing = perimortem.call("symbols", "find", "ab" * 20, "--symbols", tmp_path, "--tried")
+    assert nothing.returncode == 1
+    assert f"  tried   program: {tmp_path}/.build-id/ab/{'ab' * 19}: not there" in nothing.stdout
+    text = tmp_path / "text"
+    text.write_text("no program")
+    for what, why in (("nonsense", "it is no build-id in hex"), (text, "not an ELF image")):
+        refused = perimortem.call("symbols", "find", what)
+        assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+        assert why in refused.stderr
 
 
 def test_the_layout_of_microsoft(perimortem, server, windows_program):  # noqa: F811

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perimortem.documents.symbols import ModuleSymbols, SymbolCheck, TriedPlace
+from perimortem.documents.symbols import FoundFiles, ModuleSymbols, SymbolCheck, TriedPlace
 from perimortem.errors import MalformedInput, PerimortemError
 
 if TYPE_CHECKING:
     from perimortem.examine.options import ExamineOptions
     from perimortem.model.snapshot import Module
+    from perimortem.symbols.files import ImageLibrary
     from perimortem.symbols.provider import Symbols
     from perimortem.symbols.tried import SearchLog
+
+_BUILD_ID = re.compile(r"(?:[0-9a-fA-F]{2}){4,64}")
 
 
 def check_symbols(path: Path, options: ExamineOptions, log: SearchLog) -> SymbolCheck:
@@ -32,7 +36,7 @@ def check_symbols(path: Path, options: ExamineOptions, log: SearchLog) -> Symbol
             _check(module, symbols, log, snapshot.system.os)
             for module in sorted(snapshot.modules, key=lambda module: module.base)
         ]
-    return SymbolCheck(file=str(path), modules=modules)
+    return SymbolCheck(schema_version=1, file=str(path), modules=modules)
 
 
 def _check(module: Module, symbols: Symbols, log: SearchLog, system: object) -> ModuleSymbols:
@@ -54,11 +58,54 @@ def _check(module: Module, symbols: Symbols, log: SearchLog, system: object) -> 
         names=found.names,
         has_lines=found.has_lines,
         missing=missing,
-        tried=[
-            TriedPlace(str(tried.wanted), tried.place, tried.outcome)
-            for tried in log.places.get(module.base, ())
-        ],
+        tried=_list_tried(log, module),
     )
+
+
+def _list_tried(log: SearchLog, module: Module) -> list[TriedPlace]:
+    return [
+        TriedPlace(str(tried.wanted), tried.place, tried.outcome)
+        for tried in log.places.get(module.base, ())
+    ]
+
+
+def find_files(what: str, options: ExamineOptions, log: SearchLog) -> FoundFiles:
+    """Of a build-id in hex, or of that of the ELF file with this path.
+
+    ``log``: that of ``options``. Raises PerimortemError."""
+    from perimortem.model.snapshot import Module
+    from perimortem.symbols.files import FileFinder
+
+    options.before_parsing()
+    build_id = _read_build_id(what, options.library)
+    module = Module(0, 1, "", build_id)
+    finder = FileFinder(
+        options.library, options.root, options.symbol_dirs, fetch=options.fetch, log=log
+    )
+    program = finder.find_module(module, b"")
+    debug = finder.find_debug(module, build_id)
+    return FoundFiles(
+        schema_version=1,
+        build_id=build_id.hex(),
+        program=None if isinstance(program, str) else str(program.path),
+        debug=str(debug.path) if debug is not None else None,
+        tried=_list_tried(log, module),
+    )
+
+
+def _read_build_id(what: str, library: ImageLibrary) -> bytes:
+    from perimortem.binary.elf_image import ElfImage
+
+    if _BUILD_ID.fullmatch(what) and not Path(what).exists():
+        return bytes.fromhex(what)
+    try:
+        image = library.open(Path(what)).image
+    except OSError as error:
+        why = f"it is no build-id in hex, and as a file: {error.strerror}"
+        raise PerimortemError(f"{what!r} cannot be searched for", why=why) from error
+    if not isinstance(image, ElfImage) or image.build_id is None:
+        raise MalformedInput(f"{what} has no build-id", remedy="link it with -Wl,--build-id")
+    return image.build_id
 
 
 def list_symbol_file(path: Path) -> Iterator[str]:

@@ -33,6 +33,7 @@ from perimortem.errors import MalformedInput
 
 PT_GNU_EH_FRAME = 0x6474E550
 SHT_NOBITS = 8
+_SHF_EXECINSTR = 4
 _SHF_COMPRESSED = 0x800
 _T = TypeVar("_T")
 _ZLIB = 1
@@ -74,7 +75,7 @@ class ElfImage:
             raise MalformedInput("not an ELF image that can be read")
         self.elf: ElfFile = elf
         self.read = read
-        self._in_memory = in_memory
+        self.is_in_memory = in_memory
         self._derived: dict[object, Any] = {}
 
     def derive(self, make: Callable[[ElfImage], _T]) -> _T:
@@ -95,7 +96,7 @@ class ElfImage:
 
     @cached_property
     def build_id(self) -> bytes | None:
-        return read_build_id(self.elf, self.read, in_memory=self._in_memory)
+        return read_build_id(self.elf, self.read, in_memory=self.is_in_memory)
 
     @cached_property
     def preferred_base(self) -> int:
@@ -117,7 +118,7 @@ class ElfImage:
             if 0 <= inside < header.file_size:
                 rest = header.file_size - inside
                 wanted = min(rest if size is None else size, rest, _BYTES_MAX)
-                if self._in_memory:
+                if self.is_in_memory:
                     return self.read(address - self.preferred_base, wanted)
                 return self.read(header.offset + inside, wanted)
         return b""
@@ -136,7 +137,7 @@ class ElfImage:
         is_small = self.word_bytes == 4
         row_bytes = SECTION_HEADER_BYTES if is_small else SectionHeader.size()
         if (
-            self._in_memory
+            self.is_in_memory
             or header.section_header_size != row_bytes
             or not header.section_headers_offset
             or header.section_header_count > _SECTIONS_MAX
@@ -155,6 +156,12 @@ class ElfImage:
             )
             for section in raw
         )  # fmt: skip
+
+    @property
+    def has_code(self) -> bool:
+        """False for separate debug information: it has the sections of code, but not their contents."""
+        code = [section for section in self.sections if section.flags & _SHF_EXECINSTR]
+        return not code or any(section.type != SHT_NOBITS for section in code)
 
     def find_section(self, name: str) -> Section | None:
         """By name; of .debug_* also in its old compressed form."""

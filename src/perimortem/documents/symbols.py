@@ -1,6 +1,11 @@
-"""What `symbols check` found for the modules of a dump."""
+"""What `symbols check` found for the modules of a dump, and `symbols find` for a build-id.
+
+Schemas: docs/symbol-check.schema.json, docs/found-files.schema.json.
+"""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from perimortem.documents.base import Document, Hex
 
@@ -35,5 +40,18 @@ class ModuleSymbols(Document, frozen=True):
 class SymbolCheck(Document, frozen=True):
     """All modules of one dump or process."""
 
+    schema_version: Literal[1]
     file: str
     modules: list[ModuleSymbols]
+
+
+class FoundFiles(Document, frozen=True):
+    """The files of one build-id. Null: not found."""
+
+    schema_version: Literal[1]
+    build_id: str
+    program: str | None
+    """The program or library itself."""
+    debug: str | None
+    """Separate debug information."""
+    tried: list[TriedPlace]

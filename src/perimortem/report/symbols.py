@@ -1,8 +1,8 @@
-"""The document of `symbols check` as text. Pure."""
+"""The documents of `symbols check` and `symbols find` as text. Pure."""
 
 from __future__ import annotations
 
-from perimortem.documents.symbols import ModuleSymbols, SymbolCheck
+from perimortem.documents.symbols import FoundFiles, ModuleSymbols, SymbolCheck, TriedPlace
 
 
 def render_symbols(document: SymbolCheck, *, with_tried: bool = False) -> str:
@@ -24,5 +24,21 @@ def _describe(module: ModuleSymbols, *, with_tried: bool) -> list[str]:
     lines.append(f"  names   {module.names}")
     lines.append(f"  lines   {'yes' if module.has_lines else 'none'}")
     if with_tried:
-        lines += [f"  tried   {t.wanted}: {t.place}: {t.outcome}" for t in module.tried]
+        lines += _describe_tried(module.tried)
     return lines
+
+
+def render_found(document: FoundFiles, *, with_tried: bool = False) -> str:
+    """One build-id's files; ``with_tried``: with each place that was looked at."""
+    lines = [
+        document.build_id,
+        f"  file    {document.program or 'none'}",
+        f"  debug   {document.debug or 'none'}",
+    ]
+    if with_tried:
+        lines += _describe_tried(document.tried)
+    return "\n".join(lines) + "\n"
+
+
+def _describe_tried(places: list[TriedPlace]) -> list[str]:
+    return [f"  tried   {tried.wanted}: {tried.place}: {tried.outcome}" for tried in places]

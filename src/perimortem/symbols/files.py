@@ -146,6 +146,9 @@ class FileFinder:
                 self._log.note(module, Wanted.PROGRAM, path, NOT_THERE)
                 continue
             reason = _describe_mismatch(found, module, head)
+            if not reason and isinstance(found.image, ElfImage) and not found.image.has_code:
+                self._log.note(module, Wanted.PROGRAM, path, "debug information only")
+                continue
             self._log.note(module, Wanted.PROGRAM, path, reason or FOUND)
             if not reason:
                 return found

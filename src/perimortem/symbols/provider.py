@@ -44,6 +44,12 @@ class _Names:
     lines: LineFinder | None = None
     found: dict[int, tuple[str | None, int, tuple[SourceLine, ...]]] = field(default_factory=dict)
 
+    @property
+    def base(self) -> int:
+        """The address of the module in its symbol tables."""
+        file = self.file or self.debug
+        return file.image.preferred_base if file is not None else 0
+
 
 @dataclass(frozen=True)
 class ModuleSymbols:
@@ -88,19 +94,22 @@ class Symbols:
     def describe(self, module: Module) -> ModuleSymbols:
         """Where its names and lines come from; everything is opened for that."""
         names = self._open_names(module)
+        image = names.file.image if names.file is not None else None
+        elf = image if isinstance(image, ElfImage) else None
+        program = names.file.path if names.file is not None else None
+        if elf is not None and elf.is_in_memory:
+            program = None
         if names.symbol_file is not None:
             source = "a symbol file"
         elif names.debug is not None and names.table:
             source = f"{names.debug.path}"
-        elif names.file is not None and names.table:
-            is_whole = isinstance(names.file.image, ElfImage) and names.file.image.find_section(
-                ".symtab"
-            )
-            source = f"{names.file.path}" if is_whole else f"{names.file.path}, exported names only"
+        elif names.table:
+            is_whole = elf is not None and elf.find_section(".symtab") is not None
+            source = f"{program or 'its memory'}{'' if is_whole else ', exported names only'}"
         else:
             source = "none"
         return ModuleSymbols(
-            names.file.path if names.file is not None else None,
+            program,
             names.debug.path if names.debug is not None else None,
             source,
             has_lines=names.lines is not None or names.symbol_file is not None,
@@ -133,8 +142,7 @@ class Symbols:
     def _name(self, frame: Frame, module: Module) -> tuple[str | None, int, tuple[SourceLine, ...]]:
         """(function, how far into it, its lines: the outermost last)."""
         names = self._open_names(module)
-        image = names.file.image if names.file is not None else None
-        base = image.preferred_base if image is not None else 0
+        base = names.base
         address = frame.lookup_address - module.base + base
         known = names.found.get(address)
         if known is None:
@@ -180,8 +188,7 @@ class Symbols:
         return None
 
     def _base(self, module: Module) -> int:
-        image = self.find_image(module)
-        return image.preferred_base if image is not None else 0
+        return self._open_names(module).base
 
     def _open_data(self, module: Module) -> SymbolTable:
         known = self._data.get(module.base)
@@ -201,7 +208,7 @@ class Symbols:
         lines: tuple[SourceLine, ...] = ()
         found: Function | None = None
         if names.symbol_file is not None:
-            base = self._base(module)
+            base = names.base
             lines = names.symbol_file.find_lines(address - base)
             function = names.symbol_file.find(address - base)
             if function is not None:
@@ -249,20 +256,22 @@ class Symbols:
                 (rva, 0, name.encode())
                 for rva, name in _unique(image.coff_functions or image.exports)
             )
-        if not isinstance(image, ElfImage):
             return names
-        build_id = image.build_id
+        build_id = image.build_id if image is not None else module.build_id
         with_lines = names.file
-        if image.find_section(".symtab") is not None:
+        if image is not None and image.find_section(".symtab") is not None:
             names.table = self._load_table(names.file, "symtab", image)
-        if build_id is not None and (not names.table or not _has_lines(image)):
+        if build_id is not None and (image is None or not names.table or not _has_lines(image)):
             names.debug = self._finder.find_debug(module, build_id)
+        if image is None and names.debug is None:
+            return names
         if names.debug is not None and isinstance(names.debug.image, ElfImage):
             with_lines = names.debug
             if not names.table:
                 names.table = self._load_table(names.debug, "debug", names.debug.image)
         if not names.table:
-            names.table = _read_packed(image) or image.derive(read_elf_exports)
+            if image is not None:
+                names.table = _read_packed(image) or image.derive(read_elf_exports)
             if names.symbol_file is None and module.path != VDSO:
                 self.missing.setdefault(
                     module.path,

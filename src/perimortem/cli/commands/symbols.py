@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -17,7 +18,36 @@ EXAMPLES = """\b
 Examples:
   perimortem symbols check server.dmp
   perimortem symbols check server.dmp --symbols ./build --symbols https://debuginfod.debian.net
+  perimortem symbols find 8e2fb7c4d1a09563b0c1d2e3f4a5b6c7d8e9f0a1 --debuginfod
   perimortem symbols dump ./server -o ./symbols"""
+
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _search_options(function: _F) -> _F:
+    """Where to search, and how to print what was found."""
+    options = (
+        click.option(
+            "--symbols",
+            "places",
+            type=SymbolPlace(),
+            multiple=True,
+            metavar="DIR|URL",
+            help="Search here, too: a directory in any usual layout, or a symbol server. "
+            "May be repeated.",
+        ),
+        click.option(
+            "--debuginfod", is_flag=True, help="Ask debuginfod-find, too ($DEBUGINFOD_URLS)."
+        ),
+        click.option(
+            "--tried", "with_tried", is_flag=True, help="Show each place that was looked at."
+        ),
+        json_option,
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
 
 
 @click.group("symbols", epilog=EXAMPLES)
@@ -26,17 +56,7 @@ def command() -> None:
 
 
 @command.command("check")
-@click.option(
-    "--symbols",
-    "places",
-    type=SymbolPlace(),
-    multiple=True,
-    metavar="DIR|URL",
-    help="Search here, too: a directory in any usual layout, or a symbol server. May be repeated.",
-)
-@click.option("--debuginfod", is_flag=True, help="Ask debuginfod-find, too ($DEBUGINFOD_URLS).")
-@click.option("--tried", "with_tried", is_flag=True, help="Show each place that was looked at.")
-@json_option
+@_search_options
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 def check(
     file: Path,
@@ -69,6 +89,44 @@ def check(
         return 0
 
     return examine_confined(run, file, reads_ours=bool(places))
+
+
+@command.command("find")
+@_search_options
+@click.argument("what", metavar="BUILD-ID|FILE")
+def find(
+    what: str,
+    places: tuple[Path | str, ...],
+    debuginfod: bool,
+    with_tried: bool,
+    as_json: bool,
+) -> int:
+    """Find the program and the debug information of a build-id, or of that of an ELF file.
+
+    The exit status is 1 if neither is found."""
+    from dataclasses import replace
+
+    from perimortem.api.examining import open_options
+    from perimortem.api.symbols import find_files
+    from perimortem.cli.confined import examine_confined
+    from perimortem.cli.output import echo_document
+    from perimortem.cli.terminal_text import echo_text
+    from perimortem.report.symbols import render_found
+    from perimortem.symbols.tried import SearchLog
+
+    def run(before_parsing: BeforeParsing) -> int:
+        log = SearchLog(is_kept=True)
+        with open_options(
+            places, debuginfod=debuginfod, lines=False, python=False, before_parsing=before_parsing
+        ) as options:
+            document = find_files(what, replace(options, log=log), log)
+        if as_json:
+            echo_document(document)
+        else:
+            echo_text(render_found(document, with_tried=with_tried))
+        return 0 if document.program or document.debug else 1
+
+    return examine_confined(run, Path(what), reads_ours=True)
 
 
 @command.command("dump")
