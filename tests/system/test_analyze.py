@@ -33,7 +33,7 @@ FAULTS = {
     "overflow": ("stack-overflow", r"stack overflow.*below the end of the stack", "endless"),
     "trap": ("trap", r"ud2", "trap"),
     "call-null": ("jump-to-nowhere", r"call of a null pointer, called by call_back", "call_back"),
-    "call-nowhere": ("jump-to-nowhere", r"jump to 0x7ead0000beef, where nothing is mapped", "call_back"),
+    "call-nowhere": ("jump-to-nowhere", r"call of 0x7ead0000beef, where nothing is mapped", "call_back"),
     "call-heap": ("not-executable", r"not code but the heap", "call_back"),
     "file-cut": ("file-cut", r"the file was truncated", "write_byte"),
     "abort": ("abort", r"abort\(\)", "main"),

@@ -1,5 +1,5 @@
 """The cause behind an end: the block of a heap check, the destructor that terminated, the fault that a
-handler handled. And what is left of a sentence when its evidence is taken away.
+handler handled.
 """
 
 from __future__ import annotations
@@ -7,16 +7,15 @@ from __future__ import annotations
 import re
 import subprocess
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from removals import derive_without, without_stack
 
 from perimortem.dumping.open import open_snapshot
 from perimortem.examine.options import ExamineOptions
 from perimortem.examine.snapshot import examine_snapshot
-from perimortem.model.snapshot import ExceptionRecord, Registers
+from perimortem.model.snapshot import ExceptionRecord
 from perimortem.symbols.files import ImageLibrary
-from perimortem.testing.plain_memory import PlainMemory
 
 pytestmark = pytest.mark.system
 CAUSES = {
@@ -75,67 +74,6 @@ def test_the_cause_is_named(perimortem, programs, kind):
     assert examination["signature"]["blamed_function"].split("(")[0] == blamed
 
 
-@pytest.fixture
-def dump(perimortem, programs):
-    def take(kind):
-        return Path(perimortem.report(programs / "causes", kind)["dumps"][0]["path"])
-
-    return take
-
-
-def examine_without(path, change):
-    """The reason that is left if ``change`` has taken something out of the snapshot."""
-    with open_snapshot(path) as snapshot, ImageLibrary() as library:
-        return examine_snapshot(change(snapshot), ExamineOptions(library)).reason.text
-
-
-def without_heap(snapshot):
-    heap = [r for r in snapshot.regions if r.writable and not r.path.startswith("[stack")]
-    read = snapshot.content.read
-
-    def read_less(address, size):
-        return b"" if any(r.start <= address < r.end for r in heap) else read(address, size)
-
-    return replace(snapshot, content=PlainMemory(read_less))
-
-
-def without_stack(snapshot):
-    """Only what the registers say is left."""
-    pointers = [t.registers.general["rsp"] for t in snapshot.threads]
-    stacks = [r for r in snapshot.regions if any(r.start <= p < r.end for p in pointers)]
-    read = snapshot.content.read
-
-    def read_less(address, size):
-        return b"" if any(r.start <= address < r.end for r in stacks) else read(address, size)
-
-    return replace(snapshot, content=PlainMemory(read_less))
-
-
-def without_registers(snapshot):
-    return replace(
-        snapshot, threads=tuple(replace(t, registers=Registers({})) for t in snapshot.threads)
-    )
-
-
-@pytest.mark.parametrize(
-    ("kind", "change", "gone"),
-    [
-        ("free-variable", without_heap, "never gave"),
-        ("overrun-earlier", without_heap, "overrun"),
-        ("free-twice", without_heap, "104 bytes"),
-        ("free-twice-large", without_heap, "3000 bytes"),
-        ("thread-destroyed", without_stack, "std::thread"),
-        ("terminate", without_stack, "main"),
-        ("library-assertion", without_stack, "assertion"),
-        ("missing-instruction", without_registers, "FMA4"),
-    ],
-)
-def test_without_its_evidence_a_sentence_goes(dump, kind, change, gone):
-    path = dump(kind)
-    assert gone in examine_without(path, lambda snapshot: snapshot)
-    assert gone not in examine_without(path, change)
-
-
 HANDLERS = {
     "handler-aborts": (
         (6, 0xFFFFFFFA),
@@ -172,5 +110,5 @@ def test_the_fault_that_a_handler_handled(programs, tmp_path, kind):
     assert found.reason.text.endswith(words)
     assert found.signature.blamed_function.startswith("write_null(")
     assert found.reason.kind == "null-pointer"
-    left = examine_without(core, lambda snapshot: without_stack(as_signal(snapshot)))
+    left = derive_without(core, lambda snapshot: without_stack(as_signal(snapshot))).text
     assert "null pointer" not in left

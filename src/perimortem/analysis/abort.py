@@ -99,6 +99,8 @@ _RULES: tuple[tuple[re.Pattern[str], ReasonKind, str], ...] = tuple(
     )
 )
 _ABORTING = re.compile(r"_*(GI_)?_*(abort|raise|gsignal|pthread_kill.*)")
+_ABORT = re.compile(r"_*(GI_)?_*abort")
+_CODE, _SI_TKILL = 0xFFFFFFFF, 0xFFFFFFFA
 _RETHROWING = re.compile(r"__cxa_rethrow")
 _THROWING = re.compile(
     r"__cxa_(throw|rethrow)|_CxxThrowException|_Unwind_RaiseException|std::rethrow_exception"
@@ -140,7 +142,7 @@ def has_abort_reason(context: CrashContext) -> bool:
 def derive_abort_reason(context: CrashContext) -> GivingUp:
     """From the functions on the stack of the thread that did it."""
     names = context.names()
-    kind, text = ReasonKind.ABORT, _describe_end(names)
+    kind, text = ReasonKind.ABORT, _describe_end(context)
     evidence = []
     for pattern, found, words in _RULES:
         name = next((name for name in names if pattern.fullmatch(_plain(name))), None)
@@ -175,12 +177,16 @@ def derive_abort_reason(context: CrashContext) -> GivingUp:
     return GivingUp(kind, text, message, thrown, tuple(evidence))
 
 
-def _describe_end(names: list[str]) -> str:
-    plain = [_plain(name) for name in names]
-    if any(re.fullmatch(r"_*(GI_)?_*abort", name) for name in plain):
+def _describe_end(context: CrashContext) -> str:
+    names = [_plain(frame.function or "") for frame in context.stack.frames]
+    if any(_ABORT.fullmatch(name) for name in names):
         return "it called abort()"
-    if any(_ABORTING.fullmatch(name) for name in plain):
+    raising = [index for index, name in enumerate(names) if _ABORTING.fullmatch(name)]
+    if raising and any(names[raising[-1] + 1 : raising[-1] + 2]):  # its caller is known
         return "it raised SIGABRT by itself"
+    exception = context.snapshot.exception
+    if not raising and exception is not None and exception.flags & _CODE == _SI_TKILL:
+        return "it called abort(), or SIGABRT was sent to this thread; its functions are not known"
     return "it called abort(), or raised SIGABRT by itself"
 
 

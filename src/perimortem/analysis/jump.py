@@ -7,7 +7,7 @@ from perimortem.analysis.crash_context import NULL_MAX, CrashContext
 from perimortem.analysis.poison import read_as_text
 from perimortem.model.evidence import Evidence
 from perimortem.model.reason import AccessKind, ReasonKind
-from perimortem.model.snapshot import Architecture, Region
+from perimortem.model.snapshot import Architecture, OperatingSystem, Region
 from perimortem.model.stack import FrameTrust
 
 _WITH_LINK = (Architecture.AARCH64, Architecture.ARM)
@@ -20,9 +20,10 @@ def classify_jump(context: CrashContext, pc: int) -> tuple[ReasonKind, str, list
     is_called = caller is not None and caller.trust is FrameTrust.BAD_CALL
     by = f", called by {caller.function}" if caller and is_called and caller.function else ""
     region = context.find_region(pc)
+    way = _name_way(context, pc, is_called=is_called)
     is_refused = read_stated_kind(context) is AccessKind.EXECUTE
     if region is None and is_refused and context.find_memory(pc) is not None:
-        how = f"jump to {pc:#x}, which is not code but {context.describe_place(pc)}{by}"
+        how = f"{way} {pc:#x}, which is not code but {context.describe_place(pc)}{by}"
         return ReasonKind.NOT_EXECUTABLE, how, [context.describe_mapping(pc)]
     if _came_by_return(context, pc):
         return _classify_return(context, pc, region)
@@ -37,12 +38,26 @@ def classify_jump(context: CrashContext, pc: int) -> tuple[ReasonKind, str, list
     if region is None:
         text = read_as_text(pc)
         words = f", which reads '{text}'" if text else ""
-        how = f"jump to {pc:#x}{words}, {_name_nowhere(context)}{by}"
+        how = f"{way} {pc:#x}{words}, {_name_nowhere(context)}{by}"
         return ReasonKind.JUMP_TO_NOWHERE, how, [context.describe_mapping(pc)]
     if not region.executable:
-        how = f"jump to {pc:#x}, which is not code but {context.describe_place(pc)}{by}"
+        how = f"{way} {pc:#x}, which is not code but {context.describe_place(pc)}{by}"
         return ReasonKind.NOT_EXECUTABLE, how, [context.describe_mapping(pc)]
     return ReasonKind.OTHER, f"fault on the way to the instruction at {pc:#x}{by}", []
+
+
+def _name_way(context: CrashContext, pc: int, *, is_called: bool) -> str:
+    """A return that does not show below the stack was none: if nothing has written there since.
+
+    Signal handlers leave 128 bytes there alone (the red zone of the System V ABI)."""
+    if is_called:
+        return "call of"
+    system, pointer = context.snapshot.system, context.stack_pointer
+    has_red_zone = (
+        system.architecture is Architecture.X86_64 and system.os is not OperatingSystem.WINDOWS
+    )
+    is_known = pointer is not None and context.read_word(pointer - context.word_bytes) is not None
+    return "jump to" if pc and has_red_zone and is_known else "jump or return to"
 
 
 def _name_nowhere(context: CrashContext) -> str:

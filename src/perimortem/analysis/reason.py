@@ -13,7 +13,7 @@ from perimortem.analysis.access import (
 )
 from perimortem.analysis.crash_context import CrashContext
 from perimortem.analysis.exception_words import HAS_ADDRESS, SI_KERNEL, describe_exception
-from perimortem.analysis.fault import classify_fault
+from perimortem.analysis.fault import classify_fault, describe_access
 from perimortem.analysis.general_protection import explain_general_protection
 from perimortem.analysis.handled_fault import find_handled_fault
 from perimortem.analysis.signal_safety import describe_reentry
@@ -99,7 +99,9 @@ class _Deriving:
             # Sent by another process; or a writer that omits si_code, and perhaps the address too.
             address = self._find_fault_address()
             if address is not None:
-                return self._make_fault(address)
+                reason = self._make_fault(address)
+                is_unclear = code == _BUS and reason.kind is ReasonKind.OTHER
+                return self._make_unclear_bus(address) if is_unclear else reason
         is_sent = flags == 0 or flags > 0x7FFFFFFF
         is_abort = code == _ABRT and (self._is_own_signal(flags) or has_abort_reason(self._context))
         if is_abort or flags == _SI_TKILL:
@@ -254,6 +256,14 @@ class _Deriving:
             )
         text = f"{what}: the file was truncated, or its disk is full"
         return self._make(ReasonKind.FILE_CUT, text, access)
+
+    def _make_unclear_bus(self, address: int) -> Reason:
+        """si_code is not recorded."""
+        access = derive_access(self._context, self._instruction, address)
+        what = describe_access(access) if access is not None else f"access to {address:#x}"
+        place = self._context.describe_place(address)
+        text = f"{what}, in {place}: SIGBUS, whose cause is not recorded"
+        return self._make(ReasonKind.OTHER, text, access)
 
     def _make_arithmetic(self, flags: int) -> Reason:
         if flags not in _FLOAT_CODES:
