@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from bench import (
+    analysis,
     beats,
     cli_start,
     crashes,
@@ -33,6 +34,7 @@ BENCHMARKS = {
     "many-targets": many_targets.measure,
     "trees": trees.measure,
     "stacks": stacks.measure,
+    "analysis": analysis.measure,
     "waits": waits.measure,
     "cli-start": cli_start.measure,
 }

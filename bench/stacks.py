@@ -1,35 +1,28 @@
-"""All stacks of a process beside gdb and eu-stack; small dumps analysed; start of the commands."""
+"""All stacks of a process, beside gdb and eu-stack."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench.common import PROGRAMS, median, own_directories
+from bench.common import median, own_directories
 from bench.meter import Meter
-from perimortem.examine.dump_file import examine_dump
 from perimortem.examine.options import ExamineOptions
 from perimortem.examine.process import examine_process
 from perimortem.proc import find_process
-from perimortem.report.examination.document import render_examination
 from perimortem.symbols.files import ImageLibrary
 
 _THREADS = 50
 _ROUNDS = 9
-_DUMPS = 40
-_FAULTS = ("null-field", "divide", "read-only", "call-null")
 
 
 def measure() -> Iterator[str]:
-    with own_directories(), tempfile.TemporaryDirectory() as folder:
+    with own_directories():
         yield from _measure_stacks()
-        yield from _measure_analysis(Path(folder))
 
 
 def _measure_stacks() -> Iterator[str]:
@@ -84,29 +77,3 @@ def _examine_live(pid: int, library: ImageLibrary) -> None:
 
 def _run(argv: list[str]) -> None:
     subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-
-
-def _measure_analysis(folder: Path) -> Iterator[str]:
-    """Dumps as `run` takes them, of crashes of four kinds, analysed one after the other."""
-    data = folder / "data"
-    for fault in _FAULTS:
-        subprocess.run(
-            [sys.executable, "-m", "perimortem", "run", "-q", "--no-stacks", "--",
-             PROGRAMS / "faults", fault],
-            env={**os.environ, "PERIMORTEM_DATA_DIR": str(data)},
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
-        )  # fmt: skip
-    paths = sorted((data / "dumps").glob("*.dmp"))
-    for with_lines in (False, True):
-        with ImageLibrary() as library:
-            options = ExamineOptions(library, with_lines=with_lines)
-            start = 0.0
-            for index in range(_DUMPS + len(paths)):
-                if index == len(paths):
-                    start = time.perf_counter()  # from here on images and symbols are cached
-                with examine_dump(paths[index % len(paths)], options) as examination:
-                    render_examination(examination)
-            rate = _DUMPS / (time.perf_counter() - start)
-        size = sum(path.stat().st_size for path in paths) // len(paths) >> 10
-        words = "with lines" if with_lines else "names only"
-        yield f"analyze of small dumps ({size} KiB, {words}): {rate:.0f} a second on one core"
