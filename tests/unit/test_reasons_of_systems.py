@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from synthetic_dumps import INFO, WRITE_RAX, make_code, make_linux
+from synthetic_dumps import INFO, PC, WRITE_RAX, make_code, make_linux, make_windows
 from test_minidump import open_dump
 
 from perimortem.dumping.convert import convert
@@ -22,7 +22,8 @@ from perimortem.report.examination.document import render_examination
 from perimortem.report.examination.text import render_analysis
 from perimortem.symbols.files import ImageLibrary
 from perimortem.testing.crashpad_dump import build_crashpad_dump
-from perimortem.testing.dumped_process import DumpedException
+from perimortem.testing.dumped_process import DumpedException, DumpedModule
+from perimortem.testing.windows_dump import build_windows_dump
 
 pytest.importorskip("capstone", reason="without it no instruction is read")
 
@@ -205,6 +206,42 @@ def find_siginfo(core):
     """si_signo of NT_SIGINFO."""
     at = core.index(b"CORE\0\0\0\0", core.index(b"IGIS") - 8)
     return core[at + 8 : at + 12]
+
+
+GONE = (DumpedModule(0x10000000, 0x5000, r"C:\app\gone.dll", timestamp=5),)
+
+
+def examine_windows(parameters, instruction=NOP, unloaded=GONE, **registers):
+    exception = DumpedException(0x1A2C, 0xC0000005, 0, registers.get("rip", PC), parameters)
+    process = make_windows(exception, instruction, 8, **registers)
+    return examine_data(build_windows_dump(replace(process, unloaded=unloaded))).reason
+
+
+def test_a_module_that_had_been_unloaded():
+    called = examine_windows((8, 0x10001234), rip=0x10001234)
+    assert called.kind == "jump-to-nowhere"
+    assert "to 0x10001234, in gone.dll, which had been unloaded" in called.text
+    written = examine_windows((1, 0x10004FF0), WRITE_RAX, rax=0x10004FF0)
+    assert written.kind == "unmapped"
+    assert written.text.endswith("(rax = 0x10004ff0), in gone.dll, which had been unloaded")
+
+
+def test_two_modules_that_were_at_one_address():
+    both = (*GONE, DumpedModule(0x10004000, 0x1000, "other.dll", timestamp=6))
+    written = examine_windows((1, 0x10004FF0), WRITE_RAX, both, rax=0x10004FF0)
+    assert written.text.endswith("in gone.dll or other.dll, which had been unloaded")
+
+
+@pytest.mark.parametrize(("address", "unloaded"), [(0x10005000, GONE), (0x10004FF0, ())])
+def test_nothing_is_unloaded_without_the_list(address, unloaded):
+    written = examine_windows((1, address), WRITE_RAX, unloaded, rax=address)
+    assert "unloaded" not in written.text
+    assert written.kind == "other"
+
+
+def test_what_is_loaded_now_counts():
+    there = examine_windows((1, PC), WRITE_RAX, (replace(GONE[0], base=0x400000),), rax=PC)
+    assert "unloaded" not in there.text
 
 
 def test_code_that_a_test_needs_is_where_it_stands():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import subprocess
 import sys
 from dataclasses import asdict
@@ -29,6 +30,23 @@ def inspect(perimortem, path):
     result = perimortem.call("inspect", "--json", path)
     assert result.returncode == 0, result.stderr
     return {stream["name"]: stream for stream in json.loads(result.stdout)["streams"]}
+
+
+def read_types(path):
+    """From the header."""
+    (flags,) = struct.unpack_from("<Q", path.read_bytes(), 24)
+    return MinidumpType(flags)
+
+
+@pytest.mark.parametrize(("kind", "is_asked"), [("mini", True), ("triage", False)])
+def test_libraries_that_were_unloaded_are_asked_for(perimortem, start, kind, is_asked):
+    """Not where paths are left out."""
+    program = start("waits")
+    path = perimortem.base / "d.dmp"
+    result = perimortem.call("dump", program.pid, "-o", path, "--type", kind, "--json")
+    document = json.loads(result.stdout)
+    assert bool(read_types(path) & MinidumpType.WITH_UNLOADED_MODULES) is is_asked
+    assert not [error for error in document["soft_errors"] if "unloaded" in error]
 
 
 @pytest.mark.parametrize("kind", ["mini", "full", "0x0"])

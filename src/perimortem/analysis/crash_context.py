@@ -70,6 +70,13 @@ class CrashContext:
     def find_module(self, address: int) -> Module | None:
         return next((m for m in self.snapshot.modules if m.base <= address < m.base + m.size), None)
 
+    def name_unloaded(self, address: int) -> str | None:
+        """What was loaded at ``address``, if nothing is there now: "gone.dll", "a.dll or b.dll"."""
+        if self.find_memory(address) is not None or self.find_module(address) is not None:
+            return None
+        gone = [m for m in self.snapshot.unloaded if m.base <= address < m.base + m.size]
+        return " or ".join(dict.fromkeys(base_name(module.path) for module in gone)) or None
+
     def names(self, limit: int = 64) -> list[str]:
         """Functions of the crashed thread, innermost first."""
         return [frame.function for frame in self.stack.frames[:limit] if frame.function]

@@ -78,6 +78,10 @@ def _classify_unmapped(
         return ReasonKind.NON_CANONICAL, f"{what}: {damage}", []
     if _has_null_base(context, access):
         return ReasonKind.NULL_POINTER, f"{what}: {_describe_null(access)}", []
+    gone = context.name_unloaded(address)
+    if gone is not None:
+        text = f"{what}, in {gone}, which had been unloaded"
+        return ReasonKind.UNMAPPED, text, [context.describe_mapping(address)]
     if not context.knows_maps:
         return ReasonKind.OTHER, f"{what}; the dump does not say what is mapped there", []
     text = f"{what}, where nothing is mapped: freed, or never allocated{_near(context, address)}"

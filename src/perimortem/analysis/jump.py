@@ -38,7 +38,7 @@ def classify_jump(context: CrashContext, pc: int) -> tuple[ReasonKind, str, list
     if region is None:
         text = read_as_text(pc)
         words = f", which reads '{text}'" if text else ""
-        how = f"{way} {pc:#x}{words}, {_name_nowhere(context)}{by}"
+        how = f"{way} {pc:#x}{words}, {_name_nowhere(context, pc)}{by}"
         return ReasonKind.JUMP_TO_NOWHERE, how, [context.describe_mapping(pc)]
     if not region.executable:
         how = f"{way} {pc:#x}, which is not code but {context.describe_place(pc)}{by}"
@@ -60,7 +60,10 @@ def _name_way(context: CrashContext, pc: int, *, is_called: bool) -> str:
     return "jump to" if pc and has_red_zone and is_known else "jump or return to"
 
 
-def _name_nowhere(context: CrashContext) -> str:
+def _name_nowhere(context: CrashContext, pc: int) -> str:
+    gone = context.name_unloaded(pc)
+    if gone is not None:
+        return f"in {gone}, which had been unloaded"
     return "where nothing is mapped" if context.knows_maps else "which is not known to be code"
 
 
@@ -70,7 +73,9 @@ def _classify_return(
     text = read_as_text(pc)
     words = f", which reads '{text}'" if text else ""
     place = (
-        _name_nowhere(context) if region is None else f"not code but {context.describe_place(pc)}"
+        _name_nowhere(context, pc)
+        if region is None
+        else f"not code but {context.describe_place(pc)}"
     )
     how = f"return to {pc:#x}{words}, {place}: the return address on the stack was overwritten"
     kind = ReasonKind.JUMP_TO_NOWHERE if region is None else ReasonKind.NOT_EXECUTABLE

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any, TypeVar
 
 from perimortem.binary.pieces import Piece, PieceMemory, bound_pieces
@@ -11,7 +12,13 @@ from perimortem.binary.proc_maps import parse_maps
 from perimortem.errors import MalformedInput
 from perimortem.minidump import format as layout
 from perimortem.minidump.context import read_registers
-from perimortem.minidump.format import Location, Platform, ProcessorArchitecture, StreamType
+from perimortem.minidump.format import (
+    Location,
+    Platform,
+    ProcessorArchitecture,
+    StreamType,
+    UnloadedModule,
+)
 from perimortem.minidump.reader import MinidumpFile, StreamEntry
 from perimortem.model.snapshot import (
     Architecture,
@@ -60,6 +67,8 @@ _TEXTS = {
     "maps": StreamType.LinuxMaps,
     "limits": StreamType.MozLinuxLimits,
 }
+_UNLOADED_MAX = 1024
+"""Windows keeps 64."""
 _WRITABLE = (
     layout.PAGE_READWRITE | layout.PAGE_WRITECOPY
     | layout.PAGE_EXECUTE_READWRITE | layout.PAGE_EXECUTE_WRITECOPY
@@ -111,6 +120,7 @@ class _Reading:
             system=system,
             threads=threads,
             modules=self._read_modules(),
+            unloaded=self._read_unloaded(),
             regions=regions,
             memory=memory.ranges,
             handles=self._read_handles(),
@@ -271,6 +281,21 @@ class _Reading:
                 debug_file=m.debug_file,
             )
             for m in modules
+        )
+
+    def _read_unloaded(self) -> tuple[Module, ...]:
+        kind = StreamType.UnloadedModuleListStream
+        found = self._try(kind, self._dump.read_unloaded_modules)
+        modules: Iterable[UnloadedModule] = found or ()
+        return tuple(
+            Module(
+                module.base,
+                module.image_size,
+                printable(self._dump.read_string(module.name_rva)),
+                None,
+                timestamp=module.time_date_stamp,
+            )
+            for module in islice(modules, _UNLOADED_MAX)
         )
 
     def _read_handles(self) -> tuple[Handle, ...] | None:

@@ -216,6 +216,8 @@ class Snapshot:
     """The contents of the flight recorder: heartbeats, last events."""
     has_all_regions: bool = True
     """False: ``regions`` are only those of the memory that it has, and their rights are not known."""
+    unloaded: tuple[Module, ...] = ()
+    """Modules that are gone, as far as the system keeps a list (Windows: the last 64)."""
     exception_lost: bool = False
     """It has an exception that cannot be read: why it was made is not known."""
 

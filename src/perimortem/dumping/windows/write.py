@@ -109,7 +109,7 @@ def _write(
                 handle if snapshot is None else snapshot,
                 process.pid,
                 msvcrt.get_osfhandle(file.fileno()),
-                types,
+                _with_unloaded(types),
                 is_snapshot=snapshot is not None,
                 crash=crash,
             )
@@ -118,6 +118,13 @@ def _write(
     if error:
         _raise_failure(process, error)
     return paused_ms, Pause.STOP if snapshot is None else Pause.SNAPSHOT, soft_errors
+
+
+def _with_unloaded(types: MinidumpType) -> MinidumpType:
+    """A few kilobytes, which name the library that a crash jumped into after its end."""
+    if types & MinidumpType.FILTER_MODULE_PATHS:
+        return types
+    return types | MinidumpType.WITH_UNLOADED_MODULES
 
 
 def _grantable(rights: int, pid: int) -> int:
