@@ -33,8 +33,8 @@ BENCHMARKS = {
     "hangs": hangs.measure,
     "many-targets": many_targets.measure,
     "trees": trees.measure,
-    "stacks": stacks.measure,
     "analysis": analysis.measure,
+    "stacks": stacks.measure,
     "waits": waits.measure,
     "cli-start": cli_start.measure,
 }

@@ -29,22 +29,20 @@ def _measure_stacks() -> Iterator[str]:
     meter = Meter(1, _THREADS)
     pid = str(meter.pid)
     command = [str(Path(sys.executable).with_name("perimortem")), "stack", pid]
-    peers: dict[str, list[str]] = {
+    commands: dict[str, list[str]] = {  # those that a peer is ahead of come first
+        "perimortem stack": command,
+        "perimortem stack --no-lines": [*command, "--no-lines"],
         "gdb -batch -ex 'thread apply all bt'": [
             "gdb", "-nx", "-batch", "-p", pid, "-ex", "thread apply all bt",
         ],
         "eu-stack": ["eu-stack", "-p", pid],
-        "perimortem stack": command,
-        "perimortem stack --no-lines": [*command, "--no-lines"],
     }  # fmt: skip
     ways: dict[str, Callable[[], None]] = {
-        "an examiner that is warm": lambda: _examine_live(meter.pid, library),
-        **{
-            name: lambda argv=argv: _run(argv)
-            for name, argv in peers.items()
-            if shutil.which(argv[0])
-        },
+        name: lambda argv=argv: _run(argv)
+        for name, argv in commands.items()
+        if shutil.which(argv[0])
     }
+    ways["an examiner that is warm"] = lambda: _examine_live(meter.pid, library)
     times: dict[str, list[float]] = {name: [] for name in ways}
     with ImageLibrary() as library:
         for round_ in range(_ROUNDS + 1):

@@ -266,6 +266,8 @@ def test_a_monitor_of_a_command_serves_its_own_only(perimortem, programs):
     answer = ask(path, make_frame(FrameKind.HELLO, pid=command.pid))
     assert answer.outcome == Outcome.NOT_WATCHED
     assert not list((perimortem.data_dir / "dumps").glob("*.dmp"))
+    command.terminate()  # and with it its program
+    command.communicate(timeout=30)
 
 
 def test_descriptors_run_out_and_come_back(perimortem):
