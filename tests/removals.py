@@ -64,6 +64,11 @@ def without_modules(snapshot: Snapshot) -> Snapshot:
     return replace(snapshot, modules=())
 
 
+def without_files(snapshot: Snapshot) -> Snapshot:
+    """Of /proc: the limits, the amounts of memory."""
+    return replace(snapshot, files={})
+
+
 def _without(snapshot: Snapshot, regions: list[Region]) -> Snapshot:
     read = snapshot.content.read
 

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <sys/resource.h>
 #include <thread>
 #include <vector>
 
@@ -27,6 +28,13 @@ KEEP static void clean_up()
 KEEP static void free_again(char *block) { free(block); }
 KEEP static void read_past(std::vector<int> &values) { always = values[values.size() + 3]; }
 KEEP static void write_null(volatile int *where) { *where = 1; }
+// Less than malloc is then asked for is left, but enough for a thread of a library.
+KEEP static void limit_memory()
+{
+    const struct rlimit limit = {192 << 20, RLIM_INFINITY};
+    setrlimit(RLIMIT_AS, &limit);
+    for (int count = 0; count < 176 && malloc(1 << 20); count++) continue;
+}
 static void give_up(int) { abort(); }
 static void raise_again(int number)
 {
@@ -71,6 +79,12 @@ int main(int, char **arguments)
     } else if (!strcmp(kind, "library-assertion")) {
         std::vector<int> values(4);
         read_past(values);
+    } else if (!strcmp(kind, "limited-malloc")) {
+        limit_memory();
+        write_null((volatile int *)malloc(64 << 20));
+    } else if (!strcmp(kind, "limited-new")) {
+        limit_memory();
+        field.text = new char[64 << 20];
     } else if (!strcmp(kind, "handler-aborts")) {
         signal(SIGSEGV, give_up);
         write_null(always ? nullptr : &always);

@@ -56,6 +56,18 @@ CAUSES = {
     ),
     "terminate": ("uncaught-exception", r"^std::terminate was called by main, without", "main"),
     "library-assertion": ("assertion", r"^an assertion of the C\+\+ library failed", "read_past"),
+    "limited-malloc": (
+        "null-pointer",
+        r"^write of 4 bytes to 0x0 .*: null pointer; 1\d\d of 192 MiB of address space were in use: "
+        r"an allocation may have failed$",
+        "write_null",
+    ),
+    "limited-new": (
+        "uncaught-exception",
+        r"^uncaught C\+\+ exception std::bad_alloc; 1\d\d of 192 MiB of address space "
+        r"were in use: an allocation may have failed$",
+        "main",
+    ),
     "missing-instruction": (
         "illegal-instruction",
         r"^illegal instruction vfmaddpd .* \(c4 e3 f1 69 c2 30\), in code of causes: it needs FMA4",

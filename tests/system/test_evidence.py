@@ -11,6 +11,7 @@ import pytest
 from removals import (
     derive_without,
     without_code,
+    without_files,
     without_heap,
     without_maps,
     without_memory,
@@ -45,6 +46,7 @@ NEEDS = {
     ),
     without_modules: (*_CALLS, "constants of", "in code of", "data of"),
     without_heap: ("never gave", "was overrun", "bytes at"),
+    without_files: ("of address space", "may have failed"),
 }  # fmt: skip
 """What a sentence may say only with this evidence."""
 
@@ -96,6 +98,8 @@ def test_nothing_is_said_without_its_evidence(dump, program, kind):
         ("riddles", "privileged", without_code, "privileged"),
         ("riddles", "interrupt", without_code, "may not raise"),
         ("riddles", "abort_from_outside", without_code, "was sent to it"),
+        ("causes", "limited-malloc", without_files, "of address space"),
+        ("causes", "limited-new", without_files, "may have failed"),
         ("causes", "free-variable", without_heap, "never gave"),
         ("causes", "overrun-earlier", without_heap, "overrun"),
         ("causes", "free-twice", without_heap, "104 bytes"),

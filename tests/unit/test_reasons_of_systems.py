@@ -208,6 +208,29 @@ def find_siginfo(core):
     return core[at + 8 : at + 12]
 
 
+@pytest.mark.parametrize(
+    ("limit", "status", "is_near"),
+    [
+        ("1024000000", b"VmSize:\t  760000 kB\n", True),
+        ("1024000000", b"VmSize:\t  740000 kB\n", False),
+        ("unlimited", b"VmSize:\t  760000 kB\n", False),
+        ("1024000000", b"", False),
+        ("1024000000", b"VmSize:\t  7\xff0000 kB\n", False),
+    ],
+)
+def test_a_null_pointer_near_the_limit_of_memory(limit, status, is_near):
+    exception = DumpedException(4711, SEGV, 1, 0)
+    data = build_crashpad_dump(make_linux(exception, WRITE_RAX, rax=0), INFO, platform=LINUX)
+    limits = f"Max address space         {limit}            unlimited            bytes     \n"
+    files = {"limits": limits.encode(), "status": status}
+    snapshot = replace(read_snapshot(open_dump(data)), files=files)
+    text = examine_snapshot(snapshot, ExamineOptions(ImageLibrary(), with_lines=False)).reason.text
+    assert text.startswith("write of 1 byte to 0x0 through rax (rax = 0x0): null pointer")
+    said = "; 742 of 977 MiB of address space were in use: an allocation may have failed"
+    assert text.endswith(said) is is_near
+    assert ("allocation" in text) is is_near
+
+
 GONE = (DumpedModule(0x10000000, 0x5000, r"C:\app\gone.dll", timestamp=5),)
 
 

@@ -16,6 +16,7 @@ from perimortem.analysis.exception_words import HAS_ADDRESS, SI_KERNEL, describe
 from perimortem.analysis.fault import classify_fault, describe_access
 from perimortem.analysis.general_protection import explain_general_protection
 from perimortem.analysis.handled_fault import find_handled_fault
+from perimortem.analysis.memory_limit import mention_memory_limit
 from perimortem.analysis.signal_safety import describe_reentry
 from perimortem.exits import fuchsia, mach, ntstatus
 from perimortem.exits.signals import signal_name
@@ -75,6 +76,7 @@ def derive_reason(context: CrashContext) -> Reason | None:
         OperatingSystem.MACOS: deriving.of_mach,
         OperatingSystem.FUCHSIA: deriving.of_fuchsia,
     }.get(context.snapshot.system.os, deriving.by_words)()
+    reason = mention_memory_limit(context, reason)
     reentry = describe_reentry(context.stack.frames)
     return reason if reentry is None else replace(reason, text=f"{reentry}; {reason.text}")
 

@@ -25,6 +25,8 @@ def find_reached_limit(pid: int, signal: int | None) -> Fact | None:
     """For a process that ``signal`` has ended. None: no limit explains it, or it is reaped."""
     if signal not in (SIGXCPU, SIGXFSZ, SIGKILL):
         return None
+    from perimortem.exits.limits import parse_limit  # few ends need it
+
     limits = read_text(f"/proc/{pid}/limits")
     if signal == SIGXFSZ:
         size = parse_limit(limits, _FILE_SIZE, is_hard=False)
@@ -45,13 +47,3 @@ def find_reached_limit(pid: int, signal: int | None) -> Fact | None:
     return known(
         FactCode.LIMIT_REACHED, _SOURCE, limit="cpu", value=most_s, used_s=round(used_s, 2)
     )
-
-
-def parse_limit(limits: str, name: str, *, is_hard: bool) -> int | None:
-    """Pure. Of /proc/PID/limits: "Max cpu time  1  2  seconds"; None: there is none."""
-    for line in limits.splitlines():
-        if line.startswith(name):
-            words = line[len(name) :].split()
-            value = words[is_hard] if len(words) > 1 else ""
-            return int(value) if value.isdecimal() else None
-    return None
