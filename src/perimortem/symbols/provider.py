@@ -27,10 +27,12 @@ from perimortem.symbols.lines import LineFinder, NoLines
 from perimortem.symbols.table import Function, SymbolTable, make_table
 from perimortem.symbols.tried import FOUND, NOT_THERE
 from perimortem.symbols.vdso import find_vdso
-from perimortem.symbols.wanted import derive_debug_id
+from perimortem.symbols.wanted import base_name, derive_debug_id
 
 _PACKED_MAX = 64 << 20
 VDSO = "linux-gate.so"
+_OURS = ("libperimortem.so.0", "libperimortem_preload.so")
+"""Their exported names are all that there is to know."""
 
 
 @dataclass
@@ -272,7 +274,8 @@ class Symbols:
         if not names.table:
             if image is not None:
                 names.table = _read_packed(image) or image.derive(read_elf_exports)
-            if names.symbol_file is None and module.path != VDSO:
+            is_ours = base_name(module.path) in _OURS
+            if names.symbol_file is None and module.path != VDSO and not is_ours:
                 self.missing.setdefault(
                     module.path,
                     "stripped, so that only exported names are known; install its debug symbol package "
