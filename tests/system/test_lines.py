@@ -93,3 +93,30 @@ def test_the_fastest_reader_is_chosen_and_a_stripped_file_has_no_lines(programs)
         assert open_lines(file.path, file.image) is None
         file = library.open(programs / "stacks-O0")
         assert open_lines(file.path, file.image) is not None
+
+
+def test_damaged_debug_information_gives_whole_answers(programs, tmp_path):
+    """Of section headers and of the head of the line table each byte is changed: nothing is None."""
+    data = (programs / "stacks-O2").read_bytes()
+    with ImageLibrary() as library:
+        image = library.open(programs / "stacks-O2").image
+        addresses = list_places(image)[::40]
+        headers = image.elf.header.section_headers_offset
+        starts = [
+            headers + index * 64 + field
+            for index, section in enumerate(image.sections)
+            for field in (*range(24, 27), *range(32, 35))  # sh_offset, sh_size
+            if section.name.startswith(".debug_")
+        ]
+        line_table = image.find_section(".debug_line").offset
+    answers = set()
+    for at in (*starts, *range(line_table, line_table + 64)):
+        path = tmp_path / f"damaged-{at}"
+        path.write_bytes(data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :])
+        with ImageLibrary() as library:
+            for name, reader in list_readers(library.open(path)).items():
+                for line in (line for address in addresses for line in reader.find(address)):
+                    assert (type(line.file), type(line.line)) == (str, int), (at, name)
+                    answers.add(line.file)
+        path.unlink()
+    assert any(answer.endswith("stacks.c") for answer in answers)

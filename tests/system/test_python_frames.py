@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 
 import pytest
 from conftest import find_python
@@ -148,3 +149,19 @@ def test_a_triage_dump_has_no_names_of_source_files(perimortem, tmp_path):
     assert b"a_secret_name" not in path.read_bytes()
     document = json.loads(perimortem.call("stack", "--json", path).stdout)
     assert any(note.startswith("no Python frames: ") for note in document["notes"])
+
+
+def test_what_pystack_logs_of_a_damaged_interpreter_is_no_noise():
+    """It is raised, too. In a process of its own: pytest has handlers."""
+    pytest.importorskip("pystack")
+    code = (
+        "import logging\n"
+        "from perimortem.examine.python_frames import _import_engine\n"
+        "_import_engine()\n"
+        "logging.getLogger('pystack._pystack').error('Failed to read a type')\n"
+        "logging.getLogger('another').error('a logger that is not pystack')\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
+    )
+    assert (result.returncode, result.stderr) == (0, "a logger that is not pystack\n")

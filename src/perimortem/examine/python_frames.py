@@ -36,14 +36,14 @@ def read_live(pid: int) -> list[PythonThread]:
 
     In a child that may do nothing but read it: its interpreter may be damaged, or made up."""
     try:
-        from pystack.engine import NativeReportingMode, get_process_threads
+        engine = _import_engine()
     except ImportError:
         return _ask_pyspy(pid)
 
     def read() -> bytes:
         try:
-            found = get_process_threads(
-                pid, stop_process=False, native_mode=NativeReportingMode.OFF
+            found = engine.get_process_threads(
+                pid, stop_process=False, native_mode=engine.NativeReportingMode.OFF
             )
             return msgspec.json.encode([_convert(thread) for thread in found])
         except Exception as error:  # noqa: BLE001 - a library, and a process that may be damaged
@@ -63,16 +63,31 @@ def read_live(pid: int) -> list[PythonThread]:
 def read_core(core: Path, executable: Path) -> list[PythonThread]:
     """For an ELF core that has all memory. Raises NoPythonFrames."""
     try:
-        from pystack.engine import NativeReportingMode, get_process_threads_for_core
+        engine = _import_engine()
     except ImportError as error:
         raise NoPythonFrames(_NO_READER) from error
     try:
-        threads = get_process_threads_for_core(
-            core, executable, native_mode=NativeReportingMode.OFF
+        threads = engine.get_process_threads_for_core(
+            core, executable, native_mode=engine.NativeReportingMode.OFF
         )
         return [_convert(thread) for thread in threads]
     except Exception as error:
         raise NoPythonFrames(f"pystack could not read them: {_first_line(error)}") from error
+
+
+def _import_engine() -> Any:
+    """pystack's. It also logs what it raises: without a handler, that would be on our standard error.
+
+    Raises ImportError."""
+    import logging
+
+    from pystack import engine
+
+    logger = logging.getLogger("pystack")
+    if logger.propagate:
+        logger.propagate = False
+        logger.addHandler(logging.NullHandler())
+    return engine
 
 
 def _convert(thread: Any) -> PythonThread:

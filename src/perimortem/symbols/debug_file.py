@@ -68,7 +68,7 @@ class DebugFile:
     def find_lines(self, address: int) -> tuple[SourceLine, ...]:
         """The innermost inlined function first, the function itself last; empty if unknown."""
         return tuple(
-            SourceLine(place.full_path, place.line, place.symbol or None)
+            SourceLine(place.full_path or "?", place.line, place.symbol or None)
             for place in self._look_up(address)
             if place.line and place.full_path
         )

@@ -43,7 +43,7 @@ class DrgnLines:
             places = self._program.source_location(address + self._moved)
             names = str(places).splitlines()
             return tuple(
-                SourceLine(place.filename, place.line, _parse_name(names[index]))
+                SourceLine(place.filename or "?", place.line, _parse_name(names[index]))
                 for index, place in enumerate(places)
                 if place.line and index < len(names)
             )

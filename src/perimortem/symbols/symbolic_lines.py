@@ -29,7 +29,7 @@ class SymbolicLines:
         if self._cache is None or not 0 <= address < 1 << 64:
             return ()
         return tuple(
-            SourceLine(place.full_path, place.line, place.symbol or None)
+            SourceLine(place.full_path or "?", place.line, place.symbol or None)
             for place in self._cache.lookup(address)
             if place.line
         )
