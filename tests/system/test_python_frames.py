@@ -152,7 +152,7 @@ def test_a_triage_dump_has_no_names_of_source_files(perimortem, tmp_path):
 
 
 def test_what_pystack_logs_of_a_damaged_interpreter_is_no_noise():
-    """It is raised, too. In a process of its own: pytest has handlers."""
+    """It is raised, too. In a separate process: pytest has handlers."""
     pytest.importorskip("pystack")
     code = (
         "import logging\n"

@@ -326,7 +326,7 @@ def test_symbols_check_names_the_place_and_the_remedy(perimortem, stripped, tmp_
     found = next(m for m in checked["modules"] if m["module"] == str(program))
     assert (found["missing"], found["has_lines"]) == (None, True)
     ours = [m["missing"] for m in checked["modules"] if "libperimortem" in m["module"]]
-    assert set(ours) == {None}, "nobody looks for the symbols of our own libraries"
+    assert set(ours) == {None}, "our own libraries need no symbols"
     assert found["debug"] == str(folder / f"{program.name}.debug")
 
 
