@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import await_true, find_python
+from conftest import await_true, find_python, read_line_with
 
 pytestmark = pytest.mark.system
 
@@ -16,7 +16,7 @@ VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 
 # Two threads take two locks, each in its own order, beside a main thread that works.
 CIRCLE = """
-import os, sys, threading, time
+import os, select, sys, threading, time
 a, b = threading.{kind}(), threading.{kind}()
 both = threading.Barrier(2)
 def work(first, second):
@@ -27,11 +27,12 @@ def work(first, second):
 threading.Thread(target=work, args=(a, b)).start()
 threading.Thread(target=work, args=(b, a)).start()
 print("ready", flush=True)
-end = time.monotonic() + {seconds}
-while time.monotonic() < end:
-    time.sleep(0.01)
+start = time.monotonic()
+while not ({over}): pass
 os._exit(3)
 """
+INPUT_ENDS = "select.select([0], [], [], 0.01)[0]"
+SIX_SECONDS = "time.sleep(0.01) or time.monotonic() > start + 6"
 HOLDER = """
 import os, threading, time
 lock = threading.Lock()
@@ -47,7 +48,7 @@ def want():
     with lock:
         os._exit(9)
 threading.Thread(target=want).start()
-time.sleep(10)
+os.read(0, 1)
 os._exit(0)
 """
 ALONE = """
@@ -105,14 +106,27 @@ def run(perimortem, code, python=sys.executable, options=OPTIONS):
     return json.loads(path.read_text()), result.stderr
 
 
+def run_until(perimortem, text, code, python=sys.executable):
+    """The program's input ends once ``text`` has been printed: on a busy machine that takes its time."""
+    path = perimortem.base / "report.json"
+    command = perimortem.start(
+        "run", *OPTIONS, "--report", path, "--", python, "-c", code, stdin=subprocess.PIPE
+    )
+    first = read_line_with(command.stderr, text)
+    command.stdin.close()
+    rest = command.stderr.read()
+    command.wait(60)
+    return json.loads(path.read_text()), first + rest
+
+
 @pytest.fixture(params=VERSIONS)
 def python(request):
     return find_python(request.param)
 
 
 def test_two_with_statements_beside_a_thread_that_works(perimortem, python):
-    report, printed = run(perimortem, CIRCLE.format(kind="Lock", seconds=6), python)
-    assert "suspected: deadlock of 2 threads" in printed
+    code = CIRCLE.format(kind="Lock", over=INPUT_ENDS)
+    report, printed = run_until(perimortem, "suspected: deadlock of 2 threads", code, python)
     assert printed.count("suspected: ") == 2, "once when it is found, and in the account of the end"
     assert "in work (<string>:8)" in printed, "where they wait"
     assert (report["verdict"], report["hangs"]) == ("failed-exit", [])
@@ -121,18 +135,17 @@ def test_two_with_statements_beside_a_thread_that_works(perimortem, python):
 
 def test_two_reentrant_locks_are_certain(perimortem, python):
     """Their owners are noted, and nothing else can release them."""
-    report, printed = run(perimortem, CIRCLE.format(kind="RLock", seconds=8), python)
     if python.name.endswith("3.14"):
         pytest.skip("since 3.14 the lock is found by a guess: only suspected")
-    assert "HANG" in printed
+    code = CIRCLE.format(kind="RLock", over=INPUT_ENDS)
+    report, _ = run_until(perimortem, "HANG", code, python)
     assert len(report["hangs"]) == 1
     facts = [fact["fact"] for fact in report["evidence"] if fact["code"] == "silence"]
     assert "deadlock of 2 threads" in facts[0]
 
 
 def test_a_lock_whose_holder_goes_on(perimortem):
-    report, printed = run(perimortem, HOLDER)
-    assert "quiet for 4.0 s: thread" in printed
+    report, printed = run_until(perimortem, "quiet for 4.0 s: thread", HOLDER)
     assert "by its `with`, which waits for a time" in printed
     assert (report["verdict"], report["hangs"]) == ("clean-exit", [])
 
@@ -158,7 +171,7 @@ def test_a_thread_alone_that_only_ctrl_c_would_wake(perimortem, tmp_path):
 
 def test_it_can_be_turned_off(perimortem):
     options = ("--threshold", "3", "--quiet-after", "0", "--no-stacks")
-    _, printed = run(perimortem, CIRCLE.format(kind="Lock", seconds=6), options=options)
+    _, printed = run(perimortem, CIRCLE.format(kind="Lock", over=SIX_SECONDS), options=options)
     assert "suspected" not in printed
 
 
