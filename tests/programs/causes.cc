@@ -51,6 +51,23 @@ int main(int, char **arguments)
     } else if (!strcmp(kind, "free-inside")) {
         first = (char *)malloc(100);
         free_again(first + 8);
+    } else if (!strcmp(kind, "free-aligned")) {
+        first = (char *)calloc(1, 2000);
+        free_again(first + 64);
+    } else if (!strcmp(kind, "free-overwritten")) {
+        first = (char *)malloc(2000);
+        memset(first - 8, 0xff, 8);
+        first[-8] = (char)0xf1; // not "mapped by itself"
+        free_again(first);
+    } else if (!strcmp(kind, "free-sized")) {
+        first = (char *)calloc(1, 2000);
+        first[56] = 17;
+        free_again(first + 64);
+    } else if (!strcmp(kind, "top-overwritten")) {
+        first = (char *)malloc(60008); // of the top: no free block is as large
+        memset(first + 60008, 0xff, 8);
+        second = (char *)malloc(100000);
+        always = second != nullptr;
     } else if (!strcmp(kind, "overrun-earlier")) {
         char text[1500];
         memset(text, 'A', 1450);

@@ -18,6 +18,11 @@ from perimortem.model.snapshot import ExceptionRecord
 from perimortem.symbols.files import ImageLibrary
 
 pytestmark = pytest.mark.system
+NO_BLOCK = (
+    r"^a check of the heap failed: free\(\): invalid (pointer|size); what was freed is no block of "
+    r"malloc's, or the heap was damaged before$"
+)
+"""glibc finds the same wrong in a pointer into a block as in a block that was overwritten."""
 CAUSES = {
     "free-variable": (
         "heap-corruption",
@@ -25,7 +30,15 @@ CAUSES = {
         r"field\+0x8 \(data of causes\)$",
         "free_variable",
     ),
-    "free-inside": ("heap-corruption", r"free\(\): invalid pointer", "free_again"),
+    "free-inside": ("heap-corruption", NO_BLOCK, "free_again"),
+    "free-aligned": ("heap-corruption", NO_BLOCK, "free_again"),
+    "free-overwritten": ("heap-corruption", NO_BLOCK, "free_again"),
+    "free-sized": ("heap-corruption", NO_BLOCK, "free_again"),
+    "top-overwritten": (
+        "heap-corruption",
+        r"^a check of the heap failed: malloc\(\): corrupted top size; the damage is older than this",
+        "main",
+    ),
     "overrun-earlier": (
         "heap-corruption",
         r"the size of the block at 0x\w+ is the text 'AAAAAAAA'.*: one before it was overrun; "

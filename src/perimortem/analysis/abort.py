@@ -36,7 +36,7 @@ _RULES: tuple[tuple[re.Pattern[str], ReasonKind, str], ...] = tuple(
         (
             r"malloc_printerr|malloc_consolidate|unlink_chunk|sysmalloc_fail|RtlReportCriticalFailure",
             ReasonKind.HEAP_CORRUPTION,
-            "the heap was found damaged",
+            "a check of the heap failed",
         ),
         (
             r"_*(GI_)?_*assert(_perror)?_fail(_base)?|_*assert|_wassert|g_assertion_message.*",
@@ -204,7 +204,7 @@ def _refine(kind: ReasonKind, text: str, message: str) -> tuple[ReasonKind, str]
     if "buffer overflow detected" in message:
         return ReasonKind.BUFFER_OVERFLOW, "a library function was about to overrun a buffer"
     if kind in (ReasonKind.ABORT, ReasonKind.HEAP_CORRUPTION) and _is_heap(message):
-        return ReasonKind.HEAP_CORRUPTION, f"the heap was found damaged: {message}"
+        return ReasonKind.HEAP_CORRUPTION, f"a check of the heap failed: {message}"
     return kind, f"{text}: {message}"
 
 

@@ -26,6 +26,8 @@ _SIZE_LEAST = 32
 _MASK = (1 << 64) - 1
 _TEXT_MAX = 64 << 10
 _OLDER = "the damage is older than this call"
+_NO_BLOCK = "what was freed is no block of malloc's, or the heap was damaged before"
+"""A wrong pointer looks like a damaged block: malloc() alone is given none."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,12 @@ class _Chunk:
 
 def describe_heap_abort(context: CrashContext, message: str) -> HeapFinding:
     """``message``: as glibc printed it."""
-    said = f"the heap was found damaged: {message}"
+    said = f"a check of the heap failed: {message}"
     is_known = context.snapshot.system.architecture in (Architecture.X86_64, Architecture.AARCH64)
     if "invalid pointer" in message:
         chunk = _find(context, _is_no_chunk) if is_known else None
-        if chunk is None:
-            return HeapFinding(said, None)
+        if chunk is None or not _is_never_given(context, chunk):
+            return HeapFinding(f"{said}; {_NO_BLOCK}", None)
         text = f"{message}: {chunk.memory:#x} was freed, which malloc never gave: it is "
         return HeapFinding(text + _place(context, chunk), _prove(context, chunk))
     if "double free" in message:
@@ -72,7 +74,8 @@ def describe_heap_abort(context: CrashContext, message: str) -> HeapFinding:
     chunk = _find(context, _has_bad_end) if is_known else None
     damage = _describe_damage(context, chunk) if chunk is not None else None
     if chunk is None or damage is None:
-        return HeapFinding(f"{said}; {_OLDER}", None)
+        why = _OLDER if message.startswith("malloc") else _NO_BLOCK
+        return HeapFinding(f"{said}; {why}", None)
     return HeapFinding(f"{said}; {damage}", _prove(context, chunk))
 
 
@@ -135,7 +138,12 @@ def _read_chunk(context: CrashContext, at: int) -> _Chunk | None:
 
 def _is_no_chunk(_: CrashContext, chunk: _Chunk) -> bool:
     """_int_free: misaligned, or it would wrap around the end of memory."""
-    return bool(chunk.at % 16) or chunk.at > _MASK + 1 - chunk.size
+    return bool(chunk.at % 16) or chunk.at > -chunk.size & _MASK
+
+
+def _is_never_given(context: CrashContext, chunk: _Chunk) -> bool:
+    """A block of malloc's is aligned, and no variable; but its head may have been overwritten."""
+    return bool(chunk.at % 16) or context.name_data(chunk.memory) is not None
 
 
 def _is_in_heap(_: CrashContext, chunk: _Chunk) -> bool:

@@ -20,7 +20,7 @@ _INTERRUPTED = 4
 
 
 def describe_reentry(frames: Sequence[Frame]) -> str | None:
-    """ "malloc was called in the signal handler on, which had interrupted free"; None: not so."""
+    """ "malloc was called in the signal handler on_alarm, which had interrupted free"; None: not so."""
     for index, frame in enumerate(frames):
         if not frame.is_signal or index == 0:
             continue
