@@ -12,7 +12,7 @@ from perimortem.errors import MalformedInput, PerimortemError
 from perimortem.examine.options import ExamineOptions
 from perimortem.model.dump import DumpFormat
 from perimortem.model.snapshot import OperatingSystem, Snapshot
-from perimortem.symbols.files import FileFinder, ImageFile
+from perimortem.symbols.files import ImageFile
 
 _FACTS = "facts.json"
 _CORE = "core"
@@ -97,6 +97,5 @@ def _find_program(snapshot: Snapshot, options: ExamineOptions) -> str | None:
     if not snapshot.modules:
         return None
     module = snapshot.modules[0]
-    finder = FileFinder(options.library, options.root, options.symbol_dirs)
-    found = finder.find_module(module, snapshot.content.read(module.base, 4096))
+    found = options.make_finder().find_module(module, snapshot.content.read(module.base, 4096))
     return str(found.path) if isinstance(found, ImageFile) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,9 @@ from perimortem.documents.symbols import FoundFiles, ModuleSymbols, SymbolCheck,
 from perimortem.errors import MalformedInput, PerimortemError
 
 if TYPE_CHECKING:
+    from perimortem.binary.elf_image import ElfImage
     from perimortem.examine.options import ExamineOptions
-    from perimortem.model.snapshot import Module
+    from perimortem.model.snapshot import Module, OperatingSystem
     from perimortem.symbols.files import ImageLibrary
     from perimortem.symbols.provider import Symbols
     from perimortem.symbols.tried import SearchLog
@@ -20,17 +22,16 @@ if TYPE_CHECKING:
 _BUILD_ID = re.compile(r"(?:[0-9a-fA-F]{2}){4,64}")
 
 
-def check_symbols(path: Path, options: ExamineOptions, log: SearchLog) -> SymbolCheck:
-    """Of every module of a dump. ``log``: that of ``options``. Raises PerimortemError."""
+def check_symbols(path: Path, options: ExamineOptions) -> SymbolCheck:
+    """Of every module of a dump. Raises PerimortemError."""
     from perimortem.dumping.open import open_snapshot
     from perimortem.symbols.cache import SymbolCache, find_cache_dir
-    from perimortem.symbols.files import FileFinder
     from perimortem.symbols.provider import Symbols
+    from perimortem.symbols.tried import SearchLog
 
+    log = SearchLog(is_kept=True)
+    finder = replace(options, log=log).make_finder()
     with open_snapshot(path, options.before_parsing) as snapshot:
-        finder = FileFinder(
-            options.library, options.root, options.symbol_dirs, fetch=options.fetch, log=log
-        )
         symbols = Symbols(snapshot, finder, SymbolCache(find_cache_dir()))
         modules = [
             _check(module, symbols, log, snapshot.system.os)
@@ -39,13 +40,14 @@ def check_symbols(path: Path, options: ExamineOptions, log: SearchLog) -> Symbol
     return SymbolCheck(schema_version=1, file=str(path), modules=modules)
 
 
-def _check(module: Module, symbols: Symbols, log: SearchLog, system: object) -> ModuleSymbols:
-    from perimortem.model.snapshot import OperatingSystem
+def _check(
+    module: Module, symbols: Symbols, log: SearchLog, system: OperatingSystem
+) -> ModuleSymbols:
     from perimortem.symbols.remedy import describe_remedy
 
     found = symbols.describe(module)
     missing = symbols.missing.get(module.path)
-    if missing is not None and isinstance(system, OperatingSystem):
+    if missing is not None:
         why = missing.partition(";")[0]
         missing = f"{why}; {describe_remedy(module, system)}"
     return ModuleSymbols(
@@ -69,19 +71,16 @@ def _list_tried(log: SearchLog, module: Module) -> list[TriedPlace]:
     ]
 
 
-def find_files(what: str, options: ExamineOptions, log: SearchLog) -> FoundFiles:
-    """Of a build-id in hex, or of that of the ELF file with this path.
-
-    ``log``: that of ``options``. Raises PerimortemError."""
+def find_files(what: str, options: ExamineOptions) -> FoundFiles:
+    """Of a build-id in hex, or of that of the ELF file with this path. Raises PerimortemError."""
     from perimortem.model.snapshot import Module
-    from perimortem.symbols.files import FileFinder
+    from perimortem.symbols.tried import SearchLog
 
     options.before_parsing()
     build_id = _read_build_id(what, options.library)
     module = Module(0, 1, "", build_id)
-    finder = FileFinder(
-        options.library, options.root, options.symbol_dirs, fetch=options.fetch, log=log
-    )
+    log = SearchLog(is_kept=True)
+    finder = replace(options, log=log).make_finder()
     program = finder.find_module(module, b"")
     debug = finder.find_debug(module, build_id)
     return FoundFiles(
@@ -148,20 +147,16 @@ def list_symbol_file(path: Path) -> Iterator[str]:
         )
 
 
-def _list_instructions(image: object, code: bytes, address: int) -> Iterator[int]:
-    from perimortem.binary.elf_image import ElfImage
+def _list_instructions(image: ElfImage, code: bytes, address: int) -> Iterator[int]:
     from perimortem.examine.disassemble import list_instructions
 
-    assert isinstance(image, ElfImage)
     return list_instructions(image.machine, code, address)
 
 
-def _list_frame_data(image: object) -> Iterator[str]:
+def _list_frame_data(image: ElfImage) -> Iterator[str]:
     from perimortem.binary.elf import EM_386, EM_AARCH64, EM_ARM
-    from perimortem.binary.elf_image import ElfImage
     from perimortem.unwind.cfi_text import list_stack_cfi
     from perimortem.unwind.machine import AARCH64, ARM, X86, X86_64
 
-    assert isinstance(image, ElfImage)
     machine = {EM_386: X86, EM_AARCH64: AARCH64, EM_ARM: ARM}.get(image.machine, X86_64)
     return list_stack_cfi(image, machine)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from perimortem.symbols.files import ImageLibrary
+from perimortem.symbols.files import FileFinder, ImageLibrary
 from perimortem.symbols.tried import Fetch, SearchLog
 
 
@@ -26,3 +26,7 @@ class ExamineOptions:
     """Prepended to the paths of modules."""
     before_parsing: Callable[[], None] = lambda: None
     """Called once everything is at hand that takes rights, before anything is parsed."""
+
+    def make_finder(self) -> FileFinder:
+        """Searches for the files of one snapshot's modules."""
+        return FileFinder(self.library, self.root, self.symbol_dirs, fetch=self.fetch, log=self.log)

@@ -23,7 +23,6 @@ from perimortem.model.snapshot import OperatingSystem, Registers, Snapshot
 from perimortem.model.stack import ThreadStack
 from perimortem.symbols.cache import SymbolCache, find_cache_dir
 from perimortem.symbols.demangle import demangle
-from perimortem.symbols.files import FileFinder
 from perimortem.symbols.provider import Symbols
 from perimortem.unwind.merge_python import merge_python
 from perimortem.unwind.walk import StackWalker
@@ -47,15 +46,11 @@ def examine_snapshot(
     """``python``: the interpreter's own frames, as far as another reader has them; ``python_locks``: its
     locks, found while all of its memory could be read. None: search for them here. ``paused_ms``: of a
     live process, of which nothing more can be read."""
-    finder = FileFinder(
-        options.library,
-        options.root,
-        options.symbol_dirs,
-        fetch=options.fetch,
-        log=options.log,
-    )
     symbols = Symbols(
-        snapshot, finder, SymbolCache(find_cache_dir()), with_lines=options.with_lines
+        snapshot,
+        options.make_finder(),
+        SymbolCache(find_cache_dir()),
+        with_lines=options.with_lines,
     )
     walker = StackWalker(snapshot, symbols.find_image, symbols.find_symbol_file)
     with _pause_collector():

@@ -30,7 +30,7 @@ class DebugFile:
             raise MalformedInput(f"{path} is larger than {_BYTES_MAX >> 30} GiB")
         try:
             found = {read_identity(o.debug_id): o for o in Archive.open(str(path)).iter_objects()}
-        except Exception as error:
+        except Exception as error:  # symbolic raises a dozen kinds for a damaged file
             raise MalformedInput(f"{path} is no debug information that can be read") from error
         if not found:
             raise MalformedInput(f"{path} has no debug information")
@@ -43,7 +43,7 @@ class DebugFile:
     def _names(self) -> Any:
         try:
             return self._object.make_symcache()
-        except Exception:  # noqa: BLE001 - see above
+        except Exception:  # noqa: BLE001 - a damaged file
             return None
 
     @cached_property
@@ -54,7 +54,7 @@ class DebugFile:
         try:
             with CfiCache.from_object(self._object).open_stream() as stream:
                 text = stream.read().decode("utf-8", "backslashreplace")
-        except Exception:  # noqa: BLE001 - see above
+        except Exception:  # noqa: BLE001 - a damaged file
             return ()
         return [line[6:] for line in text.splitlines() if line.startswith("STACK ")]
 
@@ -68,7 +68,7 @@ class DebugFile:
     def find_lines(self, address: int) -> tuple[SourceLine, ...]:
         """The innermost inlined function first, the function itself last; empty if unknown."""
         return tuple(
-            SourceLine(place.full_path or "?", place.line, place.symbol or None)
+            SourceLine(place.full_path, place.line, place.symbol or None)
             for place in self._look_up(address)
             if place.line and place.full_path
         )
@@ -78,7 +78,7 @@ class DebugFile:
             return []
         try:
             return list(self._names.lookup(address))
-        except Exception:  # noqa: BLE001 - see above
+        except Exception:  # noqa: BLE001 - a damaged file
             return []
 
 

@@ -123,7 +123,7 @@ class ElftoolsLines:
             if unit is None:
                 unit = self._units[offset] = _Unit(self._dwarf, self._dwarf.get_CU_at(offset))
             return unit.find(address)
-        except Exception:  # noqa: BLE001 - see above
+        except Exception:  # noqa: BLE001 - likewise, in the part that is read now
             return ()
 
     def _list_units(self) -> Iterator[tuple[int, int, int]]:

@@ -1,7 +1,8 @@
-"""``perimortem symbols check|dump``."""
+"""``perimortem symbols check|find|dump``."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,6 +14,8 @@ from perimortem.cli.options import json_option
 
 if TYPE_CHECKING:
     from perimortem.cli.confined import BeforeParsing
+    from perimortem.documents.symbols import FoundFiles, SymbolCheck
+    from perimortem.examine.options import ExamineOptions
 
 EXAMPLES = """\b
 Examples:
@@ -22,6 +25,7 @@ Examples:
   perimortem symbols dump ./server -o ./symbols"""
 
 
+_D = TypeVar("_D")
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -55,6 +59,29 @@ def command() -> None:
     """Debug symbols: what a dump needs and where it was looked for, and symbol files of programs."""
 
 
+def _search(
+    find: Callable[[ExamineOptions], _D],
+    what: Path,
+    places: tuple[Path | str, ...],
+    *,
+    debuginfod: bool,
+    lines: bool,
+    show: Callable[[_D], int],
+) -> int:
+    """The status of ``show``, which prints what was found. In a confined process."""
+    from perimortem.api.examining import open_options
+    from perimortem.cli.confined import examine_confined
+
+    def run(before_parsing: BeforeParsing) -> int:
+        with open_options(
+            places, debuginfod=debuginfod, lines=lines, python=False, before_parsing=before_parsing
+        ) as options:
+            document = find(options)
+        return show(document)
+
+    return examine_confined(run, what, reads_ours=bool(places) or not os.path.exists(what))
+
+
 @command.command("check")
 @_search_options
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
@@ -66,29 +93,22 @@ def check(
     as_json: bool,
 ) -> int:
     """Say for each module of the dump FILE what was looked for, where, and what was found."""
-    from dataclasses import replace
-
-    from perimortem.api.examining import open_options
     from perimortem.api.symbols import check_symbols
-    from perimortem.cli.confined import examine_confined
     from perimortem.cli.output import echo_document
     from perimortem.cli.terminal_text import echo_text
     from perimortem.report.symbols import render_symbols
-    from perimortem.symbols.tried import SearchLog
 
-    def run(before_parsing: BeforeParsing) -> int:
-        log = SearchLog(is_kept=True)
-        with open_options(
-            places, debuginfod=debuginfod, lines=True, python=False, before_parsing=before_parsing
-        ) as options:
-            document = check_symbols(file, replace(options, log=log), log)
+    def show(document: SymbolCheck) -> int:
         if as_json:
             echo_document(document)
         else:
             echo_text(render_symbols(document, with_tried=with_tried))
         return 0
 
-    return examine_confined(run, file, reads_ours=bool(places))
+    def search(options: ExamineOptions) -> SymbolCheck:
+        return check_symbols(file, options)
+
+    return _search(search, file, places, debuginfod=debuginfod, lines=True, show=show)
 
 
 @command.command("find")
@@ -104,29 +124,22 @@ def find(
     """Find the program and the debug information of a build-id, or of that of an ELF file.
 
     The exit status is 1 if neither is found."""
-    from dataclasses import replace
-
-    from perimortem.api.examining import open_options
     from perimortem.api.symbols import find_files
-    from perimortem.cli.confined import examine_confined
     from perimortem.cli.output import echo_document
     from perimortem.cli.terminal_text import echo_text
     from perimortem.report.symbols import render_found
-    from perimortem.symbols.tried import SearchLog
 
-    def run(before_parsing: BeforeParsing) -> int:
-        log = SearchLog(is_kept=True)
-        with open_options(
-            places, debuginfod=debuginfod, lines=False, python=False, before_parsing=before_parsing
-        ) as options:
-            document = find_files(what, replace(options, log=log), log)
+    def show(document: FoundFiles) -> int:
         if as_json:
             echo_document(document)
         else:
             echo_text(render_found(document, with_tried=with_tried))
         return 0 if document.program or document.debug else 1
 
-    return examine_confined(run, Path(what), reads_ours=True)
+    def search(options: ExamineOptions) -> FoundFiles:
+        return find_files(what, options)
+
+    return _search(search, Path(what), places, debuginfod=debuginfod, lines=False, show=show)
 
 
 @command.command("dump")
