@@ -77,8 +77,8 @@ def find_files(what: str, options: ExamineOptions) -> FoundFiles:
     from perimortem.symbols.tried import SearchLog
 
     options.before_parsing()
-    build_id = _read_build_id(what, options.library)
-    module = Module(0, 1, "", build_id)
+    build_id, path = _read_build_id(what, options.library)
+    module = Module(0, 1, path, build_id)
     log = SearchLog(is_kept=True)
     finder = replace(options, log=log).make_finder()
     program = finder.find_module(module, b"")
@@ -92,11 +92,12 @@ def find_files(what: str, options: ExamineOptions) -> FoundFiles:
     )
 
 
-def _read_build_id(what: str, library: ImageLibrary) -> bytes:
+def _read_build_id(what: str, library: ImageLibrary) -> tuple[bytes, str]:
+    """(build-id, absolute path of the file or "")."""
     from perimortem.binary.elf_image import ElfImage
 
     if _BUILD_ID.fullmatch(what) and not Path(what).exists():
-        return bytes.fromhex(what)
+        return bytes.fromhex(what), ""
     try:
         image = library.open(Path(what)).image
     except OSError as error:
@@ -104,7 +105,7 @@ def _read_build_id(what: str, library: ImageLibrary) -> bytes:
         raise PerimortemError(f"{what!r} cannot be searched for", why=why) from error
     if not isinstance(image, ElfImage) or image.build_id is None:
         raise MalformedInput(f"{what} has no build-id", remedy="link it with -Wl,--build-id")
-    return image.build_id
+    return image.build_id, str(Path(what).resolve())
 
 
 def list_symbol_file(path: Path) -> Iterator[str]:
