@@ -34,13 +34,13 @@ def measure() -> Iterator[str]:
         nowhere.mkdir()
         _write_symbols(paths[0], symbols)
         size = sum(path.stat().st_size for path in paths) // len(paths) >> 10
-        for words, ours, theirs in (
-            ("without symbols", {"root": nowhere, "with_lines": False}, ()),
-            ("names", {"with_lines": False}, None),
-            ("names and lines", {}, ("--symbols-path", str(symbols))),
+        for words, root, with_lines, theirs in (
+            ("without symbols", nowhere, False, ()),
+            ("names", Path("/"), False, None),
+            ("names and lines", Path("/"), True, ("--symbols-path", str(symbols))),
         ):
             with ImageLibrary() as library:
-                options = ExamineOptions(library, **ours)  # type: ignore[arg-type]
+                options = ExamineOptions(library, root=root, with_lines=with_lines)
                 yield from _compare(
                     f"{_DUMPS} dumps of {size} KiB, {words}", paths, options, theirs
                 )
@@ -79,8 +79,8 @@ def _compare(
             render_examination(examination)
 
     def ask_peer(path: Path) -> None:
-        argv = [_PEER, "--json", *(theirs or ()), path]
-        subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)  # type: ignore[arg-type]
+        argv = [_PEER or "", "--json", *(theirs or ()), str(path)]
+        subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
 
     for path in paths:
         examine(path)  # from here on images and symbols are kept

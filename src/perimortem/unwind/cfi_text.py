@@ -63,10 +63,10 @@ def _list_rules(
         name = ".ra" if number == returned else prefix + names.get(number, "")
         if name == prefix:
             continue
-        if rule.kind is RuleKind.OFFSET:
-            rules[name] = f".cfa {rule.value} + ^"  # type: ignore[str-bytes-safe]
-        elif rule.kind is RuleKind.VALUE_OFFSET:
-            rules[name] = f".cfa {rule.value} +"  # type: ignore[str-bytes-safe]
+        if rule.kind in (RuleKind.OFFSET, RuleKind.VALUE_OFFSET):
+            assert isinstance(rule.value, int)  # bytes are expressions
+            there = f".cfa {rule.value} +"
+            rules[name] = f"{there} ^" if rule.kind is RuleKind.OFFSET else there
         elif rule.kind is RuleKind.UNDEFINED and name == ".ra":
             rules[name] = ".undef"
         elif rule.kind is not RuleKind.UNDEFINED:
